@@ -1,0 +1,79 @@
+# exectrail: everything that people and CI run. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/exectrail
+PYTHON ?= python3
+# One virtual environment per set of pinned requirements, outside the repo.
+VENV := $(CACHE)/venv-$(shell cat requirements/dev.txt | sha256sum | cut -c1-12)-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+BIN := $(VENV)/bin
+BPF := enricher/bpf/ledger.bpf.o
+NODE := $(PYTHON) -m tests.cluster.node
+
+##@ Use
+demo: $(BIN)/.ready ## A real cluster, the chart, a real `kubectl exec`, and the chain it leaves
+	@$(BIN)/python -m tests.cluster.demo
+
+cluster-up: ## A real single-node cluster with cert-manager; prints `export KUBECONFIG=`
+	@$(NODE) up
+
+cluster-down: ## End it and remove what it made; caches stay
+	@$(NODE) down
+
+image: ## The product's image, in the node's and buildah's storage
+	@$(NODE) image
+
+##@ Test
+test: $(BIN)/.ready $(BPF) ## Every test: unit, kernel, cluster
+	$(BIN)/pytest
+
+test-unit: $(BIN)/.ready ## No privileges needed; under a minute
+	$(BIN)/pytest tests/unit
+
+test-kernel: $(BIN)/.ready $(BPF) ## Real audit subsystem and BPF; needs root
+	$(BIN)/pytest tests/kernel
+
+test-cluster: $(BIN)/.ready ## On the real node; needs root
+	$(BIN)/pytest tests/cluster
+
+lint: $(BIN)/.ready ## Format, lint, types, boundaries between the parts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BIN)/.ready $(BPF) ## Measure; leaves build/bench/*.json
+	$(BIN)/python -m bench
+
+##@ Maintain
+format: $(BIN)/.ready ## Format the code and apply safe fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+requirements: ## Pin all dependencies anew (needs uv)
+	for group in image dev; do \
+	  uv pip compile --group $$group --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/$$group.txt; \
+	done
+
+clean: ## Remove what builds and tests left in the repo (caches outside stay)
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .grimp_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	$(MAKE) -C enricher/bpf clean
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/.ready: requirements/dev.txt
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || (apt-get update -q && apt-get install -qy python3-venv)
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(BPF): enricher/bpf/Makefile $(wildcard enricher/bpf/*.[ch])
+	@$(NODE) packages
+	$(MAKE) -C enricher/bpf
+
+.PHONY: demo cluster-up cluster-down image test test-unit test-kernel test-cluster lint bench format requirements clean help
