@@ -1,0 +1,16 @@
+"""Object metadata of the Kubernetes API."""
+
+from msgspec import Struct
+
+
+class ObjectMeta(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """The metadata fields that exectrail uses (meta/v1 ObjectMeta)."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}

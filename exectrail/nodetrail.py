@@ -1,0 +1,35 @@
+"""The NodeTrail: a node's own word on how well it records. One per node, named like it, written by its enricher."""
+
+from msgspec import Struct
+
+from exectrail.meta import ObjectMeta
+
+GROUP_VERSION = "exectrail.io/v1alpha1"
+KIND = "NodeTrail"
+PLURAL = "nodetrails"
+
+
+class NodeTrailStatus(Struct, frozen=True, rename="camel"):
+    """What is in use, what is weak, what was lost, and when this was last true."""
+
+    source: str = ""
+    """Where kernel records come from: `netlink` or `none`."""
+    ledger: str = ""
+    """Who says which process is which: `bpf` or `proc`."""
+    weak: list[str] = []
+    """Fields that this node cannot vouch for."""
+    lost: int = 0
+    seq: int = -1
+    """The last record written; -1 before the first."""
+    lag_ms: int = 0
+    heartbeat: str = ""
+    """RFC 3339, UTC. A NodeTrail older than two minutes is not fresh: nobody knows what its node does."""
+
+
+class NodeTrail(Struct, frozen=True, rename={"api_version": "apiVersion"}):
+    """How well a node records."""
+
+    metadata: ObjectMeta
+    status: NodeTrailStatus = NodeTrailStatus()
+    api_version: str = GROUP_VERSION
+    kind: str = KIND

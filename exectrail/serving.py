@@ -1,0 +1,64 @@
+"""Health and metrics over plain HTTP, for the parts that serve nothing else."""
+
+import logging
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+Check = Callable[[], str | None]
+"""What is wrong, or None."""
+
+log = logging.getLogger(__name__)
+
+
+def serve(
+    host: str, port: int, healthy: Check, ready: Check, registry: CollectorRegistry = REGISTRY
+) -> ThreadingHTTPServer:
+    """Answer `/healthz`, `/readyz` and `/metrics` in threads that end with the process.
+
+    Args:
+        host: Address to listen on.
+        port: 0 takes any; see `server_port` of what is returned.
+        healthy: Says why the part should be restarted.
+        ready: Says why it cannot do its work now.
+        registry: The metrics.
+
+    Raises:
+        OSError: The address is taken or not this machine's.
+
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10  # seconds: a client that sends nothing would keep its thread for ever
+
+        def do_GET(self) -> None:
+            match self.path.partition("?")[0]:
+                case "/healthz":
+                    self._check(healthy)
+                case "/readyz":
+                    self._check(ready)
+                case "/metrics":
+                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
+                case _:
+                    self._answer(404, "text/plain", b"there are /healthz, /readyz and /metrics\n")
+
+        def _check(self, check: Check) -> None:
+            wrong = check()
+            self._answer(503 if wrong else 200, "text/plain", f"{wrong or 'ok'}\n".encode())
+
+        def _answer(self, status: int, content_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            log.debug(format, *args)
+
+    server = ThreadingHTTPServer((host, port), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="serving", daemon=True).start()
+    return server

@@ -1,0 +1,90 @@
+"""The AuditSession: one admitted request, handed from the webhook to the node that carries it out.
+
+The webhook writes the spec, the node's enricher the status; `never-started` and `not-recorded` are the
+controller's. The trail is the durable record: AuditSessions are bounded by age and number.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from exectrail.meta import ObjectMeta
+from exectrail.record import Exit, Outcome
+
+GROUP_VERSION = "exectrail.io/v1alpha1"
+KIND = "AuditSession"
+PLURAL = "auditsessions"
+
+RECORD_LABEL = "exectrail.io/record"
+"""Namespace label: `true` records its processes and changes no pod."""
+PROFILE_LABEL = "exectrail.io/profile"
+"""Namespace label: the built-in seccomp profile for its new pods; records its processes as well."""
+
+TAG_VARIABLE = "SPO_EXEC_REQUEST_UID"
+"""The environment variable, and audit annotation, that carries a request's UID to its process."""
+
+Verb = Literal["exec", "attach", "portforward", "debug"]
+
+
+def opted_in(labels: dict[str, str]) -> bool:
+    """Whether a namespace with these labels has its processes recorded."""
+    return labels.get(RECORD_LABEL) == "true" or bool(labels.get(PROFILE_LABEL))
+
+
+class User(Struct, frozen=True, omit_defaults=True):
+    """Who asked, as admitted; impersonation shows only in the API server's audit log."""
+
+    username: str
+    uid: str = ""
+    groups: list[str] = []
+    extra: dict[str, list[str]] = {}
+
+
+class Target(Struct, frozen=True, omit_defaults=True):
+    """What the request aims at; `container` is empty where the client left the choice to the kubelet."""
+
+    namespace: str
+    pod: str
+    container: str = ""
+
+
+class SessionSpec(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """The request: who asked for what, when."""
+
+    user: User
+    verb: Verb
+    resource: str
+    """The resource asked for, e.g. `pods/exec`."""
+    target: Target
+    time: str
+    """When it was admitted: RFC 3339, UTC, microseconds."""
+    command: list[str] = []
+    tty: bool = False
+    stdin: bool = False
+    tag: Literal["env", "none"] = "none"
+    """How its process finds the way back: `env` has the request's UID in argv (exec) or the spec (debug)."""
+    recorded: bool = False
+    """Whether the namespace was opted in when the request was admitted."""
+
+
+class SessionStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """How it went. `phase` is `Open` until a process enters, then `Running`, then `Closed`."""
+
+    phase: Literal["Open", "Running", "Closed"] = "Open"
+    outcome: Outcome | None = None
+    exit: Exit | None = None
+    node: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    duration_ms: int | None = None
+    processes: int | None = None
+
+
+class AuditSession(Struct, frozen=True, rename={"api_version": "apiVersion"}):
+    """One admitted request; its name is the request's UID."""
+
+    metadata: ObjectMeta
+    spec: SessionSpec
+    status: SessionStatus = SessionStatus()
+    api_version: str = GROUP_VERSION
+    kind: str = KIND

@@ -1,0 +1,232 @@
+"""A small API server on 127.0.0.1: lists in pages, watches in chunks, creates; and fails as it is told to."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR, socket
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+
+@dataclass
+class Asked:
+    """A request that came."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+class ApiServer:
+    """Keeps the objects of one collection by name, and all changes since the last `compact`."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.version = self.oldest = 100
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.events: list[tuple[int, bytes]] = []
+        self.asked: list[Asked] = []
+        self.canned: list[tuple[int, bytes]] = []
+        """Answers, status and body, that stand in for the next real ones."""
+        self.chunk = 1 << 16
+        """The most bytes of a watch in one HTTP chunk."""
+        self.gone_as_event = False
+        """Whether an expired version is told in the watch, not by the HTTP status."""
+        self.watching = 0
+        self.ended = 0
+        self.sockets: set[socket] = set()
+        self._address = ("127.0.0.1", 0)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._address[1]}"
+
+    def start(self) -> None:
+        """Listen; after a `stop` on the port from before."""
+        api = self
+
+        class Handler(_Handler):
+            server_of = api
+
+        self._http = ThreadingHTTPServer(self._address, Handler)
+        self._http.daemon_threads = True
+        self._address = ("127.0.0.1", self._http.server_address[1])
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Die: nothing listens any more, and open connections break."""
+        self._http.shutdown()
+        self._thread.join()
+        for connection in list(self.sockets):
+            connection.shutdown(SHUT_RDWR)
+        self.end_watches()
+        self._http.server_close()
+
+    def end_watches(self) -> None:
+        """End all watches, as a server does after their `timeoutSeconds`."""
+        with self.changed:
+            self.ended += 1
+            self.changed.notify_all()
+
+    def set(self, name: str, namespace: str = "", **labels: str) -> None:
+        """Create or change an object."""
+        kind = "MODIFIED" if name in self.objects else "ADDED"
+        self._change(kind, {"metadata": {"name": name, "namespace": namespace, "labels": labels}})
+
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+        self._change("DELETED", self.objects[name])
+
+    def bookmark(self) -> None:
+        """Tell watchers a newer version, as after changes to objects that they do not select."""
+        self._change("BOOKMARK", {"kind": "Pod", "metadata": {}})
+
+    def send(self, line: str) -> None:
+        """Send watchers something else."""
+        with self.changed:
+            self.version += 1
+            self.events.append((self.version, line.encode() + b"\n"))
+            self.changed.notify_all()
+
+    def compact(self) -> None:
+        """Forget the changes until now, as etcd does every few minutes."""
+        with self.changed:
+            self.events.clear()
+            self.oldest = self.version
+
+    def counts(self) -> Counter[str]:
+        """How often there was a `list` and a `watch`."""
+        return Counter("watch" if "watch" in asked.query else "list" for asked in self.asked)
+
+    def wait_until_watched(self) -> None:
+        """Until somebody watches."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.watching > 0, timeout=10)
+
+    def _change(self, kind: str, obj: dict[str, Any]) -> None:
+        with self.changed:
+            self.version += 1
+            obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
+            if kind == "DELETED":
+                del self.objects[obj["metadata"]["name"]]
+            elif kind != "BOOKMARK":
+                self.objects[obj["metadata"]["name"]] = obj
+            self.events.append((self.version, json.dumps({"type": kind, "object": obj}).encode() + b"\n"))
+            self.changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server_of: ApiServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.server_of.sockets.add(self.connection)
+
+    def finish(self) -> None:
+        self.server_of.sockets.discard(self.connection)
+        super().finish()
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:  # the client went away, or `stop` broke the connection
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PATCH(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        api, url = self.server_of, urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        asked = Asked(self.command, url.path, dict(parse_qsl(url.query)), dict(self.headers), body)
+        api.asked.append(asked)
+        if api.canned:
+            self._reply(*api.canned.pop(0))
+        elif self.command != "GET":
+            self._reply(201 if self.command == "POST" else 200, body)
+        elif "watch" in asked.query:
+            self._watch(int(asked.query["resourceVersion"]))
+        else:
+            self._list(int(asked.query["limit"]), int(asked.query.get("continue", 0)))
+
+    def _reply(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _list(self, limit: int, start: int) -> None:
+        with self.server_of.changed:
+            items = list(self.server_of.objects.values())
+            meta = {"resourceVersion": str(self.server_of.version)}
+        if len(items) > start + limit:
+            meta["continue"] = str(start + limit)
+        self._reply(200, json.dumps({"metadata": meta, "items": items[start : start + limit] or None}).encode())
+
+    def _watch(self, version: int) -> None:
+        api = self.server_of
+        gone = json.dumps({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})
+        if version < api.oldest and not api.gone_as_event:
+            self._reply(410, gone.encode())
+            return
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if version < api.oldest:
+            self._send(f'{{"type":"ERROR","object":{gone}}}\n'.encode())
+        else:
+            for data in self._changes(version):
+                self._send(data)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _changes(self, version: int) -> Iterator[bytes]:
+        """All lines after `version`; several at once where they came faster than they went out."""
+        api = self.server_of
+        with api.changed:
+            ended = api.ended
+            api.watching += 1
+            api.changed.notify_all()
+        try:
+            while True:
+                with api.changed:
+                    while api.ended == ended and api.version == version:
+                        api.changed.wait()
+                    if api.ended > ended:
+                        return
+                    lines = [line for number, line in api.events if number > version]
+                    version = api.version
+                yield b"".join(lines)
+        finally:
+            with api.changed:
+                api.watching -= 1
+
+    def _send(self, data: bytes) -> None:
+        size = self.server_of.chunk
+        for part in (data[at : at + size] for at in range(0, len(data), size)):
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+            self.wfile.flush()

@@ -1,0 +1,266 @@
+"""The lean client, against a server that really speaks HTTP."""
+
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import Raw, Struct
+
+from exectrail import kube
+from exectrail.kube import ApiError, Client, Event
+from exectrail.meta import ObjectMeta
+from tests.unit.exectrail.api_server import ApiServer
+
+PODS = "/api/v1/pods"
+
+
+class Pod(Struct, frozen=True):
+    metadata: ObjectMeta
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    with ApiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(api: ApiServer) -> Client:
+    return Client(api.url)
+
+
+def names(pods: list[Pod]) -> list[str]:
+    return [pod.metadata.name for pod in pods]
+
+
+def watch(client: Client, version: str) -> Iterator[Event[Pod]]:
+    return client.watch(PODS, Pod, version, 60)
+
+
+def test_a_list_has_all_pages_in_one(api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube, "_PAGE", 2)
+    for name in "abcde":
+        api.set(name)
+
+    pods, version = client.list(PODS, Pod, fieldSelector="spec.nodeName=node1")
+
+    assert (names(pods), version) == (list("abcde"), "105")
+    assert [asked.query.get("continue") for asked in api.asked] == [None, "2", "4"]
+    assert {asked.query["fieldSelector"] for asked in api.asked} == {"spec.nodeName=node1"}
+
+
+def test_a_list_of_nothing_is_empty(client: Client) -> None:
+    assert client.list(PODS, Pod) == ([], "100")
+
+
+def test_an_unreadable_object_does_not_hide_the_others(
+    api: ApiServer, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.set("a")
+    api.objects["broken"] = {"metadata": {"name": 7}}
+    api.set("b")
+
+    with caplog.at_level(logging.WARNING):
+        pods, _ = client.list(PODS, Pod)
+
+    assert names(pods) == ["a", "b"]
+    assert "$.metadata.name" in caplog.text
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100, 1 << 16], ids=lambda size: f"{size} bytes a chunk")
+def test_a_watch_tells_each_change_however_it_is_cut_into_chunks(api: ApiServer, client: Client, chunk: int) -> None:
+    api.chunk = chunk
+    api.set("a", namespace="default", app="web")
+    api.set("é", app="ünï")
+    api.set("a", namespace="default")
+    api.bookmark()
+    api.delete("é")
+
+    events = watch(client, "100")
+    seen = [next(events) for _ in range(5)]
+    events.close()  # type: ignore[attr-defined]
+
+    assert [(event.type, event.resource_version) for event in seen] == [
+        ("ADDED", "101"),
+        ("ADDED", "102"),
+        ("MODIFIED", "103"),
+        ("BOOKMARK", "104"),
+        ("DELETED", "105"),
+    ]
+    assert seen[0].object == Pod(ObjectMeta("a", "default", resource_version="101", labels={"app": "web"}))
+    assert seen[1].object
+    assert seen[1].object.metadata.labels == {"app": "ünï"}
+    assert seen[3].object is None
+
+
+def test_a_watch_begins_after_its_version_and_ends_with_the_server(api: ApiServer, client: Client) -> None:
+    api.set("a")
+    api.set("b")
+    events = watch(client, "101")
+
+    assert next(events).resource_version == "102"
+    api.end_watches()
+    assert list(events) == []
+    query = api.asked[0].query
+    assert (query["allowWatchBookmarks"], query["timeoutSeconds"]) == ("true", "60")
+
+
+@pytest.mark.parametrize("gone_as_event", [False, True], ids=["HTTP status", "ERROR event"])
+def test_a_version_that_is_too_old_is_a_410(api: ApiServer, client: Client, gone_as_event: bool) -> None:
+    api.gone_as_event = gone_as_event
+    api.set("a")
+    api.compact()
+
+    with pytest.raises(ApiError, match="Expired: too old") as error:
+        list(watch(client, "100"))
+    assert (error.value.status, error.value.reason) == (410, "Expired")
+
+
+def test_a_watch_that_breaks_in_the_middle_is_an_error_without_status(api: ApiServer, client: Client) -> None:
+    api.set("a")
+    events = watch(client, "100")
+    next(events)
+    api.stop()
+
+    with pytest.raises(ApiError) as error:
+        list(events)
+    assert error.value.status == 0
+    api.start()
+
+
+def test_an_unreadable_object_does_not_end_a_watch(
+    api: ApiServer, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.send('{"type": "MODIFIED", "object": {"metadata": {"name": "a", "resourceVersion": "101", "labels": 7}}}')
+    api.set("b")
+    events = watch(client, "100")
+
+    with caplog.at_level(logging.WARNING):
+        event = next(events)
+        while event.object is None:
+            event = next(events)
+    events.close()  # type: ignore[attr-defined]
+
+    assert event.object.metadata.name == "b"
+    assert "$.metadata.labels" in caplog.text
+
+
+def test_a_watch_that_speaks_no_json_is_an_error(api: ApiServer, client: Client) -> None:
+    api.send("<html>")
+
+    with pytest.raises(ApiError, match="Unreadable"):
+        next(watch(client, "100"))
+
+
+def test_a_created_object_goes_out_as_json(api: ApiServer, client: Client) -> None:
+    client.create(PODS, Pod(ObjectMeta("a", "default")))
+    client.create(PODS, Raw(b'{"ready": "made"}'))
+
+    assert [json.loads(asked.body) for asked in api.asked] == [
+        {"metadata": {"name": "a", "namespace": "default"}},
+        {"ready": "made"},
+    ]
+    assert {(asked.method, asked.headers["Content-Type"]) for asked in api.asked} == {("POST", "application/json")}
+
+
+def test_a_patch_is_a_merge_patch(api: ApiServer, client: Client) -> None:
+    client.patch(f"{PODS}/a/status", {"status": {"phase": "Closed", "node": None}})
+
+    assert api.asked[0].headers["Content-Type"] == "application/merge-patch+json"
+    assert json.loads(api.asked[0].body) == {"status": {"phase": "Closed", "node": None}}
+
+
+def test_one_object_is_read(api: ApiServer, client: Client) -> None:
+    api.canned = [(200, b'{"metadata": {"name": "kube-system", "uid": "u1"}}')]
+
+    assert client.get("/api/v1/namespaces/kube-system", Pod).metadata.uid == "u1"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (409, b'{"kind": "Status", "reason": "AlreadyExists", "message": "a is there"}', "AlreadyExists: a is there"),
+        (403, b'{"kind": "Status", "reason": "Forbidden", "message": "no"}', "Forbidden: no"),
+        (502, b"<html>bad gateway</html>", "<html>bad gateway</html>"),
+        (500, b"\xff" * 1000, "\ufffd" * 200),
+        (503, b"", ""),
+    ],
+)
+def test_a_refusal_tells_status_and_reason(
+    api: ApiServer, client: Client, status: int, body: bytes, message: str
+) -> None:
+    api.canned = [(status, body)]
+
+    with pytest.raises(ApiError) as error:
+        client.create(PODS, {})
+    assert (error.value.status, str(error.value)) == (status, message)
+
+
+def test_an_answer_of_another_shape_is_an_error(api: ApiServer, client: Client) -> None:
+    api.canned = [(200, b'{"metadata": []}'), (200, b"<html>")]
+
+    for _ in range(2):
+        with pytest.raises(ApiError, match="Unreadable"):
+            client.list(PODS, Pod)
+
+
+def test_a_dead_server_is_an_error_without_status_and_a_new_one_is_found_again(api: ApiServer, client: Client) -> None:
+    client.create(PODS, {})
+    api.stop()
+    with pytest.raises(ApiError, match=r"127\.0\.0\.1") as error:
+        client.create(PODS, {})
+    api.start()
+    client.create(PODS, {})
+
+    assert (error.value.status, len(api.asked)) == (0, 2)
+
+
+def test_a_name_that_does_not_resolve_is_an_error_without_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+
+    with pytest.raises(ApiError) as error:
+        Client("https://kubernetes.invalid").list(PODS, Pod)
+    assert error.value.status == 0
+
+
+def test_a_renewed_token_is_used_from_the_next_request_on(api: ApiServer, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    client = Client(api.url, token=token)
+    for text in ("first", "second\n"):
+        token.write_text(text)
+        client.create(PODS, {})
+
+    assert [asked.headers["Authorization"] for asked in api.asked] == ["Bearer first", "Bearer second"]
+
+
+def test_a_token_that_is_gone_is_an_error_without_status(api: ApiServer, tmp_path: Path) -> None:
+    with pytest.raises(ApiError, match="No such file") as error:
+        Client(api.url, token=tmp_path / "token").create(PODS, {})
+    assert error.value.status == 0
+
+
+def test_outside_a_pod_there_is_no_pods_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+    with pytest.raises(RuntimeError, match="not in a pod: KUBERNETES_SERVICE_HOST=None"):
+        Client.in_cluster()
+
+
+@pytest.mark.parametrize(
+    ("host", "server"), [("10.0.0.1", "https://10.0.0.1:443"), ("fd00::1", "https://[fd00::1]:443")]
+)
+def test_a_pods_client_finds_the_api_server_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str, server: str
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr(kube, "_SERVICE_ACCOUNT", tmp_path)
+    (tmp_path / "token").touch()
+
+    assert Client.in_cluster().server == server

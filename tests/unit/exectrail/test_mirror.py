@@ -1,0 +1,210 @@
+"""A mirror shows what the server has, and what it last had while the server is away."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from msgspec import Struct
+
+from exectrail import mirror as mirror_module
+from exectrail.kube import Client
+from exectrail.meta import ObjectMeta
+from exectrail.mirror import Mirror
+from tests.unit.exectrail.api_server import ApiServer
+
+NAMESPACES = "/api/v1/namespaces"
+
+
+class Namespace(Struct, frozen=True):
+    metadata: ObjectMeta
+
+
+Change = tuple[str | None, str | None]
+
+
+def _label(namespace: Namespace | None) -> str | None:
+    return namespace.metadata.labels["v"] if namespace else None
+
+
+class Watched:
+    """A running mirror and the changes that it told, as label `v` before and after."""
+
+    def __init__(self, api: ApiServer, fail: Callable[[], None] = lambda: None) -> None:
+        self.changes: list[Change] = []
+        self._fail = fail
+        self._told = threading.Condition()
+        self.mirror = Mirror(Client(api.url), NAMESPACES, Namespace, self._on_change, labelSelector="v")
+        self.thread = threading.Thread(target=self.mirror.run)
+        self.thread.start()
+
+    def _on_change(self, old: Namespace | None, new: Namespace | None) -> None:
+        with self._told:
+            self.changes.append((_label(old), _label(new)))
+            self._told.notify_all()
+        self._fail()
+
+    def wait_for(self, *changes: Change) -> None:
+        with self._told:
+            assert self._told.wait_for(lambda: set(changes) <= set(self.changes), timeout=10), self.changes
+
+    def labels(self) -> dict[str, str]:
+        return {key: namespace.metadata.labels["v"] for key, namespace in self.mirror.objects.items()}
+
+
+@pytest.fixture(autouse=True)
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "_BACKOFF_FIRST", 0.01)
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    with ApiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def start(api: ApiServer) -> Iterator[Callable[..., Watched]]:
+    """Starts mirrors, and ends them with the test."""
+    running: list[Watched] = []
+
+    def mirror(**arguments: Callable[[], None]) -> Watched:
+        running.append(Watched(api, **arguments))
+        return running[-1]
+
+    yield mirror
+    for watched in running:
+        watched.mirror.stop()
+        while watched.thread.is_alive():  # it may just be between two watches
+            api.end_watches()
+            watched.thread.join(0.01)
+
+
+Start = Callable[..., Watched]
+
+
+def test_it_has_what_was_there_before_and_what_comes_changes_and_goes(api: ApiServer, start: Start) -> None:
+    api.set("a", v="1")
+    api.set("b", v="1")
+    watched = start()
+    assert watched.mirror.synced.wait(10)
+    assert watched.labels() == {"a": "1", "b": "1"}
+
+    api.set("a", v="2")
+    api.set("c", namespace="default", v="3")
+    api.delete("b")
+
+    watched.wait_for((None, "1"), ("1", "2"), (None, "3"), ("1", None))
+    assert watched.labels() == {"a": "2", "default/c": "3"}
+    assert watched.mirror.failures == 0
+    assert {asked.query["labelSelector"] for asked in api.asked} == {"v"}
+
+
+def test_it_is_not_synced_before_the_first_list(api: ApiServer, start: Start) -> None:
+    api.stop()
+    watched = start()
+    assert not watched.mirror.synced.wait(0.05)
+
+    api.start()
+    assert watched.mirror.synced.wait(10)
+    assert watched.mirror.failures > 0
+
+
+def test_a_watch_that_ends_goes_on_where_it_was_without_a_new_list(api: ApiServer, start: Start) -> None:
+    api.set("a", v="1")
+    watched = start()
+    api.wait_until_watched()
+    api.set("a", v="2")
+    watched.wait_for(("1", "2"))
+    api.end_watches()
+    api.set("a", v="3")
+
+    watched.wait_for(("2", "3"))
+    assert api.counts()["list"] == 1
+
+
+def test_a_bookmark_moves_the_version_on(api: ApiServer, start: Start) -> None:
+    watched = start()
+    api.wait_until_watched()
+    api.set("a", v="1")
+    watched.wait_for((None, "1"))
+    api.bookmark()
+    api.set("b", v="9")
+    watched.wait_for((None, "9"))
+    api.compact()
+    api.end_watches()
+    api.set("a", v="2")
+
+    watched.wait_for(("1", "2"))
+    assert api.counts()["list"] == 1
+
+
+@pytest.mark.parametrize("gone_as_event", [False, True], ids=["HTTP status", "ERROR event"])
+def test_after_an_expired_version_it_lists_again_and_tells_what_went_meanwhile(
+    api: ApiServer, start: Start, gone_as_event: bool
+) -> None:
+    api.gone_as_event = gone_as_event
+    api.set("a", v="1")
+    api.set("b", v="2")
+    watched = start()
+    api.wait_until_watched()
+    api.stop()
+    api.delete("a")
+    api.set("c", v="3")
+    api.compact()
+    api.start()
+
+    watched.wait_for(("1", None), (None, "3"))
+    assert watched.labels() == {"b": "2", "c": "3"}
+
+
+def test_while_the_server_is_dead_the_last_state_stays_and_then_it_recovers(api: ApiServer, start: Start) -> None:
+    api.set("a", v="1")
+    watched = start()
+    api.wait_until_watched()
+    api.stop()
+    api.set("a", v="2")
+    assert watched.labels() == {"a": "1"}
+    assert watched.mirror.synced.is_set()
+
+    api.start()
+    watched.wait_for(("1", "2"))
+    assert watched.labels() == {"a": "2"}
+
+
+def test_an_unreadable_object_does_not_stop_the_others(api: ApiServer, start: Start) -> None:
+    watched = start()
+    api.wait_until_watched()
+    api.send('{"type": "ADDED", "object": {"metadata": {"name": "x", "resourceVersion": "101", "labels": 7}}}')
+    api.set("b", v="2")
+
+    watched.wait_for((None, "2"))
+    assert watched.mirror.failures == 0
+
+
+def test_a_reader_that_fails_does_not_stop_the_mirror(api: ApiServer, start: Start) -> None:
+    failures = [ZeroDivisionError()]
+
+    def fail() -> None:
+        if failures:
+            raise failures.pop()
+
+    watched = start(fail=fail)
+    api.wait_until_watched()
+    api.set("a", v="1")
+    api.set("b", v="2")
+
+    watched.wait_for((None, "1"), (None, "2"))
+    assert watched.labels() == {"a": "1", "b": "2"}
+
+
+def test_a_server_that_ends_every_watch_at_once_is_not_hammered(
+    api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "_BACKOFF_FIRST", 30.0)
+    listed = (200, b'{"metadata": {"resourceVersion": "100"}}')
+    api.canned = [listed, (200, b""), (200, b""), (200, b"")]
+    watched = start()
+    assert watched.mirror.synced.wait(10)
+    threading.Event().wait(0.2)
+
+    assert api.counts()["watch"] == 1
