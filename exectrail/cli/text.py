@@ -1,0 +1,64 @@
+"""How times, durations and results read."""
+
+import json
+import sys
+
+import msgspec
+
+from exectrail.record import Exit
+from exectrail.shell import visible
+from exectrail.summary import Summary, moment
+
+
+def print_json(document: object) -> None:
+    """One JSON document. All in ASCII, so that no terminal obeys what stands in it."""
+    print(json.dumps(msgspec.to_builtins(document), indent=2))
+
+
+def complain(message: object) -> None:
+    """A line for the user on standard error."""
+    print(f"exectrail: {message}", file=sys.stderr)
+
+
+def when(time: str | None) -> str:
+    """A time in UTC, to the second."""
+    at = moment(time)
+    return at.strftime("%Y-%m-%d %H:%M:%S") if at else visible(time or "")
+
+
+def span(milliseconds: int | None) -> str:
+    """A duration, as coarse as a reader wants it: `7 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    seconds = milliseconds // 1000
+    if seconds < 60:
+        return f"{milliseconds / 1000:.1f} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds // 60 % 60} min"
+
+
+def result(how: Exit | None) -> str:
+    """`exit 3`, or `killed by SIGKILL`; empty if unknown."""
+    if how is None or how == Exit():
+        return ""
+    return f"exit {how.code}" if how.signal is None else f"killed by {visible(how.signal)}"
+
+
+def result_style(how: Exit | None) -> str:
+    """Green for success, red for a signal, yellow for any other exit code."""
+    if how is None:
+        return "dim"
+    return "red" if how.signal else "yellow" if how.code else "green"
+
+
+def target(summary: Summary) -> str:
+    """namespace/pod/container, as far as known."""
+    return visible("/".join(part for part in (summary.namespace, summary.pod, summary.container) if part))
+
+
+def outcome(summary: Summary) -> str:
+    """How a session ended, or that nothing says it did."""
+    return result(summary.exit) or summary.outcome or "no end recorded"

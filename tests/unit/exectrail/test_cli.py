@@ -1,0 +1,225 @@
+"""The command as a whole: its start, its arguments, its exit codes, and what it prints of sessions."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exectrail import __version__, cli, session, shell
+from exectrail.cli.session_table import shortest
+from exectrail.cli.sessions import choose
+from exectrail.cli.text import span
+from exectrail.meta import ObjectMeta
+from exectrail.record import Exit
+from exectrail.summary import Summary, from_audit_session
+
+ENV_C = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+def run(*arguments: str, code: str = "", stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    start = ["-c", code] if code else ["-m", "exectrail", *arguments]
+    return subprocess.run([sys.executable, *start], input=stdin, capture_output=True, check=False, env=ENV_C)
+
+
+def test_python_m_exectrail_works() -> None:
+    assert run("--version").stdout.decode() == f"exectrail {__version__}\n"
+
+
+def test_help_tells_the_exit_codes() -> None:
+    assert b"exit codes:" in run("--help").stdout
+
+
+def test_help_imports_nothing_that_is_slow() -> None:
+    code = "import sys; from exectrail import cli; cli._parser('x').format_help(); print(*sys.modules)"
+
+    assert not {"msgspec", "rich", "urllib3", "subprocess"} & set(run(code=code).stdout.decode().split())
+
+
+def test_nothing_of_the_command_needs_an_http_client(alice_file: Path, alice_uid: str) -> None:
+    code = (
+        "import sys; sys.modules['urllib3'] = None; from exectrail import cli;"
+        f"print([cli.run([*c, {str(alice_file)!r}]) for c in (['sessions'], ['show', {alice_uid!r}])])"
+    )
+
+    assert run(code=code).stdout.endswith(b"[0, 0]\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "prog"),
+    [
+        ("/usr/bin/exectrail", "exectrail"),
+        ("/x/kubectl-exectrail", "kubectl exectrail"),
+        ("kubectl_exectrail", "kubectl exectrail"),
+        ("/site-packages/exectrail/__main__.py", "exectrail"),
+    ],
+)
+def test_the_command_calls_itself_what_the_user_typed(path: str, prog: str) -> None:
+    assert cli.program(path) == prog
+
+
+def test_a_reader_that_leaves_early_is_no_error(alice_file: Path) -> None:
+    many = alice_file.read_bytes() * 5000
+    code = "import sys; from exectrail.cli import main; main(['show', '0b5e7c', '-', '-o', 'json'])"
+    alone = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" | head -c 1', sys.executable, code],
+        input=many,
+        capture_output=True,
+        check=False,
+        env=ENV_C,
+    )
+
+    assert (alone.stdout, alone.stderr) == (b"{", b"")
+
+
+def test_standard_input_is_a_trail_too(alice_file: Path) -> None:
+    assert b"sleep 0.1" in run("show", "0b5e7c", "-", stdin=alice_file.read_bytes()).stdout
+
+
+def test_an_output_that_knows_only_ascii_gets_escapes(alice_file: Path) -> None:
+    code = f"from exectrail.cli import main; main(['show', '0b5e7c', {str(alice_file)!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, env=ENV_C | {"PYTHONIOENCODING": "ascii"}
+    )
+
+    assert b"sleep 0.1" in done.stdout
+    assert done.stderr == b""
+
+
+def test_the_sample_sessions_read_as_the_golden_table(
+    alice_file: Path, golden: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["sessions", str(alice_file)]) == 0
+    golden("alice-sessions.txt", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("options", "users"),
+    [
+        ([], ["alice", "bob"]),
+        (["--user", "bob"], ["bob"]),
+        (["--namespace", "shop"], ["alice", "bob"]),
+        (["--namespace", "shop", "--user", "eve"], []),
+        (["--since", "1w"], ["alice", "bob"]),
+    ],
+    ids=" ".join,
+)
+def test_sessions_are_chosen_by_who_where_and_when(
+    options: list[str],
+    users: list[str],
+    alice_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cls(2026, 11, 24, tzinfo=tz)
+
+    monkeypatch.setattr("exectrail.cli.sessions.datetime", Clock)
+
+    assert cli.run(["sessions", *options, "-o", "json", str(alice_file)]) == 0
+    assert [found["user"] for found in json.loads(capsys.readouterr().out)] == users
+
+
+def test_since_keeps_what_started_within_and_what_has_no_time() -> None:
+    now = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
+    times = {"old": "2026-11-23T13:59:59Z", "new": "2026-11-23T14:00:00.5Z", "none": None, "odd": "yesterday"}
+    found = [Summary(request_uid=uid, start_time=time) for uid, time in times.items()]
+
+    chosen = choose(found, None, None, timedelta(hours=1), now)
+
+    assert [summary.request_uid for summary in chosen] == ["new", "none", "odd"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90s", timedelta(seconds=90)), ("1h30m", timedelta(minutes=90)), ("2d", timedelta(2)), ("1w", timedelta(7))],
+)
+def test_a_span_is_read_as_people_write_it(text: str, expected: timedelta) -> None:
+    assert cli.duration(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "1 h", "-1h", "1y", "1h x", "9999999999999w"])
+def test_what_is_no_span_is_refused_with_its_value_and_an_example(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.run(["sessions", f"--since={text}", "x"])
+
+    assert stop.value.code == 2
+    assert repr(text) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(None, ""), (0, "0 ms"), (999, "999 ms"), (1200, "1.2 s"), (185_000, "3 min 5 s"), (7_800_000, "2 h 10 min")],
+)
+def test_a_duration_is_as_fine_as_it_matters(milliseconds: int | None, text: str) -> None:
+    assert span(milliseconds) == text
+
+
+def test_uids_are_cut_for_a_narrow_table_only_where_that_tells_them_apart() -> None:
+    assert shortest(["abcdefgh-1", "bcdefghi-2"]) == ["abcdefgh", "bcdefghi"]
+    assert shortest(["abcdefgh-1", "abcdefgh-2"]) == ["abcdefgh-1", "abcdefgh-2"]
+
+
+def test_the_command_reads_every_field_of_an_auditsession_that_it_shows() -> None:
+    """The command decodes AuditSessions by types of its own: this holds them to the real ones."""
+    real = session.AuditSession(
+        metadata=ObjectMeta(name="uid-1"),
+        spec=session.SessionSpec(
+            user=session.User("alice", groups=["g"], extra={"k": ["v"]}),
+            verb="exec",
+            resource="pods/exec",
+            target=session.Target("shop", "web-0", "app"),
+            time="2026-11-23T14:58:03.120456Z",
+            command=["id"],
+            tty=True,
+        ),
+        status=session.SessionStatus("Closed", "completed", Exit(3), "node-1", "start", "end", 5, 2),
+    )
+    import msgspec  # noqa: PLC0415 - beside what it encodes
+
+    shown = from_audit_session(msgspec.json.encode(real))
+
+    untold = {"image", "pod_uid", "cluster_uid", "state", "weak", "lost", "reason"}
+    assert {name for name in shown.__struct_fields__ if not getattr(shown, name)} == untold
+
+
+@pytest.mark.parametrize(
+    ("argument", "typed"),
+    [
+        ("ls", "ls"),
+        ("", "''"),
+        ("a b", "'a b'"),
+        ("$HOME", "'$HOME'"),
+        ("it's", '"it\'s"'),
+        ("it's $5", r"$'it\'s $5'"),
+        ("id\nls", r"$'id\nls'"),
+        ("\x1b[31m\x07", r"$'\x1b[31m\x07'"),
+        ("\u202egpj", r"$'\u202egpj'"),
+        ("\\x1b", r"'\x1b'"),
+    ],
+)
+def test_an_argument_is_written_as_a_person_would_type_it(argument: str, typed: str) -> None:
+    assert shell.quote(argument) == typed
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=40, max_size=40))
+def test_what_is_shown_means_the_same_arguments_to_a_shell(argv: list[str]) -> None:
+    typed = shell.join(argv)
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {typed}"], capture_output=True, check=True, env=ENV_C)
+
+    assert done.stdout.decode().split("\0")[:-1] == argv
+    assert typed.isprintable()
+
+
+@given(st.text())
+def test_visible_text_always_prints(text: str) -> None:
+    assert shell.visible(text).isprintable()

@@ -1,0 +1,389 @@
+"""Reading from a cluster, through a kubectl that answers from a table of files."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exectrail import cli
+from exectrail.kubectl import Kubectl, KubectlError
+from exectrail.record import Record, encode
+
+_PROGRAM = (
+    f"#!{sys.executable} -IS\n"
+    """
+import json, pathlib, sys
+here = pathlib.Path(__file__).parent
+words = sys.argv[1:]
+with open(here / "calls", "a") as calls:
+    print(json.dumps(words), file=calls)
+for pattern, code, out, err in json.loads((here / "answers").read_text()):
+    if all(any(word in given for given in words) for word in pattern):
+        sys.stdout.buffer.write((here / out).read_bytes() if out else b"")
+        sys.stderr.write(err)
+        sys.exit(code)
+sys.exit("unexpected: " + " ".join(words))
+"""
+)
+
+Answer = tuple[list[str], int, str, str]
+"""Words of the command line, exit code, file with the output, error output."""
+
+
+class FakeCluster:
+    """Gives the first answer whose words all stand in the command line, and keeps the command lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        program = folder / "kubectl"
+        program.write_text(_PROGRAM)
+        program.chmod(0o755)
+        self._answers: list[Answer] = []
+
+    def answers(self, words: str, *, code: int = 0, out: bytes | object = b"", err: str = "") -> None:
+        name = f"answer-{len(self._answers)}"
+        (self.folder / name).write_bytes(out if isinstance(out, bytes) else json.dumps(out).encode())
+        self._answers.append((words.split(), code, name, err))
+        (self.folder / "answers").write_text(json.dumps(self._answers))
+
+    @property
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+
+    def has_pods(self, mode: str, trail: str, *nodes: str) -> None:
+        for component in ("node", "enricher"):
+            pods = [
+                _pod(component, node, {"exectrail.io/logs-mode": mode, "exectrail.io/trail": trail}) for node in nodes
+            ]
+            self.answers(f"get pods component={component}", out={"items": pods})
+
+
+def _pod(component: str, node: str, annotations: dict[str, str]) -> dict[str, object]:
+    return {
+        "metadata": {"name": f"{component}-{node}", "namespace": "audit", "annotations": annotations},
+        "spec": {"nodeName": node},
+        "status": {"phase": "Running"},
+    }
+
+
+def _session(uid: str, status: dict[str, object], user: str = "alice") -> dict[str, object]:
+    return {
+        "apiVersion": "exectrail.io/v1alpha1",
+        "kind": "AuditSession",
+        "metadata": {"name": uid, "namespace": "audit", "resourceVersion": "7"},
+        "spec": {
+            "user": {"username": user, "groups": ["developers"]},
+            "verb": "exec",
+            "resource": "pods/exec",
+            "target": {"namespace": "shop", "pod": "web-0", "container": "app"},
+            "time": "2026-11-23T14:58:03.120456Z",
+            "command": ["sh"],
+        },
+        "status": status,
+    }
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("KUBECTL", raising=False)
+    return FakeCluster(folder)
+
+
+@pytest.fixture
+def trail(alice_trail: list[Record]) -> bytes:
+    return b"".join(map(encode, alice_trail))
+
+
+Show = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Show:
+    def command(*argv: str) -> tuple[int, str, str]:
+        code = cli.run(argv)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return command
+
+
+def test_sessions_come_from_the_api_oldest_first(cluster: FakeCluster, run: Show) -> None:
+    late = _session("uid-late", {"startTime": "2026-11-23T15:00:00Z"}, "bob")
+    broken = {"metadata": {"name": "uid-broken"}}
+    cluster.answers(
+        "get auditsessions", out={"items": [late, broken, _session("uid-early", {"outcome": "never-started"})]}
+    )
+
+    code, out, err = run("sessions", "-o", "json")
+
+    assert code == 0
+    assert [found["requestUID"] for found in json.loads(out)] == ["uid-early", "uid-late"]
+    assert "1 line was no record" in err
+
+
+def test_context_and_kubeconfig_are_passed_on(cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get auditsessions", out={"items": []})
+
+    assert run("sessions", "--context", "prod", "--kubeconfig", "/k") == (0, "", "exectrail: no sessions\n")
+    assert cluster.calls[0][:2] == ["--context=prod", "--kubeconfig=/k"]
+
+
+def test_the_variable_kubectl_names_another_program(
+    cluster: FakeCluster, run: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.answers("get auditsessions", out={"items": []})
+    monkeypatch.setenv("KUBECTL", f"{cluster.folder / 'kubectl'} --as=auditor")
+
+    run("sessions")
+
+    assert cluster.calls[0][0] == "--as=auditor"
+
+
+def test_a_file_trail_is_read_through_the_reader_of_the_sessions_node(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2")
+    cluster.answers("exec", out=trail)
+
+    code, out, err = run("show", alice_uid)
+
+    assert (code, err) == (0, "")
+    assert "sleep 0.1" in out
+    reads = [call for call in cluster.calls if call[0] == "exec"]
+    assert reads == [
+        ["exec", "--namespace=audit", "node-node-1", "--container=reader", "--", "cat", "/trail/trail.jsonl"]
+    ]
+
+
+def test_a_pvc_trail_has_the_nodes_name_in_its_file(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
+    cluster.has_pods("pvc", "/trail/trail-$(NODE_NAME).jsonl", "node-1")
+    cluster.answers("exec cat /trail/trail-node-1.jsonl", out=trail)
+
+    assert run("show", alice_uid)[0] == 0
+
+
+def test_a_stdout_trail_is_read_from_the_enrichers_log_among_its_log_lines(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
+    cluster.has_pods("stdout", "", "node-1")
+    log_line = b'{"time":"t","level":"info","logger":"enricher","message":"hello"}\n'
+    cluster.answers("logs --namespace=audit enricher-node-1 --container=enricher", out=log_line + trail + log_line)
+
+    code, out, err = run("show", alice_uid)
+
+    assert (code, err) == (0, "")
+    assert "sleep 0.1" in out
+
+
+def test_without_an_auditsession_all_nodes_are_searched_and_one_that_fails_is_only_reported(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    cluster.answers("get auditsessions", out=b'{"items": []}')
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-0", "node-1")
+    cluster.answers("exec node-node-0", code=1, err="cat: /trail/trail.jsonl: No such file or directory\n")
+    cluster.answers("exec node-node-1", out=trail)
+
+    code, out, err = run("show", alice_uid)
+
+    assert code == 0
+    assert "sleep 0.1" in out
+    assert "trail of node node-0: cat: /trail/trail.jsonl: No such file" in err
+
+
+def test_a_session_that_never_started_is_shown_from_the_api_alone(cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get auditsessions", out={"items": [_session("uid-1", {"outcome": "never-started"})]})
+
+    code, out, _ = run("show", "uid-1")
+
+    assert code == 0
+    assert "never-started" in out
+    assert "no process was recorded" in out
+    assert len(cluster.calls) == 1
+
+
+def test_the_trail_and_the_auditsession_complete_each_other(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    without_sessions = b"".join(line for line in trail.splitlines(keepends=True) if b'"kind":"session"' not in line)
+    cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1", "exit": {"code": 3}})]})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec", out=without_sessions)
+
+    out = run("show", alice_uid)[1]
+
+    assert "developers" in out
+    assert "outcome    exit 3" in out
+    assert "sleep 0.1" in out
+
+
+def test_the_beginning_of_a_uid_is_looked_up_in_the_api(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    found = {"items": [_session(alice_uid, {"node": "node-1"})]}
+    cluster.answers(f"get auditsessions metadata.name={alice_uid}", out=found)
+    cluster.answers("get auditsessions metadata.name=", out={"items": []})
+    cluster.answers("get auditsessions custom-columns", out=f"other-session\n{alice_uid}\n".encode())
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec", out=trail)
+
+    assert run("show", alice_uid[:8])[0] == 0
+
+
+def test_an_unknown_uid_exits_with_1_and_the_nearest_of_the_api(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    cluster.answers("get auditsessions metadata.name=", out={"items": []})
+    cluster.answers("get auditsessions custom-columns", out=b"0b5e7777-0000\n1111111-0000\n")
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec", out=trail)
+
+    code, out, err = run("show", "0b5e7778")
+
+    assert (code, out) == (1, "")
+    assert "the nearest are 0b5e7777-0000" in err
+
+
+_REFUSED = """\
+E1123 15:04:30.905111    8154 memcache.go:265] "Unhandled Error" err="couldn't get current server API group list"
+The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?
+"""
+_LOOKUP = "Unable to connect to the server: dial tcp: lookup no.such.host on 10.0.0.2:53: no such host\n"
+
+
+@pytest.mark.parametrize("words", [_REFUSED, _LOOKUP], ids=["refused", "unknown host"])
+@pytest.mark.parametrize("command", [["sessions"], ["show", "uid-1"]], ids=lambda words: str(words[0]))
+def test_an_unreachable_cluster_exits_with_2_and_the_address_tried(
+    words: str, command: list[str], cluster: FakeCluster, run: Show
+) -> None:
+    cluster.answers("config view --minify", out=b"https://127.0.0.1:1")
+    cluster.answers("get", code=1, err=words)
+
+    code, out, err = run(*command)
+
+    assert (code, out) == (2, "")
+    assert err == f"exectrail: cluster unreachable at https://127.0.0.1:1: {words.splitlines()[-1]}\n"
+
+
+def test_who_may_not_exec_into_the_reader_is_told_the_permission(
+    cluster: FakeCluster, run: Show, alice_uid: str
+) -> None:
+    cluster.answers("get auditsessions", out={"items": []})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    forbidden = (
+        'Error from server (Forbidden): pods "node-node-1" is forbidden: User "eve" cannot create '
+        'resource "pods/exec" in API group "" in the namespace "audit"\n'
+    )
+    cluster.answers("exec", code=1, err=forbidden)
+
+    code, _, err = run("show", alice_uid)
+
+    assert code == 2
+    assert 'User "eve" cannot create' in err
+    assert "kubectl create role exectrail-reader --namespace=audit --verb=get,create --resource=pods/exec" in err
+
+
+def test_a_session_whose_trail_cannot_be_read_shows_the_request_and_exits_with_2(
+    cluster: FakeCluster, run: Show
+) -> None:
+    cluster.answers("get auditsessions", out={"items": [_session("uid-1", {"node": "node-gone"})]})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+
+    code, out, err = run("show", "uid-1")
+
+    assert code == 2
+    assert "alice exec shop/web-0/app\n└── its trail could not be read" in out
+    assert "no running pod of exectrail on node node-gone" in err
+
+
+def test_who_may_not_list_auditsessions_still_gets_the_trail(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    forbidden = (
+        'Error from server (Forbidden): auditsessions.exectrail.io is forbidden: User "eve" cannot list '
+        'resource "auditsessions" in API group "exectrail.io" at the cluster scope\n'
+    )
+    cluster.answers("get auditsessions", code=1, err=forbidden)
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec", out=trail)
+
+    code, out, err = run("show", alice_uid)
+
+    assert code == 0
+    assert "sleep 0.1" in out
+    assert "kubectl create clusterrole exectrail-reader --verb=list --resource=auditsessions.exectrail.io" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ('error: the server doesn\'t have a resource type "auditsessions"', "Is exectrail installed in this cluster?"),
+        ("error: You must be logged in to the server (Unauthorized)", "No valid credentials"),
+        ('error: context "x" does not exist', 'context "x" does not exist'),
+        ("", "failed without a word"),
+        ("\x1b[2Jerror: odd", r"\x1b[2Jerror: odd"),
+    ],
+    ids=["not installed", "logged out", "no context", "silent", "escape sequence"],
+)
+def test_kubectls_words_come_with_what_to_do(words: str, remedy: str, cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get auditsessions", code=1, err=words)
+
+    code, out, err = run("sessions")
+
+    assert (code, out) == (2, "")
+    assert remedy in err
+
+
+def test_a_cluster_without_exectrails_pods_exits_with_2_and_the_label(cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get auditsessions", out={"items": []})
+    cluster.has_pods("file", "")
+
+    code, _, err = run("show", "uid-1")
+
+    assert code == 2
+    assert "app.kubernetes.io/name=exectrail" in err
+
+
+def test_without_kubectl_the_remedy_is_named(run: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECTL", "/nonexistent/kubectl")
+
+    code, _, err = run("sessions")
+
+    assert code == 2
+    assert "cannot run /nonexistent/kubectl: No such file or directory" in err
+    assert "a trail can be given as FILE" in err
+
+
+def test_an_answer_that_is_no_list_exits_with_2(cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get auditsessions", out=b"Please enter Username: ")
+
+    assert run("sessions")[0] == 2
+
+
+def test_much_error_output_does_not_stop_kubectl(cluster: FakeCluster) -> None:
+    cluster.answers("logs", code=1, out=b"line\n" * 50_000, err="x" * 200_000)
+
+    with pytest.raises(KubectlError, match=r"^x{200000}$"), Kubectl().stream("logs") as output:
+        assert len(output.read()) == 250_000
+
+
+def test_leaving_a_stream_by_an_error_ends_kubectl(cluster: FakeCluster) -> None:
+    (cluster.folder / "kubectl").write_text("#!/bin/sh\necho started\nexec sleep 600\n")
+
+    def interrupted() -> None:
+        with Kubectl().stream("logs") as output:
+            assert output.readline() == b"started\n"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()

@@ -1,0 +1,163 @@
+"""Reading a trail that is large, damaged, cut, or none at all."""
+
+import io
+import json
+import tracemalloc
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exectrail import cli
+from exectrail.record import Record, encode
+from exectrail.trail import LONGEST_LINE, Damage, Source, Unreadable, is_session, read
+
+LOG_LINE = b'{"time":"t","level":"info","logger":"enricher","message":"requestUID of kind session"}\n'
+
+
+def source(content: bytes, *, pod_log: bool = False) -> Source:
+    return Source("here", lambda: nullcontext(io.BytesIO(content)), pod_log)
+
+
+def everything(_: bytes) -> bool:
+    return True
+
+
+@pytest.fixture
+def line(alice_trail: list[Record]) -> bytes:
+    return encode(alice_trail[0])
+
+
+def test_lines_that_are_no_records_are_counted_and_the_rest_is_read(line: bytes) -> None:
+    damage = Damage()
+    content = line + b"half a li\n" + line[:100] + b"\n" + b"\n" + b'{"kind":"exec"}\n' + line
+
+    assert len(list(read(source(content), everything, damage))) == 2
+    assert str(damage) == "3 lines were no records"
+
+
+def test_damage_is_seen_between_lines_that_are_not_wanted(line: bytes) -> None:
+    damage = Damage()
+
+    assert list(read(source(line + line[:50] + b"\n" + line), lambda _: False, damage)) == []
+    assert str(damage) == "1 line was no record"
+
+
+def test_a_line_too_long_to_be_a_record_is_one_damaged_line(line: bytes) -> None:
+    damage = Damage()
+
+    assert len(list(read(source(line + b"x" * (3 * LONGEST_LINE) + b"\n" + line), everything, damage))) == 2
+    assert damage.lines == 1
+
+
+@pytest.mark.parametrize("pod_log", [True, False], ids=["from a pod", "from a file"])
+def test_an_agents_own_log_lines_are_passed_over_in_silence(line: bytes, pod_log: bool) -> None:
+    damage = Damage()
+
+    assert len(list(read(source(LOG_LINE + line + LOG_LINE, pod_log=pod_log), everything, damage))) == 1
+    assert damage.lines == 0
+
+
+def test_a_pods_log_without_any_record_is_an_empty_trail() -> None:
+    assert list(read(source(LOG_LINE, pod_log=True), is_session, Damage())) == []
+
+
+def test_a_file_without_any_record_is_refused_with_its_first_line() -> None:
+    with pytest.raises(Unreadable, match=r"^here:2: not a record of a trail: "):
+        list(read(source(b"\nroot:x:0:0\n[]\n"), everything, Damage()))
+
+
+def test_an_empty_file_is_an_empty_trail() -> None:
+    assert list(read(source(b""), everything, Damage())) == []
+
+
+def test_a_session_line_is_recognised_however_its_json_is_spaced(line: bytes) -> None:
+    assert is_session(line)
+    assert is_session(json.dumps(json.loads(line)).encode())
+    assert not is_session(line.replace(b'"kind":"session"', b'"kind":"exec"'))
+
+
+class Repeated(io.RawIOBase):
+    """One line again and again, made while it is read."""
+
+    def __init__(self, line: bytes, times: int) -> None:
+        self._line, self._left = line, times
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override] # what BufferedReader passes
+        view = memoryview(buffer)
+        count = min(len(view) // len(self._line), self._left)
+        self._left -= count
+        view[: count * len(self._line)] = self._line * count
+        return count * len(self._line)
+
+
+def test_memory_does_not_grow_with_the_trail(line: bytes) -> None:
+    megabytes = 50
+    raw: io.RawIOBase = Repeated(line, megabytes * 1_000_000 // len(line))
+    stream = io.BufferedReader(raw, 1 << 16)
+    tracemalloc.start()
+    try:
+        found = list(read(Source("long", lambda: nullcontext(stream)), lambda text: b"bob" in text, Damage()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert found == []
+    assert peak < 1_000_000
+
+
+@given(st.binary() | st.lists(st.sampled_from([b"{", b'{"x":' * 99999, b'{"kind":"session"}', b"\n", b"\xff"])))
+def test_whatever_the_bytes_a_file_is_read_or_refused(content: bytes | list[bytes]) -> None:
+    whole = content if isinstance(content, bytes) else b"".join(content)
+    for pod_log in (True, False):
+        try:
+            found = list(read(source(whole, pod_log=pod_log), everything, Damage()))
+        except Unreadable as error:
+            assert str(error).isprintable()  # noqa: PT017 - both outcomes are right
+        else:
+            assert found == []
+
+
+@pytest.mark.parametrize("command", [["sessions"], ["show", "0b5e7c"]], ids=lambda words: str(words[0]))
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (Path.exists, "No such file or directory"),
+        (Path.mkdir, "Is a directory"),
+        (lambda path: path.write_bytes(b"#!/bin/sh\n\x1b[2J"), ":1: not a record of a trail"),
+    ],
+    ids=["missing", "a folder", "a script"],
+)
+def test_a_file_that_cannot_be_a_trail_exits_with_2_and_its_name(
+    command: list[str],
+    make: Callable[[Path], object],
+    complaint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "file"
+    make(path)
+
+    assert cli.run([*command, str(path)]) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert error.count("\n") == 1
+    assert complaint in error
+
+
+def test_a_damaged_trail_is_shown_and_its_damage_reported(
+    alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alice_file.open("ab") as file:
+        file.write(b'{"version":"spo/v1_alp\n')
+
+    assert cli.run(["show", alice_uid, str(alice_file)]) == 0
+    output = capsys.readouterr()
+    assert "sleep 0.1" in output.out
+    assert output.err == "exectrail: 1 line was no record\n"
