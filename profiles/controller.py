@@ -1,0 +1,94 @@
+"""The controller: closes the AuditSessions that no node will close, and keeps their number bounded.
+
+`python -m profiles.controller`, two replicas or more; one acts, chosen by a Lease.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from datetime import timedelta
+
+from kubernetes import client
+from kubernetes.config import ConfigException
+
+from exectrail import logs
+from exectrail.serving import serve
+from profiles import api, health
+from profiles.lease import Lease
+from profiles.retention import Policy
+from profiles.rounds import Rounds
+
+log = logging.getLogger(__name__)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    env = os.environ
+    parser = argparse.ArgumentParser(
+        prog="python -m profiles.controller",
+        description="Close the AuditSessions that no node will close, and delete old ones.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--retention-days", type=_positive, default=30, metavar="DAYS", help="delete older sessions")
+    add("--retention-count", type=_positive, default=10_000, metavar="N", help="keep the newest N sessions")
+    add("--start-grace", type=_positive, default=120, metavar="SECONDS", help="how long an exec may take to start")
+    add("--debug-grace", type=_positive, default=600, metavar="SECONDS", help="the same, with an image to be pulled")
+    add("--interval", type=_positive, default=15, metavar="SECONDS", help="between two looks at the sessions")
+    add("--metrics-port", type=int, default=9081, metavar="PORT", help="/healthz, /readyz and /metrics, plain HTTP")
+    add("--lease-name", default="exectrail-controller", metavar="NAME", help="the Lease that makes one replica lead")
+    add("--namespace", default=env.get("POD_NAMESPACE"), metavar="NAME", help="where the sessions are [POD_NAMESPACE]")
+    add("--identity", default=env.get("POD_NAME") or socket.gethostname(), metavar="NAME", help="[POD_NAME]")
+    add("--kubeconfig", metavar="FILE", help="run outside the cluster")
+    add("--log-level", default=env.get("LOG_LEVEL", "info"), choices=logs.LEVELS, help="[LOG_LEVEL]")
+    arguments = parser.parse_args(argv)
+    if not arguments.namespace:
+        parser.error("--namespace is empty: set it or POD_NAMESPACE to the namespace of the release")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until SIGTERM; 1 when the configuration cannot work."""
+    arguments = _arguments(argv)
+    logs.setup(arguments.log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    pulse = health.Pulse()
+    try:
+        api_client = api.connect(arguments.kubeconfig)
+        serve("", arguments.metrics_port, pulse.wrong, pulse.wrong)
+    except ConfigException as error:
+        log.error("no cluster to work for: %s; run in a pod or pass --kubeconfig", error)
+        return 1
+    except OSError as error:
+        log.error("cannot serve at --metrics-port %d: %s", arguments.metrics_port, error)
+        return 1
+    lease = Lease(client.CoordinationV1Api(api_client), arguments.namespace, arguments.lease_name, arguments.identity)
+    lease.start()
+    sessions = api.Api(api_client, arguments.namespace)
+    Rounds(sessions, _policy(arguments), lease.held, pulse.beat).run(arguments.interval, stop)
+    return 0
+
+
+def _policy(arguments: argparse.Namespace) -> Policy:
+    return Policy(
+        keep_for=timedelta(days=arguments.retention_days),
+        keep_most=arguments.retention_count,
+        start_grace=timedelta(seconds=arguments.start_grace),
+        debug_grace=timedelta(seconds=arguments.debug_grace),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

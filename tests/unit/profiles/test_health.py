@@ -1,0 +1,64 @@
+"""The controller's health endpoint."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from exectrail.serving import serve
+from profiles import metrics
+from profiles.health import STUCK_SECONDS, Pulse
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def address(clock: Clock) -> Iterator[str]:
+    pulse = Pulse(clock)
+    server = serve("127.0.0.1", 0, pulse.wrong, pulse.wrong)
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - an address of our own
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_it_is_healthy_while_the_work_goes_on(address: str, path: str) -> None:
+    assert get(address + path) == (200, "ok\n")
+
+
+def test_it_is_unhealthy_when_the_work_is_stuck(address: str, clock: Clock) -> None:
+    clock.now = STUCK_SECONDS
+    assert get(address + "/healthz")[0] == 503
+
+
+def test_it_serves_the_metrics_with_every_outcome_from_the_start(address: str) -> None:
+    metrics.count_phases({"Open": 3})
+    status, text = get(address + "/metrics")
+    assert status == 200
+    assert 'exectrail_controller_sessions{phase="Open"} 3.0' in text
+    for outcome in ("never-started", "not-recorded"):
+        assert f'exectrail_controller_sessions_closed_total{{outcome="{outcome}"}}' in text
+
+
+def test_another_path_is_not_found(address: str) -> None:
+    assert get(address + "/")[0] == 404

@@ -1,0 +1,162 @@
+"""The installer keeps the built-in profiles in the kubelet's seccomp folder."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import profiles
+from profiles import installer
+from profiles.installer import InstallError, install
+
+FILE = "exectrail/process-audit.json"
+CONTENT = (Path(profiles.__file__).parent / "builtin" / "process-audit.json").read_bytes()
+
+
+def test_the_profile_is_installed_readable_by_all_and_nothing_else_is_left(tmp_path: Path) -> None:
+    assert install(tmp_path) == [FILE]
+    assert (tmp_path / FILE).read_bytes() == CONTENT
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o644
+    assert os.listdir(tmp_path / "exectrail") == ["process-audit.json"]
+
+
+def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        install(tmp_path)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o644
+
+
+def test_a_profile_in_place_is_not_written_again(tmp_path: Path) -> None:
+    install(tmp_path)
+    before = (tmp_path / FILE).stat()
+    assert install(tmp_path) == []
+    assert (tmp_path / FILE).stat().st_ino == before.st_ino
+
+
+def removed(file: Path) -> None:
+    file.unlink()
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def with_more_behind_it(file: Path) -> None:
+    file.write_bytes(CONTENT + b"\n")
+
+
+def unreadable(file: Path) -> None:
+    file.chmod(0o600)
+
+
+def a_link(file: Path) -> None:
+    file.rename(file.with_name("elsewhere"))
+    file.symlink_to("elsewhere")
+
+
+def a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("found", [removed, emptied, with_more_behind_it, unreadable, a_link, a_pipe])
+def test_what_was_changed_is_repaired(tmp_path: Path, found: Callable[[Path], None]) -> None:
+    install(tmp_path)
+    found(tmp_path / FILE)
+    assert install(tmp_path) == [FILE]
+    assert (tmp_path / FILE).read_bytes() == CONTENT
+    assert stat.S_ISREG((tmp_path / FILE).lstat().st_mode)
+
+
+def test_a_reader_finds_the_old_or_the_new_profile_and_never_a_part(tmp_path: Path) -> None:
+    install(tmp_path)
+    with (tmp_path / FILE).open("rb") as held_open:
+        (tmp_path / FILE).chmod(0o600)
+        install(tmp_path)
+        assert held_open.read() == CONTENT
+        assert (tmp_path / FILE).stat().st_ino != os.fstat(held_open.fileno()).st_ino
+
+
+def test_a_folder_that_is_a_symbolic_link_is_refused_and_its_target_untouched(tmp_path: Path) -> None:
+    target, seccomp = tmp_path / "target", tmp_path / "seccomp"
+    target.mkdir()
+    seccomp.mkdir()
+    (seccomp / "exectrail").symlink_to(target)
+    with pytest.raises(InstallError, match=r"seccomp/exectrail/process-audit\.json: .*no symbolic link"):
+        install(seccomp)
+    assert os.listdir(target) == []
+
+
+def test_a_missing_folder_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(InstallError, match=r"gone/exectrail/process-audit\.json: No such file .*hostPath"):
+        install(tmp_path / "gone")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_profile_that_cannot_be_replaced_leaves_no_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir(parents=True)
+    with pytest.raises(InstallError, match="Is a directory"):
+        install(tmp_path)
+    assert os.listdir(tmp_path / "exectrail") == ["process-audit.json"]
+
+
+def run(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "profiles.installer", *arguments]
+    cwd = Path(profiles.__file__).parent.parent
+    return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_init_container_ends_well_when_the_profiles_are_in_place(tmp_path: Path) -> None:
+    process = run("--seccomp-dir", str(tmp_path), "--once")
+    _, log = process.communicate(timeout=30)
+    assert (process.returncode, (tmp_path / FILE).read_bytes()) == (0, CONTENT)
+    assert FILE in log
+
+
+def test_a_wrong_mount_fails_at_start_with_one_line_that_names_it(tmp_path: Path) -> None:
+    process = run("--seccomp-dir", str(tmp_path / "gone"))
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert len(log.splitlines()) == 1
+    assert str(tmp_path / "gone") in log
+
+
+def test_sigterm_ends_it_and_leaves_the_profile_for_running_pods(tmp_path: Path) -> None:
+    process = run("--seccomp-dir", str(tmp_path))
+    assert process.stderr is not None
+    assert "profiles in place" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert (tmp_path / FILE).read_bytes() == CONTENT
+
+
+def test_it_goes_on_repairing_after_a_failure(tmp_path: Path) -> None:
+    seccomp, away = tmp_path / "seccomp", tmp_path / "away"
+    seccomp.mkdir()
+    install(seccomp)
+    stop = threading.Event()
+    thread = threading.Thread(target=installer.keep_installed, args=(seccomp, stop, 0.01))
+    seccomp.rename(away)
+    thread.start()
+    try:
+        time.sleep(0.1)
+        away.rename(seccomp)
+        (seccomp / FILE).unlink()
+        deadline = time.monotonic() + 10
+        while not (seccomp / FILE).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        stop.set()
+        thread.join()
+    assert (seccomp / FILE).read_bytes() == CONTENT

@@ -1,0 +1,145 @@
+"""Which AuditSessions are closed, as what, and which are deleted."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from exectrail import session
+from exectrail.meta import ObjectMeta
+from exectrail.nodetrail import NodeTrail, NodeTrailStatus
+from exectrail.session import Target
+from profiles.retention import Asked, Close, Delete, Pod, PodSpec, Policy, Session, Status, survey, verdict
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+POLICY = Policy()
+
+
+def at(ago: float) -> str:
+    """RFC 3339, so many seconds before NOW."""
+    return (NOW - timedelta(seconds=ago)).isoformat().replace("+00:00", "Z")
+
+
+def asked(
+    verb: str = "exec", *, ago: float = 300, recorded: bool = True, phase: str = "Open", name: str = "s"
+) -> Session:
+    meta = ObjectMeta(name=name, resource_version="7", creation_timestamp=at(ago))
+    return Session(meta, Asked(verb, Target("shop", "web-0"), at(ago), recorded), Status(phase))
+
+
+def pod(node: str = "node1", ago: float = 3600) -> Pod:
+    return Pod(ObjectMeta(name="web-0", creation_timestamp=at(ago)), PodSpec(node))
+
+
+def trail(beat: float = 10, since: float = 3600, ledger: str = "bpf") -> NodeTrail:
+    status = NodeTrailStatus(source="netlink", ledger=ledger, heartbeat=at(beat))
+    return NodeTrail(ObjectMeta(name="node1", creation_timestamp=at(since)), status)
+
+
+@pytest.mark.parametrize(
+    ("what", "open_session"),
+    [
+        ("attach starts no process", asked("attach", ago=1)),
+        ("port-forward starts no process", asked("portforward", ago=1)),
+        ("exec where nothing is recorded", asked("exec", ago=1, recorded=False)),
+        ("debug where nothing is recorded", asked("debug", ago=1, recorded=False)),
+    ],
+)
+def test_what_nothing_could_record_is_closed_at_once(what: str, open_session: Session) -> None:
+    assert survey([open_session], POLICY, NOW).close == [Close("s", "7", "not-recorded")]
+
+
+@pytest.mark.parametrize(
+    ("what", "seen", "overdue"),
+    [
+        ("an exec within its grace", asked(ago=119), False),
+        ("an exec beyond its grace", asked(ago=121), True),
+        ("a debug whose image may still be pulled", asked("debug", ago=599), False),
+        ("a debug beyond its grace", asked("debug", ago=601), True),
+        ("an exec that runs", asked(ago=86400, phase="Running"), False),
+        ("an attach to a pod that a node has bound", asked("attach", phase="Running"), False),
+        ("an exec that has ended", asked(ago=86400, phase="Closed"), False),
+    ],
+)
+def test_an_open_session_is_overdue_after_the_grace_of_its_verb(what: str, seen: Session, overdue: bool) -> None:
+    found = survey([seen], POLICY, NOW)
+    assert (found.overdue, found.close, found.delete) == ([seen] if overdue else [], [], [])
+
+
+@pytest.mark.parametrize(
+    ("what", "target", "trails", "outcome", "node"),
+    [
+        ("a node that would have seen it saw nothing", pod(), [trail()], "never-started", "node1"),
+        ("the pod is gone", None, [trail()], "not-recorded", None),
+        ("the pod never got a node", pod(node=""), [trail()], "not-recorded", None),
+        ("the pod is a later one of the same name", pod(ago=200), [trail()], "not-recorded", None),
+        ("the node has no NodeTrail", pod(), [], "not-recorded", "node1"),
+        ("the NodeTrail is another node's", pod("node2"), [trail()], "not-recorded", "node2"),
+        ("the node is silent", pod(), [trail(beat=121)], "not-recorded", "node1"),
+        ("the node never spoke", pod(), [NodeTrail(trail().metadata)], "not-recorded", "node1"),
+        ("the node came after the request", pod(), [trail(since=299)], "not-recorded", "node1"),
+        ("the node's ledger misses short processes", pod(), [trail(ledger="proc")], "not-recorded", "node1"),
+        ("the node has no ledger", pod(), [trail(ledger="")], "not-recorded", "node1"),
+        ("the node's clock is a little ahead", pod(), [trail(beat=-5)], "never-started", "node1"),
+    ],
+)
+def test_never_started_is_claimed_only_where_a_process_would_have_been_seen(
+    what: str, target: Pod | None, trails: list[NodeTrail], outcome: str, node: str | None
+) -> None:
+    closing = verdict(asked(ago=300), target, {t.metadata.name: t for t in trails}, NOW)
+    assert (closing.outcome, closing.node, closing.resource_version) == (outcome, node, "7")
+
+
+def test_a_heartbeat_from_before_the_request_says_nothing_about_it() -> None:
+    closing = verdict(asked(ago=100), pod(), {"node1": trail(beat=110)}, NOW)
+    assert closing.outcome == "not-recorded"
+
+
+@pytest.mark.parametrize("heartbeat", ["", "yesterday", "2026-11-23T12:00:00"])
+def test_a_heartbeat_that_is_no_time_counts_as_none(heartbeat: str) -> None:
+    silent = msgspec.structs.replace(trail(), status=NodeTrailStatus(ledger="bpf", heartbeat=heartbeat))
+    assert verdict(asked(), pod(), {"node1": silent}, NOW).outcome == "not-recorded"
+
+
+def test_sessions_older_than_the_retention_are_deleted_in_every_phase() -> None:
+    month = 30 * 86400
+    sessions = [
+        asked(ago=month + 3, phase="Closed", name="closed"),
+        asked(ago=month + 2, phase="Running", name="running"),
+        asked(ago=month + 1, phase="Open", name="open"),
+        asked(ago=month - 1, phase="Closed", name="kept"),
+    ]
+    found = survey(sessions, POLICY, NOW)
+    assert found.delete == [Delete(name, "age") for name in ("closed", "running", "open")]
+
+
+def test_the_oldest_go_when_there_are_too_many_whatever_order_they_come_in() -> None:
+    sessions = [asked(ago=ago, phase="Closed", name=str(ago)) for ago in (50, 90, 70, 60, 80)]
+    found = survey(sessions, Policy(keep_most=3), NOW)
+    assert found.delete == [Delete("90", "number"), Delete("80", "number")]
+
+
+def test_what_is_deleted_is_not_closed_first() -> None:
+    found = survey([asked("attach", ago=31 * 86400)], POLICY, NOW)
+    assert (found.close, found.overdue, len(found.delete)) == ([], [], 1)
+
+
+def test_the_oldest_sessions_are_closed_first() -> None:
+    found = survey([asked("attach", ago=ago, name=str(ago)) for ago in (10, 30, 20)], POLICY, NOW)
+    assert [closing.name for closing in found.close] == ["30", "20", "10"]
+
+
+def test_sessions_are_counted_by_phase() -> None:
+    phases = survey([asked(phase=phase) for phase in ("Open", "Closed", "Closed")], POLICY, NOW).phases
+    assert phases == {"Open": 1, "Closed": 2}
+
+
+def test_it_reads_a_session_as_the_webhook_writes_it() -> None:
+    written = session.AuditSession(
+        ObjectMeta(name="uid", resource_version="7", creation_timestamp=at(300)),
+        session.SessionSpec(
+            session.User("alice"), "exec", "pods/exec", Target("shop", "web-0"), at(300), ["sh"], recorded=True
+        ),
+    )
+    read = msgspec.json.decode(msgspec.json.encode(written), type=Session)
+    assert read == Session(written.metadata, Asked("exec", Target("shop", "web-0"), at(300), recorded=True))
