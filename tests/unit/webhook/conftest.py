@@ -1,0 +1,75 @@
+"""Reviews as a real API server (1.33) sent them, and what it would make of our answers."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import msgspec
+import pytest
+
+from exectrail.session import AuditSession
+from webhook.app import Health, Webhook
+from webhook.ledger_entry import DEFAULT_EXTRA_KEYS
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def review() -> Callable[..., dict[str, Any]]:
+    """A captured AdmissionReview; `object_changes` go into its object, `changes` into its request."""
+
+    def load(name: str, object_changes: dict[str, Any] | None = None, /, **changes: object) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads((DATA / f"{name}.json").read_text())
+        body["request"] |= changes
+        body["request"]["object"] |= object_changes or {}
+        return body
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def patched() -> Callable[[dict[str, Any], list[Any]], dict[str, Any]]:
+    """The object of a review after a patch, by the reference implementation of RFC 6902."""
+
+    def apply(review: dict[str, Any], patch: list[Any]) -> dict[str, Any]:
+        after: dict[str, Any] = jsonpatch.apply_patch(review["request"]["object"], msgspec.to_builtins(patch))
+        return after
+
+    return apply
+
+
+@pytest.fixture(scope="session")
+def patch_of() -> Callable[[dict[str, Any]], list[Any]]:
+    """The patch in a response's JSON."""
+
+    def decode(answer: dict[str, Any]) -> list[Any]:
+        assert answer["response"]["patchType"] == "JSONPatch"
+        operations: list[Any] = json.loads(base64.b64decode(answer["response"]["patch"]))
+        return operations
+
+    return decode
+
+
+@pytest.fixture
+def ledger() -> list[AuditSession]:
+    """The sessions that the webhook recorded."""
+    return []
+
+
+@pytest.fixture
+def namespaces() -> dict[str, dict[str, str]]:
+    """The labels of each namespace that the webhook knows."""
+    return {"default": {"exectrail.io/record": "true", "exectrail.io/profile": "process-audit"}}
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health({"namespaces known": lambda: True})
+
+
+@pytest.fixture
+def webhook(ledger: list[AuditSession], namespaces: dict[str, dict[str, str]]) -> Webhook:
+    return Webhook(namespaces.get, ledger.append, "exectrail", frozenset(DEFAULT_EXTRA_KEYS))

@@ -1,0 +1,92 @@
+"""The envelope: what cannot be read is refused by the path of the field."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from exectrail.session import SessionSpec, Target, User
+from webhook.admission import BadReview, Decision, Operation, answer, decode
+
+Load = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["attach", "ephemeralcontainers", "exec-env", "exec-sh", "exec-tar", "pod-create", "pod-node-debug", "portforward"],
+)
+def test_what_an_api_server_sends_is_read(review: Load, name: str) -> None:
+    body = review(name)
+    request = decode(json.dumps(body).encode())
+
+    assert (request.uid, request.name) == (body["request"]["uid"], body["request"]["name"])
+    assert request.sub_resource == body["request"].get("subResource", "")
+    assert request.user_info.username == "alice@example.com"
+    assert json.loads(bytes(request.object)) == body["request"]["object"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"uid": 7}, "Expected `str`, got `int` - at `$.request.uid`"),
+        ({"uid": "../../pods"}, "at `$.request.uid`"),
+        ({"uid": "07CF31F2-6128-4A85-85E8-AEAFBA2D26E9"}, "at `$.request.uid`"),
+        (
+            {"userInfo": {"username": "a", "groups": [1]}},
+            "Expected `str`, got `int` - at `$.request.userInfo.groups[0]`",
+        ),
+        ({"dryRun": "no"}, "Expected `bool | null`, got `str` - at `$.request.dryRun`"),
+        ({"namespace": None}, "Expected `str`, got `null` - at `$.request.namespace`"),
+    ],
+)
+def test_a_request_that_is_none_is_refused_with_the_fields_path(
+    review: Load, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadReview) as refused:
+        decode(json.dumps(review("exec-sh", **changes)).encode())
+
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "Input data was truncated"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b"{}", "missing required field `apiVersion`"),
+        (b'{"apiVersion": "admission.k8s.io/v1"}', "missing required field `request`"),
+        (
+            b'{"apiVersion": "admission.k8s.io/v1beta1", "request": {}}',
+            "'admission.k8s.io/v1beta1' - at `$.apiVersion`",
+        ),
+        (b'{"apiVersion": "\xff"}', "invalid"),
+        (b"[" * 100_000, "Expected `object`, got `array`"),
+    ],
+)
+def test_a_body_that_is_no_review_is_refused(body: bytes, message: str) -> None:
+    with pytest.raises(BadReview) as refused:
+        decode(body)
+
+    assert message in str(refused.value)
+
+
+def test_an_answer_has_what_the_api_wants_and_nothing_empty(review: Load) -> None:
+    request = decode(json.dumps(review("exec-sh")).encode())
+
+    assert json.loads(answer(request, Decision("not-opted-in"))) == {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {"uid": request.uid, "allowed": True},
+    }
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_audit_log_points_to_the_ledger_where_there_is_an_entry(review: Load, dry_run: bool) -> None:
+    request = decode(json.dumps(review("exec-sh", dryRun=dry_run)).encode())
+    session = SessionSpec(User("a"), "exec", "pods/exec", Target("n", "p"), "now")
+
+    response = json.loads(answer(request, Decision("tagged", [Operation("/command", ["x"])], session)))["response"]
+
+    assert response.get("auditAnnotations") == (None if dry_run else {"SPO_EXEC_REQUEST_UID": request.uid})
+    assert response["patchType"] == "JSONPatch"

@@ -1,0 +1,243 @@
+"""Sessions reach the API in the end; nobody waits for that, and nobody is pushed out by another."""
+
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import REGISTRY
+
+from exectrail.kube import ApiError
+from exectrail.meta import ObjectMeta
+from exectrail.session import AuditSession, SessionSpec, Target, User
+from webhook import ledger as ledger_module
+from webhook.ledger import Entry, FairQueue, Ledger
+
+
+def session(name: str, user: str = "alice") -> AuditSession:
+    spec = SessionSpec(User(user), "exec", "pods/exec", Target("default", "web"), "now", ["cat", "secret"])
+    return AuditSession(ObjectMeta(name=name, namespace="exectrail"), spec)
+
+
+def dropped(cause: str) -> float:
+    return REGISTRY.get_sample_value("exectrail_webhook_sessions_dropped_total", {"cause": cause}) or 0
+
+
+class Api:
+    """Creates sessions, or fails as it is told to: one answer after the other, then only yes."""
+
+    def __init__(self, *answers: Exception) -> None:
+        self.answers = list(answers)
+        self.names: list[str] = []
+        self.calls: list[str] = []
+        self.changed = threading.Condition()
+
+    def create(self, body: bytes) -> None:
+        name = json.loads(body)["metadata"]["name"]
+        with self.changed:
+            self.calls.append(name)
+            self.changed.notify_all()
+            if self.answers:
+                raise self.answers.pop(0)
+            self.names.append(name)
+
+    def wait_for_calls(self, number: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.calls) >= number, timeout=10)
+
+
+@pytest.fixture(autouse=True)
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "_BACKOFF_FIRST", 0.001)
+
+
+def drain(queue: FairQueue) -> Iterator[str]:
+    while entry := queue.get():
+        yield entry.user
+
+
+def test_users_take_turns() -> None:
+    queue = FairQueue(1 << 20)
+    for user in "aaaabbc":
+        queue.put(Entry(user, b""))
+
+    assert "".join(drain(queue)) == "abcabaa"
+
+
+def test_a_flooding_user_loses_own_entries_only() -> None:
+    queue = FairQueue(100 * 1024)
+    dropped = [entry for n in range(5) for entry in queue.put(Entry(f"user{n}", b"x" * 512))]
+    dropped += [entry for _ in range(1000) for entry in queue.put(Entry("flood", b"x" * 512))]
+    dropped += queue.put(Entry("late", b"x" * 512))
+
+    assert {entry.user for entry in dropped} == {"flood"}
+    kept = Counter(drain(queue))
+    assert kept == Counter({"flood": 94, "late": 1, **{f"user{n}": 1 for n in range(5)}})
+
+
+def test_one_big_entry_counts_for_what_it_weighs() -> None:
+    queue = FairQueue(20_000)
+    for _ in range(10):
+        queue.put(Entry("many", b"x" * 100))
+
+    assert [entry.user for entry in queue.put(Entry("big", b"x" * 15_000))] == ["big"]
+
+
+def test_the_queue_knows_what_it_holds() -> None:
+    queue = FairQueue(1 << 20)
+    for user in "aab":
+        queue.put(Entry(user, b"x" * 88))
+    assert (queue.length, queue.size) == (3, 3 * 600)
+
+    queue.get()
+    assert (queue.length, queue.size) == (2, 2 * 600)
+
+
+def test_a_session_is_written_as_the_api_wants_it() -> None:
+    bodies: list[bytes] = []
+    ledger = Ledger(bodies.append, 1 << 20)
+    ledger.start()
+    ledger.put(session("s1"))
+    ledger.close(5)
+
+    assert json.loads(bodies[0]) == {
+        "apiVersion": "exectrail.io/v1alpha1",
+        "kind": "AuditSession",
+        "metadata": {"name": "s1", "namespace": "exectrail"},
+        "spec": {
+            "user": {"username": "alice"},
+            "verb": "exec",
+            "resource": "pods/exec",
+            "target": {"namespace": "default", "pod": "web"},
+            "time": "now",
+            "command": ["cat", "secret"],
+        },
+        "status": {},
+    }
+
+
+@pytest.mark.parametrize("status", [0, 401, 429, 500, 503])
+def test_a_passing_failure_is_tried_again_until_it_is_over(status: int) -> None:
+    api = Api(*[ApiError(status, "", "later")] * 4)
+    ledger = Ledger(api.create, 1 << 20)
+    ledger.start()
+    ledger.put(session("s1"))
+    api.wait_for_calls(5)
+    ledger.close(5)
+
+    assert (api.names, len(api.calls)) == (["s1"], 5)
+
+
+def test_a_session_that_keeps_failing_does_not_hold_up_the_others() -> None:
+    def create(body: bytes) -> None:
+        name = json.loads(body)["metadata"]["name"]
+        if name == "poison":
+            raise ApiError(500, "InternalError", "too large for etcd")
+        written.append(name)
+        if len(written) == 3:
+            done.set()
+
+    written: list[str] = []
+    done = threading.Event()
+    ledger = Ledger(create, 1 << 20)
+    for name in ("poison", "s1", "s2", "s3"):
+        ledger.put(session(name))
+    ledger.start()
+
+    assert done.wait(10)
+    assert written == ["s1", "s2", "s3"]
+    ledger.close(0)
+
+
+def test_a_session_that_is_there_already_is_written() -> None:
+    before = REGISTRY.get_sample_value("exectrail_webhook_sessions_written_total") or 0
+    api = Api(ApiError(409, "AlreadyExists", "there"))
+    ledger = Ledger(api.create, 1 << 20)
+    ledger.start()
+    ledger.put(session("s1"))
+    ledger.close(5)
+
+    assert api.calls == ["s1"]
+    assert REGISTRY.get_sample_value("exectrail_webhook_sessions_written_total") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"), [(ApiError(422, "Invalid", "no"), "refused"), (ZeroDivisionError(), "error")]
+)
+def test_a_session_that_cannot_be_written_is_dropped_counted_and_logged_without_its_command(
+    failure: Exception, cause: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = dropped(cause)
+    api = Api(failure)
+    ledger = Ledger(api.create, 1 << 20)
+    ledger.start()
+    with caplog.at_level(logging.ERROR):
+        ledger.put(session("s1"))
+        ledger.put(session("s2"))
+        ledger.close(5)
+
+    assert (api.calls, api.names) == (["s1", "s2"], ["s2"])
+    assert dropped(cause) == before + 1
+    record = vars(caplog.records[-1])
+    assert (record["uid"], record["user"], record["target"]) == ("s1", "alice", "default/web")
+    assert "secret" not in str(record)
+
+
+def test_what_could_not_be_written_before_the_end_is_counted() -> None:
+    before = dropped("shutdown")
+    api = Api(*[ApiError(0, "", "away")] * 1000)
+    ledger = Ledger(api.create, 1 << 20)
+    ledger.start()
+    for number in range(10):
+        ledger.put(session(f"s{number}"))
+    ledger.close(0.05)
+    ledger.put(session("late"))
+
+    assert dropped("shutdown") == before + 11
+
+
+def test_an_idle_ledger_ends_at_once() -> None:
+    ledger = Ledger(Api().create, 1 << 20)
+    ledger.start()
+    ender = threading.Thread(target=ledger.close, args=[60])
+    ender.start()
+    ender.join(10)
+
+    assert not ender.is_alive()
+
+
+def test_a_write_without_an_answer_at_the_end_is_counted() -> None:
+    before = dropped("shutdown")
+    hanging, answered = threading.Event(), threading.Event()
+
+    def create(_body: bytes) -> None:
+        hanging.set()
+        answered.wait(10)
+
+    ledger = Ledger(create, 1 << 20)
+    ledger.start()
+    ledger.put(session("s1"))
+    assert hanging.wait(10)
+    ledger.close(0.05)
+    answered.set()
+
+    assert dropped("shutdown") == before + 1
+
+
+def test_a_full_ledger_drops_of_the_flooding_user_and_counts() -> None:
+    before = dropped("queue-full")
+    ledger = Ledger(Api().create, 10_000)
+    ledger.put(session("quiet", user="bob"))
+    for number in range(100):
+        ledger.put(session(f"s{number}"))
+    assert dropped("queue-full") > before + 80
+
+    written: list[str] = []
+    late = Ledger(lambda body: written.append(json.loads(body)["metadata"]["name"]), 10_000)
+    late._queue = ledger._queue
+    late.start()
+    late.close(5)
+    assert written[0] == "quiet"
+    assert written[-1] == "s99"

@@ -1,0 +1,251 @@
+"""A renewed certificate is served at once, a bad one never, and open connections go on."""
+
+import asyncio
+import shutil
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import pytest
+import trustme
+import uvicorn
+from prometheus_client import REGISTRY
+
+from webhook.app import Health, Webhook, admission_app
+from webhook.tls import Certificate, _resolved, not_after
+
+POLL_SECONDS = 0.01
+
+
+class Secret:
+    """A Secret as the kubelet mounts it: `tls.crt -> ..data/tls.crt`, `..data -> ..<version>`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.version = 0
+        for name in ("tls.crt", "tls.key"):
+            (folder / name).symlink_to(Path("..data") / name)
+
+    def write(self, crt: bytes, key: bytes) -> None:
+        self.version += 1
+        new = self.folder / f"..{self.version}"
+        new.mkdir()
+        (new / "tls.crt").write_bytes(crt)
+        (new / "tls.key").write_bytes(key)
+        link = self.folder / "..data_tmp"
+        link.symlink_to(new.name)
+        link.rename(self.folder / "..data")
+        if self.version > 1:
+            shutil.rmtree(self.folder / f"..{self.version - 1}")
+
+    def issue(self, ca: trustme.CA, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
+        leaf = ca.issue_cert("localhost", key_type=key_type)
+        chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
+        self.write(chain, leaf.private_key_pem.bytes())
+
+
+class Client:
+    """A TLS connection that stays open."""
+
+    def __init__(self, port: int, ca: trustme.CA, name: str | None = "localhost") -> None:
+        context = ssl.create_default_context()
+        context.check_hostname = name is not None
+        ca.configure_trust(context)
+        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+        try:
+            self.socket = context.wrap_socket(raw, server_hostname=name)
+        except OSError:
+            raw.close()
+            raise
+
+    def get(self) -> bytes:
+        self.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return self.socket.recv(4096)
+
+    def serial(self) -> str:
+        certificate = self.socket.getpeercert()
+        assert certificate
+        return str(certificate["serialNumber"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+def serial(port: int, ca: trustme.CA, name: str | None = "localhost") -> str:
+    with Client(port, ca, name) as client:
+        assert client.get().startswith(b"HTTP/1.1 200")
+        return client.serial()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    waiting = threading.Event()
+    for _ in range(1000):
+        if holds():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("never came true")
+
+
+def counted(name: str) -> float:
+    return REGISTRY.get_sample_value(f"exectrail_webhook_{name}") or 0
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Secret:
+    return Secret(tmp_path)
+
+
+@pytest.fixture
+def port(secret: Secret, ca: trustme.CA, webhook: Webhook) -> Iterator[int]:
+    """A webhook that serves on this port with the Secret's certificate."""
+    secret.issue(ca)
+    certificate = Certificate(secret.folder, POLL_SECONDS)
+    certificate.wait()
+    certificate.start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        admission_app(webhook, Health()),
+        ssl_context_factory=lambda _config, _default: certificate.server_context(),
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    until(lambda: server.started)
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.parametrize("key_type", list(trustme.KeyType), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("name", ["localhost", None], ids=["with SNI", "without SNI"])
+def test_a_renewed_certificate_is_served_without_a_restart(
+    port: int, secret: Secret, ca: trustme.CA, key_type: trustme.KeyType, name: str | None
+) -> None:
+    before = serial(port, ca, name)
+    with Client(port, ca) as open_before:
+        secret.issue(ca, key_type)
+        until(lambda: serial(port, ca, name) != before)
+
+        assert open_before.get().startswith(b"HTTP/1.1 200")
+
+
+def test_a_key_that_does_not_fit_is_refused_while_the_old_pair_serves(
+    port: int, secret: Secret, ca: trustme.CA
+) -> None:
+    before, rejected = serial(port, ca), counted("certificate_rejected_total")
+    crt, key = ca.issue_cert("localhost"), ca.issue_cert("localhost")
+    secret.write(crt.cert_chain_pems[0].bytes(), key.private_key_pem.bytes())
+    until(lambda: counted("certificate_rejected_total") > rejected)
+    assert serial(port, ca) == before
+
+    secret.issue(ca)
+    until(lambda: serial(port, ca) != before)
+
+
+def test_a_secret_that_goes_away_changes_nothing(port: int, secret: Secret, ca: trustme.CA) -> None:
+    before, rejected = serial(port, ca), counted("certificate_rejected_total")
+    (secret.folder / "..data").unlink()
+    until(lambda: counted("certificate_rejected_total") > rejected)
+
+    assert serial(port, ca) == before
+
+
+def test_no_handshake_fails_while_certificates_change(port: int, secret: Secret, ca: trustme.CA) -> None:
+    serials = set()
+    for _ in range(40):
+        secret.issue(ca)
+        serials.add(serial(port, ca))
+    until(lambda: len(serials | {serial(port, ca)}) > 5)
+
+
+def test_both_files_come_from_the_folder_that_one_look_at_the_link_gave(secret: Secret, ca: trustme.CA) -> None:
+    secret.issue(ca)
+
+    assert _resolved(secret.folder) == secret.folder / "..1"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("version", ["TLSv1_1", "TLSv1_2", "TLSv1_3"])
+def test_tls_is_spoken_from_1_2_on(port: int, version: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    refused = False
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        try:
+            context.wrap_socket(raw).close()
+        except ssl.SSLError:
+            refused = True
+
+    assert refused == (version == "TLSv1_1")
+
+
+def test_files_without_a_kubelet_are_followed_as_well(tmp_path: Path, ca: trustme.CA) -> None:
+    def write() -> None:
+        leaf = ca.issue_cert("localhost", not_after=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC))
+        (tmp_path / "tls.key").write_bytes(leaf.private_key_pem.bytes())
+        (tmp_path / "tls.crt").write_bytes(leaf.cert_chain_pems[0].bytes())
+
+    certificate = Certificate(tmp_path, POLL_SECONDS)
+    write()
+    certificate.wait()
+    first = certificate._current
+    certificate.start()
+    write()
+
+    until(lambda: certificate._current is not first)
+    assert counted("certificate_expiry_timestamp_seconds") == datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+
+
+def test_without_a_certificate_the_start_fails_and_says_what_to_look_at(tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path, POLL_SECONDS)
+
+    with pytest.raises(RuntimeError, match=r"no usable tls\.crt and tls\.key in .* after 0 s \(.*No such file.*Secret"):
+        certificate.wait(0.05)
+    assert not certificate.loaded
+
+
+def test_a_certificate_that_comes_late_is_waited_for(secret: Secret, ca: trustme.CA) -> None:
+    certificate = Certificate(secret.folder, POLL_SECONDS)
+    timer = threading.Timer(0.05, secret.issue, [ca])
+    timer.start()
+    certificate.wait(10)
+    timer.join()
+
+    assert certificate.loaded
+
+
+@pytest.mark.parametrize(
+    "end",
+    [datetime(2030, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2075, 6, 7, 8, 9, 10, tzinfo=UTC)],
+    ids=["UTCTime", "GeneralizedTime"],
+)
+@pytest.mark.parametrize("key_type", list(trustme.KeyType), ids=lambda kind: kind.name)
+def test_the_end_of_a_certificate_is_read_from_it(ca: trustme.CA, end: datetime, key_type: trustme.KeyType) -> None:
+    leaf = ca.issue_cert("a.example", "b.example", not_after=end, key_type=key_type)
+
+    assert not_after(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())) == end
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x82", b"\x30\x03\x02\x01\x00", b"\x00" * 64])
+def test_what_is_no_certificate_has_no_end(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not an X\.509 certificate"):
+        not_after(data)

@@ -1,0 +1,40 @@
+"""What the webhook counts, for Prometheus."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter(
+    "exectrail_webhook_requests",
+    "Admission requests answered, by what was asked for and what was done about it.",
+    ["webhook", "verb", "reason"],
+)
+ERRORS = Counter(
+    "exectrail_webhook_errors",
+    "Faults of the webhook itself; the request was allowed as it was.",
+    ["webhook"],
+)
+BAD_REQUESTS = Counter(
+    "exectrail_webhook_bad_requests",
+    "Calls that were no readable AdmissionReview, by HTTP status.",
+    ["webhook", "status"],
+)
+LATENCY = Histogram(
+    "exectrail_webhook_duration_seconds",
+    "Time from the whole body to the answer.",
+    ["webhook"],
+    buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0),
+)
+SESSIONS_WRITTEN = Counter("exectrail_webhook_sessions_written", "AuditSessions that the API server has.")
+SESSIONS_RETRIED = Counter("exectrail_webhook_sessions_retried", "Attempts to write an AuditSession that failed.")
+SESSIONS_DROPPED = Counter(
+    "exectrail_webhook_sessions_dropped",
+    "AuditSessions that were never written, by cause; each is in the log.",
+    ["cause"],
+)
+QUEUED_SESSIONS = Gauge("exectrail_webhook_sessions_queued", "AuditSessions waiting to be written.")
+QUEUED_BYTES = Gauge("exectrail_webhook_sessions_queued_bytes", "Size of the AuditSessions waiting to be written.")
+CERTIFICATE_EXPIRY = Gauge(
+    "exectrail_webhook_certificate_expiry_timestamp_seconds", "End of the serving certificate's validity, Unix time."
+)
+CERTIFICATE_REJECTED = Counter(
+    "exectrail_webhook_certificate_rejected", "Certificates that were not taken over; the one before keeps serving."
+)

@@ -1,0 +1,68 @@
+"""The webhook's command line."""
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from exectrail import logs
+from webhook.ledger_entry import DEFAULT_EXTRA_KEYS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; what makes no sense is refused by the option's name."""
+    options = argparse.ArgumentParser(
+        prog="python -m webhook",
+        description="Admission webhook of exectrail: seccomp profiles for pods, a tag and a ledger entry for each "
+        "exec, attach, port-forward and debug.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = options.add_argument
+    add("--tls-dir", type=Path, default=Path("/tls"), metavar="DIR", help="folder with tls.crt and tls.key")
+    add("--tls-poll-seconds", type=_number(0.01), default=5.0, metavar="S", help="how often to look for a new pair")
+    add("--host", default="", help="address to listen on; empty: all")
+    add("--port", type=_port, default=9443, help="for admission, over TLS")
+    add("--metrics-port", type=_port, default=9080, help="for /healthz, /readyz and /metrics, plain HTTP")
+    namespace = os.environ.get("POD_NAMESPACE")
+    add(
+        "--namespace",
+        type=_name,
+        default=namespace,
+        required=not namespace,
+        help="where AuditSessions are made (environment: POD_NAMESPACE)",
+    )
+    add(
+        "--extra-keys",
+        type=lambda text: [key for key in text.split(",") if key],
+        default=",".join(DEFAULT_EXTRA_KEYS),
+        metavar="KEY,...",
+        help="the keys of a user's extra that the ledger keeps; others may carry credentials",
+    )
+    add("--ledger-mib", type=_number(1), default=16.0, metavar="MIB", help="the most that may wait to be written")
+    add("--drain-seconds", type=_number(0), default=5.0, metavar="S", help="how long to go on serving after SIGTERM")
+    add("--api-server", metavar="URL", help="an API server without login, e.g. kubectl proxy; default: the pod's own")
+    add("--log-level", choices=logs.LEVELS, default="info", help="least important level to log")
+    return options
+
+
+def _number(least: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = float(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return value
+
+    return number
+
+
+def _port(text: str) -> int:
+    if not 0 <= (port := int(text)) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port (0 to 65535)")
+    return port
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a namespace (RFC 1123 label)")
+    return text
