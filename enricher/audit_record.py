@@ -1,0 +1,74 @@
+"""Reads the text of a kernel audit record of type 1326 (SECCOMP).
+
+The text is what the kernel's audit_seccomp() writes (kernel/auditsc.c), the same over netlink and, after `msg=`, in
+auditd's log:
+
+    audit(1795424943.092:9842): auid=4294967295 uid=0 gid=0 ses=4294967295 pid=26255 comm="env" exe="/bin/busybox"
+    sig=0 arch=c000003e syscall=59 compat=0 ip=0x461857 code=0x7ffc0000
+
+A container chooses its `comm` and `exe`. The kernel's rule for such strings (audit_log_untrustedstring) is what
+keeps them from posing as other fields: quoted when all of it is printable, without space and quote; else in hex.
+"""
+
+import re
+from binascii import unhexlify
+from typing import Final
+
+from enricher.events import Seccomp
+
+_QUOTED_TEXT: Final = 200
+
+# (uint32) -1 stands for: no login user, no audit session, an id without a mapping.
+_ID = rb"=(?:4294967295|(\d{1,10})) "
+
+# "<no_memory>" and "<too_long>" stand where the kernel could not make a path; paths start with a slash.
+_STRING = rb'(?:"([!#-~]*)"|((?:[0-9A-F]{2})+)|\(null\))'
+_PATH = rb'(?:"(?!<)([!#-~]*)"|((?:[0-9A-F]{2})+)|\(null\)|"<[a-z_]+>")'
+
+# Every number is bounded, so that int() is cheap and cannot fail. An LSM's label may hold spaces and whatever an
+# administrator named a profile, e.g. `subj=docker-default (enforce)`; as no later value holds a space, the rest of
+# the line still has only one reading.
+_RECORD = re.compile(
+    rb"audit\((\d{1,12})\.(\d{3}):(\d{1,10})\): "
+    rb"(?:auid" + _ID + rb")?(?:uid" + _ID + rb")?(?:gid" + _ID + rb")?(?:ses" + _ID + rb")?(?:subj=.*? )?"
+    rb"pid=(\d{1,10}) comm=" + _STRING + rb" exe=" + _PATH + rb" sig=(-?\d{1,19}) arch=([0-9a-f]{1,8}) "
+    rb"syscall=(-?\d{1,19}) compat=-?\d{1,10} ip=0x[0-9a-f]{1,16} code=0x([0-9a-f]{1,8})",
+)
+
+
+class Unparsable(ValueError):
+    """Text that is no SECCOMP record; the message quotes at most its first 200 bytes."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(f"not a SECCOMP audit record: {text[:_QUOTED_TEXT]!r}")
+
+
+def parse(text: bytes) -> Seccomp:
+    """Read one record, without line end.
+
+    Raises:
+        Unparsable: The text is anything else.
+
+    """
+    match = _RECORD.fullmatch(text)
+    if match is None:
+        raise Unparsable(text)
+    (
+        seconds, milliseconds, serial, auid, uid, gid, ses, pid,
+        comm, comm_hex, exe, exe_hex, signal, arch, syscall, code,
+    ) = match.groups()  # fmt: skip
+    return Seccomp(
+        int(seconds) * 1000 + int(milliseconds),
+        int(serial),
+        int(pid),
+        None if uid is None else int(uid),
+        None if gid is None else int(gid),
+        None if auid is None else int(auid),
+        None if ses is None else int(ses),
+        comm if comm_hex is None else unhexlify(comm_hex),
+        exe if exe_hex is None else unhexlify(exe_hex),
+        int(signal),
+        int(arch, 16),
+        int(syscall),
+        int(code, 16),
+    )

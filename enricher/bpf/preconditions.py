@@ -1,0 +1,31 @@
+"""What a node must offer before the eBPF ledger is tried: said by name, instead of libbpf's EPERM or EINVAL."""
+
+from pathlib import Path
+
+from enricher.unavailable import LedgerUnavailable
+
+KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
+OWN_STATUS = Path("/proc/self/status")
+
+# include/uapi/linux/capability.h. PERFMON: to trace; BPF: to make maps and load programs. Since Linux 5.8.
+_NEEDED = {"CAP_PERFMON": 1 << 38, "CAP_BPF": 1 << 39}
+_CAP_SYS_ADMIN = 1 << 21  # includes both
+
+
+def check(object_path: Path, kernel_btf: Path = KERNEL_BTF, status: Path = OWN_STATUS) -> None:
+    """Raises LedgerUnavailable with the first reason that stands against loading `object_path` here."""
+    if not object_path.is_file():
+        raise LedgerUnavailable(f"{object_path} is missing: compile it with `make -C {object_path.parent}`")
+    if not kernel_btf.exists():
+        raise LedgerUnavailable(f"the kernel has no BTF at {kernel_btf} (it needs CONFIG_DEBUG_INFO_BTF)")
+    missing = missing_capabilities(status.read_text(encoding="ascii", errors="replace"))
+    if missing:
+        raise LedgerUnavailable(f"missing {' and '.join(missing)} in the container's securityContext.capabilities")
+
+
+def missing_capabilities(status: str) -> list[str]:
+    """Names of the capabilities that the process with this `/proc/PID/status` lacks (proc(5), CapEff)."""
+    effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
+    if effective & _CAP_SYS_ADMIN:
+        return []
+    return [name for name, bit in _NEEDED.items() if not effective & bit]

@@ -1,0 +1,182 @@
+"""From what is known of an event to its record: pure, no state but the clock."""
+
+import random
+import signal
+import uuid
+
+import msgspec
+
+from enricher import syscalls
+from enricher.clock import Clock
+from enricher.containers import Container
+from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.sessions import Session
+from enricher.tree import Entry, Node
+from exectrail import record as rec
+from exectrail.record import Kind, Record
+
+
+class Facts(msgspec.Struct):
+    """What the pipeline found out about an event."""
+
+    container: Container | None
+    container_id: str
+    entry: Entry | None
+    half: Seccomp | None = None
+    caller: bytes | None = None
+    """The program that made the call, where the ledger knows it."""
+    born: int = 0
+    """When the process began, nanoseconds since boot."""
+
+
+class Composer:
+    """Makes this node's records.
+
+    Args:
+        node: The node's name.
+        boot_id: `/proc/sys/kernel/random/boot_id`.
+        clock: For time stamps.
+        ledger: The name of the process ledger in use, for `source`.
+
+    """
+
+    def __init__(self, node: str, boot_id: str, clock: Clock, ledger: str) -> None:
+        self._node = rec.Node(node)
+        self._boot = boot_id[:8]
+        self._clock = clock
+        self._ledger = ledger
+
+    def key(self, process: Process) -> str:
+        """A process's identity over reuse of pids and reboots."""
+        return f"{self._boot}-{process.pid}-{process.start}"
+
+    def process(self, event: ProcessEvent, facts: Facts) -> Record:
+        """The record of a fork, an exec or an exit."""
+        match event:
+            case Exec():
+                return self._exec(event, facts)
+            case Fork():
+                return self._clone(event, facts)
+            case Exit():
+                return self._exit(event, facts)
+
+    def _exec(self, event: Exec, facts: Facts) -> Record:
+        record = self._base("exec", self._clock.wall_ms(event.time), facts)
+        argv = [text(each) for each in event.argv.split(b"\0")[:-1]]
+        record.pid, record.ppid = event.process.pid, event.parent.pid
+        record.uid, record.gid = event.uid, event.gid
+        record.program = text(event.filename) or None
+        record.argv, record.cmd_line = argv, " ".join(argv)
+        record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
+        record.truncated = ["argv", "cmdLine"] if event.truncated else None
+        return self._finish(record, facts, event.weak)
+
+    def _clone(self, event: Fork, facts: Facts) -> Record:
+        record = self._base("clone", self._clock.wall_ms(event.time), facts)
+        record.pid, record.ppid = event.child.pid, event.parent.pid
+        record.uid, record.gid = event.uid, event.gid
+        record.process_key, record.parent_key = self.key(event.child), self.key(event.parent)
+        return self._finish(record, facts, event.weak)
+
+    def _exit(self, event: Exit, facts: Facts) -> Record:
+        record = self._base("exit", self._clock.wall_ms(event.time), facts)
+        record.pid = event.process.pid
+        record.process_key = self.key(event.process)
+        record.exit = exit_of(event)
+        record.duration_ms = max(0, event.time - facts.born) // 1_000_000
+        return self._finish(record, facts, event.weak)
+
+    def syscall(self, half: Seccomp, node: Node, facts: Facts) -> Record:
+        """The record of a logged system call that no event of the ledger belongs to."""
+        record = self._base("syscall", half.time, facts)
+        record.pid, record.uid, record.gid = half.pid, half.uid, half.gid
+        record.process_key, record.parent_key = self.key(node.process), self.key(node.parent)
+        facts.half = half
+        return self._finish(record, facts, ())
+
+    def session_start(self, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
+        """Who asked for what: said once, so that a trail explains itself without the cluster."""
+        record = self._session("start", session, facts, session.started, cluster_uid)
+        if session.audit and not session.forged:
+            spec = session.audit.spec
+            record.request = rec.Request(spec.verb, spec.resource, spec.command or None, spec.tty)
+            record.user_info = rec.UserInfo(spec.user.groups, spec.user.extra)
+        if facts.container:
+            record.image, record.pod_uid = facts.container.image, facts.container.pod_uid
+        return record
+
+    def session_end(self, event: Exit, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
+        """How it ended: with the entry's own end."""
+        record = self._session("end", session, facts, event.time, cluster_uid)
+        record.outcome = "completed"
+        record.exit = exit_of(event)
+        record.duration_ms = max(0, event.time - session.started) // 1_000_000
+        record.processes = facts.entry.processes if facts.entry else None
+        record.weak = list(event.weak) or None
+        return record
+
+    def gap(self, lost: dict[str, int], wall_ms: int) -> Record:
+        """What was lost since the last gap, by cause."""
+        record = self._base("gap", wall_ms, Facts(None, "", None))
+        record.lost, record.reason = lost, None
+        return record
+
+    def _session(self, phase: str, session: Session, facts: Facts, time: int, cluster_uid: str | None) -> Record:
+        record = self._base("session", self._clock.wall_ms(time), facts)
+        record.phase = "start" if phase == "start" else "end"
+        record.process_key = self.key(session.entry)
+        record.pid = session.entry.pid
+        record.cluster_uid = cluster_uid
+        record.source = self._ledger
+        return record
+
+    def _base(self, kind: Kind, wall_ms: int, facts: Facts) -> Record:
+        container, entry = facts.container, facts.entry
+        record = Record(
+            version=rec.VERSION,
+            kind=kind,
+            audit_id=str(uuid.UUID(int=random.getrandbits(128), version=4)),
+            timestamp=self._clock.stamp(wall_ms),
+            node=self._node,
+            resource=container.resource if container else None,
+            container_id=facts.container_id or None,
+            reason=None if container else "container-unknown",
+            seq=0,
+            prev="",
+        )
+        if entry:
+            record.origin, record.entry_key = entry.origin, self.key(entry.process)
+            if session := entry.session:
+                record.origin = "session"
+                record.request_uid, record.user, record.state = session.request_uid, session.user, session.state
+        return record
+
+    def _finish(self, record: Record, facts: Facts, weak: tuple[str, ...]) -> Record:
+        record.source = self._ledger
+        record.executable = text(facts.caller) if facts.caller else None
+        if half := facts.half:
+            record.source = f"{self._ledger}+netlink"
+            record.executable = text(half.exe) if half.exe else record.executable
+            record.syscalls = [syscalls.name(half.arch, half.syscall)]
+        unknown = ("origin",) if facts.entry and record.origin is None else ()
+        record.weak = [*weak, *unknown] or None
+        return record
+
+
+def exit_of(event: Exit) -> rec.Exit | None:
+    """How a process ended; None where the ledger does not know."""
+    if event.signal is not None:
+        return rec.Exit(signal=_signal_name(event.signal))
+    return None if event.code is None else rec.Exit(code=event.code)
+
+
+def text(raw: bytes) -> str:
+    r"""Bytes of the kernel as text; what is not UTF-8 stands as `\xNN`."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else f"SIG{number}"

@@ -1,0 +1,90 @@
+"""What the kernel tells: the events that sources and ledgers hand to the pipeline.
+
+Two clocks meet here. The ledger counts nanoseconds since boot (CLOCK_BOOTTIME); audit records carry wall-clock
+milliseconds, only some 4 ms fine. Neither orders the other's events.
+"""
+
+from msgspec import Struct
+
+
+class Process(Struct, frozen=True, order=True):
+    """A process: its thread group id in the initial pid namespace, and its start in clock ticks since boot.
+
+    The start is field 22 of `/proc/PID/stat` (proc(5)). A pid alone is reused within minutes and is never a key.
+    """
+
+    pid: int
+    start: int
+
+
+class Fork(Struct, frozen=True):
+    """A new process (threads do not count). `cgroup` is the child's cgroup id in the v2 tree."""
+
+    time: int
+    cgroup: int
+    cgroup_name: str
+    """Name of that cgroup's folder, e.g. `cri-containerd-<id>.scope`."""
+    parent: Process
+    child: Process
+    uid: int
+    gid: int
+    weak: tuple[str, ...] = ()
+    """The record's fields that the ledger cannot vouch for."""
+
+
+class Exec(Struct, frozen=True):
+    """A process runs another program; sent after the exec succeeded, so all of it is the new program's."""
+
+    time: int
+    cgroup: int
+    cgroup_name: str
+    process: Process
+    parent: Process
+    uid: int
+    gid: int
+    ns_pid: int
+    """The pid in the process's own pid namespace: 1 for the init of a container with a namespace of its own."""
+    seccomp: bool
+    """Whether a seccomp filter is on the process (mode 2)."""
+    filename: bytes
+    """The path that was executed, as given to execve."""
+    argv: bytes
+    """The arguments, each ended by NUL."""
+    truncated: bool
+    """Whether arguments are missing at the end."""
+    weak: tuple[str, ...] = ()
+
+
+class Exit(Struct, frozen=True):
+    """The last thread of a process is gone; `code` or `signal` is set, neither where the ledger cannot know."""
+
+    time: int
+    cgroup: int
+    process: Process
+    code: int | None
+    signal: int | None
+    weak: tuple[str, ...] = ()
+
+
+ProcessEvent = Fork | Exec | Exit
+
+
+class Seccomp(Struct, frozen=True):
+    """An audit record of type 1326: a system call that a seccomp filter reported, before it ran.
+
+    So `exe` and `comm` are the caller's. `time` is in milliseconds since the epoch; `pid` is the thread's id.
+    """
+
+    time: int
+    serial: int
+    pid: int
+    uid: int | None
+    gid: int | None
+    auid: int | None
+    ses: int | None
+    comm: bytes | None
+    exe: bytes | None
+    signal: int
+    arch: int
+    syscall: int
+    code: int

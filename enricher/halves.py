@@ -1,0 +1,85 @@
+"""Joins the two halves of one exec or fork: the ledger's event and the SECCOMP record of the same system call.
+
+The record is made before the call runs and names the caller; the event comes after it and names the outcome. They
+arrive through different sockets, in either order. A shell that looks for a program on PATH makes one record for each
+folder it tries, all but the last without an event.
+"""
+
+import itertools
+from collections import deque
+from typing import Literal
+
+from enricher.events import Exec, Fork, Seccomp
+
+_EXEC = frozenset({"execve", "execveat"})
+_FORK = frozenset({"fork", "vfork", "clone", "clone3"})
+_COARSE_MS = 8
+"""Audit time stamps are only some 4 ms fine."""
+
+Key = tuple[int, Literal["exec", "fork", "other"]]
+"""The caller's pid, and what it calls."""
+
+
+def key_of_record(record: Seccomp, syscall: str) -> Key:
+    """What a record may be half of; nothing for other system calls, which a profile may log as well."""
+    if syscall in _EXEC:
+        return record.pid, "exec"
+    return record.pid, "fork" if syscall in _FORK else "other"
+
+
+def key_of_event(event: Fork | Exec) -> Key:
+    """Where an event's record is to be found: the caller of a fork is the parent."""
+    return (event.process.pid, "exec") if isinstance(event, Exec) else (event.parent.pid, "fork")
+
+
+class Halves:
+    """Records that wait for their events, by caller."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Key, deque[tuple[Seccomp, str, float]]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, key: Key, record: Seccomp, syscall: str, deadline: float) -> None:
+        """A record whose event may follow until `deadline`."""
+        self._waiting.setdefault(key, deque()).append((record, syscall, deadline))
+        self._count += 1
+
+    def take(self, key: Key, wall_ms: int, caller: bytes | None) -> tuple[Seccomp, str] | None:
+        """The record that belongs to an event.
+
+        Args:
+            key: From `key_of_event`.
+            wall_ms: When the event was.
+            caller: The `comm` that the caller had, where known.
+
+        """
+        waiting = self._waiting.get(key)
+        in_time = [each for each in waiting or () if each[0].time <= wall_ms + _COARSE_MS]
+        if caller is not None:
+            in_time = [each for each in in_time if each[0].comm == caller] or in_time
+        if not waiting or not in_time:
+            return None
+        found = in_time[0]
+        if key[1] == "exec":  # of one caller's tries to exec the last one succeeded; forks pair one by one
+            *_, found = itertools.takewhile(lambda each: each[0].comm == in_time[0][0].comm, in_time)
+        waiting.remove(found)
+        self._count -= 1
+        if not waiting:
+            del self._waiting[key]
+        return found[0], found[1]
+
+    def expired(self, now: float) -> list[tuple[Seccomp, str]]:
+        """Take out the records for which no event came."""
+        late: list[tuple[Seccomp, str]] = []
+        for key in [key for key, waiting in self._waiting.items() if waiting[0][2] <= now]:
+            waiting = self._waiting[key]
+            while waiting and waiting[0][2] <= now:
+                record, syscall, _ = waiting.popleft()
+                late.append((record, syscall))
+            if not waiting:
+                del self._waiting[key]
+        self._count -= len(late)
+        return late

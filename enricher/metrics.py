@@ -1,0 +1,52 @@
+"""The enricher's metrics, read from its counters when somebody asks: counting costs the pipeline nothing."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from enricher.agent import Agent
+
+_STAGES = {
+    "read": "What the kernel gave",
+    "made": "Records of our own",
+    "written": "Lines in the trail",
+    "merged": "SECCOMP records that became part of a process event's line",
+    "filtered": "Events that are not for the trail",
+    "suppressed": "Repetitions that were only counted",
+}
+
+
+class AgentCollector(Collector):
+    """Shows an agent's tally, its losses and how far it is behind."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def collect(self) -> Iterator[Metric]:
+        """All of it, as of now."""
+        status, pipeline = self._agent.status(), self._agent.pipeline
+        info = InfoMetricFamily("exectrail_enricher_ledger", "What is read")
+        info.add_metric([], {"source": status.source, "ledger": status.ledger})
+        yield info
+        for stage, text in _STAGES.items():
+            counts = getattr(pipeline.tally, stage)
+            yield _counter(f"exectrail_enricher_{stage}", f"{text}, by kind", "kind", dict(counts))
+        yield _counter("exectrail_enricher_lost", "What is missing in the trail, by cause", "cause", self._agent.lost())
+        failures = {"": self._agent.writer.failures}
+        yield _counter("exectrail_enricher_write_failures", "Writes that the trail's storage refused", None, failures)
+        yield _gauge("exectrail_enricher_held", "Events that wait for what explains them", pipeline.held)
+        yield _gauge("exectrail_enricher_processes", "Live processes that are followed", len(pipeline.tree))
+        yield _gauge("exectrail_enricher_lag_seconds", "How long the oldest held event has waited", status.lag_ms / 1e3)
+        yield _gauge("exectrail_enricher_sequence", "Number of the last record of this node's trail", status.seq)
+
+
+def _counter(name: str, text: str, label: str | None, counts: dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label] if label else [])
+    for value, count in counts.items():
+        family.add_metric([value] if label else [], count)
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)

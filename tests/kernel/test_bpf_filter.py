@@ -1,0 +1,179 @@
+"""Which processes the ledger tells about, and what it says when it cannot."""
+
+import json
+import selectors
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from enricher.bpf.ledger import BATCH, BpfLedger, LedgerUnavailable
+from enricher.events import ProcessEvent
+from tests.kernel.conftest import Drain
+from tests.kernel.fake_pods import FakeContainer, FakePods
+
+CONTAINERS = ["pod1/container1", "burstable/pod1/container1", "besteffort/pod1/container1/nested/deeper"]
+
+
+def test_processes_outside_the_pods_are_silent(drain: Drain) -> None:
+    subprocess.run(["/bin/sh", "-c", "/bin/true; exit 0"], check=True)
+
+    assert drain() == []
+
+
+def test_a_process_in_the_kubepods_folder_itself_is_silent(
+    pods: FakePods, container: FakeContainer, drain: Drain
+) -> None:
+    container.run("/bin/true")  # from here on the program knows how deep kubepods lies
+    drain()
+    subprocess.run(["/bin/sh", "-c", 'echo 0 > "$0/cgroup.procs"; exec /bin/true', pods.root], check=True)
+
+    assert drain() == []
+
+
+@pytest.mark.parametrize("path", CONTAINERS)
+def test_an_undecided_container_is_told(pods: FakePods, drain: Drain, path: str) -> None:
+    pods.container(path).run("/bin/true")
+
+    assert len(drain()) == 2
+
+
+@pytest.mark.parametrize("path", CONTAINERS)
+def test_a_decision_holds_until_it_is_forgotten(pods: FakePods, ledger: BpfLedger, drain: Drain, path: str) -> None:
+    container = pods.container(path)
+
+    def told() -> list[ProcessEvent]:
+        container.run("sh", "-c", "/bin/true; exit 0")
+        return drain()
+
+    assert ledger.decide(container.id, record=False)
+    assert told() == []
+    assert ledger.decide(container.id, record=True)
+    assert len(told()) == 5
+    assert ledger.decide(container.id, record=False)
+    ledger.forget(container.id)
+    assert len(told()) == 5
+
+
+@pytest.mark.parametrize("path", ["pod1/container1", "burstable/pod1/container1"])
+@pytest.mark.parametrize("nested", ["a", "a/b", "a/b/c"])
+def test_cgroups_inside_a_container_inherit_its_decision(
+    pods: FakePods, ledger: BpfLedger, drain: Drain, path: str, nested: str
+) -> None:
+    container = pods.container(path)
+    inside = pods.container(f"{path}/{nested}")
+    ledger.decide(container.id, record=False)
+    inside.run("/bin/true")
+    silent = drain()
+    ledger.decide(container.id, record=True)
+    inside.run("/bin/true")
+
+    assert (silent, len(drain())) == ([], 2)
+
+
+def test_ignoring_one_container_leaves_its_pod_s_other_one_alone(
+    pods: FakePods, ledger: BpfLedger, drain: Drain
+) -> None:
+    ignored, other = pods.container("burstable/pod1/a"), pods.container("burstable/pod1/b")
+    ledger.decide(ignored.id, record=False)
+    ignored.run("/bin/true")
+    other.run("/bin/true")
+
+    assert {event.cgroup for event in drain()} == {other.id}
+
+
+def test_a_decision_that_finds_no_room_says_so(ledger: BpfLedger) -> None:
+    assert all(ledger.decide(cgroup, record=False) for cgroup in range(1 << 40, (1 << 40) + 16_384))
+    assert not ledger.decide(1 << 41, record=False)
+
+
+def test_the_ledger_is_readable_while_events_wait(container: FakeContainer, ledger: BpfLedger, drain: Drain) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(ledger, selectors.EVENT_READ)
+        assert selector.select(0) == []
+        container.run("/bin/true")
+        assert selector.select(5) != []
+        drain()
+        assert selector.select(0) == []
+
+
+def test_one_read_takes_a_bounded_batch_and_leaves_the_rest(
+    container: FakeContainer, ledger: BpfLedger, drain: Drain
+) -> None:
+    container.run("sh", "-c", "i=0; while [ $i -lt 400 ]; do /bin/true; i=$((i+1)); done")
+
+    assert len(ledger.read()) == BATCH
+    assert len(drain()) == 1 + 400 * 3 + 1 - BATCH
+
+
+def test_events_that_find_the_ring_full_are_counted_one_by_one(
+    pods: FakePods, container: FakeContainer, bpf_object: Path
+) -> None:
+    ledger = BpfLedger.open(pods.cgroup, ring_bytes=4096, object_path=bpf_object)
+    try:
+        container.run("sh", "-c", "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done")
+        lost, captured = ledger.lost(), len(ledger.read())
+    finally:
+        ledger.close()
+
+    assert lost > 0
+    assert lost + captured == 1 + 100 * 3 + 1
+
+
+def test_a_closed_ledger_leaves_nothing_in_the_kernel(
+    pods: FakePods, container: FakeContainer, bpf_object: Path
+) -> None:
+    for _ in range(3):
+        ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
+        ledger.close()
+    ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
+    container.run("/bin/true")
+    told = len(ledger.read())
+    ledger.close()
+
+    assert told == 2
+
+
+def test_a_ring_that_the_kernel_refuses_is_a_reason(pods: FakePods, bpf_object: Path) -> None:
+    with pytest.raises(LedgerUnavailable, match=r"cannot load the program into the kernel: .*; libbpf: .*ring"):
+        BpfLedger.open(pods.cgroup, ring_bytes=0, object_path=bpf_object)
+
+
+def test_an_object_that_is_no_bpf_program_is_a_reason(pods: FakePods, tmp_path: Path) -> None:
+    rubbish = tmp_path / "ledger.bpf.o"
+    rubbish.write_bytes(b"not ELF")
+
+    with pytest.raises(LedgerUnavailable, match=r"cannot open .*ledger\.bpf\.o: .*; libbpf: "):
+        BpfLedger.open(pods.cgroup, object_path=rubbish)
+
+
+OPEN_IT = """
+import json, sys
+from pathlib import Path
+from enricher.bpf.ledger import BpfLedger, LedgerUnavailable
+from enricher.cgroupfs import Cgroup
+try:
+    ledger = BpfLedger.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
+    print(json.dumps("open"))
+except LedgerUnavailable as reason:
+    print(json.dumps(str(reason)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "outcome"),
+    [
+        ("+bpf,+perfmon", "open"),
+        ("+sys_admin", "open"),
+        ("+perfmon", "missing CAP_BPF in the container's securityContext.capabilities"),
+        ("+bpf", "missing CAP_PERFMON in the container's securityContext.capabilities"),
+        ("+chown", "missing CAP_PERFMON and CAP_BPF in the container's securityContext.capabilities"),
+    ],
+)
+def test_bpf_and_perfmon_are_all_it_needs(pods: FakePods, bpf_object: Path, capabilities: str, outcome: str) -> None:
+    dropped = ["setpriv", f"--bounding-set=-all,{capabilities}", f"--inh-caps=-all,{capabilities}"]
+    command = [*dropped, sys.executable, "-c", OPEN_IT, str(pods.cgroup.id), str(bpf_object)]
+    result = subprocess.run(command, capture_output=True, check=True, text=True)
+
+    assert json.loads(result.stdout) == outcome
