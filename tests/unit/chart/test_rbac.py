@@ -1,0 +1,54 @@
+"""Who may do what: the whole table, so that a wider one cannot pass unseen."""
+
+from tests.unit.chart.rendered import Document, HelmTemplate
+
+EXPECTED = {
+    ("ClusterRole", "webhook"): {"namespaces": "list watch"},
+    ("Role", "webhook"): {"auditsessions.exectrail.io": "create"},
+    ("ClusterRole", "controller"): {"pods": "get", "nodetrails.exectrail.io": "list"},
+    ("Role", "controller"): {
+        "auditsessions.exectrail.io": "list delete",
+        "auditsessions/status.exectrail.io": "patch",
+        "leases.coordination.k8s.io": "create",
+        "leases.coordination.k8s.io exectrail-controller": "get update",
+    },
+    ("ClusterRole", "enricher"): {
+        "namespaces": "list watch",
+        "pods": "list watch",
+        "nodetrails.exectrail.io": "create",
+        "nodetrails/status.exectrail.io": "patch",
+    },
+    ("Role", "enricher"): {
+        "auditsessions.exectrail.io": "list watch",
+        "auditsessions/status.exectrail.io": "patch",
+    },
+}
+
+
+def granted(role: Document) -> dict[str, str]:
+    """Verbs by `resource.group name`."""
+    return {
+        " ".join([f"{resource}.{group}".rstrip("."), *rule.get("resourceNames", [])]): " ".join(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_each_part_may_do_what_it_does_and_nothing_else(helm_template: HelmTemplate) -> None:
+    roles = {
+        (document["kind"], document["metadata"]["name"].removeprefix("exectrail-")): granted(document)
+        for document in helm_template()
+        if document["kind"] in {"ClusterRole", "Role"}
+    }
+    assert roles == EXPECTED
+
+
+def test_each_role_is_bound_to_the_account_of_its_part(helm_template: HelmTemplate) -> None:
+    bindings = [d for d in helm_template(namespace="audit") if d["kind"].endswith("RoleBinding")]
+    assert len(bindings) == len(EXPECTED)
+    for binding in bindings:
+        name = binding["metadata"]["name"]
+        assert binding["roleRef"]["kind"] + "Binding" == binding["kind"]
+        assert binding["roleRef"]["name"] == name
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": "audit"}]

@@ -1,0 +1,99 @@
+"""The values: every key is described, every wrong one refused."""
+
+import itertools
+import json
+from collections.abc import Iterator
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.unit.chart.rendered import CHART, Document, RunHelm
+
+LINES = (CHART / "values.yaml").read_text().splitlines()
+VALUES: Document = yaml.safe_load("\n".join(LINES))
+SCHEMA: Document = json.loads((CHART / "values.schema.json").read_text())
+
+OPEN = {"commonLabels", "nodeSelector", "podAnnotations", "podLabels", "affinity", "requests", "limits"}
+"""Objects whose keys are the user's."""
+WHOLE = {"resources", "updateStrategy"}
+"""Objects that are described as a whole."""
+
+
+def resolved(schema: Document) -> Document:
+    """The schema behind a `$ref`."""
+    if "$ref" in schema:
+        definition: Document = SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]]
+        return definition
+    return schema
+
+
+def fixed(values: Document, schema: Document, path: str = "") -> Iterator[tuple[str, Document, Document]]:
+    """Each object of the values whose keys the chart fixes: its path, itself, its schema."""
+    yield path, values, schema
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in OPEN:
+            yield from fixed(value, resolved(schema["properties"][key]), f"{path}.{key}".lstrip("."))
+
+
+def test_the_schema_is_valid() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+def test_the_schema_knows_the_keys_of_the_values_and_no_others() -> None:
+    # Helm adds `global`; `maxSurge` is an alternative to the default's `maxUnavailable`.
+    alternatives = {"global", "maxSurge"}
+    for path, values, schema in fixed(VALUES, SCHEMA):
+        assert set(schema["properties"]) - alternatives == set(values), path or "the root"
+        assert schema["additionalProperties"] is False, path or "the root"
+
+
+def described(node: yaml.MappingNode, path: str = "") -> Iterator[tuple[str, bool]]:
+    """Each value that a user sets as one: its path, and whether the comment above it is helm-docs'."""
+    for key, value in node.value:
+        here = f"{path}.{key.value}".lstrip(".")
+        if isinstance(value, yaml.MappingNode) and key.value not in OPEN | WHOLE:
+            yield from described(value, here)
+        else:
+            above = list(
+                itertools.takewhile(lambda line: line.lstrip().startswith("#"), reversed(LINES[: key.start_mark.line]))
+            )
+            yield here, any(line.lstrip().startswith("# -- ") for line in above)
+
+
+def test_every_value_is_described_where_it_stands() -> None:
+    root = yaml.compose("\n".join(LINES))
+    assert isinstance(root, yaml.MappingNode)
+    values = dict(described(root))
+    assert values["webhook.failurePolicy"]
+    assert [path for path, is_described in values.items() if not is_described] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"webhok": {}}, "webhok"),
+        ({"webhook": {"replica": 3}}, "replica"),
+        ({"logs": {"pvc": {"create": {"storageclass": "x"}}}}, "storageclass"),
+        ({"enricher": {"capabilities": {"BPF": True}}}, "BPF"),
+        ({"node": {"resources": {"limit": {}}}}, "limit"),
+        ({"tls": {"issuerRef": {"nmae": "x"}}}, "nmae"),
+        ({"logs": {"mode": "files"}}, "/logs/mode"),
+        ({"logLevel": "verbose"}, "/logLevel"),
+        ({"webhook": {"replicas": 0}}, "/webhook/replicas"),
+        ({"webhook": {"timeoutSeconds": 31}}, "/webhook/timeoutSeconds"),
+        ({"enricher": {"metrics": {"address": "localhost"}}}, "/enricher/metrics/address"),
+        ({"logs": {"file": {"path": "var/log"}}}, "/logs/file/path"),
+        ({"image": {"digest": "latest"}}, "/image/digest"),
+        ({"fullnameOverride": "Not A Name"}, "/fullnameOverride"),
+        ({"enricher": {"ledger": "bpf", "capabilities": {"bpf": False}}}, "enricher.capabilities.bpf"),
+    ],
+)
+def test_helm_refuses_a_wrong_value_and_names_it(run_helm: RunHelm, values: Document, named: str) -> None:
+    result = run_helm(values)
+    assert result.returncode != 0
+    assert named in result.stderr
+
+
+def test_a_parent_chart_may_hand_down_its_globals(run_helm: RunHelm) -> None:
+    assert run_helm({"global": {"region": "eu"}}).returncode == 0

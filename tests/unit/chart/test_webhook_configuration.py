@@ -1,0 +1,150 @@
+"""What the API server sends to the webhook, and how they trust each other."""
+
+import itertools
+
+import pytest
+
+from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec
+
+
+def entries(documents: list[Document]) -> dict[str, Document]:
+    return {entry["name"]: entry for entry in only(documents, "MutatingWebhookConfiguration")["webhooks"]}
+
+
+def requests(entry: Document) -> set[tuple[str, str]]:
+    """The (operation, resource) pairs that an entry's rules match."""
+    return {
+        pair
+        for rule in entry["rules"]
+        for pair in itertools.product(rule["operations"], rule["resources"])
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [{}, {"tls": {"issuerRef": {"name": "vault"}}}], ids=["own CA", "other issuer"])
+def test_nothing_is_rendered_where_cert_manager_injects(helm_template: HelmTemplate, values: Document) -> None:
+    def keys(value: object) -> set[str]:
+        if isinstance(value, dict):
+            return set(value) | {key for each in value.values() for key in keys(each)}
+        return {key for each in value for key in keys(each)} if isinstance(value, list) else set()
+
+    documents = helm_template(values)
+    assert not keys(documents) & {"caBundle"}
+    assert "Secret" not in {document["kind"] for document in documents}
+
+
+def test_the_entries_are_the_ones_the_webhook_serves(helm_template: HelmTemplate) -> None:
+    served = {
+        name: (entry["clientConfig"]["service"]["path"], requests(entry))
+        for name, entry in entries(helm_template()).items()
+    }
+    assert served == {
+        "binding.exectrail.io": ("/mutate-v1-pod-binding", {("CREATE", "pods")}),
+        "execmetadata.exectrail.io": (
+            "/mutate-v1-exec-metadata",
+            {
+                ("CONNECT", "pods/exec"),
+                ("CONNECT", "pods/attach"),
+                ("CONNECT", "pods/portforward"),
+                ("UPDATE", "pods/ephemeralcontainers"),
+            },
+        ),
+    }
+
+
+def test_no_request_matches_two_entries(helm_template: HelmTemplate) -> None:
+    for one, other in itertools.combinations(entries(helm_template()).values(), 2):
+        assert not requests(one) & requests(other)
+        assert "*" not in str([one["rules"], other["rules"]])
+
+
+@pytest.mark.parametrize(
+    ("name", "reinvocation", "side_effects"),
+    [("binding.exectrail.io", "IfNeeded", "None"), ("execmetadata.exectrail.io", "Never", "NoneOnDryRun")],
+)
+def test_an_entry_says_what_calling_it_means(
+    helm_template: HelmTemplate, name: str, reinvocation: str, side_effects: str
+) -> None:
+    entry = entries(helm_template())[name]
+    assert entry["reinvocationPolicy"] == reinvocation
+    assert entry["sideEffects"] == side_effects
+    assert entry["failurePolicy"] == "Ignore"
+    assert entry["timeoutSeconds"] == 3
+    assert entry["matchPolicy"] == "Equivalent"
+
+
+def test_failure_policy_and_timeout_follow_the_values(helm_template: HelmTemplate) -> None:
+    for entry in entries(helm_template({"webhook": {"failurePolicy": "Fail", "timeoutSeconds": 5}})).values():
+        assert (entry["failurePolicy"], entry["timeoutSeconds"]) == ("Fail", 5)
+
+
+def test_excluded_namespaces_never_lose_the_mandatory_ones(helm_template: HelmTemplate) -> None:
+    documents = helm_template({"webhook": {"excludedNamespaces": ["build", "kube-system"]}}, namespace="audit")
+    assert entries(documents)["binding.exectrail.io"]["namespaceSelector"]["matchExpressions"] == [
+        {"key": "exectrail.io/profile", "operator": "Exists"},
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["audit", "kube-system", "build"]},
+    ]
+
+
+def test_requests_are_recorded_in_every_namespace(helm_template: HelmTemplate) -> None:
+    entry = entries(helm_template({"webhook": {"excludedNamespaces": ["build"]}}))["execmetadata.exectrail.io"]
+    assert not {"namespaceSelector", "objectSelector", "matchConditions"} & entry.keys()
+
+
+def test_the_api_server_reaches_the_pods_port(helm_template: HelmTemplate) -> None:
+    documents = helm_template(release="prod", namespace="audit")
+    service = only(documents, "Service")
+    for entry in entries(documents).values():
+        reference = entry["clientConfig"]["service"]
+        assert (reference["name"], reference["namespace"]) == (service["metadata"]["name"], "audit")
+        assert reference["port"] == service["spec"]["ports"][0]["port"] == 443
+    webhook = container(pod_spec(documents, "webhook"), "webhook")
+    ports = {port["name"]: port["containerPort"] for port in webhook["ports"]}
+    assert ports == {"https": 9443, "metrics": 9080}
+    assert {"--port=9443", "--metrics-port=9080"} <= set(webhook["args"])
+
+
+def test_the_certificate_names_the_service_and_its_ca_is_injected(helm_template: HelmTemplate) -> None:
+    documents = helm_template(release="prod", namespace="audit")
+    leaf = next(d for d in documents if d["kind"] == "Certificate" and not d["spec"].get("isCA"))
+    service = only(documents, "Service")["metadata"]["name"]
+    assert leaf["spec"]["dnsNames"] == [service, f"{service}.audit", f"{service}.audit.svc"]
+    assert leaf["spec"]["privateKey"] == {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"}
+    configuration = only(documents, "MutatingWebhookConfiguration")
+    injected = configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"]
+    assert injected == f"audit/{leaf['metadata']['name']}"
+    tls = mounts(pod_spec(documents, "webhook"), "webhook")["/tls"]
+    assert tls["volume"]["secret"]["secretName"] == leaf["spec"]["secretName"]
+
+
+def test_the_leaf_hangs_on_a_ca_that_outlives_it(helm_template: HelmTemplate) -> None:
+    documents = helm_template()
+    issuers = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "Issuer"}
+    certificates = [d["spec"] for d in documents if d["kind"] == "Certificate"]
+    ca, leaf = sorted(certificates, key=lambda spec: not spec.get("isCA"))
+    assert issuers[leaf["issuerRef"]["name"]] == {"ca": {"secretName": ca["secretName"]}}
+    assert issuers[ca["issuerRef"]["name"]] == {"selfSigned": {}}
+
+    def hours(text: str) -> int:
+        return int(text.removesuffix("h"))
+
+    assert hours(ca["renewBefore"]) > hours(leaf["duration"])
+
+
+def test_another_issuer_replaces_the_whole_chain(helm_template: HelmTemplate) -> None:
+    documents = helm_template({"tls": {"issuerRef": {"name": "vault", "kind": "ClusterIssuer"}}})
+    assert "Issuer" not in {document["kind"] for document in documents}
+    issuer = only(documents, "Certificate")["spec"]["issuerRef"]
+    assert issuer == {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "vault"}
+
+
+def test_a_replica_is_never_missing_by_our_own_doing(helm_template: HelmTemplate) -> None:
+    documents = helm_template()
+    deployment = only(documents, "Deployment", "webhook")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert only(documents, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_a_single_replica_has_no_budget_that_would_block_a_drain(helm_template: HelmTemplate) -> None:
+    kinds = {document["kind"] for document in helm_template({"webhook": {"replicas": 1}})}
+    assert "PodDisruptionBudget" not in kinds

@@ -1,0 +1,193 @@
+"""How each part is run: arguments, folders, probes."""
+
+import pytest
+
+from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec, pod_template
+
+PARTS = [
+    ("webhook", "webhook", "webhook"),
+    ("controller", "controller", "profiles.controller"),
+    ("enricher", "enricher", "enricher"),
+    ("node", "installer", "profiles.installer"),
+]
+
+
+@pytest.mark.parametrize(("component", "name", "module"), PARTS)
+def test_a_part_is_a_module_of_the_one_image(
+    helm_template: HelmTemplate, component: str, name: str, module: str
+) -> None:
+    part = container(pod_spec(helm_template(), component), name)
+    assert part["command"] == ["python", "-m", module]
+    assert part["image"] == "ghcr.io/exectrail/exectrail:0.1.0"
+
+
+@pytest.mark.parametrize(("component", "name", "module"), PARTS)
+def test_extra_arguments_come_last(helm_template: HelmTemplate, component: str, name: str, module: str) -> None:
+    part = container(pod_spec(helm_template({component: {"extraArgs": ["--more=1"]}}), component), name)
+    assert part["args"][-1] == "--more=1"
+    assert len(part["args"]) > 1
+
+
+@pytest.mark.parametrize(("component", "name", "module"), PARTS)
+def test_the_log_level_reaches_a_part(helm_template: HelmTemplate, component: str, name: str, module: str) -> None:
+    part = container(pod_spec(helm_template({"logLevel": "debug"}), component), name)
+    assert "--log-level=debug" in part["args"]
+
+
+def test_a_digest_pins_the_image(helm_template: HelmTemplate) -> None:
+    digest = "sha256:" + "0" * 64
+    values = {"image": {"repository": "registry.example/exectrail", "tag": "2", "digest": digest}}
+    spec = pod_spec(helm_template(values), "webhook")
+    assert container(spec, "webhook")["image"] == f"registry.example/exectrail:2@{digest}"
+
+
+def test_where_pods_run_follows_the_values(helm_template: HelmTemplate) -> None:
+    placement: Document = {
+        "nodeSelector": {"kubernetes.io/os": "linux", "disk": "ssd"},
+        "tolerations": [{"key": "k", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+    }
+    for component in ("webhook", "controller", "enricher", "node"):
+        spec = pod_spec(helm_template({component: placement, "imagePullSecrets": [{"name": "s"}]}), component)
+        assert placement.items() <= spec.items()
+        assert spec["imagePullSecrets"] == [{"name": "s"}]
+
+
+def test_retention_reaches_the_controller(helm_template: HelmTemplate) -> None:
+    # Large numbers come out of a values file as floats: they must not render as 1e+06.
+    spec = pod_spec(helm_template({"sessions": {"retention": {"days": 7, "count": 1000000}}}), "controller")
+    assert container(spec, "controller")["args"] == [
+        "--lease-name=exectrail-controller",
+        "--retention-days=7",
+        "--retention-count=1000000",
+        "--metrics-port=9081",
+        "--log-level=info",
+    ]
+
+
+def test_the_enricher_gets_its_arguments(helm_template: HelmTemplate) -> None:
+    values = {"enricher": {"ledger": "proc", "holdMs": 250, "metrics": {"address": "10.0.0.7", "port": 9999}}}
+    assert container(pod_spec(helm_template(values), "enricher"), "enricher")["args"] == [
+        "--trail=/trail/trail.jsonl",
+        "--state-dir=/state",
+        "--cgroup-root=/host/cgroup",
+        "--ledger=proc",
+        "--hold-ms=250",
+        "--metrics-address=10.0.0.7:9999",
+        "--log-level=info",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("10.0.0.7", "10.0.0.7")]
+)
+def test_the_enricher_is_probed_where_it_listens(helm_template: HelmTemplate, address: str, host: str) -> None:
+    values = {"enricher": {"metrics": {"address": address, "port": 9999}}}
+    enricher = container(pod_spec(helm_template(values), "enricher"), "enricher")
+    assert enricher["livenessProbe"]["httpGet"] == {"host": host, "path": "/healthz", "port": "metrics"}
+    assert enricher["readinessProbe"]["httpGet"] == {"host": host, "path": "/readyz", "port": "metrics"}
+    assert enricher["ports"] == [{"name": "metrics", "containerPort": 9999}]
+
+
+@pytest.mark.parametrize("component", ["webhook", "controller"])
+def test_a_deployment_is_probed_on_its_metrics_port(helm_template: HelmTemplate, component: str) -> None:
+    part = container(pod_spec(helm_template(), component), component)
+    assert part["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+    assert part["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+    assert "metrics" in {port["name"] for port in part["ports"]}
+
+
+def test_file_mode_shares_a_folder_of_the_node(helm_template: HelmTemplate) -> None:
+    documents = helm_template({"logs": {"file": {"path": "/srv/audit"}}})
+    volume = {"name": "trail", "hostPath": {"path": "/srv/audit", "type": "DirectoryOrCreate"}}
+    assert mounts(pod_spec(documents, "enricher"), "enricher")["/trail"]["volume"] == volume
+    reader = mounts(pod_spec(documents, "node"), "reader")["/trail"]
+    assert (reader["volume"], reader["readOnly"]) == (volume, True)
+    assert "PersistentVolumeClaim" not in {document["kind"] for document in documents}
+
+
+@pytest.mark.parametrize("claim", ["", "existing"])
+def test_pvc_mode_shares_a_claim_with_a_file_for_each_node(helm_template: HelmTemplate, claim: str) -> None:
+    create = {"size": "5Gi", "storageClass": "nfs"}
+    documents = helm_template({"logs": {"mode": "pvc", "pvc": {"existingClaim": claim, "create": create}}})
+    claims = {d["metadata"]["name"]: d for d in documents if d["kind"] == "PersistentVolumeClaim"}
+    name = claim or "exectrail-trail"
+    assert set(claims) == ({name} if not claim else set())
+    enricher = pod_spec(documents, "enricher")
+    assert mounts(enricher, "enricher")["/trail"]["volume"]["persistentVolumeClaim"] == {"claimName": name}
+    assert "--trail=/trail/trail-$(NODE_NAME).jsonl" in container(enricher, "enricher")["args"]
+    assert "NODE_NAME" in {variable["name"] for variable in container(enricher, "enricher")["env"]}
+    reader = mounts(pod_spec(documents, "node"), "reader")["/trail"]
+    assert reader["volume"]["persistentVolumeClaim"] == {"claimName": name}
+    assert reader["readOnly"] is True
+
+
+def test_a_created_claim_is_as_asked_and_outlives_the_release(helm_template: HelmTemplate) -> None:
+    create = {"size": "5Gi", "storageClass": "nfs", "accessModes": ["ReadWriteOnce"]}
+    claim = only(helm_template({"logs": {"mode": "pvc", "pvc": {"create": create}}}), "PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "nfs",
+        "resources": {"requests": {"storage": "5Gi"}},
+    }
+
+
+def test_stdout_mode_needs_no_trail_folder_and_no_reader(helm_template: HelmTemplate) -> None:
+    documents = helm_template({"logs": {"mode": "stdout"}})
+    enricher, node = pod_spec(documents, "enricher"), pod_spec(documents, "node")
+    assert "--trail=-" in container(enricher, "enricher")["args"]
+    assert set(mounts(enricher, "enricher")) == {"/state", "/host/cgroup"}
+    assert [each["name"] for each in node["containers"]] == ["installer"]
+    assert [volume["name"] for volume in node["volumes"]] == ["seccomp"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "annotations"),
+    [
+        ("file", {"exectrail.io/logs-mode": "file", "exectrail.io/trail": "/trail/trail.jsonl"}),
+        ("pvc", {"exectrail.io/logs-mode": "pvc", "exectrail.io/trail": "/trail/trail-$(NODE_NAME).jsonl"}),
+        ("stdout", {"exectrail.io/logs-mode": "stdout"}),
+    ],
+)
+def test_the_node_pod_tells_the_command_where_the_trail_is(
+    helm_template: HelmTemplate, mode: str, annotations: dict[str, str]
+) -> None:
+    documents = helm_template({"logs": {"mode": mode}})
+    assert pod_template(documents, "node")["metadata"]["annotations"] == annotations
+
+
+@pytest.mark.parametrize("mode", ["file", "pvc", "stdout"])
+def test_what_seals_the_trail_is_never_in_the_trails_folder(helm_template: HelmTemplate, mode: str) -> None:
+    documents = helm_template({"logs": {"mode": mode}})
+    state = mounts(pod_spec(documents, "enricher"), "enricher")["/state"]["volume"]
+    assert state["hostPath"] == {"path": "/var/lib/exectrail", "type": "DirectoryOrCreate"}
+    assert "/var/lib/exectrail" not in str(pod_spec(documents, "node"))
+
+
+def test_the_readers_group_is_the_one_that_the_trail_lets_in(helm_template: HelmTemplate) -> None:
+    documents = helm_template()
+    assert pod_spec(documents, "enricher")["securityContext"]["runAsGroup"] == 65532
+    node = pod_spec(documents, "node")
+    reader = {**node["securityContext"], **container(node, "reader")["securityContext"]}
+    assert (reader["runAsUser"], reader["runAsGroup"]) == (65532, 65532)
+
+
+def test_the_installer_writes_into_the_kubelets_folder(helm_template: HelmTemplate) -> None:
+    spec = pod_spec(helm_template({"node": {"kubeletDir": "/data/kubelet"}}), "node")
+    seccomp = mounts(spec, "installer")["/host/seccomp"]
+    assert seccomp["volume"]["hostPath"] == {"path": "/data/kubelet/seccomp", "type": "DirectoryOrCreate"}
+    assert container(spec, "installer")["args"] == ["--seccomp-dir=/host/seccomp", "--log-level=info"]
+
+
+def test_network_policies_are_the_users_choice(helm_template: HelmTemplate) -> None:
+    def policies(values: Document) -> set[str]:
+        return {d["metadata"]["name"] for d in helm_template(values) if d["kind"] == "NetworkPolicy"}
+
+    assert policies({}) == set()
+    assert policies({"networkPolicy": {"enabled": True}}) == {
+        "exectrail-webhook",
+        "exectrail-controller",
+        "exectrail-node",
+    }
