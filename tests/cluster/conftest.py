@@ -1,0 +1,71 @@
+"""The real node with the product on it, and namespaces of each kind to enter.
+
+A node that was up before stays up; one that the tests brought up goes with them.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from .cluster import Cluster
+from .node.down import down
+from .node.paths import STATE
+from .node.product import build_product
+from .node.up import up
+from .product import install, may_enter, namespace, pod
+from .sessions import Person
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[None]:
+    """The node and the image of this checkout."""
+    assert os.geteuid() == 0, "the cluster tests need root: the node runs containers"
+    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+    was_up = STATE.exists()
+    up()
+    build_product()
+    yield
+    if not was_up:
+        down()
+
+
+@pytest.fixture(scope="session")
+def admin(node: None) -> Cluster:
+    """The cluster's admin, with the chart installed as it is by default."""
+    cluster = Cluster()
+    install(cluster)
+    return cluster
+
+
+def _made(admin: Cluster, name: str, *containers: str, **labels: str) -> str:
+    admin.kubectl("delete", "namespace", name, "--ignore-not-found")
+    admin.apply(namespace(name, **labels), *may_enter(name))
+    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=30s")
+    admin.apply(pod(name, "web", *containers))
+    admin.kubectl("wait", "-n", name, "pod/web", "--for=condition=Ready", "--timeout=60s")
+    return name
+
+
+@pytest.fixture(scope="session")
+def recorded(admin: Cluster) -> str:
+    """A namespace with `record=true` alone; its pod `web` has the containers `app` and `sidecar`."""
+    return _made(admin, "recorded", "app", "sidecar", record="true")
+
+
+@pytest.fixture(scope="session")
+def profiled(admin: Cluster) -> str:
+    """A namespace with the profile; its pod `web` has one container, `app`."""
+    return _made(admin, "profiled", "app", profile="process-audit")
+
+
+@pytest.fixture(scope="session")
+def plain(admin: Cluster) -> str:
+    """A namespace that did not opt in."""
+    return _made(admin, "plain", "app")
+
+
+@pytest.fixture(scope="session")
+def alice(admin: Cluster) -> Person:
+    """A user who may enter the pods of those namespaces, and nothing else."""
+    return Person(admin, Cluster("alice"))

@@ -1,0 +1,112 @@
+"""`python3 -m tests.cluster.node`: see --help."""
+
+import argparse
+import fcntl
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from . import packages
+from .config import kubeconfig
+from .daemons import daemons
+from .down import down
+from .errors import NodeError
+from .paths import AUDIT_LOG, BIN, CONTAINERD_SOCKET, LOCK, STATE
+from .product import build_product
+from .run import say, step
+from .services import state
+from .up import up
+
+
+def main() -> int:
+    """Run one command; 0 if all is well."""
+    arguments = _parser().parse_args()
+    if os.geteuid() != 0:
+        say("the node needs root: it runs containers. Try again with sudo -E")
+        return 1
+    # A user's PATH may lack the folders where iptables and modprobe are.
+    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+    try:
+        return int(arguments.command() or 0)
+    except NodeError as error:
+        say(f"\nerror: {error}")
+        return 1
+
+
+def _packages() -> None:
+    with _lock():
+        packages.install()
+
+
+def _up() -> None:
+    with _lock(), step("up"):
+        up()
+    print(f"export KUBECONFIG={shlex.quote(str(kubeconfig('admin')))}")
+
+
+def _down() -> None:
+    with _lock():
+        down()
+
+
+def _image() -> None:
+    with _lock():
+        build_product()
+
+
+def _status() -> int:
+    states = {service.name: state(service) for service in daemons(BIN)}
+    for name, text in states.items():
+        print(f"{name:<26}{text}")
+    return int(set(states.values()) != {"running"})
+
+
+def _env() -> None:
+    variables = {
+        "KUBECONFIG": kubeconfig("admin"),
+        "EXECTRAIL_ALICE_KUBECONFIG": kubeconfig("alice"),
+        "EXECTRAIL_API_AUDIT_LOG": AUDIT_LOG,
+        "EXECTRAIL_NODE_STATE": STATE,
+        "CONTAINERD_ADDRESS": CONTAINERD_SOCKET,  # these two are what `ctr` reads
+        "CONTAINERD_NAMESPACE": "k8s.io",
+    }
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(str(value))}")
+    print(f'export PATH={shlex.quote(str(BIN))}:"$PATH"')
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.cluster.node",
+        description="A real single-node Kubernetes cluster from packages, for tests and the demo.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, text in (
+        ("up", _up, "bring the node up, or repair it; the last line on stdout sets KUBECONFIG"),
+        ("down", _down, "end the node and remove all of it but the caches"),
+        ("status", _status, "say which services run; exit code 1 unless all do"),
+        ("env", _env, 'print the exports for using the node: eval "$(... env)"'),
+        ("packages", _packages, "install the system packages that are missing, and nothing else"),
+        ("image", _image, "build the product's image if its sources changed, and import it"),
+    ):
+        commands.add_parser(name, help=text, description=text).set_defaults(command=command)
+    return parser
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """One command at a time: the second waits for the first."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another command on the node to end")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

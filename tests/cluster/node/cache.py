@@ -1,0 +1,50 @@
+"""The cache of finished builds: `<name>/<version>-<digest of what it is built from>/`.
+
+A build is made in a temporary folder and renamed when it is complete, so what is in the cache can be used
+as it stands, and an interrupted build leaves nothing behind that looks like a finished one.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from .paths import CACHE
+
+_PARTIAL = ".partial-"
+
+
+def cached(name: str, inputs: str, make: Callable[[Path], None]) -> Path:
+    """The folder of build `name`, made by `make(folder)` unless one from the same `inputs` is there.
+
+    One build of each name is kept: the others, and what a killed build left, go. Callers hold the node's lock.
+    """
+    target = CACHE / name / inputs
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=target.parent))
+    try:
+        make(partial)
+        partial.chmod(0o755)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for other in set(target.parent.iterdir()) - {target}:
+        shutil.rmtree(other)
+    return target
+
+
+def digest(files: Iterable[Path], *texts: str, root: Path | None = None) -> str:
+    """Twelve hexadecimal digits that change when one of the files or texts does.
+
+    Of a file, content and name count, or its path within `root`: another checkout finds the same builds.
+    """
+    total = hashlib.sha256()
+    for text in texts:
+        total.update(f"{len(text)}:{text}".encode())
+    for file in sorted(files):
+        content, name = file.read_bytes(), file.relative_to(root) if root else file.name
+        total.update(f"{name}:{len(content)}:".encode() + content)
+    return total.hexdigest()[:12]

@@ -1,0 +1,61 @@
+"""Debian packages: only what is missing, and without starting their services."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .components import PACKAGES, Package
+from .errors import NodeError
+from .run import run, step, succeeds
+
+# Maintainer scripts ask it before they start a service; 101 means "action forbidden by policy".
+# https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
+POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_BEFORE = POLICY.with_name("policy-rc.d.exectrail-saved")
+DENY = "#!/bin/sh\nexit 101\n"
+
+
+def missing() -> tuple[Package, ...]:
+    """The packages whose file or program isn't on this machine."""
+    return tuple(package for package in PACKAGES if not shutil.which(package.provides))
+
+
+def install() -> None:
+    """Install what is missing. Raises NodeError where there is no apt-get or it fails."""
+    wanted = missing()
+    if not wanted:
+        return
+    names = [package.name for package in wanted]
+    if not shutil.which("apt-get"):
+        programs = ", ".join(package.provides for package in wanted)
+        raise NodeError(f"missing programs: {programs}; this system has no apt-get: install them, then try again")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with step(f"apt-get install {len(names)} packages"), _no_service_starts():
+        run("apt-get", "update", "-q", env=env)
+        run("apt-get", "install", "-q", "-y", "--no-install-recommends", *names, env=env)
+    for package in wanted:
+        _keep_off(package)
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    if POLICY.exists() and not POLICY_BEFORE.exists():  # a saved one is from a run that was killed: keep it
+        POLICY.rename(POLICY_BEFORE)
+    POLICY.write_text(DENY)
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
+        if POLICY_BEFORE.exists():
+            POLICY_BEFORE.rename(POLICY)
+
+
+def _keep_off(package: Package) -> None:
+    # The policy only holds during the installation; an enabled unit would start with the next boot.
+    if Path("/run/systemd/system").is_dir():
+        for service in package.services:
+            if not succeeds("systemctl", "disable", "--now", service):
+                raise NodeError(f"could not disable the service {service}: run `systemctl disable --now {service}`")

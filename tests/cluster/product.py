@@ -1,0 +1,74 @@
+"""The product on the node, and what people do with it: the release, workloads to enter, and alice's rights."""
+
+from typing import Any
+
+from .cluster import Cluster, Failed
+from .node.components import PRODUCT_IMAGE, WORKLOAD_IMAGE
+from .node.imports import containerd_images
+from .node.paths import REPOSITORY
+
+NAMESPACE = "exectrail"
+RELEASE = "exectrail"
+TRAIL = "/var/log/security-profiles-operator/trail.jsonl"
+
+_REPOSITORY, _, _TAG = PRODUCT_IMAGE.rpartition(":")
+
+
+def install(cluster: Cluster, *values: str, release: str = RELEASE, namespace: str = NAMESPACE) -> None:
+    """Install or upgrade the chart with the image of this checkout; `values` are `key=value`."""
+    # The tag stays the same when the image changes: what makes new pods is its digest.
+    digest = containerd_images()[PRODUCT_IMAGE].replace(":", "-")
+    fresh = [f"{part}.podAnnotations.image={digest}" for part in ("webhook", "controller", "enricher", "node")]
+    settings = [f"image.repository={_REPOSITORY}", f"image.tag={_TAG}", "image.pullPolicy=Never", *fresh, *values]
+    sets = [word for setting in settings for word in ("--set", setting)]
+    chart = str(REPOSITORY / "chart")
+    target = ("--namespace", namespace, "--create-namespace", "--wait", "--timeout", "120s")
+    done = cluster.helm("upgrade", "--install", release, chart, *target, *sets, check=False)
+    if done.returncode != 0:
+        pods = cluster.kubectl("get", "pods", "-n", namespace, check=False).stdout
+        events = cluster.kubectl("get", "events", "-n", namespace, "--sort-by=.lastTimestamp", check=False).stdout
+        raise Failed(f"{done.stdout}{done.stderr}\n{pods}\n{events[-3000:]}")
+
+
+def namespace(name: str, **labels: str) -> dict[str, Any]:
+    """A namespace; labels without their prefix: `record="true"`."""
+    marks = {f"exectrail.io/{key}": value for key, value in labels.items()}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": marks}}
+
+
+def pod(namespace: str, name: str = "web", *containers: str, **spec: Any) -> dict[str, Any]:
+    """A pod that waits to be entered: dash and coreutils, so that processes are real programs."""
+    each = {
+        "image": WORKLOAD_IMAGE,
+        "imagePullPolicy": "Never",
+        "command": ["sleep", "infinity"],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    every = [{"name": container, **each} for container in containers or ("app",)]
+    fields = {"terminationGracePeriodSeconds": 0, "containers": every, **spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name}, "spec": fields}
+
+
+def may_enter(namespace: str, user: str = "alice") -> tuple[dict[str, Any], dict[str, Any]]:
+    """The right of a user to see pods of a namespace and to exec into them; nothing else."""
+    api = "rbac.authorization.k8s.io"
+    meta = {"namespace": namespace, "name": f"{user}-may-enter"}
+    sub = ["pods/exec", "pods/attach", "pods/portforward"]
+    role = {
+        "apiVersion": f"{api}/v1",
+        "kind": "Role",
+        "metadata": meta,
+        "rules": [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": sub, "verbs": ["create", "get"]},
+            {"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch", "update"]},
+        ],
+    }
+    binding = {
+        "apiVersion": f"{api}/v1",
+        "kind": "RoleBinding",
+        "metadata": meta,
+        "roleRef": {"apiGroup": api, "kind": "Role", "name": meta["name"]},
+        "subjects": [{"apiGroup": api, "kind": "User", "name": user}],
+    }
+    return role, binding

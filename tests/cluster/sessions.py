@@ -1,0 +1,103 @@
+"""What people do in the cluster, and what the product has of it afterwards."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from exectrail.record import Record, decode
+
+from .cluster import Cluster, eventually
+from .product import TRAIL
+
+ANNOTATION = "execmetadata.exectrail.io/SPO_EXEC_REQUEST_UID"
+
+
+class Person:
+    """A user, and an admin who looks at what they did."""
+
+    def __init__(self, admin: Cluster, cluster: Cluster) -> None:
+        self.admin = admin
+        self.cluster = cluster
+
+    def does(self, *args: str, check: bool = True) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+        """Run kubectl; returns what came of it and the one AuditSession that it made."""
+        done, fresh = self.does_all(*args, check=check, sessions=1)
+        return done, fresh[0]
+
+    def does_all(
+        self, *args: str, check: bool = True, sessions: int
+    ) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+        """Run kubectl; returns what came of it and the AuditSessions, so many, that it made."""
+        before = self._sessions()
+        done = self.cluster.kubectl(*args, check=check)
+
+        def fresh() -> list[dict[str, Any]]:
+            now = self._sessions()
+            made = [now[name] for name in now.keys() - before.keys()]
+            assert len(made) >= sessions, f"{len(made)} new sessions of {self.cluster.user}"
+            return made
+
+        made = eventually(fresh)
+        assert len(made) == sessions
+        return done, sorted(made, key=lambda each: str(each["spec"]["time"]))
+
+    def executes(
+        self, namespace: str, *command: str, container: str = "app", code: int = 0
+    ) -> tuple[str, list[Record]]:
+        """`kubectl exec` into pod `web`; returns the request's UID and the records, once the session's end is there."""
+        done, session = self.does("exec", "-n", namespace, "web", "-c", container, "--", *command, check=False)
+        assert done.returncode == code, done.stderr
+        return self.trail_of(session)
+
+    def trail_of(self, session: dict[str, Any]) -> tuple[str, list[Record]]:
+        """The request's UID and the session's records, once its end is among them."""
+        uid = str(session["metadata"]["name"])
+
+        def complete() -> list[Record]:
+            records = records_of(uid)
+            assert any(record.phase == "end" for record in records), f"no end among {len(records)} records"
+            return records
+
+        return uid, eventually(complete)
+
+    def _sessions(self) -> dict[str, dict[str, Any]]:
+        every = self.admin.get("auditsessions", "-n", "exectrail")["items"]
+        return {
+            each["metadata"]["name"]: each for each in every if each["spec"]["user"]["username"] == self.cluster.user
+        }
+
+
+def trail(path: str = TRAIL) -> list[Record]:
+    """The node's trail."""
+    return [decode(line) for line in Path(path).read_bytes().splitlines()]
+
+
+def records_of(uid: str, path: str = TRAIL) -> list[Record]:
+    """The records of a session."""
+    return [record for record in trail(path) if record.request_uid == uid]
+
+
+def programs(records: list[Record]) -> list[str]:
+    """The first word of every command that was run, in order."""
+    return [record.argv[0] for record in records if record.kind == "exec" and record.argv]
+
+
+def closed(admin: Cluster, uid: str, seconds: float = 30) -> dict[str, Any]:
+    """An AuditSession's status, once it is closed."""
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = admin.get("auditsession", uid, "-n", "exectrail").get("status", {})
+        assert found.get("phase") == "Closed", found
+        return found
+
+    return eventually(status, seconds)
+
+
+def api_audit_event(admin: Cluster, uid: str) -> dict[str, Any]:
+    """The API server's own audit event that has this UID in its annotation."""
+    for line in admin.audit_log.read_text().splitlines():
+        event: dict[str, Any] = json.loads(line)
+        if event.get("annotations", {}).get(ANNOTATION) == uid:
+            return event
+    raise AssertionError(f"no event of the API server's audit log has the annotation {ANNOTATION}={uid}")

@@ -1,0 +1,99 @@
+"""What a namespace's label does to its pods, and what it leaves alone."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from .cluster import Cluster, eventually
+from .node.paths import REPOSITORY
+from .product import namespace, pod
+from .sessions import Person
+
+
+def test_the_profile_label_puts_the_profile_into_the_pod_and_into_the_kernel(alice: Person, profiled: str) -> None:
+    spec = alice.admin.get("pod", "web", "-n", profiled)["spec"]
+
+    assert spec["securityContext"]["seccompProfile"] == {
+        "type": "Localhost",
+        "localhostProfile": "exectrail/process-audit.json",
+    }
+    status = alice.cluster.kubectl("exec", "-n", profiled, "web", "--", "cat", "/proc/1/status").stdout
+    assert "Seccomp:\t2" in status
+
+
+def test_under_the_profile_the_kernels_own_records_join_the_ledgers(alice: Person, profiled: str) -> None:
+    _, records = alice.executes(profiled, "sh", "-c", "id; true")
+
+    execs = [record for record in records if record.kind == "exec"]
+    assert {record.source for record in execs} == {"bpf+netlink"}
+    assert [(record.argv or [""])[0] for record in execs] == ["env", "sh", "id"]
+    assert [record.executable for record in execs] == ["/", "/usr/bin/env", "/usr/bin/dash"]
+    assert {tuple(record.syscalls or ()) for record in execs} == {("execve",)}
+
+
+def test_the_record_label_changes_no_pod(alice: Person, recorded: str) -> None:
+    spec = alice.admin.get("pod", "web", "-n", recorded)["spec"]
+
+    assert spec["securityContext"] == {}
+    assert all("securityContext" not in container for container in spec["containers"])
+    status = alice.cluster.kubectl("exec", "-n", recorded, "web", "--", "cat", "/proc/1/status").stdout
+    assert "Seccomp:\t0" in status
+
+
+def test_a_pod_that_chose_its_own_profile_keeps_it(admin: Cluster, profiled: str) -> None:
+    own = {"seccompProfile": {"type": "RuntimeDefault"}}
+    admin.apply(pod(profiled, "own", securityContext=own))
+
+    assert admin.get("pod", "own", "-n", profiled)["spec"]["securityContext"] == own
+
+
+def test_an_unknown_profile_name_admits_the_pod_and_warns_with_the_known_names(admin: Cluster) -> None:
+    admin.apply(namespace("mistyped", profile="proces-audit"))
+    admin.kubectl("wait", "-n", "mistyped", "--for=create", "serviceaccount/default", "--timeout=30s")
+
+    def warned() -> subprocess.CompletedProcess[str]:
+        manifest = json.dumps(pod("mistyped"))
+        done = admin.kubectl("create", "--dry-run=server", "-f", "-", "-o", "json", stdin=manifest)
+        assert "process-audit" in done.stderr, done.stderr
+        return done
+
+    done = eventually(warned)
+    assert "proces-audit" in done.stderr
+    assert json.loads(done.stdout)["spec"]["securityContext"] == {}
+
+
+@pytest.mark.parametrize("component", ["webhook", "controller"])
+def test_the_pods_without_host_access_are_admitted_under_pod_security_restricted(
+    admin: Cluster, component: str
+) -> None:
+    restricted = namespace("restricted")
+    restricted["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "restricted"
+    admin.apply(restricted)
+    admin.kubectl("wait", "-n", "restricted", "--for=create", "serviceaccount/default", "--timeout=30s")
+    rendered = admin.helm("template", "exectrail", str(REPOSITORY / "chart"), "-n", "exectrail").stdout
+
+    template = _pod_template(list(yaml.safe_load_all(rendered)), component)
+    template["spec"]["serviceAccountName"] = "default"
+    made = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": component, "namespace": "restricted"},
+        "spec": template["spec"],
+    }
+
+    admin.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(made))
+
+
+def _pod_template(rendered: list[Any], component: str) -> dict[str, Any]:
+    (deployment,) = [
+        each
+        for each in rendered
+        if each
+        and each["kind"] == "Deployment"
+        and each["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    ]
+    template: dict[str, Any] = deployment["spec"]["template"]
+    return template

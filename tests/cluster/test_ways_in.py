@@ -1,0 +1,167 @@
+"""Every way into a container through the API: who it was, what ran, and how it ended."""
+
+import json
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+from .cluster import Cluster, eventually
+from .product import pod
+from .sessions import Person, api_audit_event, closed, programs, records_of, trail
+
+DEMO = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
+
+
+def shape(document: dict[str, object]) -> object:
+    """A session's tree without what differs from run to run: pids, keys, times."""
+    processes = document["processes"]
+    assert isinstance(processes, list)
+    keys = {each["processKey"]: index for index, each in enumerate(processes)}
+    return [(keys.get(each.get("parentKey")), each.get("argv"), each.get("exit")) for each in processes]
+
+
+def test_an_exec_is_explained_from_the_request_to_each_processs_result(alice: Person, profiled: str) -> None:
+    uid, records = alice.executes(profiled, "sh", "-c", DEMO, code=3)
+
+    start, end = [record for record in records if record.kind == "session"]
+    assert start.request is not None
+    assert start.request.command == ["sh", "-c", DEMO]
+    assert start.user_info is not None
+    assert start.user_info.groups == ["dev", "oncall", "system:authenticated"]
+    assert end.exit is not None
+    assert (end.exit.code, end.outcome) == (3, "completed")
+    assert sorted(programs(records)) == ["env", "head", "id", "ls", "sh", "sleep"]
+    assert {record.user for record in records} == {"alice"}
+    assert {record.request_uid for record in records} == {uid}
+    assert {record.origin for record in records} == {"session"}
+    ended = {record.process_key: record.exit for record in records if record.kind == "exit"}
+    assert all(ended.get(record.process_key) for record in records if record.kind == "exec")
+    assert closed(alice.admin, uid)["exit"] == {"code": 3}
+
+
+def test_ten_execs_in_a_row_give_the_same_tree(alice: Person, profiled: str) -> None:
+    shapes = []
+    for _ in range(10):
+        uid, _ = alice.executes(profiled, "sh", "-c", DEMO, code=3)
+        shapes.append(shape(json.loads(alice.admin.exectrail("show", uid, "-o", "json").stdout)))
+
+    assert all(each == shapes[0] for each in shapes), shapes
+    assert str(shapes[0]).count("'sleep'") == 1
+
+
+def test_the_requests_uid_leads_to_the_api_servers_own_audit_event(alice: Person, recorded: str) -> None:
+    uid, _ = alice.executes(recorded, "true")
+
+    event = api_audit_event(alice.admin, uid)
+    assert event["user"]["username"] == "alice"
+    assert event["objectRef"]["subresource"] == "exec"
+
+
+def test_each_container_of_a_pod_is_told_apart(alice: Person, recorded: str) -> None:
+    for container in ("app", "sidecar"):
+        _, records = alice.executes(recorded, "id", container=container)
+        assert {record.resource and record.resource.container for record in records} == {container}
+
+
+def test_an_ephemeral_container_is_a_session_of_who_made_it(alice: Person, recorded: str) -> None:
+    image = ("--image=localhost/workload:dev", "--image-pull-policy=Never")
+    _, session = alice.does("debug", "-n", recorded, "web", "-c", "debugger", *image, "--", "sh", "-c", "id; exit 4")
+
+    _, records = alice.trail_of(session)
+
+    assert session["spec"]["verb"] == "debug"
+    assert programs(records) == ["sh", "id"]
+    assert {(record.user, record.resource and record.resource.container) for record in records} == {
+        ("alice", "debugger")
+    }
+    assert records[-1].exit
+    assert records[-1].exit.code == 4
+
+
+def test_attach_and_port_forward_are_in_the_ledger_alone(alice: Person, recorded: str) -> None:
+    for words, verb in (
+        (("attach", "-n", recorded, "web", "-c", "app"), "attach"),
+        (("port-forward", "-n", recorded, "pod/web", ":80"), "portforward"),
+    ):
+        before = {each["metadata"]["name"] for each in alice.admin.get("auditsessions", "-n", "exectrail")["items"]}
+        process = alice.cluster.start("kubectl", *words)
+        try:
+            (uid,) = eventually(partial(_new, alice.admin, before, verb))
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+        assert closed(alice.admin, uid)["outcome"] == "not-recorded"
+        assert records_of(uid) == []
+
+
+def _new(admin: Cluster, before: set[str], verb: str) -> list[str]:
+    items = admin.get("auditsessions", "-n", "exectrail")["items"]
+    return [
+        item["metadata"]["name"]
+        for item in items
+        if item["metadata"]["name"] not in before and item["spec"]["verb"] == verb
+    ]
+
+
+def test_a_copy_shows_the_tar_that_carried_it(alice: Person, recorded: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("evidence")
+
+    _, sessions = alice.does_all("cp", str(tmp_path / "file"), f"{recorded}/web:/tmp/file", "-c", "app", sessions=2)
+
+    commands = [programs(alice.trail_of(session)[1]) for session in sessions]
+    assert commands == [["env", "test"], ["env", "tar"]]
+
+
+def test_an_exec_where_nobody_opted_in_is_in_the_ledger_and_left_alone(alice: Person, plain: str) -> None:
+    done, session = alice.does("exec", "-n", plain, "web", "--", "sh", "-c", "echo $SPO_EXEC_REQUEST_UID; exit 0")
+
+    assert done.stdout == "\n"
+    assert session["spec"]["command"] == ["sh", "-c", "echo $SPO_EXEC_REQUEST_UID; exit 0"]
+    uid = session["metadata"]["name"]
+    assert closed(alice.admin, uid)["outcome"] == "not-recorded"
+    time.sleep(1)
+    assert [record for record in trail() if record.resource and record.resource.namespace == plain] == []
+    assert api_audit_event(alice.admin, uid)["user"]["username"] == "alice"
+
+
+def test_whatever_a_session_starts_stays_in_it(alice: Person, recorded: str) -> None:
+    script = "env -i setsid sh -c 'unset PATH; /bin/ls /' >/dev/null; (setsid nohup sleep 1 >/dev/null 2>&1 &); exit 0"
+
+    uid, _ = alice.executes(recorded, "sh", "-c", script)
+
+    def background_ended() -> bool:
+        slept = [record for record in records_of(uid) if record.argv == ["sleep", "1"]]
+        return bool(slept) and any(r.kind == "exit" and r.process_key == slept[0].process_key for r in records_of(uid))
+
+    eventually(background_ended)
+    records = records_of(uid)
+    assert {"setsid", "/bin/ls", "sleep"} <= set(programs(records))
+    assert {record.user for record in records} == {"alice"}
+
+
+def test_a_command_that_does_not_exist_still_ends_its_session(alice: Person, recorded: str) -> None:
+    _, records = alice.executes(recorded, "no-such-command", code=127)
+
+    assert records[-1].exit
+    assert records[-1].exit.code == 127
+
+
+def test_an_exec_without_a_container_name_is_recorded_in_the_default_one(alice: Person, recorded: str) -> None:
+    _, session = alice.does("exec", "-n", recorded, "web", "--", "true")
+
+    _, records = alice.trail_of(session)
+
+    assert {record.resource and record.resource.container for record in records} == {"app"}
+    assert {record.state for record in records} == {"confirmed"}
+
+
+def test_processes_of_the_pod_itself_are_no_session(admin: Cluster, recorded: str) -> None:
+    admin.apply(pod(recorded, "job", restartPolicy="Never"))
+
+    def started() -> bool:
+        own = [r for r in trail() if r.kind == "exec" and r.resource and r.resource.pod == "job"]
+        assert own
+        return {(r.origin, r.user, r.request_uid) for r in own} == {("container", None, None)}
+
+    eventually(started)

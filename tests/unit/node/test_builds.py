@@ -1,0 +1,139 @@
+"""What the node is built from is pinned, built once and never half there."""
+
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.node import build, cache, oci, packages, product
+from tests.cluster.node.components import (
+    CERT_MANAGER_BUILD,
+    HELM_BUILD,
+    HYPERKUBE_BUILD,
+    KUBECTL_BUILD,
+    GoBuild,
+)
+from tests.cluster.node.errors import NodeError
+from tests.cluster.node.imports import archive_images
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("component", "module"),
+    [
+        (HYPERKUBE_BUILD, "k8s.io/kubernetes"),
+        (KUBECTL_BUILD, "k8s.io/kubernetes"),
+        (HELM_BUILD, "helm.sh/helm/v4"),
+        (CERT_MANAGER_BUILD, "github.com/cert-manager/cert-manager"),
+    ],
+    ids=lambda value: value.name if isinstance(value, GoBuild) else "",
+)
+def test_go_mod_pins_the_version_that_the_table_names(component: GoBuild, module: str) -> None:
+    assert f"\t{module} v{component.version}" in (component.module / "go.mod").read_text()
+    assert f"{module} v{component.version} h1:" in (component.module / "go.sum").read_text()
+
+
+def test_a_build_is_made_once_and_again_when_its_inputs_change() -> None:
+    made: list[Path] = []
+    first = cache.cached("tool", "1-a", made.append)
+    assert cache.cached("tool", "1-a", made.append) == first
+    second = cache.cached("tool", "1-b", made.append)
+    assert len(made) == 2
+    assert second.is_dir()
+    assert not first.exists()
+
+
+def test_a_failed_build_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise NodeError("compiler")
+
+    with pytest.raises(NodeError, match="compiler"):
+        cache.cached("tool", "1", fail)
+    assert list((tmp_path / "cache/tool").iterdir()) == []
+
+
+def test_the_digest_changes_with_content_name_and_text(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("x")
+    two.write_text("x")
+    digests = {cache.digest([one]), cache.digest([two]), cache.digest([one, two]), cache.digest([one], "text")}
+    one.write_text("y")
+    assert len(digests | {cache.digest([one])}) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("go1.26.8", (1, 26)),
+        ("Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0", (1, 32)),
+        ("devel", (0, 0)),
+    ],
+)
+def test_versions_are_read_from_what_tools_print(text: str, version: tuple[int, int]) -> None:
+    assert build.parse_version(text) == version
+
+
+def test_an_old_go_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho go1.19.8\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NodeError, match=r"is go1\.19\.8, too old .* install Go 1\.24 or newer"):
+        build.require_go(HYPERKUBE_BUILD.module)
+    go.unlink()
+    with pytest.raises(NodeError, match="no `go` on PATH"):
+        build.require_go(HYPERKUBE_BUILD.module)
+
+
+def test_an_image_archive_holds_a_shared_layer_once(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!")
+    layer, archive = tmp_path / "layer.tar", tmp_path / "images.tar"
+    oci.write_layer(layer, {"bin/program": program})
+    oci.write_archive(
+        archive, [oci.Image("localhost/a:dev", layer), oci.Image("localhost/b:dev", layer, {"User": "1"})]
+    )
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+    assert len(names) == len(set(names)) == 2 + 1 + 2 * 2  # layout, index; layer; a config and a manifest each
+    images = archive_images(archive)
+    assert set(images) == {"localhost/a:dev", "localhost/b:dev"}
+    assert {f"blobs/sha256/{digest.removeprefix('sha256:')}" for digest in images.values()} < set(names)
+
+
+def test_the_same_files_make_the_same_layer(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    layers = []
+    for name in ("one.tar", "two.tar"):
+        program.unlink(missing_ok=True)
+        program.write_text("#!")
+        oci.write_layer(tmp_path / name, {"bin/program": program})
+        layers.append((tmp_path / name).read_bytes())
+    assert layers[0] == layers[1]
+
+
+def test_pip_settings_come_from_its_variables() -> None:
+    environment = {"PIP_INDEX_URL": "https://pip.example/simple", "PIP_CERT": "/ca.crt", "HOME": "/root"}
+    assert product.pip_settings(environment) == "[global]\ncert = /ca.crt\nindex-url = https://pip.example/simple\n"
+
+
+@pytest.mark.parametrize("before", [None, "#!/bin/sh\nexit 0\n"])
+def test_services_may_start_again_after_an_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    policy, saved = tmp_path / "policy-rc.d", tmp_path / "saved"
+    monkeypatch.setattr(packages, "POLICY", policy)
+    monkeypatch.setattr(packages, "POLICY_BEFORE", saved)
+    if before:
+        policy.write_text(before)
+    with suppress(NodeError), packages._no_service_starts():
+        assert "exit 101" in policy.read_text()
+        raise NodeError("apt-get failed")
+    assert not saved.exists()
+    assert (policy.read_text() if policy.exists() else None) == before

@@ -1,0 +1,331 @@
+"""The documentation tells all there is, and nothing else: what drifts from the code fails here."""
+
+import argparse
+import ast
+import importlib
+import os
+import re
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+import yaml
+from prometheus_client import Counter, Gauge, Histogram, Metric
+
+from enricher.metrics import AgentCollector
+from enricher.tally import Tally
+from exectrail import record
+from exectrail.nodetrail import NodeTrailStatus
+
+REPO = Path(__file__).parents[2]
+DOCS = REPO / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), *sorted(REPO.glob("*.md"))]
+PROGRAMS = ("exectrail.cli", "webhook.__main__", "enricher.__main__", "profiles.controller", "profiles.installer")
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading, up to the next of its level or above."""
+    level = heading.partition(" ")[0]
+    _, found, rest = text.partition(f"\n{heading}\n")
+    assert found, f"no heading {heading!r}"
+    return re.split(rf"^#{{1,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of all table rows."""
+    lines = (line for line in text.splitlines() if line.startswith("|") and not line.startswith("|-"))
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def named(text: str) -> set[str]:
+    """What the first cells of tables name in backticks."""
+    return {name for row in rows(text) for name in re.findall(r"`([^`]+)`", row[0])}
+
+
+# ---- records ----
+
+
+def fields(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
+    """Every key of a struct's JSON; those of nested structs by their paths, which stand for a required struct's own."""
+    for field in msgspec.structs.fields(struct):
+        name = prefix + field.encode_name
+        members = typing.get_args(field.type) or (field.type,)
+        nested = [each for each in members if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+        if not nested or len(members) > 1:
+            yield name
+        for each in nested:
+            yield from fields(each, f"{name}.")
+
+
+def assigned_in(folder: Path) -> set[str]:
+    """Names of attributes that the code sets, and of keywords that it passes."""
+    found: set[str] = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.add(node.attr)
+            elif isinstance(node, ast.keyword) and node.arg:
+                found.add(node.arg)
+    return found
+
+
+def test_every_field_of_a_record_is_in_the_reference_and_no_other() -> None:
+    assert named(section(page("records.md"), "## Fields")) == set(fields(record.Record))
+
+
+def test_fields_that_nobody_writes_are_marked_so() -> None:
+    marked = {row[0].strip("`") for row in rows(page("records.md")) if "not written yet" in row[-1]}
+    written = assigned_in(REPO / "enricher")
+    assert marked == {field.encode_name for field in msgspec.structs.fields(record.Record) if field.name not in written}
+
+
+@pytest.mark.parametrize(
+    ("heading", "choices"),
+    [
+        ("## What kinds of records are there?", record.Kind),
+        ("## Where does a process come from?", record.Origin | record.State | record.Outcome),
+    ],
+    ids=["kinds", "origins, states and outcomes"],
+)
+def test_every_choice_of_a_field_is_explained(heading: str, choices: object) -> None:
+    members = typing.get_args(choices)
+    words = {word for each in members for word in (typing.get_args(each) or (each,))}
+    headers = {"kind", "origin", "state", "outcome"}
+    assert named(section(page("records.md"), heading)) - headers == words
+
+
+def test_the_sample_is_a_record() -> None:
+    sample = page("records.md").partition("```json\n")[2].partition("```")[0]
+    assert record.decode(sample.replace("\n", " ")).kind == "exec"
+
+
+# ---- values ----
+
+
+def values(node: yaml.MappingNode, lines: list[str], path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Path, default and description of everything that has a description (`# --`)."""
+    for key, value in node.value:
+        here = f"{path}.{key.value}".lstrip(".")
+        if text := description(lines, key.start_mark.line):
+            default = msgspec.json.encode(yaml.safe_load(yaml.serialize(value))).decode()
+            yield here, default, text
+        elif isinstance(value, yaml.MappingNode):
+            yield from values(value, lines, here)
+        else:
+            pytest.fail(f"chart/values.yaml: {here} has no description (a comment that begins with `# --`)")
+
+
+def description(lines: list[str], at: int) -> str:
+    words: list[str] = []
+    while at > 0 and lines[at - 1].lstrip().startswith("#"):
+        at -= 1
+        words.insert(0, lines[at].strip().lstrip("# "))
+    text = " ".join(words)
+    return text.removeprefix("-- ") if text.startswith("-- ") else ""
+
+
+def values_page() -> str:
+    text = (REPO / "chart/values.yaml").read_text()
+    tree = yaml.compose(text)
+    assert isinstance(tree, yaml.MappingNode)
+    table = "\n".join(f"| `{path}` | `{default}` | {told} |" for path, default, told in values(tree, text.splitlines()))
+    return (
+        "# All values\n\n"
+        "Made from `chart/values.yaml`, do not edit: `WRITE_GOLDEN=1 make test-unit` makes it anew.\n"
+        "Which of them matter most is in [install.md](install.md#which-values-matter).\n\n"
+        f"| value | default | meaning |\n|---|---|---|\n{table}\n"
+    )
+
+
+def test_the_reference_of_values_is_current() -> None:
+    expected = values_page()
+    if os.environ.get("WRITE_GOLDEN") == "1":
+        (DOCS / "values.md").write_text(expected)
+    assert page("values.md") == expected, "make it anew: WRITE_GOLDEN=1 make test-unit"
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_every_value_that_a_page_names_exists(file: Path) -> None:
+    tops = yaml.safe_load((REPO / "chart/values.yaml").read_text()).keys()
+    known = set(re.findall(r"^\| `([^`]+)`", values_page(), re.MULTILINE))
+    sections = {path.rpartition(".")[0] for path in known}
+    others = {"node.name", "tls.crt", "tls.key"}  # a record's field, and files
+    asked = set(re.findall(r"(?:`|--set )(\w+(?:\.\w+)+)(?=[`:=])", file.read_text()))
+    assert {name for name in asked if name.partition(".")[0] in tops} <= known | sections | others
+
+
+# ---- metrics ----
+
+
+def exposed(families: list[Metric]) -> set[str]:
+    """The names as Prometheus sees them (OpenMetrics suffixes)."""
+    suffix = {"counter": "_total", "info": "_info"}
+    return {family.name + suffix.get(family.type, "") for family in families if family.name.startswith("exectrail_")}
+
+
+def of_module(name: str) -> set[str]:
+    module = importlib.import_module(name)
+    metrics = [value for value in vars(module).values() if isinstance(value, Counter | Gauge | Histogram)]
+    return {name for metric in metrics for name in exposed(list(metric.describe()))}
+
+
+def of_enricher() -> set[str]:
+    pipeline = SimpleNamespace(tally=Tally(), held=0, tree=[])
+    writer = SimpleNamespace(failures=0)
+    agent = SimpleNamespace(pipeline=pipeline, writer=writer, status=NodeTrailStatus, lost=dict)
+    return exposed(list(AgentCollector(agent).collect()))  # type: ignore[arg-type] # as much of an agent as it asks
+
+
+@pytest.mark.parametrize(
+    ("heading", "metrics"),
+    [
+        ("## Webhook", of_module("webhook.metrics")),
+        ("## Enricher", of_enricher()),
+        ("## Controller", of_module("profiles.metrics")),
+    ],
+    ids=["webhook", "enricher", "controller"],
+)
+def test_every_metric_is_in_the_reference_and_no_other(heading: str, metrics: set[str]) -> None:
+    assert metrics
+    assert {name for name in named(section(page("metrics.md"), heading)) if name.startswith("exectrail_")} == metrics
+
+
+def test_alerts_ask_for_metrics_that_exist() -> None:
+    known = {name for name in named(page("metrics.md")) if name.startswith("exectrail_")}
+    alerts = section(page("metrics.md"), "## Which ones should I watch?")
+    asked = set(re.findall(r"exectrail_\w+", alerts))
+    assert asked
+    assert asked <= known
+
+
+# ---- commands ----
+
+
+class Asked(Exception):
+    """Carries the parser out of the program that made it."""
+
+
+def parser_of(program: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
+    """The parser as the program makes it: taken when it is about to read the command line."""
+
+    def parse_args(parser: argparse.ArgumentParser, *_: object) -> None:
+        raise Asked(parser)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    monkeypatch.setattr(sys, "argv", [program])
+    module = importlib.import_module(program)
+    with pytest.raises(Asked) as caught:
+        module.run([]) if program == "exectrail.cli" else module.main()
+    parser = caught.value.args[0]
+    assert isinstance(parser, argparse.ArgumentParser)
+    return parser
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for subparser in action.choices.values():
+                yield from options(subparser)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_option_is_documented_and_no_other(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = parser_of(program, monkeypatch)
+    documented = {name for name in named(section(page("commands.md"), f"## {parser.prog}")) if name.startswith("-")}
+    assert documented == set(options(parser))
+
+
+def test_every_exit_code_of_the_command_is_documented() -> None:
+    cli = importlib.import_module("exectrail.cli")
+    codes = {row[0] for row in rows(section(page("commands.md"), "## exectrail")) if row[0].isdigit()}
+    assert codes == {str(code) for code in (cli.OK, cli.NOT_FOUND, cli.CANNOT_LOOK, cli.INTERRUPTED)}
+
+
+# ---- privileges ----
+
+RULE = re.compile(r"- apiGroups: .*\n\s+resources: \[(.*)\]\n(?:\s+resourceNames: .*\n)?\s+verbs: \[(.*)\]")
+
+
+def test_every_right_in_the_api_has_a_reason_and_no_other() -> None:
+    granted = {
+        (file.parent.name, resource, verbs)
+        for file in (REPO / "chart/templates").rglob("*.yaml")
+        if "kind: ClusterRole\n" in (text := file.read_text()) or "kind: Role\n" in text
+        for resources, verbs in RULE.findall(text)
+        for resource in resources.split(", ")
+    }
+    table = rows(section(page("privileges.md"), "## Rights in the API"))[1:]
+    assert {(row[0], row[1].strip("`"), row[2].strip("`")) for row in table} == granted
+    assert all(row[-1] for row in table)
+
+
+def test_every_capability_has_a_reason_and_no_other() -> None:
+    templates = "".join(file.read_text() for file in (REPO / "chart/templates").rglob("*.yaml"))
+    assert templates.count("add:") == 1, "capabilities are added in one place"
+    added = templates.partition("add:\n")[2].partition("terminationMessagePolicy")[0]
+    assert named(section(page("privileges.md"), "## Capabilities of the enricher")) == set(
+        re.findall(r"- ([A-Z_]+)\b", added)
+    )
+
+
+# ---- the pages themselves ----
+
+
+def test_every_folder_is_named_in_the_readme() -> None:
+    tracked = {
+        path.name
+        for path in REPO.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name not in {"build", "dist"}
+    }
+    assert tracked == {name.rstrip("/") for name in named(section((REPO / "README.md").read_text(), "## How it works"))}
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\(([\w/]+\.md)", (REPO / "README.md").read_text()))
+    assert {str(each.relative_to(REPO)) for each in PAGES} - {"README.md"} == linked
+
+
+def anchors(file: Path) -> set[str]:
+    """Anchors of headings, as GitHub makes them: lower case, punctuation gone, spaces as dashes."""
+    headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_links_lead_somewhere(file: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", file.read_text()):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (file.parent / path).resolve() if path else file
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_make_target_that_a_page_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
+    for file in PAGES:
+        named_here = set(re.findall(r"(?:`|^ {4}|=1 )make ([a-z-]+)", file.read_text(), re.MULTILINE))
+        assert named_here <= targets, file.name
+
+
+ABSOLUTE = {"/dev", "/healthz", "/metrics", "/proc", "/readyz", "/sys", "/tls", "/usr", "/var"}
+HOSTS = {"cert-manager.io", "github.com", "keepachangelog.com", "semver.org"}
+ADDRESSES = {"127.0.0.1", "0.0.0.0"}
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_no_path_or_host_of_anybodys_machine_is_in_a_page(file: Path) -> None:
+    text = file.read_text()
+    assert {f"/{top}" for top in re.findall(r"(?<![\w./\])>*-])/([a-z][\w-]*)", text)} <= ABSOLUTE
+    assert set(re.findall(r"https?://([\w.:-]+)", text)) <= HOSTS
+    assert set(re.findall(r"\b\d+\.\d+\.\d+\.\d+\b", text)) <= ADDRESSES
