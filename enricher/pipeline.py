@@ -49,7 +49,7 @@ class Pipeline:
         sessions: What is known of requests.
         composer: Makes the records.
         clock: For matching the two clocks.
-        write: Takes each finished record.
+        write: Takes each finished record; false where there is no room for it.
         hold: How long a record may wait, in seconds.
         on_start, on_end: Told of each session that begins and ends, with its record.
 
@@ -62,7 +62,7 @@ class Pipeline:
         sessions: Sessions,
         composer: Composer,
         clock: Clock,
-        write: Callable[[Record], None],
+        write: Callable[[Record], bool],
         hold: float,
         on_start: Callable[[Session, Record], None] = lambda _session, _record: None,
         on_end: Callable[[Session, Record], None] = lambda _session, _record: None,
@@ -224,8 +224,10 @@ class Pipeline:
         tell(session, record)
 
     def _emit(self, record: Record) -> None:
-        self._write(record)
-        self.tally.written[record.kind] += 1
+        if self._write(record):
+            self.tally.written[record.kind] += 1
+        else:
+            self.tally.lost["storage"] += 1
 
     def _cluster(self) -> str | None:
         return self._containers.cluster_uid

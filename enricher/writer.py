@@ -74,12 +74,15 @@ class Writer:
         """Whether no more can be kept: what comes now is lost."""
         return len(self._pending) >= _MOST
 
-    def write(self, record: Record) -> None:
-        """Seal a record and take it for the next `commit`."""
+    def write(self, record: Record) -> bool:
+        """Seal a record and take it for the next `commit`; false, and nothing is taken, while all room is used."""
+        if self.full:
+            return False
         record.seq, record.prev = self._end.seq + 1, self._end.prev
         line = encode(record)
         self._end = End(record.seq, seal(line))
         self._pending += line
+        return True
 
     def commit(self) -> None:
         """Hand over all that was taken."""

@@ -13,7 +13,7 @@ from .node.down import down
 from .node.paths import STATE
 from .node.product import build_product
 from .node.up import up
-from .product import install, may_enter, namespace, pod
+from .product import Release, may_enter, namespace, pod
 from .sessions import Person
 
 
@@ -31,14 +31,21 @@ def node() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def admin(node: None) -> Cluster:
+def release(node: None) -> Release:
+    """The release, for tests that want other values than the defaults."""
+    return Release(Cluster())
+
+
+@pytest.fixture
+def admin(release: Release) -> Cluster:
     """The cluster's admin, with the chart installed as it is by default."""
-    cluster = Cluster()
-    install(cluster)
-    return cluster
+    release.with_values()
+    return Cluster()
 
 
-def _made(admin: Cluster, name: str, *containers: str, **labels: str) -> str:
+def _made(release: Release, name: str, *containers: str, **labels: str) -> str:
+    release.with_values()
+    admin = Cluster()
     admin.kubectl("delete", "namespace", name, "--ignore-not-found")
     admin.apply(namespace(name, **labels), *may_enter(name))
     admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=30s")
@@ -48,24 +55,24 @@ def _made(admin: Cluster, name: str, *containers: str, **labels: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def recorded(admin: Cluster) -> str:
+def recorded(release: Release) -> str:
     """A namespace with `record=true` alone; its pod `web` has the containers `app` and `sidecar`."""
-    return _made(admin, "recorded", "app", "sidecar", record="true")
+    return _made(release, "recorded", "app", "sidecar", record="true")
 
 
 @pytest.fixture(scope="session")
-def profiled(admin: Cluster) -> str:
+def profiled(release: Release) -> str:
     """A namespace with the profile; its pod `web` has one container, `app`."""
-    return _made(admin, "profiled", "app", profile="process-audit")
+    return _made(release, "profiled", "app", profile="process-audit")
 
 
 @pytest.fixture(scope="session")
-def plain(admin: Cluster) -> str:
+def plain(release: Release) -> str:
     """A namespace that did not opt in."""
-    return _made(admin, "plain", "app")
+    return _made(release, "plain", "app")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def alice(admin: Cluster) -> Person:
     """A user who may enter the pods of those namespaces, and nothing else."""
     return Person(admin, Cluster("alice"))

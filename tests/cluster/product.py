@@ -30,6 +30,26 @@ def install(cluster: Cluster, *values: str, release: str = RELEASE, namespace: s
         raise Failed(f"{done.stdout}{done.stderr}\n{pods}\n{events[-3000:]}")
 
 
+class Release:
+    """The release as a test wants it: changed only where it differs from what the test before left."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._values: tuple[str, ...] | None = None
+
+    def with_values(self, *values: str) -> None:
+        """Have the chart installed with these values, and all others at their defaults."""
+        if self._values != values:
+            self._values = None
+            install(self._cluster, *values)
+            self._values = values
+
+    def uninstall(self) -> None:
+        """Have it gone."""
+        self._values = None
+        self._cluster.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait")
+
+
 def namespace(name: str, **labels: str) -> dict[str, Any]:
     """A namespace; labels without their prefix: `record="true"`."""
     marks = {f"exectrail.io/{key}": value for key, value in labels.items()}

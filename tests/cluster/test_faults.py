@@ -1,23 +1,19 @@
 """When parts fail: no exec fails because of exectrail, and what can go on goes on."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from .cluster import Cluster, eventually
 from .node import services
 from .node.up import up
-from .product import NAMESPACE, RELEASE, install, namespace, pod
+from .product import NAMESPACE, Release, install, namespace, pod
 from .sessions import Person, closed, programs, records_of
 
-
-@pytest.fixture
-def restored(admin: Cluster) -> Iterator[Cluster]:
-    """The release, to be changed or removed; it is set back afterwards."""
-    yield admin
-    install(admin)
+_IMPATIENT = (
+    "sessions.retention.count=3",
+    "controller.extraArgs[0]=--interval=1",
+    "controller.extraArgs[1]=--start-grace=3",
+)
 
 
 def test_no_exec_fails_while_webhook_pods_are_deleted(alice: Person, recorded: str) -> None:
@@ -60,17 +56,17 @@ def test_every_part_outlives_an_absence_of_the_api_server(alice: Person, recorde
 
 
 def test_without_the_capability_for_ebpf_it_goes_on_and_says_what_is_weak(
-    alice: Person, restored: Cluster, profiled: str
+    alice: Person, release: Release, profiled: str
 ) -> None:
-    install(restored, "enricher.capabilities.bpf=false")
+    release.with_values("enricher.capabilities.bpf=false")
 
     def reported() -> dict[str, Any]:
-        status: dict[str, Any] = restored.get("nodetrail", "node1")["status"]
+        status: dict[str, Any] = alice.admin.get("nodetrail", "node1")["status"]
         assert status["ledger"] == "proc"
         return status
 
     assert "argv" in eventually(reported, 60)["weak"]
-    log = restored.kubectl("logs", "-n", NAMESPACE, "ds/exectrail-enricher").stdout
+    log = alice.admin.kubectl("logs", "-n", NAMESPACE, "ds/exectrail-enricher").stdout
     assert "CAP_BPF" in log
     done, session = alice.does("exec", "-n", profiled, "web", "--", "sh", "-c", "sleep 1; sleep 1", check=False)
     assert done.returncode == 0
@@ -79,24 +75,47 @@ def test_without_the_capability_for_ebpf_it_goes_on_and_says_what_is_weak(
     assert all("argv" in (record.weak or []) for record in records)
 
 
-def test_an_exec_that_never_becomes_a_process_is_closed_as_never_started(alice: Person, recorded: str) -> None:
-    done, session = alice.does("exec", "-n", recorded, "web", "-c", "no-such-container", "--", "id", check=False)
+def test_an_exec_that_never_becomes_a_process_is_closed_as_never_started(
+    alice: Person, release: Release, recorded: str
+) -> None:
+    release.with_values(*_IMPATIENT)
+
+    # kubectl asks twice: its WebSocket request is refused, so it tries SPDY.
+    done, sessions = alice.does_all(
+        "exec", "-n", recorded, "web", "-c", "no-such-container", "--", "id", check=False, sessions=2
+    )
 
     assert done.returncode != 0
-    assert session["spec"]["target"]["container"] == "no-such-container"
+    for session in sessions:
+        assert session["spec"]["target"]["container"] == "no-such-container"
+        # The node's next heartbeat proves that it would have seen the process.
+        assert closed(alice.admin, session["metadata"]["name"], 60)["outcome"] == "never-started"
+
+
+def test_sessions_are_deleted_when_there_are_too_many(alice: Person, release: Release, plain: str) -> None:
+    release.with_values(*_IMPATIENT)
+    for _ in range(5):
+        alice.does("exec", "-n", plain, "web", "--", "true")
+
+    def names() -> list[str]:
+        return [each["metadata"]["name"] for each in alice.admin.get("auditsessions", "-n", NAMESPACE)["items"]]
+
+    eventually(lambda: len(names()) <= 3, 60)
 
 
 def test_after_an_uninstall_nothing_blocks_pods_and_running_ones_restart(
-    alice: Person, restored: Cluster, profiled: str
+    alice: Person, release: Release, profiled: str
 ) -> None:
-    restored.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait")
+    release.uninstall()
 
-    left = restored.kubectl("get", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "-o", "name").stdout
+    left = alice.admin.kubectl(
+        "get", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "-o", "name"
+    ).stdout
     assert "exectrail" not in left
-    restored.apply(pod(profiled, "later"))
-    restored.kubectl("wait", "-n", profiled, "pod/later", "--for=condition=Ready", "--timeout=60s")
+    alice.admin.apply(pod(profiled, "later"))
+    alice.admin.kubectl("wait", "-n", profiled, "pod/later", "--for=condition=Ready", "--timeout=60s")
     assert alice.cluster.kubectl("exec", "-n", profiled, "web", "--", "true").returncode == 0
-    _restart(restored, profiled)
+    _restart(alice.admin, profiled)
 
 
 def _restart(admin: Cluster, where: str) -> None:
@@ -111,24 +130,16 @@ def _restart(admin: Cluster, where: str) -> None:
     eventually(lambda: started() not in ("", before), 60)
 
 
-def test_sessions_are_deleted_when_there_are_too_many(restored: Cluster, alice: Person, plain: str) -> None:
-    install(restored, "sessions.retention.count=3", "controller.extraArgs[0]=--interval=1")
-    for _ in range(5):
-        alice.does("exec", "-n", plain, "web", "--", "true")
+def test_another_release_under_other_names_works_beside_it(alice: Person, release: Release, plain: str) -> None:
+    alice.admin.apply(namespace("second"))
+    release.uninstall()
 
-    def names() -> list[str]:
-        return [each["metadata"]["name"] for each in restored.get("auditsessions", "-n", NAMESPACE)["items"]]
+    install(alice.admin, "crds.enabled=false", release="other", namespace="second")
 
-    eventually(lambda: len(names()) <= 3, 60)
-
-
-def test_another_release_under_other_names_works_beside_it(restored: Cluster) -> None:
-    restored.apply(namespace("second"))
-    restored.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait")
-
-    install(restored, "crds.enabled=false", release="other", namespace="second")
-
-    restored.helm("uninstall", "other", "-n", "second", "--wait")
+    done = alice.cluster.kubectl("exec", "-n", plain, "web", "--", "true")
+    assert done.returncode == 0
+    eventually(lambda: alice.admin.get("auditsessions", "-n", "second")["items"])
+    alice.admin.helm("uninstall", "other", "-n", "second", "--wait")
 
 
 def test_a_session_that_ended_is_closed_with_its_result(alice: Person, recorded: str) -> None:

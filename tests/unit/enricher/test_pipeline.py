@@ -55,6 +55,7 @@ class Rig:
         self.containers.pod_changed(None, pod)
         self.requests: dict[str, AuditSession] = {}
         self.records: list[Record] = []
+        self.room = True
         self.told: list[tuple[str, str]] = []
         clock = Clock()
         self.wall_ms: Callable[[int], int] = clock.wall_ms
@@ -64,11 +65,16 @@ class Rig:
             Sessions(self.requests.get),
             Composer("node1", "0123456789abcdef", clock, "bpf"),
             clock,
-            self.records.append,
+            self.take,
             hold=0.5,
             on_start=lambda session, _: self.told.append(("start", session.request_uid)),
             on_end=lambda session, _: self.told.append(("end", session.request_uid)),
         )
+
+    def take(self, record: Record) -> bool:
+        if self.room:
+            self.records.append(record)
+        return self.room
 
     def happen(self, *events: ProcessEvent, now: float = 0.0) -> list[Record]:
         """Feed events; returns the records that came of them at once."""
@@ -435,3 +441,10 @@ def test_before_the_api_was_read_nothing_is_given_up_for_half_a_minute(rig: Rig)
     assert rig.wait(20.0) == []
     rig.containers.pod_changed(None, pod())
     assert [r.argv for r in rig.wait(20.1)] == [["sh"]]
+
+
+def test_what_the_storage_has_no_room_for_is_counted_as_lost(rig: Rig) -> None:
+    rig.room = False
+
+    assert rig.happen(execute(INIT, "nginx")) == []
+    assert rig.pipeline.tally.lost["storage"] == 1
