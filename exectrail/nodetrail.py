@@ -8,6 +8,9 @@ GROUP_VERSION = "exectrail.io/v1alpha1"
 KIND = "NodeTrail"
 PLURAL = "nodetrails"
 
+MOST_ENV = 1024
+"""The most containers in `NodeTrailStatus.env`: the API server refuses more. Those left out count as unknown."""
+
 
 class NodeTrailStatus(Struct, frozen=True, rename="camel"):
     """What is in use, what is weak, what was lost, and when this was last true."""
@@ -15,7 +18,7 @@ class NodeTrailStatus(Struct, frozen=True, rename="camel"):
     source: str = ""
     """Where kernel records come from: `netlink` or `none`."""
     ledger: str = ""
-    """Who says which process is which: `bpf` or `proc`."""
+    """Who says which process is which: `bpf`, `procconn` or `proc`."""
     weak: list[str] = []
     """Fields that this node cannot vouch for."""
     lost: int = 0
@@ -24,6 +27,8 @@ class NodeTrailStatus(Struct, frozen=True, rename="camel"):
     lag_ms: int = 0
     heartbeat: str = ""
     """RFC 3339, UTC. A NodeTrail older than two minutes is not fresh: nobody knows what its node does."""
+    env: dict[str, bool] = {}
+    """Containers of opted-in namespaces by `namespace/pod/container`: whether a program `env` was found in them."""
 
 
 class NodeTrail(Struct, frozen=True, rename={"api_version": "apiVersion"}):

@@ -20,6 +20,11 @@ RECORD_LABEL = "exectrail.io/record"
 PROFILE_LABEL = "exectrail.io/profile"
 """Namespace label: the built-in seccomp profile for its new pods; records its processes as well."""
 
+TAG_LABEL = "exectrail.io/tag"
+"""Label of a namespace, or of a pod, which wins: how the processes of its requests are found."""
+TagMode = Literal["auto", "env", "match"]
+"""What that label may say; `auto` where it is absent."""
+
 TAG_VARIABLE = "SPO_EXEC_REQUEST_UID"
 """The environment variable, and audit annotation, that carries a request's UID to its process."""
 
@@ -40,12 +45,16 @@ class User(Struct, frozen=True, omit_defaults=True):
     extra: dict[str, list[str]] = {}
 
 
-class Target(Struct, frozen=True, omit_defaults=True):
+class Target(Struct, frozen=True, omit_defaults=True, rename="camel"):
     """What the request aims at; `container` is empty where the client left the choice to the kubelet."""
 
     namespace: str
     pod: str
+    """Empty for a new pod whose name the API server makes of `generate_name`."""
     container: str = ""
+    node: str = ""
+    """The node, where the request makes a pod to debug it."""
+    generate_name: str = ""
 
 
 class SessionSpec(Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -61,10 +70,13 @@ class SessionSpec(Struct, frozen=True, omit_defaults=True, rename="camel"):
     command: list[str] = []
     tty: bool = False
     stdin: bool = False
-    tag: Literal["env", "none"] = "none"
-    """How its process finds the way back: `env` has the request's UID in argv (exec) or the spec (debug)."""
+    command_hash: str = ""
+    """Of an exec's whole command, also where `command` is cut (`exectrail.command_hash`)."""
+    tag: Literal["env", "match", "none"] = "none"
+    """How its process finds the way back: `env` has the request's UID in argv (exec) or the spec (debug); with
+    `match` the node looks for it by container, command and time; with `none` nobody looks."""
     recorded: bool = False
-    """Whether the namespace was opted in when the request was admitted."""
+    """Whether the namespace was opted in when the request was admitted; always so for a pod to debug a node."""
 
 
 class SessionStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -166,11 +166,13 @@ def _recordable(asked: Asked) -> bool:
 
 
 def _node_at_request(session: Session, pod: Pod | None) -> str | None:
-    """The node that the request went to.
+    """The node that the request went to: it says so itself where it makes a pod to debug one.
 
     A pod that is younger than the request only has its predecessor's name (a StatefulSet's), and its node knows
     nothing of the request.
     """
+    if session.spec.target.node:
+        return session.spec.target.node
     if pod is None or created(pod.metadata) > _requested(session):
         return None
     return pod.spec.node_name or None

@@ -11,25 +11,20 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from exectrail import logs
 from exectrail.kube import Client
-from exectrail.meta import ObjectMeta
-from exectrail.mirror import Mirror
 from exectrail.session import GROUP_VERSION, PLURAL
 from webhook.app import Health, Webhook, admission_app, status_app
+from webhook.command_key import CommandKey
 from webhook.ledger import Ledger
+from webhook.ledger_entry import Rules
 from webhook.options import parser
 from webhook.tls import Certificate
+from webhook.view import View
 
 log = logging.getLogger(__name__)
-
-
-class Namespace(Struct, frozen=True):
-    """A namespace, of which only the labels matter."""
-
-    metadata: ObjectMeta
 
 
 class _Server(uvicorn.Server):
@@ -44,7 +39,7 @@ def main() -> int:
     """Run until SIGTERM or SIGINT; 0 after an orderly end, 1 where the configuration does not hold."""
     options = parser().parse_args()
     logs.setup(options.log_level)
-    certificate = Certificate(options.tls_dir, options.tls_poll_seconds)
+    certificate = Certificate(options.tls_dir, options.tls_poll_seconds, options.client_ca)
     try:
         client = Client(options.api_server) if options.api_server else Client.in_cluster()
         certificate.wait()
@@ -52,27 +47,34 @@ def main() -> int:
         log.critical("%s", error)
         return 1
     sessions = f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}"
-    namespaces = Mirror(client, "/api/v1/namespaces", Namespace)
+    view = View(client)
+    key = CommandKey(client, options.namespace, options.command_key_secret)
     ledger = Ledger(lambda body: client.create(sessions, Raw(body)), int(options.ledger_mib * (1 << 20)))
     certificate.start()
-    namespaces.start()
+    view.start()
+    key.start()
     ledger.start()
-    asyncio.run(_serve(options, namespaces, ledger, certificate))
+    asyncio.run(_serve(options, view, key, ledger, certificate))
     ledger.close(options.drain_seconds)
     log.info("ended")
     return 0
 
 
 async def _serve(
-    options: argparse.Namespace, namespaces: Mirror[Namespace], ledger: Ledger, certificate: Certificate
+    options: argparse.Namespace, view: View, key: CommandKey, ledger: Ledger, certificate: Certificate
 ) -> None:
-    def labels_of(name: str) -> dict[str, str] | None:
-        namespace = namespaces.objects.get(name)
-        return namespace.metadata.labels if namespace else None
+    def rules() -> Rules:
+        return Rules(frozenset(options.extra_keys), key.value, options.tag_unknown)
 
     # An API server that goes away later does not make us unready: all webhooks would be, at once.
-    health = Health({"namespaces known": namespaces.synced.is_set, "certificate loaded": lambda: certificate.loaded})
-    webhook = Webhook(labels_of, ledger.put, options.namespace, frozenset(options.extra_keys))
+    health = Health(
+        {
+            **view.conditions(),
+            "command key known": lambda: key.value is not None,
+            "certificate loaded": lambda: certificate.loaded,
+        }
+    )
+    webhook = Webhook(view.known, rules, ledger.put, options.namespace)
     servers = [
         _server(admission_app(webhook, health), options.host, options.port, certificate.server_context()),
         _server(status_app(health), options.host, options.metrics_port),

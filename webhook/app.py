@@ -18,6 +18,8 @@ from exectrail.meta import ObjectMeta
 from exectrail.session import AuditSession
 from webhook import admission, binding, exec_metadata, metrics
 from webhook.admission import BadReview, Decision
+from webhook.ledger_entry import Rules
+from webhook.tag_mode import Known
 
 BINDING_PATH = "/mutate-v1-pod-binding"
 EXEC_METADATA_PATH = "/mutate-v1-exec-metadata"
@@ -43,25 +45,25 @@ class Health(Struct):
 class Webhook(Struct, frozen=True):
     """What admission needs from the outside.
 
-    `labels_of` gives a namespace's labels, `None` for an unknown one; `record` takes an AuditSession for writing
-    and returns at once; sessions are made in `namespace`.
+    `known` tells what is known of a namespace and a pod in it, by their names; `rules` what holds at this moment;
+    `record` takes an AuditSession for writing and returns at once; sessions are made in `namespace`.
     """
 
-    labels_of: Callable[[str], dict[str, str] | None]
+    known: Callable[[str, str], Known]
+    rules: Callable[[], Rules]
     record: Callable[[AuditSession], None]
     namespace: str
-    extra_keys: frozenset[str]
 
     def bind(self, request: admission.Request) -> Decision:
         """Answer a pod's creation."""
-        decision = binding.decide(request, self.labels_of(request.namespace))
+        decision = binding.decide(request, self.known(request.namespace, "").namespace)
         metrics.REQUESTS.labels("binding", "create", decision.reason).inc()
         return decision
 
     def tag(self, request: admission.Request) -> Decision:
         """Answer an exec, attach, port-forward or debug, and put it into the ledger."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        decision = exec_metadata.decide(request, self.labels_of(request.namespace), now, self.extra_keys)
+        decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), now)
         session = decision.session
         metrics.REQUESTS.labels("exec-metadata", session.verb if session else "none", decision.reason).inc()
         if session and not request.dry_run:

@@ -5,9 +5,11 @@ what was cut says so.
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 from msgspec import Struct
 
+from exectrail.command_hash import command_hash
 from exectrail.session import SessionSpec, Target, User, Verb
 from webhook.admission import Request, UserInfo
 
@@ -44,34 +46,60 @@ class Asked(Struct, frozen=True):
     command: list[str] = []
     tty: bool = False
     stdin: bool = False
+    node: str = ""
+    generate_name: str = ""
+
+
+class Rules(Struct, frozen=True):
+    """What the installation says about tags and the ledger."""
+
+    extra_keys: frozenset[str]
+    """Which keys of `userInfo.extra` to keep."""
+    command_key: bytes | None
+    """For hashes of commands; there is none until the key is there."""
+    tag_unknown: Literal["env", "match"]
+    """What tag mode `auto` is for a container of which no node has said whether it has `env`."""
 
 
 def session_spec(
-    request: Request, asked: Asked, *, tagged: bool, recorded: bool, now: str, extra_keys: frozenset[str]
+    request: Request, asked: Asked, *, tag: Literal["env", "match", "none"], recorded: bool, now: str, rules: Rules
 ) -> SessionSpec:
     """The AuditSession's spec of a request.
 
     Args:
         request: The request.
         asked: What its object says.
-        tagged: Whether its process will carry the request's UID.
+        tag: How its process will be found.
         recorded: Whether its process will be recorded.
         now: RFC 3339, UTC, microseconds.
-        extra_keys: Which keys of `userInfo.extra` to keep.
+        rules: What the installation keeps.
 
     """
     return SessionSpec(
-        user=_user(request.user_info, extra_keys),
+        user=_user(request.user_info, rules.extra_keys),
         verb=asked.verb,
-        resource=f"pods/{request.sub_resource}",
-        target=Target(_name(request.namespace), _name(request.name), _name(asked.container)),
+        resource=f"pods/{request.sub_resource}".rstrip("/"),
+        target=_target(request, asked),
         time=now,
         command=_bounded(asked.command, _COMMAND_BYTES),
+        command_hash=_hash(asked, rules.command_key),
         tty=asked.tty,
         stdin=asked.stdin,
-        tag="env" if tagged else "none",
+        tag=tag,
         recorded=recorded,
     )
+
+
+def _target(request: Request, asked: Asked) -> Target:
+    names = (request.namespace, request.name, asked.container, asked.node, asked.generate_name)
+    return Target(*map(_name, names))
+
+
+def _hash(asked: Asked, key: bytes | None) -> str:
+    # A new container's command may be the image's, and the kubelet expands variables in it: only an exec's is exact.
+    if key is None or asked.verb != "exec" or not asked.command:
+        return ""
+    return command_hash(key, (word.encode(errors="replace") for word in asked.command))
 
 
 def _user(info: UserInfo, extra_keys: frozenset[str]) -> User:

@@ -5,9 +5,11 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from exectrail import logs
 from webhook.ledger_entry import DEFAULT_EXTRA_KEYS
+from webhook.tag_mode import Unknown
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--tls-dir", type=Path, default=Path("/tls"), metavar="DIR", help="folder with tls.crt and tls.key")
     add("--tls-poll-seconds", type=_number(0.01), default=5.0, metavar="S", help="how often to look for a new pair")
+    add("--client-ca", type=Path, metavar="FILE", help="only callers with a certificate of this CA; default: anybody")
     add("--host", default="", help="address to listen on; empty: all")
     add("--port", type=_port, default=9443, help="for admission, over TLS")
     add("--metrics-port", type=_port, default=9080, help="for /healthz, /readyz and /metrics, plain HTTP")
@@ -38,6 +41,18 @@ def parser() -> argparse.ArgumentParser:
         default=",".join(DEFAULT_EXTRA_KEYS),
         metavar="KEY,...",
         help="the keys of a user's extra that the ledger keeps; others may carry credentials",
+    )
+    add(
+        "--command-key-secret",
+        default="exectrail-command-key",
+        metavar="NAME",
+        help="the Secret with the key of command hashes; made when there is none",
+    )
+    add(
+        "--tag-unknown",
+        choices=get_args(Unknown),
+        default="env",
+        help="what the tag mode auto is for a container of which no node has said whether it has env",
     )
     add("--ledger-mib", type=_number(1), default=16.0, metavar="MIB", help="the most that may wait to be written")
     add("--drain-seconds", type=_number(0), default=5.0, metavar="S", help="how long to go on serving after SIGTERM")

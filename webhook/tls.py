@@ -26,11 +26,13 @@ class Certificate:
     Args:
         folder: Where the Secret is mounted.
         every: Seconds between two looks at it.
+        client_ca: Certificates of which one must vouch for a client's, followed like the pair; without it anybody who
+            reaches the port may call.
 
     """
 
-    def __init__(self, folder: Path, every: float = 5.0) -> None:
-        self._folder, self._every = folder, every
+    def __init__(self, folder: Path, every: float = 5.0, client_ca: Path | None = None) -> None:
+        self._folder, self._every, self._client_ca = folder, every, client_ca
         self._seen: object = None
         self._current: ssl.SSLContext | None = None
 
@@ -62,7 +64,7 @@ class Certificate:
 
     def server_context(self) -> ssl.SSLContext:
         """A context for a listening server; every handshake gets the certificate of its moment."""
-        base = _context()
+        base = _context(self._client_ca)
         base.sni_callback = self._switch
         return base
 
@@ -84,7 +86,8 @@ class Certificate:
         """Take over the pair if it is new; the reason why not, at every try until it is good."""
         try:
             folder = _resolved(self._folder)
-            seen = (folder, _version(folder / "tls.crt"), _version(folder / "tls.key"))
+            files = [folder / "tls.crt", folder / "tls.key", *([self._client_ca] if self._client_ca else [])]
+            seen = (folder, *map(_version, files))
             if seen == self._seen:
                 return None
             self._load(folder)
@@ -94,7 +97,7 @@ class Certificate:
         return None
 
     def _load(self, folder: Path) -> None:
-        fresh = _context()
+        fresh = _context(self._client_ca)
         fresh.load_cert_chain(folder / "tls.crt", folder / "tls.key")  # refuses a pair that does not fit
         expiry = not_after(ssl.PEM_cert_to_DER_cert(_first((folder / "tls.crt").read_text())))
         self._current = fresh
@@ -102,9 +105,13 @@ class Certificate:
         log.info("serving with a new certificate", extra={"expires": expiry.isoformat()})
 
 
-def _context() -> ssl.SSLContext:
+def _context(client_ca: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if client_ca:
+        # Whether to ask is the listening context's word, whom to believe that of the context switched to.
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=client_ca.read_text())
     return context
 
 

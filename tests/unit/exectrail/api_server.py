@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
@@ -23,13 +24,17 @@ class Asked:
 
 
 class ApiServer:
-    """Keeps the objects of one collection by name, and all changes since the last `compact`."""
+    """Keeps the objects of one collection by name, and all changes since the last `compact`.
+
+    Objects that are created with a name can be got by their paths; their names are taken then.
+    """
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.version = self.oldest = 100
         self.objects: dict[str, dict[str, Any]] = {}
         self.events: list[tuple[int, bytes]] = []
+        self.created: dict[str, bytes] = {}
         self.asked: list[Asked] = []
         self.canned: list[tuple[int, bytes]] = []
         """Answers, status and body, that stand in for the next real ones."""
@@ -65,7 +70,8 @@ class ApiServer:
         self._http.shutdown()
         self._thread.join()
         for connection in list(self.sockets):
-            connection.shutdown(SHUT_RDWR)
+            with suppress(OSError):  # the client may have gone first
+                connection.shutdown(SHUT_RDWR)
         self.end_watches()
         self._http.server_close()
 
@@ -166,12 +172,27 @@ class _Handler(BaseHTTPRequestHandler):
         api.asked.append(asked)
         if api.canned:
             self._reply(*api.canned.pop(0))
-        elif self.command != "GET":
-            self._reply(201 if self.command == "POST" else 200, body)
+        elif self.command == "POST":
+            self._create(url.path, body)
+        elif self.command == "PATCH":
+            self._reply(200, body)
         elif "watch" in asked.query:
             self._watch(int(asked.query["resourceVersion"]))
-        else:
+        elif "limit" in asked.query:
             self._list(int(asked.query["limit"]), int(asked.query.get("continue", 0)))
+        elif url.path in api.created:
+            self._reply(200, api.created[url.path])
+        else:
+            self._reply(404, b'{"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}')
+
+    def _create(self, path: str, body: bytes) -> None:
+        name = json.loads(body).get("metadata", {}).get("name", "")
+        if f"{path}/{name}" in self.server_of.created:
+            self._reply(409, b'{"kind": "Status", "code": 409, "reason": "AlreadyExists", "message": "it exists"}')
+            return
+        if name:
+            self.server_of.created[f"{path}/{name}"] = body
+        self._reply(201, body)
 
     def _reply(self, status: int, body: bytes) -> None:
         self.send_response(status)

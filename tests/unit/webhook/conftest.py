@@ -12,7 +12,8 @@ import pytest
 
 from exectrail.session import AuditSession
 from webhook.app import Health, Webhook
-from webhook.ledger_entry import DEFAULT_EXTRA_KEYS
+from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Rules
+from webhook.tag_mode import Known
 
 DATA = Path(__file__).parent / "data"
 
@@ -70,6 +71,17 @@ def health() -> Health:
     return Health({"namespaces known": lambda: True})
 
 
+@pytest.fixture(scope="session")
+def rules() -> Rules:
+    """What an installation says by default, once its key is there."""
+    return Rules(frozenset(DEFAULT_EXTRA_KEYS), b"k" * 32, "env")
+
+
 @pytest.fixture
-def webhook(ledger: list[AuditSession], namespaces: dict[str, dict[str, str]]) -> Webhook:
-    return Webhook(namespaces.get, ledger.append, "exectrail", frozenset(DEFAULT_EXTRA_KEYS))
+def webhook(ledger: list[AuditSession], namespaces: dict[str, dict[str, str]], rules: Rules) -> Webhook:
+    return Webhook(
+        known=lambda namespace, _pod: Known(namespaces.get(namespace)),
+        rules=lambda: rules,
+        record=ledger.append,
+        namespace="exectrail",
+    )

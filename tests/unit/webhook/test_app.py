@@ -71,6 +71,19 @@ def test_every_request_is_in_the_ledger_and_the_audit_log_also_where_nothing_is_
     assert [session.spec.verb for session in ledger] == [verb]
 
 
+def test_a_pod_to_debug_a_node_is_tagged_and_in_the_ledger_also_where_nothing_is_opted_in(
+    client: TestClient, review: Load, ledger: list[AuditSession], namespaces: dict[str, dict[str, str]]
+) -> None:
+    namespaces["default"] = {}
+    body = review("pod-node-debug")
+
+    response = client.post(EXEC_METADATA_PATH, json=body).json()["response"]
+
+    assert "patch" in response
+    assert response["auditAnnotations"] == {"SPO_EXEC_REQUEST_UID": body["request"]["uid"]}
+    assert [(session.spec.verb, session.spec.resource) for session in ledger] == [("debug", "pods")]
+
+
 def test_a_dry_run_is_patched_and_not_recorded(client: TestClient, review: Load, ledger: list[AuditSession]) -> None:
     response = client.post(EXEC_METADATA_PATH, json=review("ephemeralcontainers", dryRun=True)).json()["response"]
 
@@ -162,7 +175,7 @@ def test_a_ledger_that_fails_does_not_fail_the_request(webhook: Webhook, review:
         (BINDING_PATH, "pod-create", {"webhook": "binding", "verb": "create", "reason": "bound"}),
         (EXEC_METADATA_PATH, "exec-sh", {"webhook": "exec-metadata", "verb": "exec", "reason": "tagged"}),
         (EXEC_METADATA_PATH, "attach", {"webhook": "exec-metadata", "verb": "attach", "reason": "ledger-only"}),
-        (EXEC_METADATA_PATH, "pod-create", {"webhook": "exec-metadata", "verb": "none", "reason": "unsupported"}),
+        (EXEC_METADATA_PATH, "pod-create", {"webhook": "exec-metadata", "verb": "none", "reason": "no-node-debug"}),
     ],
 )
 def test_each_answer_is_counted_by_its_reason(

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exectrail.command_hash import command_hash
 from exectrail.session import SessionSpec
 from webhook.admission import BadReview, Decision, decode
 from webhook.exec_metadata import decide
-from webhook.ledger_entry import DEFAULT_EXTRA_KEYS
+from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Rules
+from webhook.tag_mode import Known
 
 Load = Callable[..., dict[str, Any]]
 Apply = Callable[[dict[str, Any], list[Any]], dict[str, Any]]
@@ -23,10 +25,12 @@ NOW = "2026-11-23T12:00:00.000001Z"
 RECORD = {"exectrail.io/record": "true"}
 PROFILE = {"exectrail.io/profile": "process-audit"}
 TAG = "SPO_EXEC_REQUEST_UID"
+KEY = b"k" * 32
+RULES = Rules(frozenset(DEFAULT_EXTRA_KEYS), KEY, "env")
 
 
 def decided(review: dict[str, Any], labels: dict[str, str] | None = RECORD) -> Decision:
-    return decide(decode(json.dumps(review).encode()), labels, NOW, frozenset(DEFAULT_EXTRA_KEYS))
+    return decide(decode(json.dumps(review).encode()), Known(labels), RULES, NOW)
 
 
 def session_of(review: dict[str, Any], labels: dict[str, str] | None = RECORD) -> SessionSpec:
@@ -59,41 +63,44 @@ def test_the_users_own_tag_in_the_command_does_not_suppress_ours(review: Load, p
 
 
 @pytest.mark.parametrize(
-    ("command", "reason", "warned"),
+    ("command", "reason", "tag", "warned"),
     [
-        (None, "empty-command", False),
-        ([], "empty-command", False),
-        ([""], "empty-command", False),
-        (["a=b", "c"], "assignment-command", True),
-        (["cat", "caf\ufffd"], "not-utf8", True),
+        (None, "empty-command", "none", False),
+        ([], "empty-command", "none", False),
+        ([""], "empty-command", "none", False),
+        (["a=b", "c"], "assignment-command", "match", True),
+        (["cat", "caf\ufffd"], "not-utf8", "match", True),
     ],
 )
+@pytest.mark.parametrize("mode", [{}, {"exectrail.io/tag": "env"}], ids=["auto", "env"])
 def test_a_command_that_env_would_change_stays_as_it_is(
-    review: Load, command: list[str] | None, reason: str, warned: bool
+    review: Load, command: list[str] | None, reason: str, tag: str, warned: bool, mode: dict[str, str]
 ) -> None:
-    decision = decided(review("exec-sh", {"command": command}))
+    decision = decided(review("exec-sh", {"command": command}), RECORD | mode)
 
     assert decision.reason == reason
     assert decision.patch == []
     assert bool(decision.warnings) == warned
     assert decision.session is not None
-    assert decision.session.tag == "none"
+    assert decision.session.tag == tag
     assert decision.session.recorded
     assert decision.session.command == (command or [])
 
 
 @pytest.mark.parametrize(
-    ("labels", "reason", "warned"),
+    ("labels", "reason", "tag", "warned"),
     [
-        ({}, "not-opted-in", False),
-        ({"exectrail.io/record": "false"}, "not-opted-in", False),
-        ({"exectrail.io/profile": ""}, "not-opted-in", False),
-        (None, "namespace-unknown", True),
+        ({}, "not-opted-in", "none", False),
+        ({"exectrail.io/record": "false"}, "not-opted-in", "none", False),
+        ({"exectrail.io/profile": ""}, "not-opted-in", "none", False),
+        ({"exectrail.io/tag": "auto"}, "not-opted-in", "none", False),
+        ({"exectrail.io/tag": "match"}, "match", "none", False),
+        (None, "namespace-unknown", "match", True),
     ],
 )
 @pytest.mark.parametrize("name", ["exec-sh", "ephemeralcontainers"])
 def test_outside_opted_in_namespaces_nothing_changes_and_the_ledger_knows(
-    review: Load, name: str, labels: dict[str, str] | None, reason: str, warned: bool
+    review: Load, name: str, labels: dict[str, str] | None, reason: str, tag: str, warned: bool
 ) -> None:
     decision = decided(review(name), labels)
 
@@ -101,7 +108,56 @@ def test_outside_opted_in_namespaces_nothing_changes_and_the_ledger_knows(
     assert decision.patch == []
     assert bool(decision.warnings) == warned
     assert decision.session is not None
-    assert (decision.session.tag, decision.session.recorded) == ("none", False)
+    assert (decision.session.tag, decision.session.recorded) == (tag, False)
+
+
+@pytest.mark.parametrize("name", ["exec-sh", "ephemeralcontainers"])
+def test_a_namespace_may_ask_for_tags_without_being_recorded(review: Load, name: str) -> None:
+    decision = decided(review(name), {"exectrail.io/tag": "env"})
+
+    assert (decision.reason, bool(decision.patch)) == ("tagged", True)
+    assert decision.session is not None
+    assert (decision.session.tag, decision.session.recorded) == ("env", False)
+
+
+@pytest.mark.parametrize("name", ["exec-sh", "exec-env", "exec-tar", "ephemeralcontainers"])
+def test_where_processes_are_to_be_matched_nothing_changes_and_the_node_looks_for_them(review: Load, name: str) -> None:
+    decision = decided(review(name), RECORD | {"exectrail.io/tag": "match"})
+
+    assert (decision.reason, decision.patch, decision.warnings) == ("match", [], [])
+    assert decision.session is not None
+    assert (decision.session.tag, decision.session.recorded) == ("match", True)
+
+
+def test_an_exec_is_known_by_the_hash_of_its_whole_command_also_where_that_is_cut(review: Load) -> None:
+    command = ["sh", "-c", "x" * 100_000]
+
+    session = session_of(review("exec-sh", {"command": command}))
+
+    assert session.command != command
+    assert session.command_hash == command_hash(KEY, [word.encode() for word in command])
+
+
+@pytest.mark.parametrize("name", ["attach", "portforward", "ephemeralcontainers"])
+def test_only_an_exec_has_a_command_whose_hash_is_exact(review: Load, name: str) -> None:
+    assert session_of(review(name)).command_hash == ""
+
+
+def test_without_the_key_there_is_no_hash(review: Load) -> None:
+    rules = msgspec.structs.replace(RULES, command_key=None)
+    session = decide(decode(json.dumps(review("exec-sh")).encode()), Known(RECORD), rules, NOW).session
+
+    assert session
+    assert (session.command_hash, session.tag) == ("", "env")
+
+
+def test_a_mistyped_mode_is_told_to_who_asked_and_counts_as_auto(review: Load) -> None:
+    decision = decided(review("exec-sh"), RECORD | {"exectrail.io/tag": "evn"})
+
+    assert decision.reason == "tagged"
+    assert decision.warnings == [
+        "exectrail: label exectrail.io/tag of the namespace: no mode 'evn'; allowed: auto, env, match"
+    ]
 
 
 def test_the_ledger_keeps_who_asked_for_what_where_and_when(review: Load) -> None:
@@ -118,6 +174,7 @@ def test_the_ledger_keeps_who_asked_for_what_where_and_when(review: Load) -> Non
         "target": {"namespace": "default", "pod": "web", "container": "c"},
         "time": NOW,
         "command": ["sh", "-c", "ps | head -3"],
+        "commandHash": command_hash(KEY, [b"sh", b"-c", b"ps | head -3"]),
         "stdin": True,
         "tag": "env",
         "recorded": True,
@@ -191,8 +248,16 @@ def test_every_ephemeral_container_is_new_where_there_is_no_old_pod(review: Load
     assert paths == ["/spec/ephemeralContainers/0/env", "/spec/ephemeralContainers/1/env"]
 
 
-def test_other_resources_are_left_alone(review: Load) -> None:
-    assert decided(review("pod-create")) == Decision("unsupported")
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("exec-sh", {"operation": "CREATE"}),
+        ("exec-sh", {"subResource": "log"}),
+        ("pod-create", {"operation": "UPDATE"}),
+    ],
+)
+def test_other_requests_are_left_alone(review: Load, name: str, changes: dict[str, str]) -> None:
+    assert decided(review(name, **changes)) == Decision("unsupported")
 
 
 @pytest.mark.parametrize(

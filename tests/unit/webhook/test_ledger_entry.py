@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exectrail.session import SessionSpec
 from webhook.admission import decode
-from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Asked, session_spec
+from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Asked, Rules, session_spec
 
 Load = Callable[..., dict[str, Any]]
 
@@ -20,7 +20,8 @@ ETCD_BYTES = 1_500_000
 
 def spec(review: dict[str, Any], asked: Asked) -> SessionSpec:
     request = decode(json.dumps(review).encode())
-    return session_spec(request, asked, tagged=True, recorded=True, now="now", extra_keys=frozenset(DEFAULT_EXTRA_KEYS))
+    rules = Rules(frozenset(DEFAULT_EXTRA_KEYS), b"key", "env")
+    return session_spec(request, asked, tag="env", recorded=True, now="now", rules=rules)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,7 @@ def test_the_worst_request_still_fits_into_etcd(review: Load) -> None:
     extra = {key: [worst, worst] for key in DEFAULT_EXTRA_KEYS}
     body["request"]["userInfo"] = {"username": worst, "uid": worst, "groups": [worst, worst], "extra": extra}
 
-    session = spec(body, Asked("exec", container=worst, command=[worst, worst]))
+    asked = Asked("exec", container=worst, command=[worst, worst], node=worst, generate_name=worst)
+    session = spec(body, asked)
 
     assert len(msgspec.json.encode(session)) < ETCD_BYTES

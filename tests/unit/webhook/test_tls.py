@@ -1,6 +1,7 @@
 """A renewed certificate is served at once, a bad one never, and open connections go on."""
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import ssl
@@ -51,8 +52,12 @@ class Secret:
 class Client:
     """A TLS connection that stays open."""
 
-    def __init__(self, port: int, ca: trustme.CA, name: str | None = "localhost") -> None:
+    def __init__(
+        self, port: int, ca: trustme.CA, name: str | None = "localhost", own: trustme.LeafCert | None = None
+    ) -> None:
         context = ssl.create_default_context()
+        if own:
+            own.configure_cert(context)
         context.check_hostname = name is not None
         ca.configure_trust(context)
         raw = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -111,7 +116,12 @@ def secret(tmp_path: Path) -> Secret:
 def port(secret: Secret, ca: trustme.CA, webhook: Webhook) -> Iterator[int]:
     """A webhook that serves on this port with the Secret's certificate."""
     secret.issue(ca)
-    certificate = Certificate(secret.folder, POLL_SECONDS)
+    with serving(Certificate(secret.folder, POLL_SECONDS), webhook) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def serving(certificate: Certificate, webhook: Webhook) -> Iterator[int]:
     certificate.wait()
     certificate.start()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -127,10 +137,12 @@ def port(secret: Secret, ca: trustme.CA, webhook: Webhook) -> Iterator[int]:
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
     until(lambda: server.started)
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
 
 
 @pytest.mark.parametrize("key_type", list(trustme.KeyType), ids=lambda kind: kind.name)
@@ -249,3 +261,56 @@ def test_the_end_of_a_certificate_is_read_from_it(ca: trustme.CA, end: datetime,
 def test_what_is_no_certificate_has_no_end(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"not an X\.509 certificate"):
         not_after(data)
+
+
+def admitted(port: int, ca: trustme.CA, own: trustme.LeafCert | None) -> bool:
+    try:
+        with Client(port, ca, own=own) as client:
+            return client.get().startswith(b"HTTP/1.1 200")
+    except OSError:  # the refusal comes with the first byte that is read (TLS 1.3)
+        return False
+
+
+def test_with_a_client_ca_only_its_clients_may_call_also_after_a_renewal(
+    secret: Secret, ca: trustme.CA, webhook: Webhook, tmp_path: Path
+) -> None:
+    callers, others = trustme.CA(), trustme.CA()
+    callers.cert_pem.write_to_path(tmp_path / "client-ca.crt")
+    caller, other = callers.issue_cert("kube-apiserver"), others.issue_cert("kube-apiserver")
+    secret.issue(ca)
+    with serving(Certificate(secret.folder, POLL_SECONDS, tmp_path / "client-ca.crt"), webhook) as port:
+        for _ in range(2):
+            assert [admitted(port, ca, own) for own in (caller, other, None)] == [True, False, False]
+            with Client(port, ca, own=caller) as before:
+                number = before.serial()
+            secret.issue(ca)
+            until(lambda number=number: _serial(port, ca, caller) != number)  # type: ignore[misc]
+
+
+def _serial(port: int, ca: trustme.CA, own: trustme.LeafCert) -> str:
+    with Client(port, ca, own=own) as client:
+        return client.serial()
+
+
+def test_another_client_ca_is_taken_over_without_a_restart(
+    secret: Secret, ca: trustme.CA, webhook: Webhook, tmp_path: Path
+) -> None:
+    old, new = trustme.CA(), trustme.CA()
+    old.cert_pem.write_to_path(tmp_path / "client-ca.crt")
+    secret.issue(ca)
+    with serving(Certificate(secret.folder, POLL_SECONDS, tmp_path / "client-ca.crt"), webhook) as port:
+        assert not admitted(port, ca, new.issue_cert("kube-apiserver"))
+        new.cert_pem.write_to_path(tmp_path / "client-ca.crt")
+        until(lambda: admitted(port, ca, new.issue_cert("kube-apiserver")))
+
+        assert not admitted(port, ca, old.issue_cert("kube-apiserver"))
+
+
+def test_a_client_ca_that_is_not_there_fails_the_start_and_is_named(
+    secret: Secret, ca: trustme.CA, tmp_path: Path
+) -> None:
+    secret.issue(ca)
+    certificate = Certificate(secret.folder, POLL_SECONDS, tmp_path / "client-ca.crt")
+
+    with pytest.raises(RuntimeError, match=r"client-ca\.crt"):
+        certificate.wait(0.05)

@@ -1,5 +1,6 @@
 """The process as a pod runs it: from the command line to SIGTERM."""
 
+import base64
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import trustme
 
+from exectrail.command_hash import command_hash
 from tests.unit.exectrail.api_server import ApiServer
 from webhook.app import EXEC_METADATA_PATH
 
@@ -128,9 +130,14 @@ def test_an_exec_is_tagged_by_its_namespaces_labels_and_its_session_reaches_the_
 
     assert "patch" in response
     assert (code, log[-1]["message"]) == (0, "ended")
-    created = [asked for asked in api.asked if asked.method == "POST"]
-    assert [asked.path for asked in created] == ["/apis/exectrail.io/v1alpha1/namespaces/exectrail/auditsessions"]
-    assert json.loads(created[0].body)["metadata"]["name"] == body["request"]["uid"]
+    sessions = "/apis/exectrail.io/v1alpha1/namespaces/exectrail/auditsessions"
+    secret = "/api/v1/namespaces/exectrail/secrets/exectrail-command-key"
+    uid = body["request"]["uid"]
+    assert set(api.created) == {f"{sessions}/{uid}", secret}
+    key = base64.b64decode(json.loads(api.created[secret])["data"]["key"])
+    assert json.loads(api.created[f"{sessions}/{uid}"])["spec"]["commandHash"] == command_hash(
+        key, [b"sh", b"-c", b"ps | head -3"]
+    )
 
 
 def test_after_sigterm_it_goes_on_serving_while_it_is_not_ready_and_then_ends_with_0(
@@ -164,7 +171,10 @@ def test_without_the_api_server_it_starts_unready_and_once_synced_it_stays_ready
     pause = threading.Event()
     while True:
         try:
-            assert process.get("/readyz") == (503, "not ready: namespaces known\n")
+            assert process.get("/readyz") == (
+                503,
+                "not ready: namespaces known, labelled pods known, command key known\n",
+            )
             break
         except OSError:
             pause.wait(0.02)
@@ -192,6 +202,7 @@ def test_without_the_api_server_it_starts_unready_and_once_synced_it_stays_ready
         (["--port", "99999"], "--port"),
         (["--tls-poll-seconds", "0"], "--tls-poll-seconds"),
         (["--extra-keys"], "--extra-keys"),
+        (["--tag-unknown", "auto"], "--tag-unknown"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_by_name(arguments: list[str], message: str) -> None:
@@ -227,7 +238,16 @@ def test_a_port_in_use_ends_it_with_the_reason(tls_dir: Path, api: ApiServer) ->
 def test_help_names_every_option() -> None:
     text = _run("--help").stdout
 
-    for option in ("tls-dir", "port", "metrics-port", "namespace", "extra-keys", "drain-seconds", "ledger-mib"):
+    for option in (
+        "tls-dir",
+        "port",
+        "metrics-port",
+        "namespace",
+        "extra-keys",
+        "drain-seconds",
+        "ledger-mib",
+        "tag-unknown",
+    ):
         assert f"--{option}" in text
 
 

@@ -1,0 +1,22 @@
+"""Recognises the pods that `kubectl debug node/...` and `oc debug node/...` make: whoever is in one is on the node."""
+
+_LABELS = {
+    "app.kubernetes.io/managed-by": "kubectl-debug",  # kubectl 1.34 and later
+    "debug.openshift.io/managed-by": "oc-debug",
+}
+_NAME = "node-debugger-"  # kubectl before 1.34 sets no label
+
+
+def is_node_debug(name: str, labels: dict[str, str], *, on_the_host: bool, sees_the_root: bool) -> bool:
+    """Whether a pod is for debugging its node.
+
+    Args:
+        name: The pod's.
+        labels: The pod's.
+        on_the_host: Whether it has any of the node's namespaces (hostPID, hostNetwork, hostIPC).
+        sees_the_root: Whether the node's root folder is mounted into it.
+
+    """
+    if any(labels.get(key) == value for key, value in _LABELS.items()):
+        return True
+    return name.startswith(_NAME) and on_the_host and sees_the_root

@@ -1,0 +1,106 @@
+"""All replicas hash with one key, whichever of them made it."""
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from exectrail.command_key import UnusableKey, read_key
+from exectrail.kube import ApiError, Client
+from tests.unit.exectrail.api_server import ApiServer
+from webhook import command_key
+from webhook.command_key import CommandKey
+
+SECRETS = "/api/v1/namespaces/audit/secrets"
+NOT_FOUND = (404, b'{"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}')
+FORBIDDEN = (403, b'{"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no right"}')
+
+
+def secret(key: bytes) -> bytes:
+    return json.dumps({"metadata": {"name": "key"}, "data": {"key": base64.b64encode(key).decode()}}).encode()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(1000):
+        if holds():
+            return
+        pause.wait(0.01)
+    raise AssertionError("never came true")
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    monkeypatch.setattr(command_key, "_BACKOFF_FIRST", 0.01)
+    with ApiServer() as server:
+        yield server
+
+
+def started(api: ApiServer) -> CommandKey:
+    key = CommandKey(Client(api.url), "audit", "key")
+    key.start()
+    return key
+
+
+def known(api: ApiServer) -> bytes:
+    key = started(api)
+    until(lambda: key.value is not None)
+    assert key.value
+    return key.value
+
+
+def test_the_first_replica_makes_a_key_that_nobody_can_change(api: ApiServer) -> None:
+    key = known(api)
+
+    made = json.loads(api.created[f"{SECRETS}/key"])
+    assert (made["kind"], made["apiVersion"], made["type"], made["immutable"]) == ("Secret", "v1", "Opaque", True)
+    assert made["metadata"]["labels"]["app.kubernetes.io/name"] == "exectrail"
+    assert base64.b64decode(made["data"]["key"]) == key
+    assert len(key) == 32
+
+
+def test_every_other_replica_and_the_enricher_read_it(api: ApiServer) -> None:
+    first = known(api)
+
+    assert known(api) == first
+    assert read_key(Client(api.url), "audit", "key") == first
+
+
+def test_no_two_installations_have_the_same_key(api: ApiServer) -> None:
+    first = known(api)
+    api.created.clear()
+
+    assert known(api) != first
+
+
+def test_of_two_replicas_that_start_at_once_one_takes_the_others_key(api: ApiServer) -> None:
+    api.created[f"{SECRETS}/key"] = secret(b"o" * 32)
+    api.canned.append(NOT_FOUND)  # it was not there yet when this one looked
+
+    assert known(api) == b"o" * 32
+
+
+@pytest.mark.parametrize("answer", [FORBIDDEN, (500, b"down"), (200, b"{}"), (200, secret(b"short"))])
+def test_whatever_stands_in_the_way_it_tries_again(api: ApiServer, answer: tuple[int, bytes]) -> None:
+    api.created[f"{SECRETS}/key"] = secret(b"o" * 32)
+    api.canned += [answer] * 3
+
+    assert known(api) == b"o" * 32
+    assert len(api.asked) == 4
+
+
+@pytest.mark.parametrize("data", [secret(b""), secret(b"short"), b'{"metadata": {"name": "key"}}'])
+def test_a_secret_without_a_key_is_refused_and_the_remedy_is_named(api: ApiServer, data: bytes) -> None:
+    api.created[f"{SECRETS}/key"] = data
+
+    with pytest.raises(UnusableKey, match=r"Secret audit/key: 'key' has \d bytes instead of 32; delete the Secret"):
+        read_key(Client(api.url), "audit", "key")
+
+
+def test_the_enricher_can_tell_that_there_is_none_yet(api: ApiServer) -> None:
+    with pytest.raises(ApiError) as refused:
+        read_key(Client(api.url), "audit", "key")
+
+    assert refused.value.status == 404
