@@ -21,7 +21,7 @@ exit codes:
   0    what was asked for is shown
   1    there is no session with this UID; the nearest UIDs are named
   2    could not look: wrong arguments, an unreadable file, a file that is no trail,
-       a cluster that is unreachable or forbids it
+       a filter set with a mistake, a cluster that is unreachable or forbids it
   130  interrupted
 
 environment:
@@ -49,6 +49,10 @@ def run(argv: Sequence[str], prog: str = "exectrail") -> int:
             from exectrail.cli import sessions  # noqa: PLC0415 - see above
 
             return sessions.run(arguments)
+        if arguments.subcommand == "filter":
+            from exectrail.cli import filter as filter_  # noqa: PLC0415
+
+            return filter_.run(arguments)
         from exectrail.cli import show  # noqa: PLC0415
 
         return show.run(arguments)
@@ -89,6 +93,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     subcommands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     _add_sessions(subcommands)
     _add_show(subcommands)
+    _add_filter(subcommands)
     return parser
 
 
@@ -112,6 +117,17 @@ def _add_show(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("uid", metavar="UID", help="the request's UID, or its beginning (6 characters or more)")
     _add_common(parser, "tree")
+
+
+def _add_filter(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subcommands.add_parser(
+        "filter",
+        help="try filters on a trail",
+        description="Check a filter set, and show what it would keep and drop of a trail, by rule.",
+    )
+    parser.add_argument("--try", metavar="FILTERS", dest="filters", required=True, help="the filter set, a JSON file")
+    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="the trail; standard input by default")
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="default: table")
 
 
 def _add_common(parser: argparse.ArgumentParser, form: str) -> None:

@@ -1,11 +1,11 @@
-"""Trails given on the command line: files, and standard input as `-`."""
+"""Trails given on the command line: files, and standard input as `-`; any of them may be compressed (gzip)."""
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from typing import IO
 
+from exectrail.gzipped import unpacked
 from exectrail.shell import visible
 from exectrail.trail import Source
 
@@ -16,10 +16,9 @@ def sources(names: list[str]) -> list[Source]:
 
 
 def _file(name: str) -> Source:
-    opened: partial[AbstractContextManager[IO[bytes]]] = partial(open, name, "rb")
-    return Source(visible(name), opened)
+    return Source(visible(name), lambda: unpacked(open(name, "rb")))
 
 
 @contextmanager
 def _standard_input() -> Iterator[IO[bytes]]:
-    yield sys.stdin.buffer
+    yield unpacked(sys.stdin.buffer)

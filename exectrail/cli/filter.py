@@ -1,0 +1,87 @@
+"""`exectrail filter --try FILTERS`: what a filter set would keep and drop of a trail."""
+
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from exectrail import trail
+from exectrail.cli import CANNOT_LOOK, OK, files, text
+from exectrail.filter import FilterError, Filters, load
+from exectrail.record import Record
+from exectrail.shell import visible
+
+_SAMPLES = 3
+"""How many records to show of those that a rule dropped."""
+
+
+class RuleReport(Struct):
+    """What one rule did; `sample` has the first records that it dropped."""
+
+    rule: int
+    priority: int
+    level: str
+    hits: int = 0
+    sample: list[Record] = []
+
+
+class Report(Struct):
+    """What a filter set did to a trail: `kept` + `dropped` is how many records it has.
+
+    Of those kept, `unmatched` met no rule, and `unfiltered` are of kinds that no filter sees.
+    """
+
+    kept: int = 0
+    dropped: int = 0
+    unmatched: int = 0
+    unfiltered: int = 0
+    rules: list[RuleReport] = []
+    """In the order in which they are tried."""
+
+
+def run(arguments: Namespace) -> int:
+    """Try the filters on the records of a file or of standard input."""
+    damage = trail.Damage()
+    try:
+        filters = _filters(arguments.filters)
+        (source,) = files.sources([arguments.file])
+        report = tried(filters, trail.read(source, lambda _line: True, damage))
+    except trail.Unreadable as error:
+        text.complain(error)
+        return CANNOT_LOOK
+    if damage.lines:
+        text.complain(damage)
+    if arguments.output == "json":
+        text.print_json(report)
+    else:
+        from exectrail.cli import filter_table  # noqa: PLC0415 - brings Rich
+
+        filter_table.show(report)
+    return OK
+
+
+def tried(filters: Filters, records: Iterator[Record]) -> Report:
+    """Have the filters decide on each record."""
+    rules = {rule.number: RuleReport(rule.number, rule.priority, rule.level) for rule in filters.rules}
+    report = Report(rules=list(rules.values()))
+    for record in records:
+        decision = filters.decide(record)
+        report.kept += decision.keep
+        report.dropped += not decision.keep
+        if decision.rule and not decision.keep and len(rules[decision.rule].sample) < _SAMPLES:
+            rules[decision.rule].sample.append(record)
+    for number, rule in rules.items():
+        rule.hits = filters.hits[number]
+    report.unmatched = filters.hits[None]
+    report.unfiltered = report.kept + report.dropped - sum(filters.hits.values())
+    return report
+
+
+def _filters(name: str) -> Filters:
+    try:
+        return load(Path(name).read_bytes())
+    except OSError as error:
+        raise trail.Unreadable(f"{visible(name)}: {error.strerror or error}") from error
+    except FilterError as error:
+        raise trail.Unreadable(f"{visible(name)}: {visible(str(error))}") from error
