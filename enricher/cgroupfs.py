@@ -1,7 +1,8 @@
-"""The cgroup v2 tree of the node: where the pods are in it, and which folder a cgroup id belongs to.
+"""The cgroup tree of the node: where the pods are in it, and which folder a cgroup id belongs to.
 
 A cgroup's id, as the kernel reports it, is the inode number of its folder. See
-https://docs.kernel.org/admin-guide/cgroup-v2.html and, for the folders' names, the kubelet's `--cgroup-driver`.
+https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/cgroups.html and,
+for the folders' names, the kubelet's `--cgroup-driver`.
 """
 
 import os
@@ -9,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from enricher.unavailable import LedgerUnavailable
 
@@ -26,31 +27,48 @@ MOST_PATHS = 16_384
 """Folders that are remembered, also after they are gone: ids are never used again."""
 
 
+Hierarchy = Literal["v2", "memory", "pids"]
+"""The v2 tree, or that of a v1 controller."""
+
+
 class Cgroup(NamedTuple):
-    """A cgroup of the v2 tree."""
+    """A cgroup of one of the node's trees."""
 
     id: int
     path: Path
+    hierarchy: Hierarchy = "v2"
 
 
 def find_kubepods(cgroup_root: Path) -> Cgroup:
-    """The cgroup that holds all pods, in the tree mounted at `cgroup_root` (the node's `/sys/fs/cgroup`).
+    """The cgroup that holds all pods, in the trees mounted at `cgroup_root` (the node's `/sys/fs/cgroup`).
 
-    Raises LedgerUnavailable where there is no v2 tree, or no pods in it.
+    That of the v2 tree, or where that has no pods of a v1 controller that every kubelet uses.
+    Raises LedgerUnavailable where no tree has pods in it.
     """
-    tree = _v2_tree(cgroup_root)
-    for folder, _ in _folders_below(tree, DEEPEST_KUBEPODS):
-        if folder.name == "kubepods" or folder.name.endswith("kubepods.slice"):
-            return Cgroup(folder.stat().st_ino, folder)
-    raise LedgerUnavailable(f"no kubepods cgroup in the v2 tree at {tree}; is this a node with a kubelet?")
+    trees = _trees(cgroup_root)
+    for hierarchy, tree in trees.items():
+        for folder, _ in _folders_below(tree, DEEPEST_KUBEPODS):
+            if folder.name == "kubepods" or folder.name.endswith("kubepods.slice"):
+                return Cgroup(folder.stat().st_ino, folder, hierarchy)
+    if not trees:
+        raise LedgerUnavailable(f"no cgroup tree at {cgroup_root}, neither v2 nor v1: is /sys/fs/cgroup mounted there?")
+    looked_at = ", ".join(map(str, trees.values()))
+    raise LedgerUnavailable(f"no kubepods cgroup in {looked_at}; is this a node with a kubelet?")
 
 
-def _v2_tree(cgroup_root: Path) -> Path:
+def _trees(cgroup_root: Path) -> dict[Hierarchy, Path]:
     # Pure v2 mounts the tree at the root itself; systemd's hybrid layout puts it beside the v1 controllers.
-    for tree in (cgroup_root, cgroup_root / "unified"):
-        if (tree / "cgroup.controllers").exists():
-            return tree
-    raise LedgerUnavailable(f"no cgroup v2 tree at {cgroup_root}: the node runs cgroup v1 only")
+    candidates: list[tuple[Hierarchy, Path, str]] = [
+        ("v2", cgroup_root, "cgroup.controllers"),
+        ("v2", cgroup_root / "unified", "cgroup.controllers"),
+        ("memory", cgroup_root / "memory", "cgroup.procs"),
+        ("pids", cgroup_root / "pids", "cgroup.procs"),
+    ]
+    found: dict[Hierarchy, Path] = {}
+    for hierarchy, tree, mark in candidates:
+        if (tree / mark).exists():
+            found.setdefault(hierarchy, tree)
+    return found
 
 
 def _folders_below(root: Path, deepest: int | None = None) -> Iterator[tuple[Path, int]]:

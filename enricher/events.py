@@ -18,18 +18,22 @@ class Process(Struct, frozen=True, order=True):
 
 
 class Fork(Struct, frozen=True):
-    """A new process (threads do not count). `cgroup` is the child's cgroup id in the v2 tree."""
+    """A new process (threads do not count). `cgroup` is the child's cgroup id."""
 
     time: int
     cgroup: int
     cgroup_name: str
-    """Name of that cgroup's folder, e.g. `cri-containerd-<id>.scope`."""
+    """Name of that cgroup's folder, e.g. `cri-containerd-<id>.scope`; empty where the process is not in it."""
     parent: Process
     child: Process
     uid: int
     gid: int
     weak: tuple[str, ...] = ()
     """The record's fields that the ledger cannot vouch for."""
+    outside: bool = False
+    """Whether the process is outside of its container's cgroup by now; `cgroup` is the container's all the same."""
+    entered_by_namespace: bool = False
+    """Whether it is in `cgroup`'s container by its mount or pid namespace alone, as `nsenter` does it."""
 
 
 class Exec(Struct, frozen=True):
@@ -47,12 +51,25 @@ class Exec(Struct, frozen=True):
     seccomp: bool
     """Whether a seccomp filter is on the process (mode 2)."""
     filename: bytes
-    """The path that was executed, as given to execve."""
+    """The path that was executed, as given to execve: of a script its own, not its interpreter's."""
     argv: bytes
     """The arguments, each ended by NUL."""
     truncated: bool
     """Whether arguments are missing at the end."""
     weak: tuple[str, ...] = ()
+    outside: bool = False
+    entered_by_namespace: bool = False
+    tid: int = 0
+    """The thread that called execve: what its SECCOMP record has as `pid`. 0 where the ledger does not know."""
+    path: bytes = b""
+    """The file that runs (of a script: its interpreter), seen from the process's root and free of symbolic links; as in
+    `/proc/PID/exe`, ` (deleted)` follows if it has no name any more, and memfds are `/memfd:<name> (deleted)`."""
+    cwd: bytes = b""
+    """The working directory, as in `/proc/PID/cwd`; `(unreachable)` precedes one outside of the process's root
+    (getcwd(2))."""
+    path_truncated: bool = False
+    """Whether folders are missing at the start of `path`; then it has no leading `/`."""
+    cwd_truncated: bool = False
 
 
 class Exit(Struct, frozen=True):
@@ -64,9 +81,36 @@ class Exit(Struct, frozen=True):
     code: int | None
     signal: int | None
     weak: tuple[str, ...] = ()
+    outside: bool = False
+    entered_by_namespace: bool = False
 
 
-ProcessEvent = Fork | Exec | Exit
+class ExecFailed(Struct, frozen=True):
+    """A process could not run a program; it goes on as it was, and so do its ids."""
+
+    time: int
+    cgroup: int
+    cgroup_name: str
+    process: Process
+    parent: Process
+    tid: int
+    uid: int
+    gid: int
+    errno: int
+    """As in errno(3), e.g. 2 for ENOENT."""
+    filename: bytes
+    """The path as given to execve; empty where the kernel gives no access to it (Linux < 5.15)."""
+    argv: bytes
+    """The arguments, each ended by NUL; no more than 64 of them and 4 KiB. The call may have failed before the kernel
+    looked at them: those whose memory was never touched are missing."""
+    truncated: bool
+    """Whether arguments are missing at the end."""
+    weak: tuple[str, ...] = ()
+    outside: bool = False
+    entered_by_namespace: bool = False
+
+
+ProcessEvent = Fork | Exec | ExecFailed | Exit
 
 
 class Seccomp(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Samples of the ring buffer to events. The layout is that of `struct fork`, `exec` and `exit` in sample.h.
+"""Samples of the ring buffer to events. The layout is that of the structures in sample.h.
 
 Runs for every process of every watched container, so it is kept light: one unpack and a few slices per sample.
 """
@@ -6,32 +6,34 @@ Runs for every process of every watched container, so it is kept light: one unpa
 from collections.abc import Callable
 from struct import Struct
 
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
 
 TICK = 10_000_000
 """Nanoseconds in a clock tick: USER_HZ is 100 on x86_64 and arm64, and `/proc/PID/stat` rounds down as we do."""
 
-_KIND = Struct("=I")
-# head, then for fork and exec the identity: the parent's start and pid, uid, gid, size of the cgroup's name
-_FORK = Struct("=4xIQQQ QIIII")
-_EXEC = Struct("=4xIQQQ QIIII IIIBB2x")
-_EXIT = Struct("=4xIQQQ I4x")
+# head without the kind: how, pid, time, start, cgroup
+# identity: the parent's start and pid, uid, gid, size of the cgroup's name
+_FORK = Struct("=xB2xIQQQ QIIII")
+_EXEC = Struct("=xB2xIQQQ QIIII IIIIIIBBBB")
+_EXEC_FAILED = Struct("=xB2xIQQQ QIIII IIIII")
+_EXIT = Struct("=xB2xIQQQ I4x")
+
+_MOVED_OUT, _BY_NAMESPACE = 1, 2  # enum how
+_CUT, _DELETED, _UNREACHABLE = 1, 2, 4  # enum walked
 
 Sample = bytes
 
 
 def decode(sample: Sample) -> ProcessEvent | None:
     """The event in a sample; None if the sample is not one of ours, so that the caller can count it."""
-    if len(sample) < _EXIT.size:
-        return None
-    decoder = _DECODERS.get(_KIND.unpack_from(sample)[0])
+    decoder = _DECODERS.get(sample[0]) if sample else None
     return decoder(sample) if decoder else None
 
 
 def _fork(sample: Sample) -> Fork | None:
     if len(sample) < _FORK.size:
         return None
-    pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size = _FORK.unpack_from(sample)
+    how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size = _FORK.unpack_from(sample)
     if len(sample) != _FORK.size + name_size:
         return None
     return Fork(
@@ -42,18 +44,24 @@ def _fork(sample: Sample) -> Fork | None:
         Process(pid, start // TICK),
         uid,
         gid,
+        (),
+        how == _MOVED_OUT,
+        how == _BY_NAMESPACE,
     )
 
 
 def _exec(sample: Sample) -> Exec | None:
     if len(sample) < _EXEC.size:
         return None
-    pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size, *more = _EXEC.unpack_from(sample)
-    ns_pid, filename_size, argv_size, seccomp, truncated = more
+    how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size, *more = _EXEC.unpack_from(sample)
+    tid, ns_pid, filename_size, argv_size, path_size, cwd_size, seccomp, truncated, path, cwd = more
     name_end = _EXEC.size + name_size
     filename_end = name_end + filename_size
-    if len(sample) != filename_end + argv_size:
+    argv_end = filename_end + argv_size
+    path_end = argv_end + path_size
+    if len(sample) != path_end + cwd_size:
         return None
+    unreachable = b"(unreachable)" if cwd & _UNREACHABLE else b""
     return Exec(
         time,
         cgroup,
@@ -65,18 +73,63 @@ def _exec(sample: Sample) -> Exec | None:
         ns_pid,
         bool(seccomp),
         sample[name_end:filename_end],
+        sample[filename_end:argv_end],
+        bool(truncated),
+        (),
+        how == _MOVED_OUT,
+        how == _BY_NAMESPACE,
+        tid,
+        _path(sample[argv_end:path_end], path),
+        unreachable + _path(sample[path_end:], cwd),
+        bool(path & _CUT),
+        bool(cwd & _CUT),
+    )
+
+
+def _path(upwards: bytes, walked: int) -> bytes:
+    """The path with these names on the way from the file to the root, each ended by NUL."""
+    path = b"/".join(upwards[:-1].split(b"\0")[::-1])
+    if not walked & _CUT:
+        path = b"/" + path
+    return path + b" (deleted)" if walked & _DELETED else path
+
+
+def _exec_failed(sample: Sample) -> ExecFailed | None:
+    if len(sample) < _EXEC_FAILED.size:
+        return None
+    how, pid, time, start, cgroup, *more = _EXEC_FAILED.unpack_from(sample)
+    parent_start, parent_pid, uid, gid, name_size, tid, errno, filename_size, argv_size, truncated = more
+    name_end = _EXEC_FAILED.size + name_size
+    filename_end = name_end + filename_size
+    if len(sample) != filename_end + argv_size:
+        return None
+    return ExecFailed(
+        time,
+        cgroup,
+        str(sample[_EXEC_FAILED.size : name_end], "utf-8", "replace"),
+        Process(pid, start // TICK),
+        Process(parent_pid, parent_start // TICK),
+        tid,
+        uid,
+        gid,
+        errno,
+        sample[name_end:filename_end],
         sample[filename_end:],
         bool(truncated),
+        (),
+        how == _MOVED_OUT,
+        how == _BY_NAMESPACE,
     )
 
 
 def _exit(sample: Sample) -> Exit | None:
     if len(sample) != _EXIT.size:
         return None
-    pid, time, start, cgroup, status = _EXIT.unpack(sample)
+    how, pid, time, start, cgroup, status = _EXIT.unpack(sample)
     signal = status & 0x7F  # as WTERMSIG and WEXITSTATUS of wait(2); bit 7 says that a core was dumped
     code = None if signal else status >> 8 & 0xFF
-    return Exit(time, cgroup, Process(pid, start // TICK), code, signal or None)
+    process = Process(pid, start // TICK)
+    return Exit(time, cgroup, process, code, signal or None, (), how == _MOVED_OUT, how == _BY_NAMESPACE)
 
 
-_DECODERS: dict[int, Callable[[Sample], ProcessEvent | None]] = {1: _fork, 2: _exec, 3: _exit}
+_DECODERS: dict[int, Callable[[Sample], ProcessEvent | None]] = {1: _fork, 2: _exec, 3: _exit, 4: _exec_failed}

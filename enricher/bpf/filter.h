@@ -1,112 +1,77 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which tasks pass: those in a pod, but for containers that user space does not want to hear of. */
+/*
+ * Which tasks pass: those in a pod, but for containers that user space does not want to hear of; those that carry a
+ * recorded container's mark; those in a recorded container's namespaces.
+ */
 #pragma once
 
 #include <linux/bpf.h>
 #include <stdbool.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_helpers.h>
 
+#include "cgroups.h"
 #include "kernel.h"
+#include "marks.h"
+#include "namespaces.h"
+#include "sample.h"
 
-#define DEEPEST_KUBEPODS 16
-
-struct config {
-	__u64 kubepods; /* id of the kubepods cgroup */
-	__u32 level;    /* how deep it lies; 0 until its first task was met */
+struct place {
+	struct cgroup *cgroup; /* the task's own */
+	__u64 own;             /* its container, if that is recorded; else 0 */
+	__u64 id;              /* the cgroup that the event is told of: the container's where the task's own is another */
+	__u32 how;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct config);
-} config SEC(".maps");
-
-enum decision { RECORD = 1, IGNORE = 2 };
-
-/* Cgroup id of a container -> what user space decided; a container that is not in it is undecided and passes. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u64);
-	__type(value, __u8);
-} cgroups SEC(".maps");
-
-/* The id of the cgroup that lies `level` steps below the root on the way down to `cgroup`. */
-static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
+/* A mark goes before the cgroup: a process that moves into another container's is still the first one's. */
+static __always_inline bool passes_by_mark(struct place *place, struct mark *mark)
 {
-	if (bpf_core_field_exists(cgroup->ancestors)) {
-		__u64 offset = bpf_core_field_offset(struct cgroup, ancestors) + level * sizeof(struct cgroup *);
-		struct cgroup *ancestor = NULL;
-
-		bpf_probe_read_kernel(&ancestor, sizeof(ancestor), (void *)cgroup + offset);
-		return BPF_CORE_READ(ancestor, kn, id);
+	if (!mark)
+		return false;
+	if (place->own != mark->container) {
+		place->id = mark->container;
+		place->how = mark->how ? mark->how : MOVED_OUT;
 	}
-	__u64 offset = bpf_core_field_offset(struct cgroup___before_6_1, ancestor_ids) + level * sizeof(__u64);
-	__u64 id = 0;
-
-	bpf_probe_read_kernel(&id, sizeof(id), (void *)cgroup + offset);
-	return id;
+	return true;
 }
 
-/*
- * Finds how deep the kubepods cgroup lies. User space cannot know: in a cgroup namespace (a node that is itself a
- * container, as in kind) it sees the tree only from its own root on. CPUs may race here; all write the same number.
- */
-static __always_inline bool learn_level(struct config *to, struct cgroup *cgroup, __u32 level)
+static __always_inline bool passes_by_cgroup(struct config *from, struct place *place, struct task_struct *task)
 {
-	for (__u32 above = 1; above <= DEEPEST_KUBEPODS; above++) {
-		if (above >= level)
-			return false;
-		if (ancestor_id(cgroup, above) == to->kubepods) {
-			to->level = above;
-			return true;
-		}
-	}
-	return false;
+	struct cgroup *cgroup = cgroup_of(from, task);
+	__u64 container = 0;
+	enum decision decision = decision_for(from, cgroup, &container);
+
+	place->how = 0;
+	place->cgroup = cgroup;
+	place->own = decision == RECORD ? container : 0;
+	place->id = 0;
+	if (decision != UNDECIDED && decision != RECORD)
+		return false;
+	place->id = BPF_CORE_READ(cgroup, kn, id);
+	return true;
 }
 
-static __always_inline bool in_a_pod(struct config *from, struct cgroup *cgroup, __u32 level)
+static __always_inline bool passes_by_namespace(struct config *from, struct place *place, struct task_struct *task)
 {
-	if (!from->level)
-		return learn_level(from, cgroup, level);
-	return level > from->level && ancestor_id(cgroup, from->level) == from->kubepods;
+	__u64 container = container_by_namespace(from, task);
+
+	place->id = container;
+	place->how = BY_NAMESPACE;
+	return container;
 }
 
-/*
- * The decision for the container that `cgroup` belongs to: its own cgroup, or one above it, as processes in a
- * container may make cgroups of their own. kubepods/[burstable|besteffort/]pod/container puts containers two or
- * three levels below kubepods.
- */
-static __always_inline bool ignored(struct cgroup *cgroup, __u32 level, __u32 kubepods)
+/* Where the task is, if it passes; `marked` is whose mark counts for it. */
+static __always_inline bool passes(struct config *from, struct place *place, struct task_struct *task,
+				   struct task_struct *marked)
 {
-	__u64 id = BPF_CORE_READ(cgroup, kn, id);
-	__u8 *decision = bpf_map_lookup_elem(&cgroups, &id);
+	bool by_cgroup = passes_by_cgroup(from, place, task);
 
-	if (!decision && level > kubepods + 3) {
-		id = ancestor_id(cgroup, kubepods + 3);
-		decision = bpf_map_lookup_elem(&cgroups, &id);
-	}
-	if (!decision && level > kubepods + 2) {
-		id = ancestor_id(cgroup, kubepods + 2);
-		decision = bpf_map_lookup_elem(&cgroups, &id);
-	}
-	return decision && *decision == IGNORE;
+	return passes_by_mark(place, mark_of(marked)) || by_cgroup || passes_by_namespace(from, place, task);
 }
 
-/*
- * The cgroup of a task that passes, else NULL. It is asked of the task and not of bpf_get_current_cgroup_id:
- * at fork the child may be born into another cgroup than its parent's (CLONE_INTO_CGROUP).
- */
-static __always_inline struct cgroup *watched_cgroup(struct task_struct *task)
+/* From now on the process passes wherever it goes. A container that is undecided gives no mark: the sweep will. */
+static __always_inline void keep(struct place *place, struct task_struct *task)
 {
-	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-	__u32 level = BPF_CORE_READ(cgroup, level);
-	__u32 zero = 0;
-	struct config *from = bpf_map_lookup_elem(&config, &zero);
+	__u64 container = place->how ? place->id : place->own;
 
-	if (!from || !in_a_pod(from, cgroup, level) || ignored(cgroup, level, from->level))
-		return NULL;
-	return cgroup;
+	if (container)
+		set_mark(task, container, place->how);
 }

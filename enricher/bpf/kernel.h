@@ -9,6 +9,8 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+/* ---- cgroups ---- */
+
 struct kernfs_node {
 	const char *name;
 	__u64 id;
@@ -24,9 +26,99 @@ struct cgroup___before_6_1 {
 	__u64 ancestor_ids[0];
 };
 
-struct css_set {
-	struct cgroup *dfl_cgrp;
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
 };
+
+struct css_set {
+	struct cgroup_subsys_state *subsys[0]; /* by cgroup_subsys_id: where the task is in each v1 hierarchy */
+	struct cgroup *dfl_cgrp;               /* and in the v2 tree */
+};
+
+enum cgroup_subsys_id { memory_cgrp_id, pids_cgrp_id }; /* CO-RE puts in the kernel's own numbers */
+
+/* ---- namespaces ---- */
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct ns_common___since_6_18 {
+	__u64 ns_id;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct mnt_namespace___since_6_18 {
+	struct ns_common___since_6_18 ns;
+};
+
+struct mnt_namespace___before_6_18 {
+	__u64 seq;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
+struct pid_namespace {
+	struct task_struct *child_reaper;
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[0];
+};
+
+/* ---- files ---- */
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct hlist_bl_node {
+	struct hlist_bl_node **pprev;
+};
+
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct file {
+	struct path f_path;
+};
+
+struct fs_struct {
+	struct path root;
+	struct path pwd;
+};
+
+/* ---- processes ---- */
 
 typedef struct {
 	unsigned int val;
@@ -53,15 +145,6 @@ struct signal_struct {
 
 #define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
 
-struct upid {
-	int nr;
-};
-
-struct pid {
-	unsigned int level;
-	struct upid numbers[0];
-};
-
 struct seccomp {
 	int mode;
 };
@@ -71,6 +154,7 @@ struct seccomp {
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
+	struct file *exe_file;
 };
 
 struct linux_binprm {
@@ -89,7 +173,32 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct seccomp seccomp; /* absent without CONFIG_SECCOMP */
 	struct css_set *cgroups;
+	struct nsproxy *nsproxy;
+	struct fs_struct *fs;
 	struct mm_struct *mm;
+};
+
+/* ---- a system call's arguments, by machine ---- */
+
+struct pt_regs___x86_64 {
+	unsigned long di;
+	unsigned long si;
+	unsigned long dx;
+};
+
+struct pt_regs___arm64 {
+	__u64 regs[31];
+	__u64 orig_x0; /* regs[0] holds the result by the time the call returns */
+};
+
+/* ---- what programs are given ---- */
+
+struct trace_event_raw_sys_exit {
+	long ret;
+};
+
+struct bpf_iter__task {
+	struct task_struct *task;
 };
 
 #pragma clang attribute pop

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What goes through the ring, in the machine's byte order: a fixed part, then its strings in a row, without NUL. */
+/* What goes through the ring, in the machine's byte order: a fixed part, then its strings in a row. */
 #pragma once
 
 #include <linux/types.h>
@@ -7,11 +7,21 @@
 #define CGROUP_NAME_SIZE 128 /* with NUL, as the two below are powers of two: sizes are bounded by masks */
 #define FILENAME_SIZE 4096   /* PATH_MAX */
 #define ARGV_SIZE 65536      /* one byte of it stays unused */
+#define WALK_SIZE 4096       /* names of folders on the way up to the root */
+#define FAILED_ARGV_SIZE 4096
 
-enum kind { FORK = 1, EXEC = 2, EXIT = 3 };
+enum kind { FORK = 1, EXEC = 2, EXIT = 3, EXEC_FAILED = 4 };
+
+/* How a task outside its container's cgroup was known; else 0. */
+enum how { MOVED_OUT = 1, BY_NAMESPACE = 2 };
+
+/* About a path that was put together from the names of the folders above a file. */
+enum walked { CUT = 1, DELETED = 2, UNREACHABLE = 4 };
 
 struct head {
-	__u32 kind;
+	__u8 kind;
+	__u8 how;
+	__u16 zero;
 	__u32 pid;
 	__u64 time;  /* ns, CLOCK_BOOTTIME, as all times here */
 	__u64 start; /* of the process, that is of its thread group's leader */
@@ -32,16 +42,32 @@ struct fork {
 	char cgroup_name[CGROUP_NAME_SIZE];
 };
 
+/* Strings: cgroup's name, filename, argv; then the names on the way up from the program's file and from the cwd. */
 struct exec {
 	struct head head;
 	struct identity identity;
+	__u32 tid;
 	__u32 ns_pid;
 	__u32 filename_size;
 	__u32 argv_size;
+	__u32 path_size;
+	__u32 cwd_size;
 	__u8 seccomp;
 	__u8 truncated;
-	__u16 zero;
-	char strings[CGROUP_NAME_SIZE + FILENAME_SIZE + ARGV_SIZE];
+	__u8 path; /* enum walked */
+	__u8 cwd;  /* enum walked */
+	char strings[CGROUP_NAME_SIZE + FILENAME_SIZE + ARGV_SIZE + 4 * WALK_SIZE]; /* of the last part half is for the verifier */
+};
+
+struct exec_failed {
+	struct head head;
+	struct identity identity;
+	__u32 tid;
+	__u32 error;
+	__u32 filename_size;
+	__u32 argv_size;
+	__u32 truncated;
+	char strings[CGROUP_NAME_SIZE + FILENAME_SIZE + 2 * FAILED_ARGV_SIZE]; /* the last argument may run over */
 };
 
 struct exit {

@@ -45,7 +45,7 @@ def drain(ledger: BpfLedger) -> Drain:
 
     def read_all() -> list[ProcessEvent]:
         events: list[ProcessEvent] = []
-        while batch := ledger.read():
+        while batch := ledger.events():
             events += batch
         assert (ledger.lost(), ledger.undecodable) == (0, 0)
         return events

@@ -73,16 +73,20 @@ def test_a_chain_of_execs_in_one_process_keeps_its_identity(container: FakeConta
     assert sorted(event.time for event in chain) == [event.time for event in chain]
 
 
-def test_an_exec_from_a_second_thread_is_the_process_s(container: FakeContainer, drain: Drain) -> None:
+def test_an_exec_from_a_second_thread_is_the_process_s_and_names_the_thread(
+    container: FakeContainer, drain: Drain
+) -> None:
     code = (
         "import os, threading, time\n"
-        "threading.Thread(target=os.execv, args=('/bin/true', ['t2'])).start(); time.sleep(9)"
+        "def run(): os.execv('/bin/true', [str(threading.get_native_id())])\n"
+        "threading.Thread(target=run).start(); time.sleep(9)"
     )
     pid = container.run(*PYTHON, code)
 
     before, after = execs(drain, pid)
-    assert after.argv == b"t2\0"
+    assert after.argv == f"{after.tid}\0".encode()
     assert after.process == before.process
+    assert (before.tid, after.tid != pid) == (pid, True)
 
 
 def test_a_script_is_named_by_its_own_path_and_its_interpreter_by_argv(

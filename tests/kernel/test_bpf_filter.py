@@ -44,7 +44,7 @@ def test_a_decision_holds_until_it_is_forgotten(pods: FakePods, ledger: BpfLedge
     container = pods.container(path)
 
     def told() -> list[ProcessEvent]:
-        container.run("sh", "-c", "/bin/true; exit 0")
+        container.run("/bin/sh", "-c", "/bin/true; exit 0")
         return drain()
 
     assert ledger.decide(container.id, record=False)
@@ -101,9 +101,9 @@ def test_the_ledger_is_readable_while_events_wait(container: FakeContainer, ledg
 def test_one_read_takes_a_bounded_batch_and_leaves_the_rest(
     container: FakeContainer, ledger: BpfLedger, drain: Drain
 ) -> None:
-    container.run("sh", "-c", "i=0; while [ $i -lt 400 ]; do /bin/true; i=$((i+1)); done")
+    container.run("/bin/sh", "-c", "i=0; while [ $i -lt 400 ]; do /bin/true; i=$((i+1)); done")
 
-    assert len(ledger.read()) == BATCH
+    assert len(ledger.events()) == BATCH
     assert len(drain()) == 1 + 400 * 3 + 1 - BATCH
 
 
@@ -112,8 +112,8 @@ def test_events_that_find_the_ring_full_are_counted_one_by_one(
 ) -> None:
     ledger = BpfLedger.open(pods.cgroup, ring_bytes=4096, object_path=bpf_object)
     try:
-        container.run("sh", "-c", "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done")
-        lost, captured = ledger.lost(), len(ledger.read())
+        container.run("/bin/sh", "-c", "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done")
+        lost, captured = ledger.lost(), len(ledger.events())
     finally:
         ledger.close()
 
@@ -129,7 +129,7 @@ def test_a_closed_ledger_leaves_nothing_in_the_kernel(
         ledger.close()
     ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
     container.run("/bin/true")
-    told = len(ledger.read())
+    told = len(ledger.events())
     ledger.close()
 
     assert told == 2

@@ -41,7 +41,7 @@ def exits(events: list[ProcessEvent]) -> list[Exit]:
 def test_an_exit_has_its_code_or_its_signal(
     container: FakeContainer, drain: Drain, ending: str, code: int | None, by_signal: int | None
 ) -> None:
-    pid = container.run("sh", "-c", ending)
+    pid = container.run("/bin/sh", "-c", ending)
 
     (event,) = exits(drain())
     assert (event.process.pid, event.code, event.signal) == (pid, code, by_signal)
@@ -49,7 +49,7 @@ def test_an_exit_has_its_code_or_its_signal(
 
 
 def test_a_child_is_told_from_fork_to_exit_in_order(container: FakeContainer, drain: Drain) -> None:
-    pid = container.run("sh", "-c", "/bin/true; exit 0")
+    pid = container.run("/bin/sh", "-c", "/bin/true; exit 0")
 
     begin, fork, execed, child_end, end = drain()
     assert isinstance(begin, Exec)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.cgroupfs import SCAN_INTERVAL, UNKNOWN_FOR, Cgroup, CgroupIndex, find_kubepods
+from enricher.cgroupfs import SCAN_INTERVAL, UNKNOWN_FOR, Cgroup, CgroupIndex, Hierarchy, find_kubepods
 from enricher.unavailable import LedgerUnavailable
 
 
@@ -12,6 +12,13 @@ def v2(root: Path, *folders: str) -> Path:
     for folder in folders:
         (root / folder).mkdir(parents=True)
     return root
+
+
+def v1(root: Path, controller: str, folder: str) -> Path:
+    tree = root / controller
+    (tree / folder).mkdir(parents=True)
+    (tree / "cgroup.procs").touch()
+    return tree / folder
 
 
 @pytest.mark.parametrize(
@@ -38,18 +45,41 @@ def test_the_kubepods_nearest_to_the_root_is_taken(tmp_path: Path) -> None:
     assert find_kubepods(tmp_path).path == tmp_path / "kubepods"
 
 
+@pytest.mark.parametrize("controller", ["memory", "pids"])
+def test_on_a_node_with_cgroup_v1_only_a_controller_s_tree_is_taken(tmp_path: Path, controller: Hierarchy) -> None:
+    found = v1(tmp_path, controller, "kubepods.slice")
+
+    assert find_kubepods(tmp_path) == Cgroup(found.stat().st_ino, found, controller)
+
+
+def test_a_v2_tree_without_pods_gives_way_to_v1(tmp_path: Path) -> None:
+    v2(tmp_path / "unified", "system.slice")
+    found = v1(tmp_path, "memory", "kubepods")
+    v1(tmp_path, "pids", "kubepods")
+
+    assert find_kubepods(tmp_path) == Cgroup(found.stat().st_ino, found, "memory")
+
+
+def test_the_v2_tree_goes_before_v1(tmp_path: Path) -> None:
+    v2(tmp_path / "unified", "kubepods")
+    v1(tmp_path, "memory", "kubepods")
+
+    assert find_kubepods(tmp_path).hierarchy == "v2"
+
+
 @pytest.mark.parametrize("folder", ["kubepods-besteffort.slice", "mykubepods", "a/b/c/kubepods"])
 def test_other_folders_are_not_taken_for_kubepods(tmp_path: Path, folder: str) -> None:
-    v2(tmp_path, folder)
+    v2(tmp_path / "unified", folder)
+    v1(tmp_path, "pids", folder)
 
-    with pytest.raises(LedgerUnavailable, match=r"no kubepods cgroup in the v2 tree at .*; is this a node"):
+    with pytest.raises(
+        LedgerUnavailable, match=r"no kubepods cgroup in .*/unified, .*/pids; is this a node with a kubelet\?"
+    ):
         find_kubepods(tmp_path)
 
 
-def test_a_node_with_cgroup_v1_only_is_a_reason(tmp_path: Path) -> None:
-    (tmp_path / "memory" / "kubepods").mkdir(parents=True)
-
-    with pytest.raises(LedgerUnavailable, match=r"no cgroup v2 tree at .*: the node runs cgroup v1 only"):
+def test_a_folder_without_any_cgroup_tree_is_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable, match=r"no cgroup tree at .*, neither v2 nor v1: is /sys/fs/cgroup mounted"):
         find_kubepods(tmp_path)
 
 

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What all programs do with what they found: fill a sample and send it, or count that there was no room. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "filter.h"
+#include "kernel.h"
+#include "sample.h"
+#include "strings.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20); /* the loader may set another size */
+} ring SEC(".maps");
+
+/* Samples that found the ring full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+static __always_inline void count_lost(void)
+{
+	__u32 zero = 0;
+	__u64 *count = bpf_map_lookup_elem(&lost, &zero);
+
+	if (count)
+		__sync_fetch_and_add(count, 1); /* where tracepoints can be preempted, per CPU is not enough */
+}
+
+static __always_inline void send(void *sample, __u64 size)
+{
+	if (bpf_ringbuf_output(&ring, sample, size, 0))
+		count_lost();
+}
+
+static __always_inline void fill_head(struct head *head, enum kind kind, struct task_struct *task,
+				      const struct place *place)
+{
+	head->kind = kind;
+	head->how = place->how;
+	head->pid = BPF_CORE_READ(task, tgid);
+	head->time = bpf_ktime_get_boot_ns();
+	head->start = BPF_CORE_READ(task, group_leader, start_boottime);
+	head->cgroup = place->id;
+}
+
+static __always_inline void fill_identity(struct identity *identity, struct task_struct *task,
+					  struct task_struct *parent)
+{
+	identity->parent_start = BPF_CORE_READ(parent, group_leader, start_boottime);
+	identity->parent_pid = BPF_CORE_READ(parent, tgid);
+	identity->uid = BPF_CORE_READ(task, cred, uid.val);
+	identity->gid = BPF_CORE_READ(task, cred, gid.val);
+}
+
+/* The name of the container's folder; none of a cgroup that is not its container's, which would mislead. */
+static __always_inline __u64 copy_cgroup_name(char *to, const struct place *place)
+{
+	struct cgroup *cgroup = place->cgroup;
+
+	return place->how ? 0 : copy_string(to, CGROUP_NAME_SIZE, BPF_CORE_READ(cgroup, kn, name));
+}

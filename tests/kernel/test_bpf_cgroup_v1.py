@@ -1,0 +1,64 @@
+"""The ledger by the trees of cgroup v1, which this node has beside that of v2."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enricher.bpf.ledger import BpfLedger
+from enricher.cgroupfs import CgroupIndex, Hierarchy
+from enricher.events import Exec, Exit, Fork, ProcessEvent
+from tests.kernel.fake_pods import FakePods
+
+Opened = tuple[FakePods, BpfLedger]
+
+
+@pytest.fixture(params=["memory", "pids"])
+def opened(request: pytest.FixtureRequest, bpf_object: Path) -> Iterator[Opened]:
+    hierarchy: Hierarchy = request.param
+    assert (Path("/sys/fs/cgroup") / hierarchy / "cgroup.procs").exists()
+    pods = FakePods(hierarchy)
+    ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
+    yield pods, ledger
+    ledger.close()
+    pods.remove()
+
+
+def drain(ledger: BpfLedger) -> list[ProcessEvent]:
+    events: list[ProcessEvent] = []
+    while batch := ledger.events():
+        events += batch
+    assert (ledger.lost(), ledger.undecodable) == (0, 0)
+    return events
+
+
+@pytest.mark.parametrize("path", ["pod1/container1", "burstable/pod1/container1", "burstable/pod1/container1/nested"])
+def test_processes_in_a_v1_container_are_told(opened: Opened, path: str) -> None:
+    pods, ledger = opened
+    container = pods.container(path)
+    container.run("/bin/sh", "-c", "/bin/true; exit 0")
+
+    events = drain(ledger)
+    assert [type(event) for event in events] == [Exec, Fork, Exec, Exit, Exit]
+    assert {event.cgroup for event in events} == {container.id}
+    assert CgroupIndex(pods.cgroup).path(container.id) == path
+
+
+def test_a_decision_about_a_v1_container_counts(opened: Opened) -> None:
+    pods, ledger = opened
+    ignored, recorded = pods.container("pod1/ignored"), pods.container("pod1/recorded")
+    ledger.decide(ignored.id, record=False)
+    ledger.decide(recorded.id, record=True)
+    ignored.run("/bin/true")
+    recorded.run("/bin/true")
+
+    assert {event.cgroup for event in drain(ledger)} == {recorded.id}
+
+
+def test_who_moves_out_of_a_v1_container_is_still_told(opened: Opened) -> None:
+    pods, ledger = opened
+    container = pods.container()
+    ledger.decide(container.id, record=True)
+    container.run("/bin/sh", "-c", 'echo 0 > "$0/cgroup.procs"; exec /bin/true', pods.root.parent)
+
+    assert [event.outside for event in drain(ledger)] == [False, True, True]
