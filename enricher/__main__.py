@@ -1,10 +1,9 @@
 """Starts the enricher: `python -m enricher`."""
 
 import argparse
+import importlib
 import logging
-import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -12,28 +11,33 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from enricher import command_key, inputs, storage
 from enricher.agent import Agent
+from enricher.asked import Asked
+from enricher.chain import State
 from enricher.clock import Clock
 from enricher.compose import Composer
 from enricher.containers import Containers
+from enricher.env_binary import EnvReport
 from enricher.metrics import AgentCollector
 from enricher.netlink import AuditSource, SourceUnavailable
+from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline
-from enricher.pods import Namespace, Pod
 from enricher.proc import Proc
-from enricher.provider_bpf import BpfProvider
-from enricher.provider_proc import ProcProvider
+from enricher.quota import Quota
 from enricher.report import Reporter
 from enricher.sessions import Sessions
-from enricher.sink import FileSink, StdoutSink
 from enricher.unavailable import LedgerUnavailable
-from enricher.writer import State, Writer
+from enricher.writer import Writer
 from exectrail import logs
+from exectrail.filter import FilterError
+from exectrail.filter_file import FilterFile
 from exectrail.kube import Client
 from exectrail.mirror import Mirror
 from exectrail.serving import serve
-from exectrail.session import GROUP_VERSION, PLURAL, AuditSession
 
+_COMMANDS = ("capture", "replay")
+"""Modules with a `main` of their own; without one of these words the enricher runs, and pays for neither."""
 _STUCK_AFTER = 30.0
 _DRAIN = 5.0
 
@@ -42,11 +46,14 @@ log = logging.getLogger("enricher")
 
 def main(argv: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; 0 when everything that was read is written, 2 for a bad configuration."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in _COMMANDS:
+        return int(importlib.import_module(f"enricher.{words[0]}").main(words[1:]))
+    args = _parser().parse_args(words)
     logs.setup(args.log_level)
     try:
         return _run(args)
-    except (OSError, RuntimeError, LedgerUnavailable, SourceUnavailable) as error:
+    except (OSError, RuntimeError, FilterError, LedgerUnavailable, SourceUnavailable) as error:
         log.error("cannot start: %s", error)
         return 2
 
@@ -54,36 +61,49 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     client = Client.in_cluster()
     containers = Containers()
-    requests = Mirror(client, f"/apis/{GROUP_VERSION}/namespaces/{args.namespace}/{PLURAL}", AuditSession)
-    mirrors: list[Mirror[Any]] = [
-        Mirror(client, "/api/v1/namespaces", Namespace, containers.namespace_changed),
-        Mirror(client, "/api/v1/pods", Pod, containers.pod_changed, fieldSelector=f"spec.nodeName={args.node}"),
-        requests,
-    ]
+    asked = Asked()
+    requests = inputs.Requests(client, args.namespace, asked.changed)
+    watched = inputs.watch_node(client, args.node, containers.pod_changed, containers.namespace_changed)
+    mirrors = [*watched, requests]
     containers.ready = lambda: all(mirror.synced.is_set() for mirror in mirrors)
     reporter = Reporter(client, args.node, args.namespace)
     clock = Clock()
-    source = _source(args.receive_buffer)
-    provider = _provider(args, containers, clock, source)
-    sink = StdoutSink() if args.trail == "-" else FileSink(Path(args.trail))
-    writer = Writer(sink, State(args.state_dir / "chain.json"))
-    composer = Composer(args.node, Proc().boot_id(), clock, provider.name)
-    pipeline = Pipeline(
-        provider.places,
+    source = inputs.open_source(args.receive_buffer, AuditSource)
+    provider = inputs.open_provider(args, containers, clock, source)
+    state = State(args.state_dir / "chain.json")
+    writer = Writer(storage.open_sink(args), state, args.audit_log_interval_seconds)
+    writer.start()
+    sessions = Sessions(requests.get, asked, clock.wall_ms)
+    outlet = Outlet(
         containers,
-        Sessions(lambda uid: requests.objects.get(f"{args.namespace}/{uid}")),
-        composer,
-        clock,
+        sessions,
+        Composer(args.node, Proc().boot_id(), clock, provider.name),
         writer.write,
-        args.hold_ms / 1000,
+        Quota(args.quota, args.quota * 10),
         on_start=reporter.started,
         on_end=reporter.ended,
     )
-    agent = Agent(provider, source, pipeline, composer, writer, reporter, clock)
+    filters = FilterFile(args.filters) if args.filters else None
+    outlet.filters = filters
+    pipeline = Pipeline(
+        provider.places,
+        containers,
+        sessions,
+        clock,
+        outlet,
+        args.hold_ms / 1000,
+        failures_told=provider.failures_told,
+    )
+    env = EnvReport() if args.look_for_env else None
+    agent = Agent(provider, source, pipeline, outlet, writer, reporter, clock, env, filters)
     _serve(args.metrics_address, agent, mirrors)
     for mirror in mirrors:
         mirror.start()
     reporter.start()
+    if args.command_key_secret:
+        command_key.follow(client, args.namespace, args.command_key_secret, asked)
+    if env:
+        env.start()
     _stop_on_signals(agent)
     log.info("recording on %s with %s and %s", args.node, provider.name, "netlink" if source else "no audit source")
     agent.run()
@@ -92,37 +112,14 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _source(receive_buffer: int) -> AuditSource | None:
-    try:
-        return AuditSource.open(receive_buffer)
-    except SourceUnavailable as error:
-        log.error("no SECCOMP records: %s", error)
-        return None
-
-
-def _provider(
-    args: argparse.Namespace, containers: Containers, clock: Clock, source: AuditSource | None
-) -> BpfProvider | ProcProvider:
-    if args.ledger in ("auto", "bpf"):
-        try:
-            return BpfProvider(args.cgroup_root, containers)
-        except LedgerUnavailable as error:
-            if args.ledger == "bpf":
-                raise
-            log.warning("no eBPF ledger: %s; going on with SECCOMP records and /proc, which are weak", error)
-    if source is None:
-        raise LedgerUnavailable("neither eBPF nor the audit netlink can be read: there is nothing to record from")
-    return ProcProvider(containers, clock)
-
-
 def _serve(address: str, agent: Agent, mirrors: list[Mirror[Any]]) -> None:
     def stuck() -> str | None:
         silent = time.monotonic() - agent.progress
         return f"the reader made no progress for {silent:.0f} s" if silent > _STUCK_AFTER else None
 
     def unready() -> str | None:
-        if agent.writer.full:
-            return "the trail's storage takes nothing"
+        if wrong := agent.writer.wrong():
+            return wrong
         return None if all(mirror.synced.is_set() for mirror in mirrors) else "the API has not been read yet"
 
     host, _, port = address.rpartition(":")
@@ -138,26 +135,26 @@ def _stop_on_signals(agent: Agent) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m enricher", description=sys.modules["enricher"].__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m enricher",
+        description=sys.modules["enricher"].__doc__,
+        epilog="For support cases: `python -m enricher capture --help`, `python -m enricher replay --help`.",
+    )
+    inputs.add_flags(parser)
+    storage.add_flags(parser)
     add = parser.add_argument
-    add("--trail", default="-", metavar="FILE", help="where the trail goes; - is standard output (default)")
     add("--state-dir", type=Path, default=Path("/var/lib/exectrail"), help="where the chain's end is kept")
-    add("--cgroup-root", type=Path, default=Path("/sys/fs/cgroup"), help="the node's cgroup tree")
-    add("--ledger", choices=("auto", "bpf", "proc"), default="auto", help="who says which process is which")
-    add("--hold-ms", type=_positive, default=500, help="how long a record waits for what explains it")
-    add("--receive-buffer", type=_positive, default=4 << 20, metavar="BYTES", help="of the audit netlink socket")
+    add("--hold-ms", type=inputs.positive, default=500, help="how long a record waits for what explains it")
+    quota_help = "records a second of one container; ten times as many at once"
+    add("--quota", type=inputs.positive, default=10_000, metavar="N", help=quota_help)
+    key_help = "Secret with the key of command hashes, for commands that are too long to be compared by their text"
+    add("--command-key-secret", metavar="NAME", help=key_help)
+    filters_help = "JSON file that says what the trail is not to have; read anew when it changes"
+    add("--filters", type=Path, metavar="FILE", help=filters_help)
+    add("--look-for-env", action="store_true", help="report which containers have a program `env`")
     add("--metrics-address", type=_address, default="127.0.0.1:9464", help="serves /metrics, /healthz, /readyz")
-    add("--node", default=os.environ.get("NODE_NAME", socket.gethostname()), help="this node's name ($NODE_NAME)")
-    add("--namespace", default=os.environ.get("POD_NAMESPACE", "exectrail"), help="of AuditSessions ($POD_NAMESPACE)")
     add("--log-level", choices=logs.LEVELS, default="info")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
 
 
 def _address(text: str) -> str:

@@ -10,18 +10,19 @@ import time
 from typing import Protocol
 
 from enricher.clock import Clock
-from enricher.compose import Composer
+from enricher.env_binary import EnvReport
 from enricher.events import Seccomp
 from enricher.netlink import AuditSource
+from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline
+from enricher.places import Places
 from enricher.report import Reporter
 from enricher.writer import Writer
-from exectrail.nodetrail import NodeTrailStatus
+from exectrail.filter_file import FilterFile
+from exectrail.nodetrail import MOST_ENV, NodeTrailStatus
 
 _HELD, _IDLE = 0.05, 1.0
 """How long to wait for the kernel, in seconds: while records are held, and else."""
-_GATHER = 0.01
-"""How long to let events gather once there are some: being woken costs several times more than an event."""
 _TIDY, _HEARTBEAT = 5.0, 30.0
 _REMEMBER_PIDS_NS = 2_000_000_000
 
@@ -29,13 +30,27 @@ log = logging.getLogger(__name__)
 
 
 class Provider(Protocol):
-    """A process ledger at work: `provider_bpf`, or `provider_proc` where that cannot be had."""
+    """A process ledger at work: `provider_bpf`, else `provider_procconn`, else `provider_proc`."""
 
     name: str
     weak: tuple[str, ...]
+    gather: float
+    """How long to let events gather once there are some, in seconds: being woken costs several times more than an
+    event. 0 where what happened can be seen only for a moment."""
+    loss: str
+    """The cause that its losses have."""
+    failures_told: bool
+    """Whether it tells of failed execs."""
+
+    @property
+    def places(self) -> Places:
+        """Where its events' processes are."""
 
     def register(self, selector: selectors.BaseSelector) -> None:
         """Have the loop woken when there is something."""
+
+    def patience(self) -> float:
+        """How long the loop may wait for the kernel before it comes round, in seconds."""
 
     def seccomp(self, pipeline: Pipeline, record: Seccomp, now: float) -> None:
         """Do with a SECCOMP record what this ledger does with them."""
@@ -60,9 +75,11 @@ class Agent:
         provider: The process ledger.
         source: The SECCOMP records; None where they cannot be read.
         pipeline: Joins the two.
-        composer: Makes gap records.
+        outlet: Takes what this node lost.
         writer: Where records go.
         reporter: Whom to tell about this node; None without an API.
+        env: Looks for `env` programs; None where it may not.
+        filters: Followed when their file changes.
         clock: Kept right here.
 
     """
@@ -72,15 +89,20 @@ class Agent:
         provider: Provider,
         source: AuditSource | None,
         pipeline: Pipeline,
-        composer: Composer,
+        outlet: Outlet,
         writer: Writer,
         reporter: Reporter | None,
         clock: Clock,
+        env: EnvReport | None = None,
+        filters: FilterFile | None = None,
     ) -> None:
         self.pipeline, self.provider, self.source, self.writer = pipeline, provider, source, writer
         self.progress = time.monotonic()
         """When the loop last came round, for the health check."""
-        self._composer, self._reporter, self._clock = composer, reporter, clock
+        self._outlet, self._reporter, self._clock = outlet, reporter, clock
+        outlet.losses = self.lost
+        self._env, self._env_told = env, dict[str, bool]()
+        self.filters = filters
         self._selector = selectors.DefaultSelector()
         self._stopped = False
         self._next_second = self._next_tidy = self._next_heartbeat = 0.0
@@ -92,8 +114,9 @@ class Agent:
         if self.source:
             self._selector.register(self.source, selectors.EVENT_READ)
         while not self._stopped:
-            if self._selector.select(_HELD if self.pipeline.held else _IDLE):
-                time.sleep(_GATHER)
+            patience = min(_HELD if self.pipeline.held else _IDLE, self.provider.patience())
+            if self._selector.select(patience) and self.provider.gather:
+                time.sleep(self.provider.gather)
             self._round(time.monotonic())
         self._round(time.monotonic())
         self.pipeline.flush()
@@ -107,13 +130,16 @@ class Agent:
         self._stopped = True
 
     def lost(self) -> dict[str, int]:
-        """Everything lost since the start, by cause: in the kernel, and here."""
-        lost = dict(self.pipeline.tally.lost)
-        lost["ring-full"] = self.provider.lost()
-        if self.source:
-            lost["netlink-overrun"] = self.source.dropped()
-            lost["unparsable"] = self.source.unparsable
+        """Everything lost since the start, by cause: on the way here, and here."""
+        lost = self.lost_before_reading() | self.pipeline.tally.lost
         return {cause: count for cause, count in lost.items() if count}
+
+    def lost_before_reading(self) -> dict[str, int]:
+        """What the kernel had no room for, and what could not be read, by cause."""
+        lost = {self.provider.loss: self.provider.lost()}
+        if self.source:
+            lost |= {"netlink-overrun": self.source.dropped(), "unparsable": self.source.unparsable}
+        return lost
 
     def _round(self, now: float) -> None:
         # The records before the events: a record is made before its event, so its half is mostly there in time.
@@ -133,11 +159,35 @@ class Agent:
         if now >= self._next_tidy:
             self._next_tidy = now + _TIDY
             self.provider.tidy(self.pipeline, now)
+        self._follow_filters()
+        self._outlet.tick(now, time.time_ns() // 1_000_000)
         self._tell_losses()
-        self.writer.follow()
-        if self._reporter and now >= self._next_heartbeat:
+        for gone in self.writer.removed():
+            self._outlet.gap({gone.reason: gone.records}, time.time_ns() // 1_000_000, gone.reason)
+        if self._reporter and (self._env_changed() or now >= self._next_heartbeat):
             self._next_heartbeat = now + _HEARTBEAT
             self._reporter.node(self.status())
+
+    def _follow_filters(self) -> None:
+        if self.filters and self.filters.refresh():
+            if self.filters.problem:
+                log.error(
+                    "the filters changed to ones that cannot be used, so the old ones stay: %s", self.filters.problem
+                )
+            else:
+                log.info("the filters changed: the new ones are in use")
+
+    def _env_changed(self) -> bool:
+        """Have new containers looked into; whether something was found since it was last told."""
+        if self._env is None:
+            return False
+        inits = self.pipeline.tree.inits()
+        for container_id, process in inits.items():
+            if container := self.pipeline.container(container_id):
+                self._env.want(container, process.pid)
+        self._env.keep(set(inits))
+        before, self._env_told = self._env_told, self._env.known()
+        return before != self._env_told
 
     def _tell_losses(self) -> None:
         """Losses stand in the trail itself, as soon as there is room for a record."""
@@ -146,7 +196,7 @@ class Agent:
         fresh = {cause: count for cause, count in fresh.items() if count > 0}
         if fresh and not self.writer.full:
             self._lost_told = lost
-            self.pipeline.make_gap(self._composer.gap(fresh, time.time_ns() // 1_000_000))
+            self._outlet.gap(fresh, time.time_ns() // 1_000_000)
             self.writer.commit()
 
     def status(self) -> NodeTrailStatus:
@@ -158,5 +208,6 @@ class Agent:
             lost=sum(self.lost().values()),
             seq=self.writer.seq,
             lag_ms=self.pipeline.lag_ms(time.monotonic()),
+            env=dict(list(self._env_told.items())[:MOST_ENV]),
             heartbeat=self._clock.stamp(time.time_ns() // 1_000_000),
         )

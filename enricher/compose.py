@@ -1,15 +1,16 @@
 """From what is known of an event to its record: pure, no state but the clock."""
 
+import errno
 import random
 import signal
-import uuid
+from collections.abc import Callable
 
 import msgspec
 
 from enricher import syscalls
 from enricher.clock import Clock
 from enricher.containers import Container
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
 from enricher.sessions import Session
 from enricher.tree import Entry, Node
 from exectrail import record as rec
@@ -37,14 +38,23 @@ class Composer:
         boot_id: `/proc/sys/kernel/random/boot_id`.
         clock: For time stamps.
         ledger: The name of the process ledger in use, for `source`.
+        random_bits: So many random bits, as a number, for `auditID`.
 
     """
 
-    def __init__(self, node: str, boot_id: str, clock: Clock, ledger: str) -> None:
+    def __init__(
+        self,
+        node: str,
+        boot_id: str,
+        clock: Clock,
+        ledger: str,
+        random_bits: Callable[[int], int] = random.getrandbits,
+    ) -> None:
         self._node = rec.Node(node)
         self._boot = boot_id[:8]
         self._clock = clock
         self._ledger = ledger
+        self._random_bits = random_bits
 
     def key(self, process: Process) -> str:
         """A process's identity over reuse of pids and reboots."""
@@ -55,6 +65,8 @@ class Composer:
         match event:
             case Exec():
                 return self._exec(event, facts)
+            case ExecFailed():
+                return self._failed(event, facts)
             case Fork():
                 return self._clone(event, facts)
             case Exit():
@@ -62,12 +74,28 @@ class Composer:
 
     def _exec(self, event: Exec, facts: Facts) -> Record:
         record = self._base("exec", self._clock.wall_ms(event.time), facts)
-        argv = [text(each) for each in event.argv.split(b"\0")[:-1]]
+        record.pid, record.ppid = event.process.pid, event.parent.pid
+        record.uid, record.gid = event.uid, event.gid
+        record.program = text(event.path or event.filename) or None
+        record.cwd = text(event.cwd) or None
+        if event.argv:  # a ledger that came too late to see them has none
+            record.argv = list(words_of(event.argv))
+            record.cmd_line = " ".join(record.argv)
+        record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
+        cut = {"argv": event.truncated, "cmdLine": event.truncated}
+        cut |= {"program": event.path_truncated, "cwd": event.cwd_truncated}
+        record.truncated = [name for name, is_cut in cut.items() if is_cut] or None
+        return self._finish(record, facts, event.weak)
+
+    def _failed(self, event: ExecFailed, facts: Facts) -> Record:
+        record = self._base("exec", self._clock.wall_ms(event.time), facts)
         record.pid, record.ppid = event.process.pid, event.parent.pid
         record.uid, record.gid = event.uid, event.gid
         record.program = text(event.filename) or None
-        record.argv, record.cmd_line = argv, " ".join(argv)
+        record.argv = list(words_of(event.argv))
+        record.cmd_line = " ".join(record.argv)
         record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
+        record.errno = errno.errorcode.get(event.errno, str(event.errno))
         record.truncated = ["argv", "cmdLine"] if event.truncated else None
         return self._finish(record, facts, event.weak)
 
@@ -97,6 +125,7 @@ class Composer:
     def session_start(self, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
         """Who asked for what: said once, so that a trail explains itself without the cluster."""
         record = self._session("start", session, facts, session.started, cluster_uid)
+        record.weak = list(session.weak) or None
         if session.audit and not session.forged:
             spec = session.audit.spec
             record.request = rec.Request(spec.verb, spec.resource, spec.command or None, spec.tty)
@@ -112,13 +141,13 @@ class Composer:
         record.exit = exit_of(event)
         record.duration_ms = max(0, event.time - session.started) // 1_000_000
         record.processes = facts.entry.processes if facts.entry else None
-        record.weak = list(event.weak) or None
+        record.weak = [*event.weak, *session.weak] or None
         return record
 
-    def gap(self, lost: dict[str, int], wall_ms: int) -> Record:
-        """What was lost since the last gap, by cause."""
-        record = self._base("gap", wall_ms, Facts(None, "", None))
-        record.lost, record.reason = lost, None
+    def gap(self, lost: dict[str, int], wall_ms: int, reason: str | None = None, facts: Facts | None = None) -> Record:
+        """What was lost, by cause: on the node, or of one container."""
+        record = self._base("gap", wall_ms, facts or Facts(None, "", None))
+        record.lost, record.reason = lost, reason
         return record
 
     def _session(self, phase: str, session: Session, facts: Facts, time: int, cluster_uid: str | None) -> Record:
@@ -135,7 +164,7 @@ class Composer:
         record = Record(
             version=rec.VERSION,
             kind=kind,
-            audit_id=str(uuid.UUID(int=random.getrandbits(128), version=4)),
+            audit_id=_uuid4(self._random_bits(128)),
             timestamp=self._clock.stamp(wall_ms),
             node=self._node,
             resource=container.resource if container else None,
@@ -146,6 +175,7 @@ class Composer:
         )
         if entry:
             record.origin, record.entry_key = entry.origin, self.key(entry.process)
+            record.candidates = entry.candidates or None
             if session := entry.session:
                 record.origin = "session"
                 record.request_uid, record.user, record.state = session.request_uid, session.user, session.state
@@ -159,8 +189,19 @@ class Composer:
             record.executable = text(half.exe) if half.exe else record.executable
             record.syscalls = [syscalls.name(half.arch, half.syscall)]
         unknown = ("origin",) if facts.entry and record.origin is None else ()
-        record.weak = [*weak, *unknown] or None
+        record.weak = list(dict.fromkeys((*weak, *unknown, *_weak_of(facts)))) or None
         return record
+
+
+def _weak_of(facts: Facts) -> tuple[str, ...]:
+    session = facts.entry.session if facts.entry else None
+    return session.weak if session else ()
+
+
+def _uuid4(bits: int) -> str:
+    """A random UUID (RFC 9562, version 4); the library's own type costs several times more than all of this."""
+    digits = f"{bits:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[bits >> 60 & 3]}{digits[17:20]}-{digits[20:]}"
 
 
 def exit_of(event: Exit) -> rec.Exit | None:
@@ -168,6 +209,12 @@ def exit_of(event: Exit) -> rec.Exit | None:
     if event.signal is not None:
         return rec.Exit(signal=_signal_name(event.signal))
     return None if event.code is None else rec.Exit(code=event.code)
+
+
+def words_of(argv: bytes) -> tuple[str, ...]:
+    """Arguments as text, one by one; a last one that was cut has no NUL at its end."""
+    *words, last = argv.split(b"\0")
+    return tuple(map(text, [*words, last] if last else words))
 
 
 def text(raw: bytes) -> str:

@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from enricher.pods import Container as ContainerSpec
 from enricher.pods import Namespace, Pod, containers_of, ids_of
+from exectrail.node_debug import is_node_debug
 from exectrail.profile import BUILT_IN
-from exectrail.record import Resource
+from exectrail.record import Origin, Resource
 from exectrail.session import TAG_VARIABLE, opted_in
 
 
@@ -32,10 +33,14 @@ class Container(Struct, frozen=True):
     resource: Resource
     image: str
     pod_uid: str
-    tag: str | None
-    """The UID of the request that made it: the variable in an ephemeral container's spec."""
-    logged: bool
+    tag: str | None = None
+    """The UID of the request that made it: the variable in the spec of an ephemeral container or a node-debug pod."""
+    ephemeral: bool = False
+    """Whether a request made it (`kubectl debug`)."""
+    logged: bool = False
     """Whether its profile makes the kernel log execve and clone, so that each has a second half."""
+    doors: dict[tuple[str, ...], Origin] = {}
+    """The commands that the kubelet runs in it by the pod's spec: probes and hooks."""
 
 
 class Answer(Struct, frozen=True):
@@ -60,7 +65,7 @@ class Containers:
         self._pods: dict[str, Pod] = {}
         self._pod_of: dict[str, str] = {}
         self._labels: dict[str, dict[str, str]] = {}
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[Place, Answer] = {}
         self.cluster_uid: str | None = None
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
@@ -88,10 +93,10 @@ class Containers:
 
     def look(self, place: Place) -> Answer:
         """What is known of a container now."""
-        known = self._answers.get(place.container_id)
+        known = self._answers.get(place)
         if known is None or known.version != self.version:
             with self._lock:
-                known = self._answers[place.container_id] = self._answer(place)
+                known = self._answers[place] = self._answer(place)
         return known
 
     def _answer(self, place: Place) -> Answer:
@@ -102,11 +107,13 @@ class Containers:
         if pod is None or labels is None:
             return Answer(self.version)
         spec = _spec_of(pod, place.container_id)
-        return Answer(self.version, opted_in(labels), _container(pod, spec, place) if spec else None)
+        recorded = opted_in(labels) or _is_node_debug(pod)
+        return Answer(self.version, recorded, _container(pod, spec, place) if spec else None)
 
     def forget(self, container_id: str) -> None:
         """Drop what is remembered of a container that is gone."""
-        self._answers.pop(container_id, None)
+        for place in [each for each in self._answers if each.container_id == container_id]:
+            del self._answers[place]
 
     def _pod(self, place: Place) -> Pod | None:
         return self._pods.get(place.pod_uid or self._pod_of.get(place.container_id, ""))
@@ -124,8 +131,17 @@ def _container(pod: Pod, spec: ContainerSpec, place: Place) -> Container:
         image=spec.image,
         pod_uid=pod.metadata.uid,
         tag=_tag_of(pod, spec),
+        ephemeral=_is_ephemeral(pod, spec),
         logged=_is_logged(pod, spec),
+        doors=_doors(spec),
     )
+
+
+def _doors(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
+    hooks = (spec.lifecycle.post_start, spec.lifecycle.pre_stop) if spec.lifecycle else ()
+    probes = (spec.liveness_probe, spec.readiness_probe, spec.startup_probe)
+    doors: dict[tuple[str, ...], Origin] = {tuple(each.exec.command): "hook" for each in hooks if each and each.exec}
+    return doors | {tuple(each.exec.command): "probe" for each in probes if each and each.exec}
 
 
 def _spec_of(pod: Pod, container_id: str) -> ContainerSpec | None:
@@ -140,10 +156,23 @@ def _spec_of(pod: Pod, container_id: str) -> ContainerSpec | None:
 
 
 def _tag_of(pod: Pod, spec: ContainerSpec) -> str | None:
-    """The tag that the webhook put into an ephemeral container; an ordinary container's author could write anything."""
-    if not any(each.name == spec.name for each in pod.spec.ephemeral_containers):
+    """The tag that the webhook put into the spec; an ordinary container's author could write anything there."""
+    if not _is_ephemeral(pod, spec) and not _is_node_debug(pod):
         return None
     return next((each.value for each in spec.env if each.name == TAG_VARIABLE), None)
+
+
+def _is_ephemeral(pod: Pod, spec: ContainerSpec) -> bool:
+    return any(each.name == spec.name for each in pod.spec.ephemeral_containers)
+
+
+def _is_node_debug(pod: Pod) -> bool:
+    return is_node_debug(
+        pod.metadata.name,
+        pod.metadata.labels,
+        on_the_host=pod.spec.host_pid or pod.spec.host_network or pod.spec.host_ipc,
+        sees_the_root=any(volume.host_path and volume.host_path.path == "/" for volume in pod.spec.volumes),
+    )
 
 
 def _is_logged(pod: Pod, spec: ContainerSpec) -> bool:

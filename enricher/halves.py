@@ -2,14 +2,14 @@
 
 The record is made before the call runs and names the caller; the event comes after it and names the outcome. They
 arrive through different sockets, in either order. A shell that looks for a program on PATH makes one record for each
-folder it tries, all but the last without an event.
+folder it tries; only ledgers that tell of failed execs have an event for each.
 """
 
 import itertools
 from collections import deque
 from typing import Literal
 
-from enricher.events import Exec, Fork, Seccomp
+from enricher.events import Exec, ExecFailed, Fork, Seccomp
 
 _EXEC = frozenset({"execve", "execveat"})
 _FORK = frozenset({"fork", "vfork", "clone", "clone3"})
@@ -27,15 +27,23 @@ def key_of_record(record: Seccomp, syscall: str) -> Key:
     return record.pid, "fork" if syscall in _FORK else "other"
 
 
-def key_of_event(event: Fork | Exec) -> Key:
-    """Where an event's record is to be found: the caller of a fork is the parent."""
-    return (event.process.pid, "exec") if isinstance(event, Exec) else (event.parent.pid, "fork")
+def key_of_event(event: Fork | Exec | ExecFailed) -> Key:
+    """Where an event's record is to be found: the caller of a fork is the parent, of an exec the thread."""
+    if isinstance(event, Fork):
+        return event.parent.pid, "fork"
+    return event.tid or event.process.pid, "exec"
 
 
 class Halves:
-    """Records that wait for their events, by caller."""
+    """Records that wait for their events, by caller.
 
-    def __init__(self) -> None:
+    Args:
+        failures_told: Whether the ledger tells of failed execs as well, so that each record has its event.
+
+    """
+
+    def __init__(self, *, failures_told: bool = False) -> None:
+        self._failures_told = failures_told
         self._waiting: dict[Key, deque[tuple[Seccomp, str, float]]] = {}
         self._count = 0
 
@@ -63,7 +71,7 @@ class Halves:
         if not waiting or not in_time:
             return None
         found = in_time[0]
-        if key[1] == "exec":  # of one caller's tries to exec the last one succeeded; forks pair one by one
+        if key[1] == "exec" and not self._failures_told:  # of one caller's tries only the last one has an event
             *_, found = itertools.takewhile(lambda each: each[0].comm == in_time[0][0].comm, in_time)
         waiting.remove(found)
         self._count -= 1

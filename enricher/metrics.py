@@ -32,13 +32,28 @@ class AgentCollector(Collector):
         for stage, text in _STAGES.items():
             counts = getattr(pipeline.tally, stage)
             yield _counter(f"exectrail_enricher_{stage}", f"{text}, by kind", "kind", dict(counts))
-        yield _counter("exectrail_enricher_lost", "What is missing in the trail, by cause", "cause", self._agent.lost())
+        yield self._lost()
+        if filters := self._agent.filters:
+            hits = {"none" if rule is None else str(rule): count for rule, count in filters.filters.hits.items()}
+            yield _counter("exectrail_enricher_filter_hits", "Records that a filter rule decided", "rule", hits)
         failures = {"": self._agent.writer.failures}
         yield _counter("exectrail_enricher_write_failures", "Writes that the trail's storage refused", None, failures)
         yield _gauge("exectrail_enricher_held", "Events that wait for what explains them", pipeline.held)
         yield _gauge("exectrail_enricher_processes", "Live processes that are followed", len(pipeline.tree))
+        evicted = {"": pipeline.tree.evicted}
+        yield _counter("exectrail_enricher_processes_evicted", "Live processes that were too many", None, evicted)
         yield _gauge("exectrail_enricher_lag_seconds", "How long the oldest held event has waited", status.lag_ms / 1e3)
         yield _gauge("exectrail_enricher_sequence", "Number of the last record of this node's trail", status.seq)
+
+    def _lost(self) -> CounterMetricFamily:
+        """By stage, because only what was read stands in the equation of `enricher.tally`."""
+        text = "What is missing in the trail, by cause; stage `source` was never read"
+        family = CounterMetricFamily("exectrail_enricher_lost", text, labels=["stage", "cause"])
+        for cause, count in self._agent.lost_before_reading().items():
+            family.add_metric(["source", cause], count)
+        for cause, count in self._agent.pipeline.tally.lost.items():
+            family.add_metric(["pipeline", cause], count)
+        return family
 
 
 def _counter(name: str, text: str, label: str | None, counts: dict[str, int]) -> CounterMetricFamily:

@@ -73,7 +73,7 @@ class CgroupPlaces:
         place = Place(
             container_id.from_cgroup_path(name) or f"cgroup-{cgroup}",
             container_id.pod_uid(name),
-            sandbox=_is_sandbox(folder),
+            sandbox=is_sandbox(folder),
         )
         self.known[cgroup], self.folders[cgroup] = place, folder
         return place
@@ -82,7 +82,7 @@ class CgroupPlaces:
         return f"/{self._kubepods.name}/{folder.relative_to(self._kubepods)}"
 
 
-def _is_sandbox(folder: Path) -> bool:
+def is_sandbox(folder: Path) -> bool:
     """Whether it is the first cgroup of its pod: ids rise, and the runtime makes the sandbox before anything else."""
     siblings = [each for each in folder.parent.iterdir() if container_id.from_folder(each.name)]
     try:

@@ -25,6 +25,25 @@ class EnvVar(Struct, frozen=True):
     value: str = ""
 
 
+class ExecAction(Struct, frozen=True):
+    """A command that the kubelet runs in a container; it gets no shell and no expansion of variables."""
+
+    command: list[str] = []
+
+
+class Handler(Struct, frozen=True):
+    """A probe, or what a lifecycle hook does; only commands make processes."""
+
+    exec: ExecAction | None = None
+
+
+class Lifecycle(Struct, frozen=True, rename="camel"):
+    """core/v1 Lifecycle."""
+
+    post_start: Handler | None = None
+    pre_stop: Handler | None = None
+
+
 class Container(Struct, frozen=True, rename="camel"):
     """A container of any kind: core/v1 Container and EphemeralContainer."""
 
@@ -32,6 +51,22 @@ class Container(Struct, frozen=True, rename="camel"):
     image: str = ""
     env: list[EnvVar] = []
     security_context: SecurityContext | None = None
+    liveness_probe: Handler | None = None
+    readiness_probe: Handler | None = None
+    startup_probe: Handler | None = None
+    lifecycle: Lifecycle | None = None
+
+
+class HostPath(Struct, frozen=True):
+    """core/v1 HostPathVolumeSource."""
+
+    path: str = ""
+
+
+class Volume(Struct, frozen=True, rename="camel"):
+    """core/v1 Volume, as far as it shows the node."""
+
+    host_path: HostPath | None = None
 
 
 class PodSpec(Struct, frozen=True, rename="camel"):
@@ -41,6 +76,11 @@ class PodSpec(Struct, frozen=True, rename="camel"):
     init_containers: list[Container] = []
     ephemeral_containers: list[Container] = []
     security_context: SecurityContext | None = None
+    host_pid: bool = field(name="hostPID", default=False)
+    host_network: bool = False
+    host_ipc: bool = field(name="hostIPC", default=False)
+    volumes: list[Volume] = []
+    runtime_class_name: str = ""
 
 
 class ContainerStatus(Struct, frozen=True):

@@ -3,6 +3,7 @@
 The kernel passes on what is recorded or not decided yet; the decisions go back to it from here.
 """
 
+import logging
 import selectors
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from enricher.events import Seccomp
 from enricher.pipeline import Pipeline
 from enricher.places import CgroupPlaces
 from enricher.proc import Proc
+
+log = logging.getLogger(__name__)
 
 
 class BpfProvider:
@@ -30,11 +33,17 @@ class BpfProvider:
 
     name = "bpf"
     weak: tuple[str, ...] = ()
+    gather = 0.01
+    """The kernel has read everything already: the ring keeps it."""
+    loss = "ring-full"
 
     def __init__(self, cgroup_root: Path, containers: Containers) -> None:
         kubepods = find_kubepods(cgroup_root)
         self.places = CgroupPlaces(kubepods)
         self._ledger = BpfLedger.open(kubepods)
+        self.failures_told = "errno" not in self._ledger.missing
+        if self._ledger.missing:
+            log.warning("the eBPF ledger lacks %s on this node", ", ".join(self._ledger.missing))
         self._containers = containers
         self._decided: dict[int, bool] = {}
         self._seen = (-1, -1)
@@ -44,13 +53,17 @@ class BpfProvider:
         """Wake the loop when there are events."""
         selector.register(self._ledger, selectors.EVENT_READ)
 
+    def patience(self) -> float:
+        """Nothing but the ring is waited for."""
+        return float("inf")
+
     def seccomp(self, pipeline: Pipeline, record: Seccomp, now: float) -> None:
         """A SECCOMP record is the other half of an event."""
         pipeline.seccomp_record(record, now)
 
     def advance(self, pipeline: Pipeline, now: float) -> None:
         """Feed what happened, then tell the kernel what has been decided since."""
-        for event in self._ledger.read():
+        for event in self._ledger.events():
             pipeline.process_event(event, now)
         news = (self._containers.version, len(self.places.known))
         if news != self._seen:

@@ -56,6 +56,7 @@ class Reporter:
         self._waiting: OrderedDict[str, _Told] = OrderedDict()
         self._trail: NodeTrailStatus | None = None
         self._changed = threading.Condition()
+        self._env_told: set[str] | None = None
 
     def start(self) -> None:
         """Report in a thread of its own, which ends with the process."""
@@ -149,12 +150,17 @@ class Reporter:
         return True
 
     def _tell_node(self, status: NodeTrailStatus) -> None:
-        body = {"status": msgspec.to_builtins(status)}
+        # A merge patch keeps what it does not name: null takes out the containers that are gone.
+        gone = dict.fromkeys((self._env_told or set()) - status.env.keys())
+        body = {"status": msgspec.to_builtins(status) | {"env": status.env | gone}}
         path = f"{self._trails_path}/{self._node}/status"
         try:
+            if self._env_told is None:  # what an enricher before us told
+                self._client.patch(path, {"status": {"env": None}})
             self._client.patch(path, body)
         except ApiError as error:
             if error.status != 404:
                 raise
             self._client.create(self._trails_path, NodeTrail(ObjectMeta(name=self._node)))
             self._client.patch(path, body)
+        self._env_told = set(status.env)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from enricher.asked import Asked, aims_at, in_time
 from enricher.containers import Container
 from enricher.events import Process
 from exectrail.record import State
@@ -28,6 +29,8 @@ class Session(Struct):
     """Nanoseconds since boot."""
     audit: AuditSession | None = None
     forged: bool = False
+    weak: tuple[str, ...] = ()
+    """The fields that cannot be vouched for, where no tag tells that it is this request."""
 
     @property
     def user(self) -> str | None:
@@ -47,11 +50,18 @@ class Sessions:
 
     Args:
         ledger: Looks a request up by its UID in what is known of the ledger now.
+        asked: The requests by pod, for entries whose tag was not seen; None finds none.
+        wall_ms: Turns nanoseconds since boot into milliseconds since the epoch; None lets requests be of any age.
 
     """
 
-    def __init__(self, ledger: Callable[[str], AuditSession | None]) -> None:
-        self._ledger = ledger
+    def __init__(
+        self,
+        ledger: Callable[[str], AuditSession | None],
+        asked: Asked | None = None,
+        wall_ms: Callable[[int], int] | None = None,
+    ) -> None:
+        self._ledger, self._asked, self._wall_ms = ledger, asked, wall_ms
         self._first_entry: OrderedDict[str, Process] = OrderedDict()
 
     def bind(self, entry: Process, request_uid: str, time: int) -> Session:
@@ -61,19 +71,34 @@ class Sessions:
             self._first_entry.popitem(last=False)
         return Session(request_uid, entry, started=time, forged=first != entry)
 
+    def match(self, container: Container, argv: bytes, wall_ms: int, *, tagged: bool) -> list[str]:
+        """UIDs that an entry without a tag may belong to: the same container and command, a short time ago.
+
+        Those that are bound already are not among them; those that were tagged only where `tagged` says so, for an
+        entry whose tag may have been missed.
+        """
+        asked = self._asked.by_command(container, argv, wall_ms) if self._asked else []
+        return [
+            each.metadata.name
+            for each in asked
+            if each.metadata.name not in self._first_entry and (tagged or each.spec.tag == "match")
+        ]
+
+    def made(self, container: Container) -> str | None:
+        """The UID of the request that made an ephemeral container: its name is its pod's for ever."""
+        return self._asked.maker(container) if self._asked else None
+
     def settle(self, session: Session) -> bool:
         """Look the request up; true once nothing more is to be waited for."""
         if session.audit is None and not session.forged:
             session.audit = self._ledger(session.request_uid)
-        if session.audit and session.container and not _meant(session.audit, session.container):
+        if session.audit and session.container and not self._meant(session, session.audit, session.container):
             session.forged = True
         return session.audit is not None or session.forged
 
-
-def _meant(audit: AuditSession, container: Container) -> bool:
-    """Whether the request aimed at this container; the client may have left the container to the kubelet."""
-    target, resource = audit.spec.target, container.resource
-    return (target.namespace, target.pod) == (resource.namespace, resource.pod) and target.container in (
-        "",
-        resource.container,
-    )
+    def _meant(self, session: Session, audit: AuditSession, container: Container) -> bool:
+        """Whether the request aimed at this container, and at this time."""
+        # Images are pulled and pods scheduled before what they are asked for runs; an exec runs at once, or never.
+        if audit.spec.verb == "exec" and self._wall_ms and not in_time(audit, self._wall_ms(session.started)):
+            return False
+        return aims_at(audit.spec.target, container.resource)

@@ -21,6 +21,8 @@ class Entry(Struct):
     origin: Origin | None
     """None where it came before anybody watched."""
     session: Session | None = None
+    candidates: list[str] = []
+    """UIDs of the requests that may have made it, where more than one can be meant."""
     processes: int = 1
     """How many there have been, itself included."""
 
@@ -40,9 +42,17 @@ class Node(Struct):
 
 
 class Tree:
-    """All live processes of recorded containers, by identity. Memory follows the number of live processes."""
+    """All live processes of recorded containers, by identity. Memory follows the number of live processes.
 
-    def __init__(self) -> None:
+    Args:
+        most: How many are followed; beyond, the oldest that is no container's init is forgotten and counted. What
+            it starts later looks as if it came from outside.
+
+    """
+
+    def __init__(self, most: int = 65_536) -> None:
+        self.evicted = 0
+        self._most = most
         self._nodes: dict[Process, Node] = {}
         self._by_pid: dict[int, Node] = {}
         self._gone: deque[tuple[int, Node]] = deque()
@@ -73,6 +83,10 @@ class Tree:
     def has_init(self, container_id: str) -> bool:
         """Whether the container's own init has been seen."""
         return container_id in self._inits
+
+    def inits(self) -> dict[str, Process]:
+        """The containers' own inits that are alive, by container."""
+        return {container_id: process for container_id, process in self._inits.items() if process in self._nodes}
 
     def fork(self, event: Fork, container_id: str) -> Node:
         """A process is born; it inherits its parent's program and entry."""
@@ -116,9 +130,17 @@ class Tree:
         """The container is gone, or no longer recorded."""
         self._inits.pop(container_id, None)
         for process in [each.process for each in self._nodes.values() if each.container_id == container_id]:
-            del self._nodes[process]
-            self._by_pid.pop(process.pid, None)
+            self._drop(process)
 
     def _add(self, node: Node) -> None:
         self._nodes[node.process] = node
         self._by_pid[node.process.pid] = node
+        if len(self._nodes) > self._most:
+            inits = set(self._inits.values())
+            self._drop(next(each for each in self._nodes if each not in inits))
+            self.evicted += 1
+
+    def _drop(self, process: Process) -> None:
+        node = self._nodes.pop(process)
+        if self._by_pid.get(process.pid) is node:
+            del self._by_pid[process.pid]

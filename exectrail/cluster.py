@@ -18,6 +18,8 @@ _AUDIT_SESSIONS = "auditsessions.exectrail.io"
 _LABELS = "app.kubernetes.io/name=exectrail,app.kubernetes.io/component="
 _NODE, _ENRICHER = "node", "enricher"
 _LOGS_MODE, _TRAIL = "exectrail.io/logs-mode", "exectrail.io/trail"
+_PRINT_ALL = ("python3", "-m", "exectrail.segments")
+"""What prints a trail with its closed segments in the container."""
 
 
 T = TypeVar("T")
@@ -107,7 +109,7 @@ def _mode(pod: _Pod) -> str:
 def _file(kubectl: Kubectl, pod: _Pod) -> Source:
     node, meta = pod.spec.node_name, pod.metadata
     path = meta.annotations.get(_TRAIL, "/trail/trail.jsonl").replace("$(NODE_NAME)", node)
-    exec_ = ("exec", f"--namespace={meta.namespace}", meta.name, "--container=reader", "--", "cat", path)
+    exec_ = ("exec", f"--namespace={meta.namespace}", meta.name, "--container=reader", "--", *_PRINT_ALL, path)
     return Source(f"trail of node {node}", lambda: kubectl.stream(*exec_))
 
 

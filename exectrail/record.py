@@ -108,6 +108,8 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     user: str | None = None
     request_uid: str | None = field(name="requestUID", default=None)
     state: State | None = None
+    candidates: list[str] | None = None
+    """UIDs of the requests that may have made this process, where more than one can be meant and none is chosen."""
 
     # What is said once per session.
     phase: Literal["start", "end"] | None = None

@@ -93,7 +93,9 @@ capabilities:
 
 {{/* The trail, as a container that has its volume sees it. In `pvc` the kubelet fills in the node's name. */}}
 {{- define "exectrail.trail" -}}
-{{- get (dict "file" "/trail/trail.jsonl" "pvc" "/trail/trail-$(NODE_NAME).jsonl" "stdout" "-") .Values.logs.mode -}}
+{{- $file := base (.Values.logs.auditLogPath | default "trail.jsonl") -}}
+{{- $perNode := printf "%s-$(NODE_NAME)%s" (trimSuffix (ext $file) $file) (ext $file) -}}
+{{- get (dict "file" (printf "/trail/%s" $file) "pvc" (printf "/trail/%s" $perNode) "stdout" "-") .Values.logs.mode -}}
 {{- end -}}
 
 {{/* The volume that holds the trail; none in `stdout`. */}}
@@ -101,7 +103,7 @@ capabilities:
 {{- if eq .Values.logs.mode "file" -}}
 - name: trail
   hostPath:
-    path: {{ .Values.logs.file.path | quote }}
+    path: {{ ternary (dir .Values.logs.auditLogPath) .Values.logs.file.path (not (empty .Values.logs.auditLogPath)) | quote }}
     type: DirectoryOrCreate
 {{- else if eq .Values.logs.mode "pvc" -}}
 - name: trail

@@ -13,7 +13,7 @@ from .node.down import down
 from .node.paths import STATE
 from .node.product import build_product
 from .node.up import up
-from .product import Release, may_enter, namespace, pod
+from .product import Release, looked_into, may_enter, namespace, pod
 from .sessions import Person
 
 
@@ -51,6 +51,8 @@ def _made(release: Release, name: str, *containers: str, **labels: str) -> str:
     admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=30s")
     admin.apply(pod(name, "web", *containers))
     admin.kubectl("wait", "-n", name, "pod/web", "--for=condition=Ready", "--timeout=60s")
+    if labels:
+        looked_into(admin, *[f"{name}/web/{container}" for container in containers])
     return name
 
 

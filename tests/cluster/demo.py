@@ -14,7 +14,7 @@ from .node.paths import REPOSITORY
 from .node.product import build_product
 from .node.run import say, step
 from .node.up import up
-from .product import TRAIL, install, may_enter, namespace, pod
+from .product import TRAIL, install, looked_into, may_enter, namespace, pod
 
 COMMAND = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
 _SHOP = "shop"
@@ -42,6 +42,8 @@ def _demo() -> str:
     with step("alice's namespace and pod"):
         admin.apply(namespace(_SHOP, record="true", profile="process-audit"), *may_enter(_SHOP), pod(_SHOP))
         admin.kubectl("wait", "-n", _SHOP, "pod/web", "--for=condition=Ready", "--timeout=60s")
+    with step("node looked into the pod"):
+        looked_into(admin, f"{_SHOP}/web/app")
     say(f"\nalice$ kubectl exec -n {_SHOP} web -- sh -c {shlex.quote(COMMAND)}")
     before = set(_session_names(admin))
     done = alice.kubectl("exec", "-n", _SHOP, "web", "--", "sh", "-c", COMMAND, check=False)

@@ -1,8 +1,9 @@
 """The product on the node, and what people do with it: the release, workloads to enter, and alice's rights."""
 
+import time
 from typing import Any
 
-from .cluster import Cluster, Failed
+from .cluster import Cluster, Failed, eventually
 from .node.components import PRODUCT_IMAGE, WORKLOAD_IMAGE
 from .node.imports import containerd_images
 from .node.paths import REPOSITORY
@@ -67,6 +68,24 @@ def pod(namespace: str, name: str = "web", *containers: str, **spec: Any) -> dic
     every = [{"name": container, **each} for container in containers or ("app",)]
     fields = {"terminationGracePeriodSeconds": 0, "containers": every, **spec}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name}, "spec": fields}
+
+
+def looked_into(cluster: Cluster, *containers: str) -> None:
+    """Wait until the node has said that these (`namespace/pod/container`) have an `env`: from then on execs are tagged.
+
+    Raises:
+        Failed: It did not, in time.
+
+    """
+
+    def said() -> bool:
+        trails = cluster.get("nodetrails")["items"]
+        known = {name for each in trails for name, found in each.get("status", {}).get("env", {}).items() if found}
+        assert known >= set(containers), f"known are {sorted(known)}"
+        return True
+
+    eventually(said)
+    time.sleep(0.5)  # the webhook's replicas watch the same
 
 
 def may_enter(namespace: str, user: str = "alice") -> tuple[dict[str, Any], dict[str, Any]]:

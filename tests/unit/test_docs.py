@@ -3,6 +3,7 @@
 import argparse
 import ast
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -16,15 +17,29 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
+from enricher.agent import Agent
+from enricher.inputs import add_flags
 from enricher.metrics import AgentCollector
+from enricher.provider_bpf import BpfProvider
+from enricher.provider_proc import ProcProvider
+from enricher.provider_procconn import ProcconnProvider
 from enricher.tally import Tally
+from enricher.tree import Tree
 from exectrail import record
 from exectrail.nodetrail import NodeTrailStatus
 
 REPO = Path(__file__).parents[2]
 DOCS = REPO / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), *sorted(REPO.glob("*.md"))]
-PROGRAMS = ("exectrail.cli", "webhook.__main__", "enricher.__main__", "profiles.controller", "profiles.installer")
+PROGRAMS = (
+    "exectrail.cli",
+    "webhook.__main__",
+    "enricher.__main__",
+    "enricher.capture",
+    "enricher.replay",
+    "profiles.controller",
+    "profiles.installer",
+)
 
 
 def page(name: str) -> str:
@@ -107,6 +122,54 @@ def test_the_sample_is_a_record() -> None:
     assert record.decode(sample.replace("\n", " ")).kind == "exec"
 
 
+# ---- what is recorded ----
+
+LEDGERS = (BpfProvider, ProcconnProvider, ProcProvider)
+"""The best first."""
+
+
+def test_every_ledger_is_explained_in_the_order_in_which_they_are_tried() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    (choices,) = [action.choices for action in parser._actions if action.dest == "ledger"]
+    names = [ledger.name for ledger in LEDGERS]
+    assert choices == ("auto", *names)
+    table = rows(section(page("what-is-recorded.md"), "## Who tells of processes?"))
+    assert [row[0].strip("`") for row in table[1 : 1 + len(names)]] == names
+
+
+def test_what_a_ledger_is_weak_in_is_told() -> None:
+    table = rows(section(page("what-is-recorded.md"), "## What is weak where?"))[1:]
+    for ledger in LEDGERS:
+        told = {field for row in table if row[0].strip("`") == ledger.name for field in re.findall(r"`(\w+)`", row[1])}
+        assert set(ledger.weak) <= told, ledger.name
+
+
+def test_every_origin_says_how_it_is_recognised() -> None:
+    told = named(section(page("what-is-recorded.md"), "## Where does a process come from?"))
+    assert told - {"origin"} == set(typing.get_args(record.Origin))
+
+
+def causes_of_loss() -> set[str]:
+    """What an agent says was lost on the way to it, and the names that it counts under what it gives up itself."""
+    asked = {
+        cause
+        for ledger in LEDGERS
+        for cause in Agent.lost_before_reading(
+            SimpleNamespace(  # type: ignore[arg-type] # as much of an agent as it asks
+                provider=SimpleNamespace(loss=ledger.loss, lost=int),
+                source=SimpleNamespace(dropped=int, unparsable=0),
+            )
+        )
+    }
+    code = "".join(file.read_text() for file in (REPO / "enricher").glob("*.py"))
+    return asked | {"undecided"} | set(re.findall(r"tally\.lost\[\"([\w-]+)\"\]", code))
+
+
+def test_every_cause_of_loss_is_explained_and_no_other() -> None:
+    assert named(section(page("troubleshooting.md"), "## What was lost?")) == causes_of_loss()
+
+
 # ---- values ----
 
 
@@ -178,9 +241,13 @@ def of_module(name: str) -> set[str]:
 
 
 def of_enricher() -> set[str]:
-    pipeline = SimpleNamespace(tally=Tally(), held=0, tree=[])
-    writer = SimpleNamespace(failures=0)
-    agent = SimpleNamespace(pipeline=pipeline, writer=writer, status=NodeTrailStatus, lost=dict)
+    agent = SimpleNamespace(
+        pipeline=SimpleNamespace(tally=Tally(), held=0, tree=Tree()),
+        writer=SimpleNamespace(failures=0),
+        filters=SimpleNamespace(filters=SimpleNamespace(hits={})),
+        status=NodeTrailStatus,
+        lost_before_reading=dict,
+    )
     return exposed(list(AgentCollector(agent).collect()))  # type: ignore[arg-type] # as much of an agent as it asks
 
 
@@ -222,8 +289,10 @@ def parser_of(program: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Argumen
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
     monkeypatch.setattr(sys, "argv", [program])
     module = importlib.import_module(program)
+    start = getattr(module, "run", module.main)
+    arguments: list[list[str]] = [[]] if inspect.signature(start).parameters else []
     with pytest.raises(Asked) as caught:
-        module.run([]) if program == "exectrail.cli" else module.main()
+        start(*arguments)
     parser = caught.value.args[0]
     assert isinstance(parser, argparse.ArgumentParser)
     return parser
@@ -290,7 +359,7 @@ def test_every_folder_is_named_in_the_readme() -> None:
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
-    linked = set(re.findall(r"\]\(([\w/]+\.md)", (REPO / "README.md").read_text()))
+    linked = set(re.findall(r"\]\(([\w/-]+\.md)", (REPO / "README.md").read_text()))
     assert {str(each.relative_to(REPO)) for each in PAGES} - {"README.md"} == linked
 
 
@@ -318,7 +387,7 @@ def test_every_make_target_that_a_page_names_exists() -> None:
         assert named_here <= targets, file.name
 
 
-ABSOLUTE = {"/dev", "/healthz", "/metrics", "/proc", "/readyz", "/sys", "/tls", "/usr", "/var"}
+ABSOLUTE = {"/dev", "/healthz", "/memfd", "/metrics", "/proc", "/readyz", "/sys", "/tls", "/usr", "/var"}
 HOSTS = {"cert-manager.io", "github.com", "keepachangelog.com", "semver.org"}
 ADDRESSES = {"127.0.0.1", "0.0.0.0"}
 

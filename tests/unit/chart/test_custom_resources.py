@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from exectrail.meta import ObjectMeta
-from exectrail.nodetrail import NodeTrail, NodeTrailStatus
+from exectrail.nodetrail import MOST_ENV, NodeTrail, NodeTrailStatus
 from exectrail.record import Exit
 from exectrail.session import AuditSession, SessionSpec, SessionStatus, Target, User
 from tests.unit.chart.rendered import Document, HelmTemplate
@@ -18,9 +18,10 @@ SESSION = AuditSession(
         user=User("alice", uid="7", groups=["dev"], extra={"scopes": ["a"]}),
         verb="exec",
         resource="pods/exec",
-        target=Target("shop", "cart", "app"),
+        target=Target("shop", "cart", "app", "n1", "cart-"),
         time="2026-01-02T03:04:05.678901Z",
         command=["sh", "-c", "id"],
+        command_hash="0" * 32,
         tty=True,
         stdin=True,
         tag="env",
@@ -40,7 +41,14 @@ SESSION = AuditSession(
 TRAIL = NodeTrail(
     metadata=ObjectMeta(name="n1"),
     status=NodeTrailStatus(
-        source="netlink", ledger="bpf", weak=["cwd"], lost=1, seq=9, lag_ms=3, heartbeat="2026-01-02T03:04:05Z"
+        source="netlink",
+        ledger="bpf",
+        weak=["cwd"],
+        lost=1,
+        seq=9,
+        lag_ms=3,
+        heartbeat="2026-01-02T03:04:05Z",
+        env={"shop/cart/app": True},
     ),
 )
 
@@ -135,6 +143,11 @@ def test_no_request_that_was_admitted_is_too_large_for_the_ledger(definitions: d
         path for path, schema in nodes(spec) if {"maxLength", "maxItems", "maxProperties", "pattern"} & schema.keys()
     }
     assert bounded == {".resource"}
+
+
+def test_a_node_knows_how_many_containers_it_may_report(definitions: dict[str, Document]) -> None:
+    env = schema_of(definitions["NodeTrail"])["properties"]["status"]["properties"]["env"]
+    assert env["maxProperties"] == MOST_ENV
 
 
 def test_a_request_cannot_be_rewritten(definitions: dict[str, Document]) -> None:

@@ -38,8 +38,12 @@ def test_every_container_has_a_read_only_root_and_no_way_to_more_privileges(
 @pytest.mark.parametrize(
     ("values", "capabilities"),
     [
-        ({}, ["AUDIT_READ", "BPF", "PERFMON"]),
-        ({"enricher": {"capabilities": {"bpf": False}}}, ["AUDIT_READ"]),
+        ({}, ["AUDIT_READ", "BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH"]),
+        ({"enricher": {"capabilities": {"bpf": False, "procRoot": False}}}, ["AUDIT_READ"]),
+        (
+            {"enricher": {"capabilities": {"bpf": False, "procRoot": False, "netAdmin": True}}},
+            ["AUDIT_READ", "NET_ADMIN"],
+        ),
     ],
 )
 def test_the_enricher_has_the_capabilities_that_the_values_say(
@@ -53,7 +57,9 @@ def test_the_enricher_breaks_restricted_only_where_the_kernel_asks_for_it(helm_t
     assert sorted(violations(pod_spec(helm_template(), "enricher"))) == [
         "enricher: capability AUDIT_READ",
         "enricher: capability BPF",
+        "enricher: capability DAC_READ_SEARCH",
         "enricher: capability PERFMON",
+        "enricher: capability SYS_PTRACE",
         "enricher: livenessProbe with a host",
         "enricher: readinessProbe with a host",
         "enricher: runAsNonRoot is not true",
@@ -62,6 +68,7 @@ def test_the_enricher_breaks_restricted_only_where_the_kernel_asks_for_it(helm_t
         "runAsUser: 0",
         "volume cgroup: hostPath",
         "volume state: hostPath",
+        "volume tracefs: hostPath",
         "volume trail: hostPath",
     ]
 

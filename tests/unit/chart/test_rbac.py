@@ -3,8 +3,16 @@
 from tests.unit.chart.rendered import Document, HelmTemplate
 
 EXPECTED = {
-    ("ClusterRole", "webhook"): {"namespaces": "list watch"},
-    ("Role", "webhook"): {"auditsessions.exectrail.io": "create"},
+    ("ClusterRole", "webhook"): {
+        "namespaces": "list watch",
+        "pods": "list watch",
+        "nodetrails.exectrail.io": "list watch",
+    },
+    ("Role", "webhook"): {
+        "auditsessions.exectrail.io": "create",
+        "secrets": "create",
+        "secrets exectrail-command-key": "get",
+    },
     ("ClusterRole", "controller"): {"pods": "get", "nodetrails.exectrail.io": "list"},
     ("Role", "controller"): {
         "auditsessions.exectrail.io": "list delete",
@@ -21,6 +29,7 @@ EXPECTED = {
     ("Role", "enricher"): {
         "auditsessions.exectrail.io": "list watch",
         "auditsessions/status.exectrail.io": "patch",
+        "secrets exectrail-command-key": "get",
     },
 }
 

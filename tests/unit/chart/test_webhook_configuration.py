@@ -48,18 +48,24 @@ def test_the_entries_are_the_ones_the_webhook_serves(helm_template: HelmTemplate
                 ("UPDATE", "pods/ephemeralcontainers"),
             },
         ),
+        "nodedebug.exectrail.io": ("/mutate-v1-exec-metadata", {("CREATE", "pods")}),
     }
 
 
-def test_no_request_matches_two_entries(helm_template: HelmTemplate) -> None:
+def test_no_request_matches_two_entries_that_make_a_session(helm_template: HelmTemplate) -> None:
     for one, other in itertools.combinations(entries(helm_template()).values(), 2):
-        assert not requests(one) & requests(other)
+        same_path = one["clientConfig"]["service"]["path"] == other["clientConfig"]["service"]["path"]
+        assert not (same_path and requests(one) & requests(other))
         assert "*" not in str([one["rules"], other["rules"]])
 
 
 @pytest.mark.parametrize(
     ("name", "reinvocation", "side_effects"),
-    [("binding.exectrail.io", "IfNeeded", "None"), ("execmetadata.exectrail.io", "Never", "NoneOnDryRun")],
+    [
+        ("binding.exectrail.io", "IfNeeded", "None"),
+        ("execmetadata.exectrail.io", "Never", "NoneOnDryRun"),
+        ("nodedebug.exectrail.io", "Never", "NoneOnDryRun"),
+    ],
 )
 def test_an_entry_says_what_calling_it_means(
     helm_template: HelmTemplate, name: str, reinvocation: str, side_effects: str
@@ -90,6 +96,39 @@ def test_requests_are_recorded_in_every_namespace(helm_template: HelmTemplate) -
     assert not {"namespaceSelector", "objectSelector", "matchConditions"} & entry.keys()
 
 
+def test_of_new_pods_only_those_that_debug_a_node_are_asked_about_in_every_namespace(
+    helm_template: HelmTemplate,
+) -> None:
+    entry = entries(helm_template({"webhook": {"excludedNamespaces": ["build"]}}))["nodedebug.exectrail.io"]
+    assert not {"namespaceSelector", "objectSelector"} & entry.keys()
+    assert [condition["name"] for condition in entry["matchConditions"]] == [
+        "the-client-chose-the-node",
+        "it-debugs-the-node",
+    ]
+
+
+def test_every_part_that_hashes_commands_reads_the_same_secret(helm_template: HelmTemplate) -> None:
+    documents = helm_template(release="prod", namespace="audit")
+    named = [
+        name
+        for component in ("webhook", "enricher")
+        for rule in only(documents, "Role", component)["rules"]
+        if rule["resources"] == ["secrets"]
+        for name in rule.get("resourceNames", [])
+    ]
+    assert named == ["prod-exectrail-command-key"] * 2
+    webhook = container(pod_spec(documents, "webhook"), "webhook")
+    assert "--command-key-secret=prod-exectrail-command-key" in webhook["args"]
+
+
+@pytest.mark.parametrize(("values", "mode"), [({}, "match"), ({"webhook": {"tagUnknown": "env"}}, "env")])
+def test_what_is_done_about_unknown_containers_follows_the_values(
+    helm_template: HelmTemplate, values: Document, mode: str
+) -> None:
+    webhook = container(pod_spec(helm_template(values), "webhook"), "webhook")
+    assert f"--tag-unknown={mode}" in webhook["args"]
+
+
 def test_the_api_server_reaches_the_pods_port(helm_template: HelmTemplate) -> None:
     documents = helm_template(release="prod", namespace="audit")
     service = only(documents, "Service")
@@ -114,6 +153,26 @@ def test_the_certificate_names_the_service_and_its_ca_is_injected(helm_template:
     assert injected == f"audit/{leaf['metadata']['name']}"
     tls = mounts(pod_spec(documents, "webhook"), "webhook")["/tls"]
     assert tls["volume"]["secret"]["secretName"] == leaf["spec"]["secretName"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [
+        ("ConfigMap", {"configMap": {"name": "callers", "items": [{"key": "root.pem", "path": "ca.crt"}]}}),
+        ("Secret", {"secret": {"secretName": "callers", "items": [{"key": "root.pem", "path": "ca.crt"}]}}),
+    ],
+)
+def test_the_callers_ca_comes_from_where_the_values_say(
+    helm_template: HelmTemplate, kind: str, source: Document
+) -> None:
+    values = {"webhook": {"clientCA": {"name": "callers", "kind": kind, "key": "root.pem"}}}
+    spec = pod_spec(helm_template(values), "webhook")
+    assert "--client-ca=/client-ca/ca.crt" in container(spec, "webhook")["args"]
+    assert mounts(spec, "webhook")["/client-ca"]["volume"] == {"name": "client-ca", **source}
+
+
+def test_without_a_callers_ca_nothing_of_it_is_there(helm_template: HelmTemplate) -> None:
+    assert "client-ca" not in str(pod_spec(helm_template(), "webhook"))
 
 
 def test_the_leaf_hangs_on_a_ca_that_outlives_it(helm_template: HelmTemplate) -> None:

@@ -1,5 +1,7 @@
 """How each part is run: arguments, folders, probes."""
 
+import json
+
 import pytest
 
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec, pod_template
@@ -70,11 +72,21 @@ def test_the_enricher_gets_its_arguments(helm_template: HelmTemplate) -> None:
     values = {"enricher": {"ledger": "proc", "holdMs": 250, "metrics": {"address": "10.0.0.7", "port": 9999}}}
     assert container(pod_spec(helm_template(values), "enricher"), "enricher")["args"] == [
         "--trail=/trail/trail.jsonl",
+        "--audit-log-interval-seconds=0",
+        "--audit-log-max-size=100",
+        "--audit-log-max-backups=0",
+        "--audit-log-max-age=0",
+        "--max-total-size=1024",
+        "--compress",
+        "--fsync=interval",
         "--state-dir=/state",
         "--cgroup-root=/host/cgroup",
         "--ledger=proc",
         "--hold-ms=250",
+        "--quota=10000",
+        "--command-key-secret=exectrail-command-key",
         "--metrics-address=10.0.0.7:9999",
+        "--look-for-env",
         "--log-level=info",
     ]
 
@@ -123,6 +135,52 @@ def test_pvc_mode_shares_a_claim_with_a_file_for_each_node(helm_template: HelmTe
     assert reader["readOnly"] is True
 
 
+def test_storage_values_reach_the_enricher(helm_template: HelmTemplate) -> None:
+    logs = {
+        "auditLogIntervalSeconds": 60,
+        "auditLogMaxSize": 10,
+        "auditLogMaxBackups": 3,
+        "auditLogMaxAge": 30,
+        "maxTotalSizeMB": 2000000,
+        "compress": False,
+        "fsync": "always",
+    }
+    args = container(pod_spec(helm_template({"logs": logs}), "enricher"), "enricher")["args"]
+    assert args[1:8] == [
+        "--audit-log-interval-seconds=60",
+        "--audit-log-max-size=10",
+        "--audit-log-max-backups=3",
+        "--audit-log-max-age=30",
+        "--max-total-size=2000000",
+        "--no-compress",
+        "--fsync=always",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "folder", "trail"),
+    [
+        ("", "file", "/var/log/security-profiles-operator", "/trail/trail.jsonl"),
+        ("/tmp/logs/audit1.log", "file", "/tmp/logs", "/trail/audit1.log"),
+        ("/tmp/logs/audit1.log", "pvc", None, "/trail/audit1-$(NODE_NAME).log"),
+        ("/tmp/logs/audit", "pvc", None, "/trail/audit-$(NODE_NAME)"),
+    ],
+)
+def test_the_trails_path_is_that_of_spos_option(
+    helm_template: HelmTemplate, path: str, mode: str, folder: str | None, trail: str
+) -> None:
+    documents = helm_template({"logs": {"mode": mode, "auditLogPath": path}})
+    spec = pod_spec(documents, "enricher")
+    assert f"--trail={trail}" in container(spec, "enricher")["args"]
+    assert pod_template(documents, "node")["metadata"]["annotations"]["exectrail.io/trail"] == trail
+    assert mounts(spec, "enricher")["/trail"]["volume"].get("hostPath", {}).get("path") == folder
+
+
+def test_standard_output_is_not_rotated(helm_template: HelmTemplate) -> None:
+    args = container(pod_spec(helm_template({"logs": {"mode": "stdout"}}), "enricher"), "enricher")["args"]
+    assert args[:3] == ["--trail=-", "--audit-log-interval-seconds=0", "--state-dir=/state"]
+
+
 def test_a_created_claim_is_as_asked_and_outlives_the_release(helm_template: HelmTemplate) -> None:
     create = {"size": "5Gi", "storageClass": "nfs", "accessModes": ["ReadWriteOnce"]}
     claim = only(helm_template({"logs": {"mode": "pvc", "pvc": {"create": create}}}), "PersistentVolumeClaim")
@@ -134,11 +192,26 @@ def test_a_created_claim_is_as_asked_and_outlives_the_release(helm_template: Hel
     }
 
 
+@pytest.mark.parametrize(
+    ("values", "mounted"),
+    [({}, True), ({"failedExecs": False}, False), ({"capabilities": {"bpf": False}}, False)],
+    ids=["default", "no failed execs", "no eBPF"],
+)
+def test_the_enricher_reads_tracefs_only_for_failed_execs_by_ebpf(
+    helm_template: HelmTemplate, values: Document, mounted: bool
+) -> None:
+    found = mounts(pod_spec(helm_template({"enricher": values}), "enricher"), "enricher").get("/sys/kernel/tracing")
+    assert (found is not None) == mounted
+    if found:
+        assert found["readOnly"]
+        assert found["volume"]["hostPath"] == {"path": "/sys/kernel/tracing"}
+
+
 def test_stdout_mode_needs_no_trail_folder_and_no_reader(helm_template: HelmTemplate) -> None:
     documents = helm_template({"logs": {"mode": "stdout"}})
     enricher, node = pod_spec(documents, "enricher"), pod_spec(documents, "node")
     assert "--trail=-" in container(enricher, "enricher")["args"]
-    assert set(mounts(enricher, "enricher")) == {"/state", "/host/cgroup"}
+    assert set(mounts(enricher, "enricher")) == {"/state", "/host/cgroup", "/sys/kernel/tracing"}
     assert [each["name"] for each in node["containers"]] == ["installer"]
     assert [volume["name"] for volume in node["volumes"]] == ["seccomp"]
 
@@ -191,3 +264,15 @@ def test_network_policies_are_the_users_choice(helm_template: HelmTemplate) -> N
         "exectrail-controller",
         "exectrail-node",
     }
+
+
+def test_filters_reach_the_enricher_as_a_folder_that_follows_changes(helm_template: HelmTemplate) -> None:
+    rules = [{"level": "None", "matchKeys": ["kind"], "matchValues": ["clone"]}]
+    rendered = helm_template({"enricher": {"filters": rules}})
+
+    (config,) = [each for each in rendered if each["kind"] == "ConfigMap"]
+    enricher = container(pod_spec(rendered, "enricher"), "enricher")
+    (mount,) = [each for each in enricher["volumeMounts"] if each["name"] == "filters"]
+    assert json.loads(config["data"]["filters.json"]) == rules
+    assert "--filters=/etc/exectrail/filters.json" in enricher["args"]
+    assert "subPath" not in mount

@@ -2,25 +2,36 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from enricher.asked import Asked
 from enricher.clock import Clock
 from enricher.compose import Composer
 from enricher.containers import Containers, Place
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline
 from enricher.pods import (
     Container,
     ContainerStatus,
     EnvVar,
+    ExecAction,
+    Handler,
+    HostPath,
+    Lifecycle,
     Namespace,
     Pod,
     PodSpec,
     PodStatus,
     SeccompProfile,
     SecurityContext,
+    Volume,
 )
+from enricher.quota import Quota
 from enricher.sessions import Sessions
+from enricher.tree import Entry, Node
+from exectrail.filter import Filters, load
 from exectrail.meta import ObjectMeta
 from exectrail.record import Record, Resource
 from exectrail.session import AuditSession, SessionSpec, Target, User
@@ -33,6 +44,10 @@ INIT = Process(100, 1000)
 STAGE_0, STAGE_1, ENTRY = Process(200, 2000), Process(201, 2001), Process(202, 2001)
 SECOND = 1_000_000_000
 X86_64, EXECVE, CLONE = 0xC000003E, 59, 56
+
+
+REQUESTED_MS = 1_795_435_200_000
+"""2026-11-23T12:00:00Z, when all requests here were made."""
 
 
 class OnePlace:
@@ -59,17 +74,20 @@ class Rig:
         self.told: list[tuple[str, str]] = []
         clock = Clock()
         self.wall_ms: Callable[[int], int] = clock.wall_ms
-        self.pipeline = Pipeline(
-            OnePlace(Place(APP, pod.metadata.uid)),
+        self.asked = Asked()
+        sessions = Sessions(self.requests.get, self.asked, lambda _: REQUESTED_MS + 1_000)
+        self.outlet = Outlet(
             self.containers,
-            Sessions(self.requests.get),
+            sessions,
             Composer("node1", "0123456789abcdef", clock, "bpf"),
-            clock,
             self.take,
-            hold=0.5,
+            Quota(rate=10, burst=20),
             on_start=lambda session, _: self.told.append(("start", session.request_uid)),
             on_end=lambda session, _: self.told.append(("end", session.request_uid)),
         )
+        self.sessions, self.clock = sessions, clock
+        self.places = OnePlace(Place(APP, pod.metadata.uid))
+        self.pipeline = Pipeline(self.places, self.containers, sessions, clock, self.outlet, hold=0.5)
 
     def take(self, record: Record) -> bool:
         if self.room:
@@ -89,6 +107,7 @@ class Rig:
         """Let time go by; returns the records that this let go."""
         before = len(self.records)
         self.pipeline.advance(until)
+        self.outlet.tick(until, 0)
         self.check_equation()
         return self.records[before:]
 
@@ -225,7 +244,9 @@ def test_the_containers_own_processes_are_not_a_session(rig: Rig) -> None:
 
 
 def test_an_entry_without_a_request_is_untracked(rig: Rig) -> None:
-    (record,) = rig.happen(execute(ENTRY, "sh"))
+    assert rig.happen(execute(ENTRY, "sh"), now=0.0) == []  # a request without a tag may still show
+
+    (record,) = rig.wait(0.5)
 
     assert record.origin == "untracked"
 
@@ -427,7 +448,8 @@ def test_arguments_that_are_not_utf_8_are_kept_readable(rig: Rig) -> None:
         event.time, CGROUP, "", ENTRY, STAGE_1, 0, 0, 7, False, b"/bin/printf", b"printf\0\xff\n\0\0", truncated=True
     )
 
-    (record,) = rig.happen(raw)
+    rig.happen(raw, now=0.0)
+    (record,) = rig.wait(0.5)
 
     assert record.argv == ["printf", "\\xff\n", ""]
     assert record.truncated == ["argv", "cmdLine"]
@@ -448,3 +470,286 @@ def test_what_the_storage_has_no_room_for_is_counted_as_lost(rig: Rig) -> None:
 
     assert rig.happen(execute(INIT, "nginx")) == []
     assert rig.pipeline.tally.lost["storage"] == 1
+
+
+def probed() -> Rig:
+    """A container with an exec probe and a hook, running."""
+    spec = PodSpec(
+        containers=[
+            Container(
+                "app",
+                "shop:1",
+                readiness_probe=Handler(ExecAction(["cat", "/ready"])),
+                lifecycle=Lifecycle(pre_stop=Handler(ExecAction(["sh", "-c", "drain"]))),
+            )
+        ]
+    )
+    rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec))
+    container_starts(rig)
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("argv", "origin"),
+    [(("cat", "/ready"), "probe"), (("sh", "-c", "drain"), "hook"), (("cat", "/etc/passwd"), "untracked")],
+)
+def test_what_the_kubelet_runs_is_told_by_the_pods_spec(argv: tuple[str, ...], origin: str) -> None:
+    rig = probed()
+    rig.happen(execute(ENTRY, *argv), now=0.0)
+
+    (record,) = rig.records or rig.wait(0.5)
+
+    assert record.origin == origin
+
+
+def test_a_probe_is_written_once_and_its_repetitions_are_counted() -> None:
+    rig = probed()
+    for start in range(5):
+        entry = Process(500, 5000 + start)
+        rig.happen(execute(entry, "cat", "/ready"), end(entry))
+
+    assert [record.kind for record in rig.records] == ["exec", "exit"]
+    assert rig.pipeline.tally.suppressed["probe"] == 8
+
+
+def test_what_is_new_about_a_probe_is_written() -> None:
+    rig = probed()
+    first, second, child = Process(500, 5000), Process(501, 5001), Process(502, 5002)
+    rig.happen(execute(first, "cat", "/ready"), end(first))
+
+    records = rig.happen(
+        execute(second, "cat", "/ready"),
+        fork(second, child),
+        execute(child, "nc", "-l", parent=second),
+        end(child),
+        end(second, code=1),
+    )
+
+    assert [(record.kind, record.origin) for record in records] == [
+        ("clone", "probe"),
+        ("exec", "probe"),
+        ("exit", "probe"),
+        ("exit", "probe"),
+    ]
+
+
+def test_a_request_that_shows_too_late_corrects_its_session(rig: Rig) -> None:
+    rig.happen(*entering(), now=0.0)
+    rig.wait(0.5)
+    rig.requests[UID] = request()
+
+    (record,) = rig.wait(60.0)
+
+    assert (record.kind, record.phase, record.state, record.user, record.reason) == (
+        "session",
+        "start",
+        "confirmed",
+        "alice",
+        "late",
+    )
+    assert rig.wait(61.0) == []
+
+
+def test_a_container_over_its_quota_is_throttled_and_says_so(rig: Rig) -> None:
+    for index in range(100):
+        rig.happen(fork(INIT, Process(1000 + index, 1000)), now=1.0)
+
+    clones = [record for record in rig.records if record.kind == "clone"]
+    (gap,) = [record for record in rig.records if record.kind == "gap"]
+    assert len(clones) == 20
+    assert (gap.reason, gap.resource) == ("throttle-start", Resource("shop", "web", "app"))
+    assert rig.pipeline.tally.lost["throttled"] == 80
+    (end_of_it,) = rig.wait(3.0)
+    assert (end_of_it.reason, end_of_it.lost) == ("throttle-stop", {"throttled": 80})
+
+
+def test_a_session_is_seen_also_where_its_container_is_throttled(rig: Rig) -> None:
+    rig.requests[UID] = request()
+    for index in range(100):
+        rig.happen(fork(INIT, Process(1000 + index, 1000)), now=1.0)
+    rig.records.clear()
+
+    rig.happen(*entering(), end(ENTRY, code=3), now=1.0)
+
+    assert [(record.kind, record.phase) for record in rig.records] == [
+        ("session", "start"),
+        ("exec", None),
+        ("session", "end"),
+    ]
+
+
+def test_a_session_says_what_was_lost_while_it_ran(rig: Rig) -> None:
+    rig.requests[UID] = request()
+    lost = {"ring-full": 5}
+    rig.outlet.losses = lambda: lost
+    rig.happen(*entering())
+    lost = {"ring-full": 7, "unparsable": 1}
+
+    *_, last = rig.happen(end(ENTRY))
+
+    assert last.lost == {"ring-full": 2, "unparsable": 1}
+
+
+def at_request(rig: Rig, event: Exec, after_ms: int = 500) -> Exec:
+    """The event, so long after the request."""
+    offset = rig.wall_ms(0)
+    return msgspec.structs.replace(event, time=(REQUESTED_MS + after_ms - offset) * 1_000_000)
+
+
+def matched_request(uid: str = UID, user: str = "alice", command: tuple[str, ...] = ("sh", "-c", "id")) -> AuditSession:
+    asked = request(uid)
+    spec = msgspec.structs.replace(asked.spec, tag="match", user=User(user), command=list(command))
+    return msgspec.structs.replace(asked, spec=spec)
+
+
+def ask(rig: Rig, *requests: AuditSession) -> None:
+    for each in requests:
+        rig.requests[each.metadata.name] = each
+        rig.asked.changed(None, each)
+
+
+def test_an_entry_without_a_tag_belongs_to_the_only_request_that_can_be_meant(rig: Rig) -> None:
+    ask(rig, matched_request())
+    rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
+
+    start, entry = rig.wait(0.5)
+
+    assert (start.kind, entry.user, entry.request_uid, entry.origin) == ("session", "alice", UID, "session")
+    assert start.weak == ["requestUID", "user"]
+
+
+def test_of_two_requests_that_can_be_meant_none_is_chosen_and_both_are_named(rig: Rig) -> None:
+    ask(rig, matched_request(), matched_request(OTHER_UID, "bob"))
+    rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
+
+    (entry,) = rig.wait(0.5)
+
+    assert (entry.origin, entry.user, entry.request_uid) == ("session", None, None)
+    assert entry.candidates == [OTHER_UID, UID]
+
+
+@pytest.mark.parametrize(
+    ("argv", "after_ms"), [(("sh", "-c", "ls"), 500), (("sh", "-c", "id"), 31_000), (("sh", "-c", "id"), -5_000)]
+)
+def test_another_command_or_another_time_is_no_match(rig: Rig, argv: tuple[str, ...], after_ms: int) -> None:
+    ask(rig, matched_request())
+    rig.happen(at_request(rig, execute(ENTRY, *argv), after_ms), now=0.0)
+
+    (entry,) = rig.wait(0.5)
+
+    assert (entry.origin, entry.request_uid) == ("untracked", None)
+
+
+def test_a_request_is_matched_once(rig: Rig) -> None:
+    ask(rig, matched_request())
+    rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
+    rig.wait(0.5)
+
+    rig.happen(at_request(rig, execute(Process(400, 4000), "sh", "-c", "id")), now=1.0)
+
+    assert [record.origin for record in rig.wait(1.5)] == ["untracked"]
+
+
+def test_a_tagged_request_is_not_matched_by_its_command(rig: Rig) -> None:
+    ask(rig, request())
+    rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
+
+    assert [record.origin for record in rig.wait(0.5)] == ["untracked"]
+
+
+def test_a_tag_that_comes_too_long_after_its_request_is_forged(rig: Rig) -> None:
+    late = request()
+    rig.requests[UID] = msgspec.structs.replace(
+        late, spec=msgspec.structs.replace(late.spec, time="2026-11-23T11:59:00.000000Z")
+    )
+
+    assert {record.state for record in rig.happen(*entering())} == {"forged"}
+
+
+def test_a_node_debug_pod_is_recorded_in_every_namespace_as_who_made_it() -> None:
+    spec = PodSpec(
+        containers=[Container("debugger", "tools", [EnvVar("SPO_EXEC_REQUEST_UID", UID)])],
+        host_pid=True,
+        volumes=[Volume(HostPath("/"))],
+    )
+    debugger = Pod(ObjectMeta(name="node-debugger-node1-abcde", namespace="shop", uid="pod-1"), spec)
+    rig = Rig({}, debugger)
+    asked = request()
+    target = Target("shop", "node-debugger-node1-abcde", "debugger", node="node1")
+    rig.requests[UID] = msgspec.structs.replace(
+        asked, spec=msgspec.structs.replace(asked.spec, verb="debug", target=target)
+    )
+
+    records = rig.happen(execute(INIT, "sh"), end(INIT))
+
+    assert [(r.kind, r.origin, r.user) for r in records] == [
+        ("session", "session", "alice"),
+        ("exec", "session", "alice"),
+        ("exit", "session", "alice"),
+        ("session", "session", "alice"),
+    ]
+
+
+def failed(process: Process, path: str, *argv: str, errno: int = 2, time: int = 10 * SECOND) -> ExecFailed:
+    joined = b"".join(word.encode() + b"\0" for word in argv)
+    return ExecFailed(time, CGROUP, "", process, INIT, process.pid, 0, 0, errno, path.encode(), joined, truncated=False)
+
+
+def test_an_exec_that_fails_leaves_its_errno_and_changes_nothing_else(rig: Rig) -> None:
+    rig.happen(failed(INIT, "/etc/shadow", "/etc/shadow", errno=13), now=0.0)
+    (record,) = rig.records
+    (after,) = rig.happen(fork(INIT, Process(300, 3000)))
+
+    assert (record.kind, record.program, record.errno, record.origin) == ("exec", "/etc/shadow", "EACCES", "container")
+    assert after.parent_key == "01234567-100-1000"
+
+
+def test_of_a_search_along_the_path_only_what_came_of_it_is_written(rig: Rig) -> None:
+    tries = [failed(INIT, f"{folder}/id", "id") for folder in ("/usr/local/bin", "/usr/sbin")]
+
+    records = rig.happen(*tries, execute(INIT, "id", parent=Process(1, 1)), now=0.0)
+
+    assert [(record.kind, record.errno) for record in records] == [("exec", None)]
+    assert rig.pipeline.tally.suppressed["path-search"] == 2
+
+
+def test_a_search_that_finds_nothing_leaves_its_last_failure(rig: Rig) -> None:
+    rig.happen(*[failed(INIT, f"{folder}/idd", "idd") for folder in ("/usr/bin", "/bin")], now=0.0)
+
+    (record,) = rig.wait(0.5)
+
+    assert (record.program, record.errno, record.argv) == ("/bin/idd", "ENOENT", ["idd"])
+
+
+def test_where_the_ledger_tells_of_failures_each_has_its_own_seccomp_record(logged: Rig) -> None:
+    told = Pipeline(
+        logged.places, logged.containers, logged.sessions, logged.clock, logged.outlet, 0.5, failures_told=True
+    )
+    told.tree.adopt(Node(INIT, Process(1, 1), APP, 0, Entry(INIT, "container"), b"/bin/sleep"))
+    for exe in (b"/bin/sleep", b"/bin/sleep"):
+        told.seccomp_record(seccomp(logged, INIT.pid, comm=b"sleep", exe=exe), 2.0)
+
+    for event in (failed(INIT, "/usr/bin/id", "id"), execute(INIT, "id", parent=Process(1, 1))):
+        told.process_event(event, 2.0)
+    told.advance(2.0)
+
+    assert [(record.kind, record.source) for record in logged.records] == [("exec", "bpf+netlink")]
+    assert (told.tally.merged["seccomp"], told.held) == (2, 0)
+
+
+def test_what_the_filters_drop_is_counted_and_still_feeds_the_tree(rig: Rig) -> None:
+    rules = '[{"level": "None", "matchKeys": ["kind"], "matchValues": ["clone"]}]'
+    rig.outlet.filters = FixedFilters(load(rules))
+    child = Process(300, 3000)
+
+    records = rig.happen(fork(INIT, child), execute(child, "id", parent=INIT))
+
+    assert [(record.kind, record.origin) for record in records] == [("exec", "container")]
+    assert rig.pipeline.tally.filtered["filters"] == 1
+
+
+class FixedFilters:
+    """A set of filters that no file changes."""
+
+    def __init__(self, filters: Filters) -> None:
+        self.filters = filters

@@ -12,6 +12,8 @@ from exectrail import cli
 from exectrail.kubectl import Kubectl, KubectlError
 from exectrail.record import Record, encode
 
+PRINT = ("python3", "-m", "exectrail.segments")
+
 _PROGRAM = (
     f"#!{sys.executable} -IS\n"
     """
@@ -158,7 +160,7 @@ def test_a_file_trail_is_read_through_the_reader_of_the_sessions_node(
     assert "sleep 0.1" in out
     reads = [call for call in cluster.calls if call[0] == "exec"]
     assert reads == [
-        ["exec", "--namespace=audit", "node-node-1", "--container=reader", "--", "cat", "/trail/trail.jsonl"]
+        ["exec", "--namespace=audit", "node-node-1", "--container=reader", "--", *PRINT, "/trail/trail.jsonl"]
     ]
 
 
@@ -167,7 +169,7 @@ def test_a_pvc_trail_has_the_nodes_name_in_its_file(
 ) -> None:
     cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
     cluster.has_pods("pvc", "/trail/trail-$(NODE_NAME).jsonl", "node-1")
-    cluster.answers("exec cat /trail/trail-node-1.jsonl", out=trail)
+    cluster.answers("exec exectrail.segments /trail/trail-node-1.jsonl", out=trail)
 
     assert run("show", alice_uid)[0] == 0
 
@@ -191,14 +193,14 @@ def test_without_an_auditsession_all_nodes_are_searched_and_one_that_fails_is_on
 ) -> None:
     cluster.answers("get auditsessions", out=b'{"items": []}')
     cluster.has_pods("file", "/trail/trail.jsonl", "node-0", "node-1")
-    cluster.answers("exec node-node-0", code=1, err="cat: /trail/trail.jsonl: No such file or directory\n")
+    cluster.answers("exec node-node-0", code=1, err="/trail/trail.jsonl: No such file or directory\n")
     cluster.answers("exec node-node-1", out=trail)
 
     code, out, err = run("show", alice_uid)
 
     assert code == 0
     assert "sleep 0.1" in out
-    assert "trail of node node-0: cat: /trail/trail.jsonl: No such file" in err
+    assert "trail of node node-0: /trail/trail.jsonl: No such file" in err
 
 
 def test_a_session_that_never_started_is_shown_from_the_api_alone(cluster: FakeCluster, run: Show) -> None:

@@ -1,0 +1,84 @@
+"""The end of a node's chain of records (see `exectrail.seal`), kept over restarts in a file apart from the trail."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from exectrail.seal import GENESIS, seal
+
+_STATE_SIZE = 128
+
+
+class End(Struct, frozen=True):
+    """The end of a chain: the last record's number, and its line's seal."""
+
+    seq: int = -1
+    prev: str = GENESIS
+
+
+class _Line(Struct):
+    seq: int
+
+
+class State:
+    """The chain's end on disk, overwritten in place: one small write is whole or absent when a process is killed.
+
+    Raises:
+        OSError: The file cannot be opened.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def load(self) -> End:
+        """What was saved last; the start of a chain where nothing readable is there."""
+        try:
+            return msgspec.json.decode(os.pread(self._fd, _STATE_SIZE, 0), type=End)
+        except msgspec.MsgspecError:
+            return End()
+
+    def save(self, end: End) -> None:
+        """Keep the end of the chain.
+
+        Raises:
+            OSError: It cannot be written.
+
+        """
+        os.pwrite(self._fd, msgspec.json.encode(end).ljust(_STATE_SIZE), 0)
+
+    def close(self) -> None:
+        """Hand it to the disk."""
+        os.fsync(self._fd)
+        os.close(self._fd)
+
+
+def end_of(line: bytes) -> End:
+    """The chain's end where this line is its last.
+
+    Raises:
+        msgspec.MsgspecError: It is no record.
+
+    """
+    return End(msgspec.json.decode(line, type=_Line).seq, seal(line))
+
+
+def latest(saved: End, lines: Iterable[bytes]) -> End:
+    """The chain's end: a process killed between a write and its state's save leaves the trail ahead of the state.
+
+    Args:
+        saved: The state.
+        lines: The trail's last lines, the newest first; what is no record, as a line that a crash cut, is passed over.
+
+    """
+    for line in lines:
+        try:
+            end = end_of(line)
+        except msgspec.MsgspecError:
+            continue
+        return end if end.seq > saved.seq else saved
+    return saved

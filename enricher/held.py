@@ -1,0 +1,27 @@
+"""A record in the making: an event, and what has been found out about it so far."""
+
+from msgspec import Struct
+
+from enricher.containers import Place
+from enricher.events import ProcessEvent, Seccomp
+from enricher.tree import Entry, Node
+
+
+class Held(Struct):
+    """Waits in the pipeline until it is complete or overdue."""
+
+    event: ProcessEvent
+    place: Place
+    node: Node
+    entry: Entry
+    deadline: float
+    """When it leaves with what is known, in seconds of the monotonic clock."""
+    opens: bool = False
+    """Whether it is an entry's first exec."""
+    half: Seccomp | None = None
+    caller: bytes | None = None
+    """The program that made the call, where the tree knows it."""
+    argv: bytes | None = None
+    """What the process runs; of a fork, the parent."""
+    superseded: bool = False
+    """Whether it failed in one folder of PATH, and the search went on in the next."""

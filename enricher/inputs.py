@@ -1,0 +1,118 @@
+"""What an enricher reads, and the flags that say so: the API's objects, the SECCOMP records, the process ledger."""
+
+import argparse
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from enricher.agent import Provider
+from enricher.clock import Clock
+from enricher.containers import Containers
+from enricher.netlink import AuditSource, SourceUnavailable
+from enricher.pods import Namespace, Pod
+from enricher.procconn import ProcConnector
+from enricher.provider_bpf import BpfProvider
+from enricher.provider_proc import ProcProvider
+from enricher.provider_procconn import ProcconnProvider
+from enricher.unavailable import LedgerUnavailable
+from exectrail.kube import Client
+from exectrail.mirror import Mirror
+from exectrail.session import GROUP_VERSION, PLURAL, AuditSession
+
+S = TypeVar("S", bound=AuditSource)
+
+log = logging.getLogger("enricher")
+
+
+class Requests(Mirror[AuditSession]):
+    """The requests that the webhook wrote down, in one namespace."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        on_change: Callable[[AuditSession | None, AuditSession | None], None] | None = None,
+    ) -> None:
+        super().__init__(client, f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}", AuditSession, on_change)
+        self._namespace = namespace
+
+    def get(self, uid: str) -> AuditSession | None:
+        """The request with this UID, as far as it is known now."""
+        return self.objects.get(f"{self._namespace}/{uid}")
+
+
+def watch_node(
+    client: Client,
+    node: str,
+    pod_changed: Callable[[Pod | None, Pod | None], None],
+    namespace_changed: Callable[[Namespace | None, Namespace | None], None],
+) -> list[Mirror[Any]]:
+    """Mirrors of all namespaces and of this node's pods, to be started."""
+    return [
+        Mirror(client, "/api/v1/namespaces", Namespace, namespace_changed),
+        Mirror(client, "/api/v1/pods", Pod, pod_changed, fieldSelector=f"spec.nodeName={node}"),
+    ]
+
+
+def open_source(receive_buffer: int, kind: type[S]) -> S | None:
+    """The SECCOMP records, with a receive buffer in bytes; None, and a line in the log, where they cannot be read."""
+    try:
+        return kind.open(receive_buffer)
+    except SourceUnavailable as error:
+        log.error("no SECCOMP records: %s", error)
+        return None
+
+
+def open_provider(
+    args: argparse.Namespace, containers: Containers, clock: Clock, source: AuditSource | None
+) -> Provider:
+    """The process ledger that the flags ask for, or the best that can be had.
+
+    Raises:
+        LedgerUnavailable: With what is missing.
+
+    """
+    ledgers: dict[str, Callable[[], Provider]] = {
+        "bpf": lambda: BpfProvider(args.cgroup_root, containers),
+        "procconn": lambda: ProcconnProvider(ProcConnector.open(args.receive_buffer), args.cgroup_root, containers),
+        "proc": lambda: _proc_provider(args, containers, clock, source),
+    }
+    if args.ledger != "auto":
+        return ledgers[args.ledger]()
+    missing: list[str] = []
+    for name, make in ledgers.items():
+        try:
+            return make()
+        except LedgerUnavailable as error:
+            missing.append(f"{name}: {error}")
+            log.warning("no ledger %s: %s; going on with the next one, which is weaker", name, error)
+    raise LedgerUnavailable(f"there is nothing to record from; {'; '.join(missing)}")
+
+
+def _proc_provider(
+    args: argparse.Namespace, containers: Containers, clock: Clock, source: AuditSource | None
+) -> ProcProvider:
+    if source is None:
+        raise LedgerUnavailable("it follows SECCOMP records, and the audit netlink cannot be read")
+    return ProcProvider(args.cgroup_root, containers, clock)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what is read."""
+    add = parser.add_argument
+    add("--cgroup-root", type=Path, default=Path("/sys/fs/cgroup"), help="the node's cgroup tree")
+    add("--ledger", choices=("auto", "bpf", "procconn", "proc"), default="auto", help="who says which process is which")
+    add("--receive-buffer", type=positive, default=4 << 20, metavar="BYTES", help="of each netlink socket")
+    add("--node", default=os.environ.get("NODE_NAME", socket.gethostname()), help="this node's name ($NODE_NAME)")
+    add("--namespace", default=os.environ.get("POD_NAMESPACE", "exectrail"), help="of AuditSessions ($POD_NAMESPACE)")
+
+
+def positive(text: str) -> int:
+    """A flag's value: a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number

@@ -1,0 +1,45 @@
+"""Suppresses what probes and hooks repeat: the kubelet runs the same command every few seconds, for years.
+
+Each thing that is new is written once: an argv, a program, a descendant, an end of another kind. An intruder who takes
+the kubelet's door with a probe's own command is so seen at the first thing that differs.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable
+
+from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent
+
+_MOST = 1_000
+"""How many different things of a container are remembered; a container that makes more has them all written."""
+
+
+class Repeats:
+    """What was seen of each container's probes and hooks."""
+
+    def __init__(self) -> None:
+        self._seen: defaultdict[str, set[Hashable]] = defaultdict(set)
+
+    def is_repeat(self, container_id: str, event: ProcessEvent, argv: bytes | None) -> bool:
+        """Whether the like was seen before; `argv` is what the process runs (for a fork, the parent)."""
+        seen, what = self._seen[container_id], _what(event, argv)
+        if what in seen:
+            return True
+        if len(seen) < _MOST:
+            seen.add(what)
+        return False
+
+    def forget(self, container_id: str) -> None:
+        """The container is gone."""
+        self._seen.pop(container_id, None)
+
+
+def _what(event: ProcessEvent, argv: bytes | None) -> Hashable:
+    match event:
+        case Exec():
+            return "exec", event.filename, event.path, event.argv, event.uid
+        case ExecFailed():
+            return "failed", event.filename, event.argv, event.errno
+        case Fork():
+            return "fork", argv
+        case Exit():
+            return "exit", argv, event.code, event.signal

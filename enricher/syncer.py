@@ -1,0 +1,104 @@
+"""Hands what was written to the disk, in a thread of its own: nobody waits for a slow disk's fsync."""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from typing import Literal, get_args
+
+Policy = Literal["interval", "always", "never"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+"""Each second and at a segment's end; after each write, before the next; when the kernel sees fit."""
+EVERY = 1.0
+_SLOW = 10.0
+_CLOSE_WITHIN = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Syncer:
+    """Syncs and closes file descriptors.
+
+    Args:
+        policy: When.
+
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.failures = 0
+        self._policy = policy
+        self._dirty: int | None = None
+        self._finished: deque[int | None] = deque()
+        self._trouble: str | None = None
+        self._since: float | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
+        self._thread.start()
+
+    def written(self, fd: int) -> None:
+        """Something was written; the file stays open until it is given to `finish`."""
+        if self._policy == "always":
+            self._sync(fd)
+        elif self._policy == "interval":
+            self._dirty = fd
+
+    def finish(self, fd: int) -> None:
+        """Sync and close a file descriptor, soon; it is the syncer's from now on."""
+        with self._changed:
+            if self._dirty == fd:
+                self._dirty = None
+            self._finished.append(fd)
+            self._changed.notify()
+
+    def wrong(self) -> str | None:
+        """What is wrong, if anything."""
+        since = self._since
+        if since and time.monotonic() - since > _SLOW:
+            return f"the disk takes more than {time.monotonic() - since:.0f} s to sync the trail"
+        return self._trouble
+
+    def close(self) -> None:
+        """Finish what was given, waiting a few seconds at most."""
+        with self._changed:
+            self._finished.append(None)
+            self._changed.notify()
+        self._thread.join(_CLOSE_WITHIN)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._finished, EVERY)
+                # `finish` closes nothing itself, so this one stays open as long as it is looked at here.
+                dirty, self._dirty = self._dirty, None
+                finished = [self._finished.popleft() for _ in range(len(self._finished))]
+            if dirty is not None:
+                self._sync(dirty)
+            for fd in finished:
+                if fd is None:
+                    return
+                if self._policy != "never":
+                    self._sync(fd)
+                self._close(fd)
+
+    def _sync(self, fd: int) -> None:
+        self._since = time.monotonic()
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            self._failed(f"the disk did not take what was written to the trail: {error.strerror}")
+        else:
+            self._trouble = None
+        self._since = None
+
+    def _close(self, fd: int) -> None:
+        try:
+            os.close(fd)  # on NFS the server's answer to earlier writes may come only now
+        except OSError as error:
+            self._failed(f"closing a segment: {error.strerror}")
+
+    def _failed(self, trouble: str) -> None:
+        self.failures += 1
+        if trouble != self._trouble:
+            log.warning("%s", trouble)
+        self._trouble = trouble

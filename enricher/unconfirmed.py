@@ -1,0 +1,39 @@
+"""Sessions whose request did not show in time: remembered, so that a later record corrects what was written."""
+
+from msgspec import Struct
+
+from enricher.compose import Facts
+from enricher.sessions import Session, Sessions
+
+_PATIENCE = 600.0
+"""How long a request may be late, in seconds: an API server that is away comes back."""
+_MOST = 10_000
+
+
+class _Waiting(Struct):
+    session: Session
+    facts: Facts
+    until: float
+
+
+class Unconfirmed:
+    """Keeps sessions that were written as `unconfirmed`."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._waiting: dict[str, _Waiting] = {}
+
+    def add(self, session: Session, facts: Facts, now: float) -> None:
+        """Remember one; where too many wait, the oldest stays unconfirmed for good."""
+        self._waiting[session.request_uid] = _Waiting(session, facts, now + _PATIENCE)
+        if len(self._waiting) > _MOST:
+            del self._waiting[next(iter(self._waiting))]
+
+    def settled(self, now: float) -> list[tuple[Session, Facts]]:
+        """Those of which more is known by now."""
+        done = [uid for uid, each in self._waiting.items() if self._sessions.settle(each.session)]
+        late = [uid for uid, each in self._waiting.items() if each.until <= now and uid not in done]
+        found = [self._waiting.pop(uid) for uid in done]
+        for uid in late:
+            del self._waiting[uid]
+        return [(each.session, each.facts) for each in found]

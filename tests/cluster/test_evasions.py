@@ -1,0 +1,216 @@
+"""Ways to shake exectrail off, each with its stated outcome."""
+
+import json
+import textwrap
+from typing import Any
+
+import pytest
+
+from exectrail.record import Record
+
+from .cluster import Cluster, eventually
+from .node.paths import BIN
+from .product import may_enter, pod
+from .sessions import Person, programs, records_of, trail
+
+OTHER_UID = "11111111-2222-4333-8444-555555555555"
+
+
+def python(code: str) -> tuple[str, ...]:
+    return ("python3", "-c", textwrap.dedent(code))
+
+
+def last_exec(records: list[Record]) -> Record:
+    return [record for record in records if record.kind == "exec"][-1]
+
+
+STAY = {
+    "env -i": "env -i /bin/sh -c /usr/bin/id",
+    "unset": "unset SPO_EXEC_REQUEST_UID PATH; /usr/bin/id",
+    "setsid": "setsid -w /usr/bin/id",
+    "nohup": "nohup /usr/bin/id 2>/dev/null",
+    "a double fork": "( ( /usr/bin/id & wait ) & wait )",
+    "a forged tag in argv": f"env SPO_EXEC_REQUEST_UID={OTHER_UID} /usr/bin/id",
+    "env twice": "env A=1 env B=2 /usr/bin/id",
+    "tools through /proc/1/root": "/proc/1/root/usr/bin/id",
+}
+
+
+@pytest.mark.parametrize("script", STAY.values(), ids=STAY.keys())
+def test_the_last_process_still_belongs_to_the_session_and_its_user(alice: Person, recorded: str, script: str) -> None:
+    uid, records = alice.executes(recorded, "sh", "-c", f"{script}; exit 0")
+
+    run = last_exec(records)
+    assert run.program
+    assert run.program.endswith("/id")
+    assert (run.request_uid, run.user, run.state) == (uid, "alice", "confirmed")
+
+
+def test_a_live_sessions_tag_in_another_users_command_does_not_move_it(alice: Person, recorded: str) -> None:
+    first, _ = alice.executes(recorded, "true")
+
+    second, records = alice.executes(recorded, "env", f"SPO_EXEC_REQUEST_UID={first}", "id")
+
+    assert second != first
+    assert {record.request_uid for record in records} == {second}
+
+
+def _enter_by_the_runtime(admin: Cluster, where: str, *command: str) -> None:
+    """What root on the node can do: enter a container without asking the API server."""
+    statuses = admin.get("pod", "web", "-n", where)["status"]["containerStatuses"]
+    (container,) = [each["containerID"] for each in statuses if each["name"] == "app"]
+    admin.run("ctr", "task", "exec", "--exec-id", "intruder", container.removeprefix("containerd://"), *command)
+
+
+def test_an_entry_past_the_api_server_is_untracked(alice: Person, recorded: str) -> None:
+    _enter_by_the_runtime(alice.admin, recorded, "id", "--user")
+
+    def seen() -> list[Record]:
+        return [record for record in trail() if record.argv == ["id", "--user"]]
+
+    (record, *_) = eventually(seen)
+    assert (record.origin, record.user, record.request_uid) == ("untracked", None, None)
+
+
+def test_a_uid_that_is_used_again_is_forged(alice: Person, recorded: str) -> None:
+    uid, _ = alice.executes(recorded, "true")
+
+    _enter_by_the_runtime(alice.admin, recorded, "env", f"SPO_EXEC_REQUEST_UID={uid}", "id", "--groups")
+
+    def seen() -> list[Record]:
+        return [record for record in records_of(uid) if record.argv == ["id", "--groups"]]
+
+    (record,) = eventually(seen)
+    assert (record.state, record.user) == ("forged", None)
+
+
+def test_128_kib_of_arguments_are_cut_and_marked(alice: Person, recorded: str) -> None:
+    code = "import os; os.execv('/bin/true', ['true'] + ['x' * 1023] * 120)"
+
+    _, records = alice.executes(recorded, *python(code))
+
+    run = last_exec(records)
+    assert run.argv
+    assert run.argv[0] == "true"
+    assert sum(len(word) + 1 for word in run.argv) > 60_000
+    assert "argv" in (run.truncated or [])
+
+
+NAMES = {"a space": b"two words", "a newline": b"two\nlines", "bytes that are not UTF-8": b"\xff\xfe"}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_a_program_with_any_name_is_named(alice: Person, recorded: str, name: bytes) -> None:
+    code = f"import os, shutil; p = b'/tmp/' + {name!r}; shutil.copy('/bin/true', p); os.execv(p, [p, b'done'])"
+
+    _, records = alice.executes(recorded, *python(code))
+
+    run = last_exec(records)
+    assert run.argv == ["/tmp/" + name.decode("utf-8", "backslashreplace"), "done"]
+    assert run.program == run.argv[0]
+
+
+def test_a_script_is_named_with_its_interpreter(alice: Person, recorded: str) -> None:
+    script = "printf '#!/bin/sh\\nexit 7\\n' > /tmp/script; chmod +x /tmp/script; exec /tmp/script argument"
+
+    _, records = alice.executes(recorded, "sh", "-c", script, code=7)
+
+    assert last_exec(records).argv == ["/bin/sh", "/tmp/script", "argument"]
+
+
+def test_an_exec_by_a_second_thread_is_the_process_s(alice: Person, recorded: str) -> None:
+    code = """
+        import os, threading, time
+        threading.Thread(target=lambda: os.execv('/bin/sh', ['sh', '-c', 'exit 9'])).start()
+        time.sleep(5)
+    """
+
+    _, records = alice.executes(recorded, *python(code), code=9)
+
+    run = last_exec(records)
+    assert run.argv == ["sh", "-c", "exit 9"]
+    assert run.process_key == run.entry_key
+    assert sum(record.kind == "exit" for record in records) == 1
+
+
+def test_a_child_of_vfork_is_seen(alice: Person, recorded: str) -> None:
+    code = "import os; os.waitpid(os.posix_spawn('/usr/bin/id', ['id', 'root'], {}), 0)"
+
+    _, records = alice.executes(recorded, *python(code))
+
+    assert last_exec(records).argv == ["id", "root"]
+    assert [record.kind for record in records].count("clone") == 1
+
+
+def test_a_process_that_outlives_its_session_keeps_its_name(alice: Person, recorded: str) -> None:
+    uid, _ = alice.executes(recorded, "sh", "-c", "setsid sh -c 'sleep 1; id --zero' >/dev/null 2>&1 & exit 0")
+
+    def seen() -> list[Record]:
+        return [record for record in records_of(uid) if record.argv == ["id", "--zero"]]
+
+    (record,) = eventually(seen)
+    assert record.user == "alice"
+
+
+def test_a_container_that_restarts_inside_a_session_ends_it(alice: Person, recorded: str) -> None:
+    alice.admin.apply(pod(recorded, "restarting"))
+    alice.admin.kubectl("wait", "-n", recorded, "pod/restarting", "--for=condition=Ready", "--timeout=60s")
+    statuses = alice.admin.get("pod", "restarting", "-n", recorded)["status"]["containerStatuses"]
+    task = statuses[0]["containerID"].removeprefix("containerd://")
+    process = alice.cluster.start("kubectl", "exec", "-n", recorded, "restarting", "--", "sleep", "60")
+    (uid,) = eventually(lambda: _open_sessions(alice, "restarting"))
+    eventually(lambda: programs(records_of(uid)) == ["env", "sleep"])
+
+    alice.admin.run("ctr", "task", "kill", "-s", "SIGKILL", task)
+    process.communicate(timeout=60)
+
+    ended = eventually(lambda: [record for record in records_of(uid) if record.phase == "end"])
+    assert ended[0].exit
+    assert ended[0].exit.signal == "SIGKILL"
+    eventually(lambda: any(_own(record, "restarting") and record.container_id != task for record in trail()))
+    after = [record for record in trail() if _own(record, "restarting") and record.container_id != task]
+    assert {(record.origin, record.request_uid) for record in after} == {("container", None)}
+
+
+def _own(record: Record, name: str) -> bool:
+    return record.kind == "exec" and record.resource is not None and record.resource.pod == name
+
+
+def _open_sessions(alice: Person, name: str) -> list[str]:
+    items: list[dict[str, Any]] = alice.admin.get("auditsessions", "-n", "exectrail")["items"]
+    return [
+        item["metadata"]["name"]
+        for item in items
+        if item["spec"]["target"]["pod"] == name and item.get("status", {}).get("phase", "Open") != "Closed"
+    ]
+
+
+def test_a_nested_kubectl_exec_is_a_session_of_the_pods_own_account(alice: Person, recorded: str) -> None:
+    admin = alice.admin
+    program = str((BIN / "kubectl").resolve())
+    role, binding = may_enter(recorded, "nested")
+    account = {"kind": "ServiceAccount", "name": "default", "namespace": recorded}
+    admin.apply(role, binding | {"subjects": [account]})
+    outer = pod(recorded, "outer", volumes=[{"name": "kubectl", "hostPath": {"path": program}}])
+    outer["spec"]["containers"][0]["volumeMounts"] = [{"name": "kubectl", "mountPath": "/usr/bin/kubectl"}]
+    admin.apply(outer)
+    admin.kubectl("wait", "-n", recorded, "pod/outer", "--for=condition=Ready", "--timeout=60s")
+    before = {item["metadata"]["name"] for item in admin.get("auditsessions", "-n", "exectrail")["items"]}
+
+    inner = ("kubectl", "exec", "web", "-c", "app", "--", "id", "--name")
+    alice.cluster.kubectl("exec", "-n", recorded, "outer", "--", *inner, check=False)
+
+    def by_user() -> dict[str, str]:
+        fresh = [
+            item
+            for item in admin.get("auditsessions", "-n", "exectrail")["items"]
+            if item["metadata"]["name"] not in before
+        ]
+        assert len(fresh) == 2, json.dumps(fresh)
+        return {item["spec"]["user"]["username"]: item["metadata"]["name"] for item in fresh}
+
+    users = eventually(by_user)
+    nested = f"system:serviceaccount:{recorded}:default"
+    assert users.keys() == {"alice", nested}
+    ran = eventually(lambda: [r for r in records_of(users[nested]) if r.argv == ["id", "--name"]])
+    assert ran[0].user == nested

@@ -1,0 +1,48 @@
+"""Which ledger is in use follows the capabilities that values give, and each tells what it can."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from .cluster import Cluster, eventually
+from .product import NAMESPACE, install
+from .sessions import Person, programs
+
+
+@pytest.fixture
+def without_ebpf(admin: Cluster) -> Iterator[Cluster]:
+    """The release with the proc connector in place of eBPF."""
+    install(admin, "enricher.capabilities.bpf=false", "enricher.capabilities.netAdmin=true")
+    yield admin
+    install(admin)
+
+
+def test_without_ebpf_the_proc_connector_tells_every_process_and_marks_what_may_be_missing(
+    alice: Person, without_ebpf: Cluster, recorded: str
+) -> None:
+    def reported() -> list[str]:
+        status = without_ebpf.get("nodetrail", "node1")["status"]
+        assert status["ledger"] == "procconn"
+        return list(status["weak"])
+
+    assert "argv" in eventually(reported, 60)
+    log = without_ebpf.kubectl("logs", "-n", NAMESPACE, "ds/exectrail-enricher").stdout
+    assert "no ledger bpf: missing CAP_PERFMON and CAP_BPF" in log
+
+    _, records = alice.executes(recorded, "sh", "-c", "sleep 0.2; (sleep 0.1; exit 7) & wait; exit 3", code=3)
+
+    assert {record.user for record in records} == {"alice"}
+    assert "sh" in programs(records)
+    clones = [record for record in records if record.kind == "clone"]
+    exits = [record for record in records if record.kind == "exit"]
+    assert len(clones) == 3
+    assert sorted(record.exit.code or 0 for record in exits if record.exit) == [0, 0, 3, 7]
+    assert records[-1].exit
+    assert records[-1].exit.code == 3
+
+    _, many = alice.executes(recorded, "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do /bin/true arg$i; done")
+
+    ran = [record for record in many if record.kind == "exec" and record.process_key != record.entry_key]
+    assert len(ran) == 9
+    for number, record in enumerate(ran, 1):
+        assert record.argv == ["/bin/true", f"arg{number}"] or "argv" in (record.weak or [])

@@ -1,0 +1,73 @@
+"""Where each process comes from: a request, the container itself, the kubelet, or nobody."""
+
+import time
+from typing import Any
+
+from exectrail.record import Record
+
+from .cluster import Cluster, eventually
+from .node import services
+from .node.up import up
+from .product import pod
+from .sessions import Person, check_equation, programs, records_of, trail
+
+_SLOW = "for i in $(seq 25); do sleep 1; id --real; done"
+
+
+def of_pod(name: str) -> list[Record]:
+    return [record for record in trail() if record.resource and record.resource.pod == name]
+
+
+def test_probes_and_hooks_are_told_from_entries_and_written_once(admin: Cluster, recorded: str) -> None:
+    probed = pod(recorded, "probed")
+    container: dict[str, Any] = probed["spec"]["containers"][0]
+    container["readinessProbe"] = {"exec": {"command": ["cat", "/etc/hostname"]}, "periodSeconds": 1}
+    container["lifecycle"] = {"postStart": {"exec": {"command": ["sh", "-c", "touch /tmp/started"]}}}
+    admin.apply(probed)
+    admin.kubectl("wait", "-n", recorded, "pod/probed", "--for=condition=Ready", "--timeout=60s")
+    time.sleep(4)
+
+    execs = [record for record in of_pod("probed") if record.kind == "exec"]
+    assert [(record.argv, record.origin) for record in execs if record.origin != "container"] == [
+        (["sh", "-c", "touch /tmp/started"], "hook"),
+        (["touch", "/tmp/started"], "hook"),
+        (["cat", "/etc/hostname"], "probe"),
+    ]
+    assert check_equation()["suppressed"] > 0
+
+
+def test_a_probes_command_by_somebody_else_is_theirs(alice: Person, admin: Cluster, recorded: str) -> None:
+    _, session = alice.does("exec", "-n", recorded, "probed", "--", "cat", "/etc/hostname")
+
+    _, records = alice.trail_of(session)
+
+    assert {record.user for record in records} == {"alice"}
+
+
+def test_the_equation_holds_after_a_storm(alice: Person, recorded: str) -> None:
+    uid, records = alice.executes(recorded, "sh", "-c", "for i in $(seq 2000); do /bin/true $i; done")
+
+    assert [r.argv[1] for r in records if r.argv and r.argv[0] == "/bin/true"] == [str(i) for i in range(1, 2001)]
+    # sh, seq and 2,000 times true.
+    assert sum(record.kind == "exit" and record.exit is not None for record in records) == 2002
+    assert records[-1].lost is None
+    assert uid
+    check_equation()
+
+
+def test_recording_goes_on_while_the_api_server_is_away(alice: Person, recorded: str) -> None:
+    process = alice.cluster.start("kubectl", "exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c", _SLOW)
+    eventually(lambda: any(record.argv == ["id", "--real"] for record in trail()))
+    services.kill("kube-apiserver")
+    try:
+        time.sleep(10)
+        during = [record for record in trail() if record.argv == ["id", "--real"]]
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+        up()
+
+    assert len(during) >= 8
+    assert {(record.user, record.origin) for record in during} == {("alice", "session")}
+    eventually(lambda: programs(alice.executes(recorded, "id")[1]) == ["env", "id"], 60)
+    assert records_of(during[0].request_uid or "")

@@ -1,0 +1,50 @@
+"""A fuzz target for what reads bytes that a container has a say in: the parser of audit records, and of logs.
+
+    pip install atheris
+    python -m tests.fuzz.fuzz_audit_record build/fuzz
+
+Atheris (https://github.com/google/atheris) is coverage-guided and never ends by itself; the folder is its corpus.
+`tests/unit/enricher/test_audit_record_mutations.py` runs the same check for a second.
+"""
+
+import importlib
+import re
+import sys
+
+from enricher import audit_record
+from enricher.auditlog import read_line
+
+_PID = re.compile(rb" pid=(\d+) comm=")
+
+
+def check(data: bytes) -> bool:
+    """Whether this is a record; fails if it is read as anything but what it says."""
+    try:
+        record = audit_record.parse(data)
+    except audit_record.Unparsable:
+        return False
+    assert b"\n" not in data
+    assert data.startswith(b"audit(%d.%03d:" % divmod(record.time, 1000))
+    assert record.pid in {int(pid) for pid in _PID.findall(data)}
+    assert data.endswith(b" code=0x%x" % record.code) or b" code=0x0" in data
+    assert record.comm is None or b'"%b"' % record.comm in data or record.comm.hex().upper().encode() in data
+    line = read_line(b"node=n type=SECCOMP msg=" + data)
+    assert line is None or line.text == data.partition(b"\x1d")[0].rstrip(b" \r\n")
+    return True
+
+
+def main() -> None:
+    """Fuzz until something fails."""
+    atheris = importlib.import_module("atheris")  # an optional tool
+    atheris.instrument_func(audit_record.parse)
+    atheris.enabled_hooks.add("RegEx")
+    atheris.Setup(sys.argv, _ignore_result)
+    atheris.Fuzz()
+
+
+def _ignore_result(data: bytes) -> None:
+    check(data)
+
+
+if __name__ == "__main__":
+    main()

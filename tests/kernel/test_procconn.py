@@ -1,0 +1,303 @@
+"""The proc connector and its provider, on the real kernel: processes in cgroups that look like a pod's container."""
+
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from enricher.clock import Clock
+from enricher.compose import Composer
+from enricher.containers import Containers, Place
+from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.outlet import Outlet
+from enricher.pipeline import Pipeline
+from enricher.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.procconn import ProcConnector
+from enricher.provider_procconn import ProcconnProvider
+from enricher.quota import Quota
+from enricher.sessions import Sessions
+from exectrail.meta import ObjectMeta
+from tests.kernel.fake_pods import FakeContainer, FakePods, v2_tree
+
+PYTHON = (sys.executable, "-I", "-S", "-c")
+ID, SANDBOX = "c" * 64, "5" * 64
+UID = "11111111-2222-3333-4444-555555555555"
+FOLDER = f"kubepods-pod{UID.replace('-', '_')}.slice/cri-containerd-{{}}.scope"
+
+
+class Tapped(Pipeline):
+    """A pipeline that keeps what it was given."""
+
+    events: list[ProcessEvent]
+
+    def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
+        if self._places.of(event).container_id in (ID, SANDBOX):  # others start containers meanwhile
+            self.events.append(event)
+        super().process_event(event, now, half)
+
+
+def recorded_container() -> Containers:
+    containers = Containers()
+    containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels={"exectrail.io/record": "true"})))
+    status = PodStatus(container_statuses=[ContainerStatus("app", f"containerd://{ID}")])
+    spec = PodSpec(containers=[Container("app", "shop:1")])
+    containers.pod_changed(None, Pod(ObjectMeta(name="web", namespace="shop", uid=UID), spec, status))
+    return containers
+
+
+class Rig:
+    """A provider at work, and what it told."""
+
+    def __init__(self, connector: ProcConnector) -> None:
+        containers, clock, sessions = recorded_container(), Clock(), Sessions(lambda _uid: None)
+        self.provider = ProcconnProvider(connector, v2_tree(), containers)
+        outlet = Outlet(
+            containers, sessions, Composer("n", "0" * 32, clock, "procconn"), lambda _: True, Quota(1e9, 1e9)
+        )
+        self.pipeline = Tapped(self.provider.places, containers, sessions, clock, outlet, 0.5)
+        self.pipeline.events = []
+        self._selector = selectors.DefaultSelector()
+        self.provider.register(self._selector)
+        self.follow(lambda: True)
+
+    def follow(self, over: Callable[[], object]) -> list[ProcessEvent]:
+        """Do the agent's rounds until something is over and everything of it is told; returns what was."""
+        while not over():
+            self._round()
+        until = time.monotonic() + 0.05
+        while time.monotonic() < until:
+            self._round()
+        told, self.pipeline.events = self.pipeline.events, []
+        return told
+
+    def run(self, container: FakeContainer, *argv: str) -> tuple[int, list[ProcessEvent]]:
+        """Run a program to its end in the container: its pid, and what was told."""
+        process = container.start(*argv)
+        told = self.follow(lambda: process.poll() is not None)
+        return process.pid, told
+
+    def _round(self) -> None:
+        now = time.monotonic()
+        self.provider.advance(self.pipeline, now)
+        self.pipeline.advance(now)
+        self._selector.select(min(0.01, self.provider.patience()))
+
+
+@pytest.fixture
+def web(pods: FakePods) -> FakeContainer:
+    # The first cgroup of a pod is its sandbox.
+    pods.container(FOLDER.format(SANDBOX))
+    return pods.container(FOLDER.format(ID))
+
+
+@pytest.fixture
+def connector() -> Iterator[ProcConnector]:
+    with_room = ProcConnector.open(8 << 20)
+    yield with_room
+    with_room.close()
+
+
+@pytest.fixture
+def rig(connector: ProcConnector) -> Rig:
+    return Rig(connector)
+
+
+def of(kind: type[ProcessEvent], events: list[ProcessEvent]) -> list[ProcessEvent]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def exits(events: list[ProcessEvent]) -> list[Exit]:
+    return [event for event in events if isinstance(event, Exit)]
+
+
+def execs(events: list[ProcessEvent]) -> list[Exec]:
+    return [event for event in events if isinstance(event, Exec)]
+
+
+def test_each_new_process_leaves_a_clone_an_exec_and_its_exact_exit_code(rig: Rig, web: FakeContainer) -> None:
+    script = 'i=0; while [ $i -lt 200 ]; do sh -c "exit $i"; i=$((i+1)); done'
+
+    pid, events = rig.run(web, "sh", "-c", script)
+
+    forks = [event for event in events if isinstance(event, Fork)]
+    children = {event.child for event in forks}
+    assert {event.parent.pid for event in forks} == {pid}
+    assert len(children) == len(forks) == 200
+    assert {event.process for event in execs(events)} == children | {forks[0].parent}
+    assert [event.code for event in exits(events)] == [*range(200), 0]
+
+
+def test_events_tell_when_and_where(rig: Rig, web: FakeContainer) -> None:
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    _, events = rig.run(web, "sleep", "0.5")
+
+    begin, end = events
+    assert before < begin.time < end.time - 500_000_000 < time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert isinstance(begin, Exec)
+    assert rig.provider.places.of(begin) == Place(ID, UID)
+    assert begin.process.start == pytest.approx(begin.time / 1e7, abs=100)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_is_told_from_a_code(rig: Rig, web: FakeContainer, number: signal.Signals) -> None:
+    pid, events = rig.run(web, "sh", "-c", f"sleep 0.2; kill -{number} $$")
+
+    assert [(end.code, end.signal) for end in exits(events) if end.process.pid == pid] == [(None, number)]
+
+
+def test_threads_are_no_processes(rig: Rig, web: FakeContainer) -> None:
+    code = "import threading\nfor _ in range(50): threading.Thread(target=lambda: None).start()"
+
+    _, events = rig.run(web, *PYTHON, code)
+
+    assert of(Fork, events) == []
+    assert len(exits(events)) == 1
+
+
+def test_an_exec_from_a_second_thread_ends_nothing(rig: Rig, web: FakeContainer) -> None:
+    code = (
+        "import os, threading, time\n"
+        "threading.Thread(target=os.execv, args=('/bin/sh', ['sh', '-c', 'sleep 0.05; exit 5'])).start(); time.sleep(9)"
+    )
+
+    pid, events = rig.run(web, *PYTHON, code)
+
+    assert [event.argv for event in execs(events) if event.process.pid == pid][-1] == b"sh\0-c\0sleep 0.05; exit 5\0"
+    assert [event.code for event in exits(events) if event.process.pid == pid] == [5]
+
+
+def test_a_process_whose_first_thread_ends_early_ends_with_its_last_thread(rig: Rig, web: FakeContainer) -> None:
+    code = (
+        "import ctypes, os, threading, time\n"
+        "threading.Thread(target=lambda: (time.sleep(0.2), os._exit(9))).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+
+    _, events = rig.run(web, *PYTHON, code)
+
+    (end,) = exits(events)
+    assert (end.code, end.weak) == (9, ("exit",))
+    assert end.time - events[0].time > 200_000_000
+
+
+def test_a_vforked_child_is_a_process_like_any_other(rig: Rig, web: FakeContainer) -> None:
+    _, events = rig.run(web, *PYTHON, "import os; os.waitpid(os.posix_spawn('/bin/sleep', ['nap', '0.01'], {}), 0)")
+
+    (fork,) = (event for event in events if isinstance(event, Fork))
+    assert [event.argv for event in execs(events) if event.process == fork.child] == [b"nap\0000.01\0"]
+
+
+def test_a_process_has_the_user_that_it_has_taken(rig: Rig, web: FakeContainer) -> None:
+    process = web.start("sh", "-c", "sleep 0.01", user=1234)
+    events = rig.follow(lambda: process.poll() is not None)
+
+    assert [(event.uid, event.gid) for event in execs(events)][-1] == (1234, 1234)
+
+
+def test_processes_that_were_there_before_are_known_by_their_children(web: FakeContainer) -> None:
+    process = web.start("sleep", "9")
+    time.sleep(0.1)
+    connector = ProcConnector.open(1 << 20)
+    rig = Rig(connector)
+    parent = [each for each in rig.pipeline.tree.processes() if each.pid == process.pid]
+    process.kill()
+    events = rig.follow(lambda: process.poll() is not None)
+    connector.close()
+
+    assert len(parent) == 1
+    assert [event.process for event in exits(events)] == parent
+
+
+# Others make processes meanwhile, and may take the pid: then it tries with another.
+SAME_PID_TWICE = """
+import os, time
+def child(code, wanted=None):
+    if wanted:
+        open('/proc/sys/kernel/ns_last_pid', 'w').write(str(wanted - 1))
+    got = os.fork()
+    if not got: os._exit(code if wanted in (None, os.getpid()) else 99)
+    os.waitpid(got, 0)
+    return got
+for _ in range(100):
+    first = child(1)
+    time.sleep(0.05)
+    if child(2, wanted=first) == first: break
+"""
+
+
+def test_a_pid_that_is_used_again_is_another_process(rig: Rig, web: FakeContainer) -> None:
+    _, events = rig.run(web, *PYTHON, SAME_PID_TWICE)
+
+    *_, first, second = (event for event in exits(events) if event.code in (1, 2))
+    assert (first.code, second.code) == (1, 2)
+    assert first.process.pid == second.process.pid
+    assert first.process.start < second.process.start
+    assert {first.process, second.process} <= {event.child for event in events if isinstance(event, Fork)}
+
+
+def test_arguments_are_those_of_the_exec_or_marked_weak(rig: Rig, web: FakeContainer) -> None:
+    script = 'i=0; while [ $i -lt 5000 ]; do /bin/true "arg$i"; i=$((i+1)); done'
+
+    _, (_begin, *events) = rig.run(web, "sh", "-c", script)
+
+    expected = [b"/bin/true\0arg%d\0" % number for number in range(5000)]
+    told = execs(events)
+    assert len(told) == 5000
+    strong = [(event.argv, right) for event, right in zip(told, expected, strict=True) if "argv" not in event.weak]
+    assert [pair for pair in strong if pair[0] != pair[1]] == []
+    share = len(strong) / 5000
+    sys.stderr.write(f"argv captured of {share:.1%}\n")
+    assert share > 0.05  # as much as the machine has time for
+
+
+def test_a_chain_of_execs_by_one_process_is_never_mixed_up(rig: Rig, web: FakeContainer) -> None:
+    script = 'i=0; while [ $i -lt 500 ]; do env A=$i env B=$i nice -n 0 sh -c "exit 0"; i=$((i+1)); done'
+
+    _, (_begin, *events) = rig.run(web, "sh", "-c", script)
+
+    seen: dict[Process, list[Exec]] = {}
+    for event in execs(events):
+        seen.setdefault(event.process, []).append(event)
+    assert len(seen) == 500
+    for number, chain in enumerate(seen.values()):
+        expected = [
+            b"env\0A=%d\0env\0B=%d\0nice\0-n\0000\0sh\0-c\0exit 0\0" % (number, number),
+            b"env\0B=%d\0nice\0-n\0000\0sh\0-c\0exit 0\0" % number,
+            b"nice\0-n\0000\0sh\0-c\0exit 0\0",
+            b"sh\0-c\0exit 0\0",
+        ]
+        assert len(chain) == 4
+        assert [
+            e.argv for e, right in zip(chain, expected, strict=True) if "argv" not in e.weak and e.argv != right
+        ] == []
+
+
+def test_what_the_buffer_had_no_room_for_is_counted() -> None:
+    connector = ProcConnector.open(4096)
+    for _ in range(200):
+        subprocess.run(["/bin/true"], check=True)
+
+    connector.read()
+    lost = connector.dropped()
+    connector.close()
+
+    assert lost > 100
+    assert connector.overruns >= 1
+
+
+def test_what_root_of_the_node_sends_is_refused(connector: ProcConnector) -> None:
+    forger = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
+    forger.bind((0, 0))
+    message = b"\0" * 36 + struct.pack("=I", 2) + b"\0" * 36
+    port = connector._socket.getsockname()[0]
+    forger.sendto(message, (port, 0))
+    forger.close()
+    connector.read()
+
+    assert connector.forged == 1

@@ -1,0 +1,199 @@
+"""What `python -m enricher capture` writes down, what it leaves out, and that it can be played again."""
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import asdict
+
+from enricher import capture, recording
+from enricher.clock import Clock
+from enricher.compose import Composer
+from enricher.containers import Containers, Place
+from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
+from enricher.outlet import Outlet
+from enricher.player import Player
+from enricher.pods import Container, ContainerStatus, EnvVar, Namespace, Pod, PodSpec, PodStatus
+from enricher.proc import Proc
+from enricher.quota import Quota
+from enricher.recorder import Recorder, Tables, TappedPipeline
+from enricher.sessions import Sessions
+from enricher.tree import Entry, Node
+from exectrail.meta import ObjectMeta
+from exectrail.record import Record
+from exectrail.session import AuditSession, SessionSpec, SessionStatus, Target, User
+
+UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
+CGROUP, OTHER = 4711, 4712
+INIT, ENTRY, CHILD = Process(100, 1000), Process(200, 2000), Process(201, 2001)
+SECOND = 1_000_000_000
+
+
+def same_bits() -> Callable[[int], int]:
+    return random.Random(0).getrandbits  # noqa: S311 - the same ids each time
+
+
+class TwoPlaces:
+    def of(self, event: ProcessEvent) -> Place:
+        return Place("a" * 64, "pod-1") if event.cgroup == CGROUP else Place("b" * 64, "pod-2")
+
+
+class Rig:
+    """A pipeline that is recorded, with one container that opted in and one that did not."""
+
+    def __init__(self) -> None:
+        self.file, self.records = io.BytesIO(), list[Record]()
+        self.recorder, containers, clock = Recorder(self.file), Containers(), Clock()
+        self.requests: dict[str, AuditSession] = {}
+        self.recorder.begin("node1", "bpf", "netlink")
+        self.tables = Tables(self.recorder, containers)
+        sessions = Sessions(self.requests.get)
+        composer = Composer("node1", Proc().boot_id(), clock, "bpf", same_bits())
+        outlet = Outlet(containers, sessions, composer, self._take, Quota(1e9, 1e9))
+        self.pipeline = TappedPipeline(TwoPlaces(), containers, sessions, clock, outlet, 0.5)
+        self.pipeline.record_into(self.recorder, None)
+        self.tables.namespace_changed(None, Namespace(ObjectMeta("shop", labels={"exectrail.io/record": "true"})))
+        self.tables.namespace_changed(None, Namespace(ObjectMeta("plain")))
+        self.tables.pod_changed(None, pod("shop", "pod-1", "a"))
+        self.tables.pod_changed(None, pod("plain", "pod-2", "b"))
+
+    def _take(self, record: Record) -> bool:
+        self.records.append(record)
+        return True
+
+    def text(self) -> str:
+        self.recorder.flush()
+        return self.file.getvalue().decode()
+
+    def played(self) -> list[Record]:
+        header, *lines = self.file.getvalue().splitlines()
+        records: list[Record] = []
+
+        def take(record: Record) -> bool:
+            records.append(record)
+            return True
+
+        player = Player(recording.decode_header(header), take, 0.5, same_bits())
+        for line in lines:
+            player.take(line)
+        player.close()
+        return records
+
+
+def pod(namespace: str, uid: str, letter: str) -> Pod:
+    secret = [EnvVar("PASSWORD", "hunter2")]
+    status = PodStatus([ContainerStatus("app", f"containerd://{letter * 64}")])
+    meta = ObjectMeta("web", namespace, uid, annotations={"note": "hunter3"})
+    return Pod(meta, PodSpec([Container("app", "shop:1", secret)]), status)
+
+
+def request() -> AuditSession:
+    time = "2026-11-23T12:00:00.000000Z"
+    spec = SessionSpec(User("alice"), "exec", "pods/exec", Target("shop", "web", "app"), time, ["id"], tag="env")
+    return AuditSession(ObjectMeta(UID, "exectrail"), spec)
+
+
+def executed(process: Process, *argv: str, cgroup: int = CGROUP) -> Exec:
+    words = "".join(f"{word}\0" for word in argv).encode()
+    return Exec(10 * SECOND, cgroup, "", process, INIT, 0, 0, 7, False, b"/bin/x", words, False)
+
+
+def a_session() -> Iterator[ProcessEvent]:
+    yield executed(ENTRY, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh")
+    yield Fork(11 * SECOND, CGROUP, "", ENTRY, CHILD, 0, 0)
+    yield executed(CHILD, "id", "\udcff".encode("utf-8", "surrogateescape").decode("latin-1"))
+    yield Exit(12 * SECOND, CGROUP, CHILD, 0, None)
+    yield Exit(12 * SECOND, CGROUP, ENTRY, 3, None)
+
+
+def test_what_is_recorded_gives_the_same_records_again() -> None:
+    rig = Rig()
+    rig.tables.session_changed(None, request())
+    rig.requests[UID] = request()
+    entry = Entry(INIT, "container")
+    rig.pipeline.tree.adopt(Node(INIT, Process(1, 0), "a" * 64, SECOND, entry, argv=b"sleep\0inf\0"))
+    for now, event in enumerate(a_session()):
+        rig.recorder.turn()
+        rig.pipeline.process_event(event, float(now))
+    rig.pipeline.flush()
+
+    assert [record.kind for record in rig.records][:3] == ["session", "exec", "clone"]
+    assert [told(record) for record in rig.played()] == [told(record) for record in rig.records]
+
+
+def told(record: Record) -> dict[str, Any]:
+    """All but what hangs on the moment when the clock was measured."""
+    return {name: value for name, value in asdict(record).items() if name != "timestamp"}
+
+
+def test_the_values_of_variables_and_annotations_are_left_out() -> None:
+    assert "hunter" not in Rig().text()
+
+
+def test_commands_of_containers_that_did_not_opt_in_are_left_out() -> None:
+    rig = Rig()
+    rig.pipeline.process_event(executed(Process(300, 3000), "private", cgroup=OTHER), 0.0)
+    rig.pipeline.process_event(executed(ENTRY, "public"), 0.0)
+
+    assert "private" not in rig.text()
+    assert "public" in rig.text()
+
+
+def test_a_change_that_no_pipeline_would_notice_is_written_once() -> None:
+    rig = Rig()
+    before = rig.recorder.lines
+    rig.tables.pod_changed(pod("shop", "pod-1", "a"), pod("shop", "pod-1", "a"))
+
+    assert rig.recorder.lines == before
+
+
+def test_requests_that_were_over_before_are_left_out() -> None:
+    rig, over = Rig(), request()
+    before = rig.recorder.lines
+    rig.tables.session_changed(None, AuditSession(over.metadata, over.spec, SessionStatus("Closed")))
+
+    assert rig.recorder.lines == before
+
+
+def test_losses_are_written_as_what_came_since() -> None:
+    rig = Rig()
+    for lost in (0, 3, 3, 10):
+        rig.recorder.lost({"ring-full": lost})
+
+    lines = [recording.decode(line)[1] for line in rig.file.getvalue().splitlines()[1:]]
+    assert [line for line in lines if isinstance(line, recording.Lost)] == [
+        recording.Lost({"ring-full": 3}),
+        recording.Lost({"ring-full": 7}),
+    ]
+
+
+@pytest.mark.parametrize("args", [["--seconds", "0"], ["--ledger", "x"]])
+def test_wrong_usage_exits_with_2(args: list[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        capture.main(args)
+    assert error.value.code == 2
+
+
+PROCESS = st.builds(Process, pid=st.integers(1, 2**22), start=st.integers(0, 2**63 - 1))
+TIME = st.integers(0, 2**63 - 1)
+BYTES = st.binary(max_size=40)
+EVENT = st.one_of(
+    st.builds(Fork, time=TIME, cgroup=TIME, parent=PROCESS, child=PROCESS, uid=st.integers(0, 2**32 - 1)),
+    st.builds(Exec, time=TIME, cgroup=TIME, process=PROCESS, parent=PROCESS, filename=BYTES, argv=BYTES),
+    st.builds(Exit, time=TIME, cgroup=TIME, process=PROCESS),
+)
+
+
+@given(EVENT, TIME, BYTES)
+def test_every_event_is_read_back_as_it_was_written(event: Fork | Exec | Exit, at: int, half: bytes) -> None:
+    assert recording.decode(recording.encode(at, event, half)) == (at, event, half)
+
+
+@given(st.binary())
+def test_no_line_raises_anything_but_broken(line: bytes) -> None:
+    with pytest.raises(recording.Broken):
+        recording.decode(line)

@@ -1,0 +1,68 @@
+"""When the arguments that /proc showed are believed to be those of an exec."""
+
+import time
+
+import pytest
+
+from enricher.events import Exec, Process
+from enricher.glance import Glance, Stat
+from enricher.vouch import UNSURE_NS, Told, Waiting, doubt
+
+SHELL = Process(7, 70)
+READ_AT = 1_000_000_000
+EXEC = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, 0, False, b"/bin/env", b"env\0sh\0", False)
+
+
+def seen(comm: bytes, read_at: int = READ_AT) -> Glance:
+    return Glance(Stat(SHELL, comm, 1, gone=False), b"env\0sh\0", False, b"/bin/env", b"/", read_at)
+
+
+@pytest.mark.parametrize(
+    ("next_exec", "then", "argv", "weak"),
+    [
+        (READ_AT + UNSURE_NS + 1, seen(b"env"), EXEC.argv, False),
+        (READ_AT + 1, seen(b"sh"), EXEC.argv, False),  # it still had the old name
+        (READ_AT + 1, seen(b"env"), EXEC.argv, True),
+        (READ_AT + 1, None, EXEC.argv, True),
+        (READ_AT, seen(b"sh"), b"", True),
+        (READ_AT - 1, None, b"", True),
+    ],
+)
+def test_arguments_that_may_be_the_next_execs_are_weak_and_those_that_are_go(
+    next_exec: int, then: Glance | None, argv: bytes, weak: bool
+) -> None:
+    told = Told(EXEC, 0, seen(b"env"))
+
+    doubt(told, next_exec, then)
+
+    assert isinstance(told.event, Exec)
+    assert told.event.argv == argv
+    assert ("argv" in told.event.weak) == weak
+
+
+def test_an_exec_is_given_on_once_the_next_one_would_have_been_told() -> None:
+    waiting = Waiting()
+    before = time.monotonic_ns()
+    waiting.add(EXEC, seen(b"env"))
+
+    assert waiting.certain(before + UNSURE_NS - 1) == []
+    assert waiting.certain(time.monotonic_ns() + UNSURE_NS) == [EXEC]
+    assert len(waiting) == 0
+
+
+def test_what_comes_later_waits_behind() -> None:
+    waiting = Waiting()
+    waiting.add(EXEC, seen(b"env"))
+    other = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, 0, False, b"", b"", False)
+    waiting.add(other)
+
+    assert waiting.certain(time.monotonic_ns()) == []
+    assert waiting.certain(time.monotonic_ns() + UNSURE_NS) == [EXEC, other]
+
+
+def test_what_turned_out_to_be_none_is_left_out() -> None:
+    waiting = Waiting()
+    waiting.add(EXEC).event = None
+
+    assert waiting.certain(time.monotonic_ns()) == []
+    assert len(waiting) == 0

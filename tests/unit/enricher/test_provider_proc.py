@@ -1,0 +1,196 @@
+"""What is made of SECCOMP records and /proc alone, at the moments in which /proc may be looked at."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from enricher.asked import Asked
+from enricher.clock import Clock
+from enricher.compose import Composer
+from enricher.containers import Containers
+from enricher.events import Process, Seccomp
+from enricher.outlet import Outlet
+from enricher.pipeline import Pipeline
+from enricher.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.proc import Proc, ProcessInfo
+from enricher.provider_proc import ProcProvider
+from enricher.quota import Quota
+from enricher.sessions import Sessions
+from exectrail.meta import ObjectMeta
+from exectrail.record import Record
+from exectrail.session import AuditSession, SessionSpec, Target, User
+
+UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
+ID = "a" * 64
+POD = "11111111-2222-3333-4444-555555555555"
+CGROUP = f"0::/kubepods/pod{POD}/{ID}\n"
+TAGGED = ("env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "id")
+X86_64, EXECVE = 0xC000003E, 59
+
+
+class FakeProc:
+    """Processes that are what a test says."""
+
+    def __init__(self) -> None:
+        self.alive: dict[int, ProcessInfo] = {}
+
+    def is_now(self, pid: int, *argv: str, parent: int = 1, cgroup: str = CGROUP, ns_pid: int = 9) -> None:
+        joined = b"".join(word.encode() + b"\0" for word in argv)
+        process = Process(pid, pid * 10)
+        self.alive[pid] = ProcessInfo(process, parent, 0, 0, ns_pid, True, joined, truncated=False, cgroup=cgroup)
+
+    def process(self, pid: int) -> ProcessInfo | None:
+        return self.alive.get(pid)
+
+    def processes(self) -> Iterator[ProcessInfo]:
+        return iter(list(self.alive.values()))
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.proc, self.requests, self.records = FakeProc(), dict[str, AuditSession](), list[Record]()
+        self.clock, self.asked, containers = Clock(), Asked(), Containers()
+        containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels={"exectrail.io/record": "true"})))
+        status = PodStatus(container_statuses=[ContainerStatus("app", f"containerd://{ID}")])
+        spec = PodSpec(containers=[Container("app", "shop:1")])
+        containers.pod_changed(None, Pod(ObjectMeta(name="web", namespace="shop", uid=POD), spec, status))
+        sessions = Sessions(self.requests.get, self.asked)
+        self.provider = ProcProvider(Path("/nowhere"), containers, self.clock)
+        self.provider._proc = cast("Proc", self.proc)
+        composer = Composer("node1", "0123456789abcdef", self.clock, "proc")
+        outlet = Outlet(containers, sessions, composer, self._take, Quota(100, 100))
+        self.pipeline = Pipeline(self.provider.places, containers, sessions, self.clock, outlet, hold=0.5)
+        self.proc.is_now(10, "sleep", "inf", ns_pid=1)
+
+    def _take(self, record: Record) -> bool:
+        self.records.append(record)
+        return True
+
+    def requested(self, uid: str = UID) -> None:
+        target, now = Target("shop", "web", "app"), datetime.now(UTC).isoformat()
+        spec = SessionSpec(User("alice"), "exec", "pods/exec", target, now, command=["sh", "-c", "id"], tag="env")
+        self.requests[uid] = AuditSession(ObjectMeta(name=uid), spec)
+        self.asked.changed(None, self.requests[uid])
+
+    def calls_execve(self, pid: int, now: float = 0.0) -> None:
+        at = self.clock.wall_ms(self.clock.boot_ns(int(datetime.now(UTC).timestamp() * 1000)))
+        record = Seccomp(at, 1, pid, 0, 0, None, None, b"runc:[2:INIT]", b"/", 0, X86_64, EXECVE, 0x7FFC0000)
+        self.provider.seccomp(self.pipeline, record, now)
+
+    def wait(self, now: float) -> list[Record]:
+        before = len(self.records)
+        self.provider.advance(self.pipeline, now)
+        self.pipeline.advance(now)
+        assert self.pipeline.tally.difference(self.pipeline.held) == 0
+        return self.records[before:]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def told(records: list[Record]) -> list[tuple[str, list[str] | None, str | None]]:
+    return [(record.kind, record.argv, record.user) for record in records if record.kind != "session"]
+
+
+def test_the_tag_is_seen_between_the_runtime_and_the_command(rig: Rig) -> None:
+    rig.requested()
+    rig.proc.is_now(20, "runc", "init")
+    rig.calls_execve(20)
+    assert rig.provider.patience() < 0.002, "the tag is there for some milliseconds only"
+
+    rig.proc.is_now(20)  # in the middle of the exec
+    assert rig.wait(0.001) == []
+    rig.proc.is_now(20, *TAGGED)
+    assert told(rig.wait(0.002)) == [("exec", list(TAGGED), "alice")]
+    assert rig.provider.patience() > 1
+
+
+def test_a_new_process_is_not_taken_for_what_its_parent_runs(rig: Rig) -> None:
+    rig.requested()
+    rig.proc.is_now(20, *TAGGED)
+    rig.calls_execve(20)
+    rig.proc.is_now(21, *TAGGED, parent=20)
+    rig.calls_execve(21)
+    rig.wait(0.001)
+    rig.proc.is_now(21, "id", parent=20)
+
+    assert told(rig.wait(0.002)) == [("clone", None, "alice"), ("exec", ["id"], "alice")]
+
+
+def test_a_call_that_changes_nothing_stands_as_a_call_and_not_as_an_exec(rig: Rig) -> None:
+    rig.requested()
+    rig.proc.is_now(20, *TAGGED)
+    rig.calls_execve(20)
+    rig.wait(0.001)
+    rig.calls_execve(20, now=0.001)
+    rig.wait(0.2)
+
+    assert told(rig.wait(1.3)) == [("syscall", None, "alice")]
+
+
+def test_an_entry_whose_tag_was_missed_belongs_to_the_only_request_that_can_be_meant(rig: Rig) -> None:
+    rig.requested()
+    rig.proc.is_now(20, "sh", "-c", "id")
+    rig.calls_execve(20)
+
+    assert rig.wait(0.4) == [], "another request may show until the time is over"
+    start, line = rig.wait(0.5)
+
+    assert (start.request_uid, start.user, start.state) == (UID, "alice", "confirmed")
+    assert {"requestUID", "user", "origin"} <= set(line.weak or ())
+    assert line.origin == "session"
+
+
+def test_of_two_requests_that_can_be_meant_none_is_chosen(rig: Rig) -> None:
+    rig.requested()
+    rig.requested(UID.replace("d", "e"))
+    rig.proc.is_now(20, "sh", "-c", "id")
+    rig.calls_execve(20)
+
+    (line,) = rig.wait(0.5)
+
+    assert (line.request_uid, line.user) == (None, None)
+
+
+def test_the_first_to_come_in_is_not_taken_for_a_container_that_was_there_before(rig: Rig) -> None:
+    rig.proc.is_now(20, "sh", "-c", "id")
+    rig.calls_execve(20)
+
+    (line,) = rig.wait(0.5)
+
+    assert line.origin == "untracked"
+
+
+def test_a_process_that_is_gone_before_it_is_looked_at_is_counted(rig: Rig) -> None:
+    rig.calls_execve(20)
+
+    assert rig.wait(0.1) == []
+    assert rig.pipeline.tally.lost["vanished"] == 1
+
+
+def test_a_process_outside_of_every_pod_is_left_out(rig: Rig) -> None:
+    rig.proc.is_now(20, "sh", cgroup="0::/system.slice\n")
+    rig.calls_execve(20)
+
+    assert rig.wait(0.1) == []
+    assert rig.pipeline.tally.filtered["not-recorded"] == 1
+
+
+def test_a_process_that_is_gone_leaves_an_exit_of_which_only_the_fact_is_sure(rig: Rig) -> None:
+    rig.requested()
+    rig.proc.is_now(20, *TAGGED)
+    rig.calls_execve(20)
+    rig.wait(0.001)
+    del rig.proc.alive[20]
+    rig.provider.tidy(rig.pipeline, 5.0)
+
+    line, end = rig.wait(5.0)
+
+    assert (line.kind, line.exit, line.user) == ("exit", None, "alice")
+    assert "exit" in (line.weak or ())
+    assert end.phase == "end"

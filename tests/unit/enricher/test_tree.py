@@ -1,0 +1,106 @@
+"""The process tree: descent, reuse of pids, and bounded memory."""
+
+from enricher.events import Exec, Exit, Fork, Process
+from enricher.tree import Entry, Tree
+
+APP = "a" * 64
+
+
+def execute(process: Process, argv: bytes = b"sh\0") -> Exec:
+    return Exec(1, 1, "", process, Process(1, 1), 0, 0, 1, False, b"/bin/sh", argv, False)
+
+
+def fork(parent: Process, child: Process) -> Fork:
+    return Fork(2, 1, "", parent, child, 0, 0)
+
+
+def gone(process: Process, time: int = 3) -> Exit:
+    return Exit(time, 1, process, 0, None)
+
+
+def tree_with_init(init: Process, most: int = 65_536) -> Tree:
+    tree = Tree(most)
+    node, is_init = tree.exec(execute(init), APP)
+    assert is_init
+    node.entry = Entry(init, "container")
+    return tree
+
+
+def test_a_child_inherits_what_its_parent_is_bound_to() -> None:
+    init, child = Process(10, 1), Process(11, 2)
+    tree = tree_with_init(init)
+
+    node = tree.fork(fork(init, child), APP)
+
+    assert node.entry
+    assert node.entry.process == init
+    assert node.entry.processes == 2
+    assert node.program == b"/bin/sh"
+
+
+def test_a_child_outlives_its_parent_in_the_tree() -> None:
+    init, child, grandchild = Process(10, 1), Process(11, 2), Process(12, 3)
+    tree = tree_with_init(init)
+    tree.fork(fork(init, child), APP)
+    tree.exit(gone(init))
+
+    node = tree.fork(fork(child, grandchild), APP)
+
+    assert node.entry
+    assert node.entry.process == init
+
+
+def test_a_pid_that_is_used_again_is_another_process() -> None:
+    init, stranger = Process(10, 1), Process(10, 99)
+    tree = tree_with_init(init)
+    tree.exit(gone(init))
+
+    node, is_init = tree.exec(execute(stranger), APP)
+
+    assert node.entry is None
+    assert not is_init
+
+
+def test_only_the_first_to_run_a_program_is_the_containers_init() -> None:
+    tree = tree_with_init(Process(10, 1))
+
+    _, is_init = tree.exec(execute(Process(50, 5)), APP)
+
+    assert not is_init
+
+
+def test_a_pid_leads_to_its_last_process_until_that_is_forgotten() -> None:
+    init = Process(10, 1)
+    tree = tree_with_init(init)
+    tree.exit(gone(init, time=100))
+
+    tree.forget_gone(before=100)
+    kept = tree.by_pid(10)
+    tree.forget_gone(before=101)
+
+    assert kept
+    assert kept.process == init
+    assert tree.by_pid(10) is None
+
+
+def test_a_container_that_is_gone_leaves_nothing() -> None:
+    init, child = Process(10, 1), Process(11, 2)
+    tree = tree_with_init(init)
+    tree.fork(fork(init, child), APP)
+
+    tree.forget_container(APP)
+
+    assert (len(tree), tree.by_pid(11), tree.has_init(APP)) == (0, None, False)
+
+
+def test_too_many_processes_push_out_the_oldest_but_never_an_init() -> None:
+    init = Process(10, 1)
+    tree = tree_with_init(init, most=100)
+    children = [Process(1000 + index, index) for index in range(150)]
+    for child in children:
+        tree.fork(fork(init, child), APP)
+
+    assert (len(tree), tree.evicted) == (100, 51)
+    assert tree.get(init)
+    assert tree.get(children[0]) is None
+    assert tree.get(children[-1])

@@ -1,0 +1,145 @@
+"""A trail in several files: their names, and reading them as one."""
+
+import gzip
+import io
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from exectrail import cli, segments
+from exectrail.record import Record, encode
+from exectrail.segments import Names
+
+NOW = datetime(2026, 11, 23, 14, 58, 3, 120_999, tzinfo=UTC)
+
+
+def closed(second: int, name: str = "trail") -> str:
+    return f"{name}-2026-11-23T14-58-{second:02}.000.jsonl"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / closed(1)).with_suffix(".jsonl.gz").write_bytes(gzip.compress(b"1\n2\n"))
+    (tmp_path / closed(2)).write_bytes(b"3\n4\n")
+    (tmp_path / "trail.jsonl").write_bytes(b"5\n6")
+    return tmp_path
+
+
+def read(file: Path) -> bytes:
+    out = io.BytesIO()
+    segments.copy(file, out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file", "segment"),
+    [
+        ("trail.jsonl", "trail-2026-11-23T14-58-03.120.jsonl"),
+        ("audit1.log", "audit1-2026-11-23T14-58-03.120.log"),
+        ("trail-node.a.jsonl", "trail-node.a-2026-11-23T14-58-03.120.jsonl"),
+        ("audit", "audit-2026-11-23T14-58-03.120"),
+    ],
+)
+def test_a_closed_segment_is_named_as_spo_names_it(file: str, segment: str) -> None:
+    names = Names(file)
+
+    assert names.following([], NOW).name == segment
+    assert [each.name for each in names.among([segment, f"{segment}.gz", file])] == [segment]
+
+
+def test_no_name_is_given_twice_or_goes_back_when_the_clock_does() -> None:
+    names = Names("trail.jsonl")
+    first = names.following([], NOW)
+    second = names.following([first], NOW)
+    third = names.following([first, second], NOW - timedelta(days=400))
+
+    assert first < second < third
+    assert third.name == "trail-2026-11-23T14-58-03.122.jsonl"
+
+
+def test_what_belongs_to_another_trail_or_is_no_segment_is_left_alone() -> None:
+    others = ["trail-b.jsonl", closed(1, "trail-b"), f"{closed(1)}.gz.part", ".trail.jsonl.lock", f"x{closed(1)}"]
+
+    assert Names("trail.jsonl").among(others) == []
+    assert [each.name for each in Names("trail-b.jsonl").among(others)] == [closed(1, "trail-b")]
+
+
+def test_a_trail_is_read_oldest_first_whether_compressed_or_not(folder: Path) -> None:
+    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n5\n6"
+
+
+def test_a_segment_that_is_there_in_both_forms_is_read_once(folder: Path) -> None:
+    (folder / closed(1)).write_bytes(b"1\n2\n")
+
+    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n5\n6"
+
+
+def test_between_two_segments_the_closed_ones_are_read(folder: Path) -> None:
+    (folder / "trail.jsonl").unlink()
+
+    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n"
+
+
+def test_a_cut_line_does_not_swallow_the_first_of_the_next_segment(folder: Path) -> None:
+    (folder / closed(2)).write_bytes(b"3\nhal")
+
+    assert read(folder / "trail.jsonl") == b"1\n2\n3\nhal\n5\n6"
+
+
+def test_a_damaged_segment_costs_only_itself_and_says_so(folder: Path) -> None:
+    packed = folder / (closed(1) + ".gz")
+    packed.write_bytes(packed.read_bytes()[:-4])
+
+    lines = read(folder / "trail.jsonl").splitlines()
+
+    assert lines[:2] == [b"1", b"2"]
+    assert any(line.startswith(b"unreadable from here on: ") for line in lines)
+    assert lines[-4:] == [b"3", b"4", b"5", b"6"]
+
+
+def test_a_segment_that_is_compressed_or_removed_while_the_trail_is_read_is_no_trouble(folder: Path) -> None:
+    stream = segments.read(folder / "trail.jsonl")
+    assert next(stream).read() == b"1\n2\n"
+    (folder / (closed(2) + ".gz")).write_bytes(gzip.compress(b"3\n4\n"))
+    (folder / closed(2)).unlink()
+    (folder / "trail.jsonl").rename(folder / closed(3))
+    (folder / "trail.jsonl").write_bytes(b"7\n")
+
+    assert [each.read() for each in stream] == [b"3\n4\n", b"5\n6"]
+
+
+def test_the_program_prints_a_trail_or_says_what_is_missing(folder: Path) -> None:
+    def printed(name: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "exectrail.segments", str(folder / name)]
+        return subprocess.run(command, capture_output=True, check=False)
+
+    assert printed("trail.jsonl").stdout == b"1\n2\n3\n4\n5\n6"
+    missing = printed("other.jsonl")
+    assert (missing.returncode, missing.stdout) == (1, b"")
+    assert missing.stderr.decode() == f"{folder}/other.jsonl: No such file or directory\n"
+
+
+@pytest.mark.parametrize("name", ["trail.jsonl.gz", "copy-of-trail"])
+def test_the_command_reads_a_compressed_file_whatever_its_name(
+    tmp_path: Path, name: str, alice_trail: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(b"".join(map(encode, alice_trail))))
+
+    assert cli.run(["sessions", str(file)]) == 0
+    assert "alice" in capsys.readouterr().out
+
+
+def test_the_command_counts_the_cut_end_of_a_compressed_file_as_damage(
+    tmp_path: Path, alice_trail: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "trail.jsonl.gz"
+    file.write_bytes(gzip.compress(b"".join(map(encode, alice_trail)))[:-8])
+
+    assert cli.run(["sessions", str(file)]) == 0
+    printed = capsys.readouterr()
+    assert "alice" in printed.out
+    assert "no record" in printed.err
