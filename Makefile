@@ -43,7 +43,7 @@ lint: $(BIN)/.ready ## Format, lint, types, boundaries between the parts
 	$(BIN)/lint-imports
 
 bench: $(BIN)/.ready $(BPF) ## Measure; leaves build/bench/*.json
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --node
 
 ##@ Maintain
 format: $(BIN)/.ready ## Format the code and apply safe fixes
