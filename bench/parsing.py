@@ -7,10 +7,11 @@ from typing import cast
 
 from bench.figures import Figure, at_most, cpu_us, seen
 from bench.pipeline import RECORDING
-from enricher import audit_record, recording
 from enricher.bpf.decode import decode
-from enricher.netlink import AUDIT_SECCOMP, BATCH, AuditSource
-from enricher.recording import Audit
+from enricher.sources import audit_record
+from enricher.sources.netlink import AUDIT_SECCOMP, BATCH, AuditSource
+from enricher.support import recording
+from enricher.support.recording import Audit
 from tests.unit.enricher.test_bpf_decode import exec_sample, exit_sample, fork_sample
 
 _MANY = 2_000

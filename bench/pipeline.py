@@ -13,11 +13,11 @@ import msgspec
 
 from bench.figures import Figure, at_most, cpu_us, seen
 from bench.memory import private_mib
-from enricher import recording
 from enricher.events import Exec, Exit, Fork
-from enricher.player import Player
-from enricher.recording import Audit
-from enricher.replay import Trail
+from enricher.support import recording
+from enricher.support.player import Player
+from enricher.support.recording import Audit
+from enricher.support.replay import Trail
 from exectrail.record import Record, encode
 from exectrail.seal import seal
 

@@ -11,24 +11,26 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from enricher import command_key, inputs, storage
+from enricher import inputs
 from enricher.agent import Agent
-from enricher.asked import Asked
-from enricher.chain import State
+from enricher.attribute import command_key
+from enricher.attribute.asked import Asked
+from enricher.attribute.containers import Containers
+from enricher.attribute.env_binary import EnvReport
+from enricher.attribute.sessions import Sessions
 from enricher.clock import Clock
 from enricher.compose import Composer
-from enricher.containers import Containers
-from enricher.env_binary import EnvReport
+from enricher.ledgers.proc import Proc
+from enricher.ledgers.unavailable import LedgerUnavailable
 from enricher.metrics import AgentCollector
-from enricher.netlink import AuditSource, SourceUnavailable
 from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline
-from enricher.proc import Proc
 from enricher.quota import Quota
 from enricher.report import Reporter
-from enricher.sessions import Sessions
-from enricher.unavailable import LedgerUnavailable
-from enricher.writer import Writer
+from enricher.sources.netlink import AuditSource, SourceUnavailable
+from enricher.trail import storage
+from enricher.trail.chain import State
+from enricher.trail.writer import Writer
 from exectrail import logs
 from exectrail.filter import FilterError
 from exectrail.filter_file import FilterFile
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; 0 when everything that was read is written, 2 for a bad configuration."""
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in _COMMANDS:
-        return int(importlib.import_module(f"enricher.{words[0]}").main(words[1:]))
+        return int(importlib.import_module(f"enricher.support.{words[0]}").main(words[1:]))
     args = _parser().parse_args(words)
     logs.setup(args.log_level)
     try:

@@ -9,15 +9,15 @@ import selectors
 import time
 from typing import Protocol
 
+from enricher.attribute.env_binary import EnvReport
 from enricher.clock import Clock
-from enricher.env_binary import EnvReport
 from enricher.events import Seccomp
-from enricher.netlink import AuditSource
+from enricher.ledgers.places import Places
 from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline
-from enricher.places import Places
 from enricher.report import Reporter
-from enricher.writer import Writer
+from enricher.sources.netlink import AuditSource
+from enricher.trail.writer import Writer
 from exectrail.filter_file import FilterFile
 from exectrail.nodetrail import MOST_ENV, NodeTrailStatus
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from enricher import syscalls
+from enricher.attribute.containers import Container
+from enricher.attribute.sessions import Session
+from enricher.attribute.tree import Entry, Node
 from enricher.clock import Clock
-from enricher.containers import Container
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
-from enricher.sessions import Session
-from enricher.tree import Entry, Node
+from enricher.sources import syscalls
 from exectrail import record as rec
 from exectrail.record import Kind, Record
 

@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
-from enricher.containers import Place
+from enricher.attribute.containers import Place
+from enricher.attribute.tree import Entry, Node
 from enricher.events import ProcessEvent, Seccomp
-from enricher.tree import Entry, Node
 
 
 class Held(Struct):

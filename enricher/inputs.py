@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from enricher.agent import Provider
+from enricher.attribute.containers import Containers
+from enricher.attribute.pods import Namespace, Pod
 from enricher.clock import Clock
-from enricher.containers import Containers
-from enricher.netlink import AuditSource, SourceUnavailable
-from enricher.pods import Namespace, Pod
-from enricher.procconn import ProcConnector
-from enricher.provider_bpf import BpfProvider
-from enricher.provider_proc import ProcProvider
-from enricher.provider_procconn import ProcconnProvider
-from enricher.unavailable import LedgerUnavailable
+from enricher.ledgers.procconn import ProcConnector
+from enricher.ledgers.provider_bpf import BpfProvider
+from enricher.ledgers.provider_proc import ProcProvider
+from enricher.ledgers.provider_procconn import ProcconnProvider
+from enricher.ledgers.unavailable import LedgerUnavailable
+from enricher.sources.netlink import AuditSource, SourceUnavailable
 from exectrail.kube import Client
 from exectrail.mirror import Mirror
 from exectrail.session import GROUP_VERSION, PLURAL, AuditSession

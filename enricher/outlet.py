@@ -7,15 +7,15 @@ a container over its quota is throttled; a request that shows late corrects what
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from enricher.attribute.containers import Container, Containers
+from enricher.attribute.sessions import Session, Sessions
+from enricher.attribute.tree import Entry, Node
 from enricher.compose import Composer, Facts, words_of
-from enricher.containers import Container, Containers
 from enricher.events import Exec, Exit, ProcessEvent, Seccomp
 from enricher.held import Held
 from enricher.quota import Quota
 from enricher.repeats import Repeats
-from enricher.sessions import Session, Sessions
 from enricher.tally import Tally
-from enricher.tree import Entry, Node
 from enricher.unconfirmed import Unconfirmed
 from exectrail.filter import Filters
 from exectrail.record import Record

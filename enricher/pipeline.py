@@ -7,17 +7,18 @@ the container, the request and the other half of a system call are known, or unt
 import errno
 from collections import deque
 
-from enricher import halves, syscalls
-from enricher.binder import Binder
+from enricher import halves
+from enricher.attribute.binder import Binder
+from enricher.attribute.containers import Container, Containers, Place
+from enricher.attribute.sessions import Sessions
+from enricher.attribute.tag import tag_of
+from enricher.attribute.tree import Entry, Tree
 from enricher.clock import Clock
-from enricher.containers import Container, Containers, Place
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
 from enricher.held import Held
+from enricher.ledgers.places import Places
 from enricher.outlet import Outlet
-from enricher.places import Places
-from enricher.sessions import Sessions
-from enricher.tag import tag_of
-from enricher.tree import Entry, Tree
+from enricher.sources import syscalls
 
 _MAX_HELD = 50_000
 _UNREADY_HOLD = 30.0

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from enricher.sessions import Session
+from enricher.attribute.sessions import Session
 from exectrail import nodetrail
 from exectrail.kube import ApiError, Client
 from exectrail.meta import ObjectMeta

@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
+from enricher.attribute.sessions import Session, Sessions
 from enricher.compose import Facts
-from enricher.sessions import Session, Sessions
 
 _PATIENCE = 600.0
 """How long a request may be late, in seconds: an API server that is away comes back."""

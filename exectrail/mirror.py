@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from exectrail.kube import ApiError, Client
 from exectrail.meta import ObjectMeta
 
-_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 30.0
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _WATCH_SECONDS = 300
 _SHORTEST_WATCH = 1.0
 

@@ -15,9 +15,9 @@ from typing import Self
 from enricher.bpf import preconditions
 from enricher.bpf.decode import decode
 from enricher.bpf.libbpf import Library, SampleCallback, load_library
-from enricher.cgroupfs import Cgroup, Hierarchy
 from enricher.events import ExecFailed, Process, ProcessEvent
-from enricher.unavailable import LedgerUnavailable
+from enricher.ledgers.cgroupfs import Cgroup, Hierarchy
+from enricher.ledgers.unavailable import LedgerUnavailable
 
 __all__ = ["OBJECT", "BpfLedger", "LedgerUnavailable"]
 

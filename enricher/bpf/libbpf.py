@@ -11,7 +11,7 @@ from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import cache
 from typing import Any
 
-from enricher.unavailable import LedgerUnavailable
+from enricher.ledgers.unavailable import LedgerUnavailable
 
 LIBRARY = "libbpf.so.1"
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from enricher.unavailable import LedgerUnavailable
+from enricher.ledgers.unavailable import LedgerUnavailable
 
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 OWN_STATUS = Path("/proc/self/status")

@@ -1,6 +1,7 @@
 """Where the trail goes, and that it is whole there."""
 
 import json
+import shutil
 from pathlib import Path
 
 from exectrail.record import Record, decode
@@ -77,6 +78,8 @@ def test_pvc_mode_keeps_the_trail_on_a_volume_under_the_nodes_name(
 
     assert programs(eventually(complete)) == ["env", "id"]
     assert "id" in alice.admin.exectrail("show", uid).stdout
+    release.with_values()
+    shutil.rmtree(_VOLUME)
 
 
 def _volume(admin: Cluster) -> None:

@@ -11,8 +11,8 @@ import importlib
 import re
 import sys
 
-from enricher import audit_record
-from enricher.auditlog import read_line
+from enricher.sources import audit_record
+from enricher.sources.auditlog import read_line
 
 _PID = re.compile(rb" pid=(\d+) comm=")
 

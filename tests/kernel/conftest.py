@@ -12,6 +12,18 @@ from tests.kernel.fake_pods import FakeContainer, FakePods
 Drain = Callable[[], list[ProcessEvent]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tracefs() -> Iterator[None]:
+    """Mounted where distributions have it, as failed execs are told by a tracepoint; taken away again if we did it."""
+    folder = Path("/sys/kernel/tracing")
+    ours = not (folder / "events").exists()
+    if ours:
+        subprocess.run(["mount", "-t", "tracefs", "tracefs", folder], check=True)
+    yield
+    if ours:
+        subprocess.run(["umount", folder], check=True)
+
+
 @pytest.fixture(scope="session")
 def bpf_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiled = tmp_path_factory.mktemp("bpf") / "ledger.bpf.o"

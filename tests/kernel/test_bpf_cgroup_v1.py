@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from enricher.bpf.ledger import BpfLedger
-from enricher.cgroupfs import CgroupIndex, Hierarchy
 from enricher.events import Exec, Exit, Fork, ProcessEvent
+from enricher.ledgers.cgroupfs import CgroupIndex, Hierarchy
 from tests.kernel.fake_pods import FakePods
 
 Opened = tuple[FakePods, BpfLedger]

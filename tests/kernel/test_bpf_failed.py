@@ -144,7 +144,7 @@ REPORT_MISSING = """
 import json, sys
 from pathlib import Path
 from enricher.bpf.ledger import BpfLedger
-from enricher.cgroupfs import Cgroup
+from enricher.ledgers.cgroupfs import Cgroup
 ledger = BpfLedger.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
 print(json.dumps(ledger.missing))
 """

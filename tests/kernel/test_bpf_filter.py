@@ -152,7 +152,7 @@ OPEN_IT = """
 import json, sys
 from pathlib import Path
 from enricher.bpf.ledger import BpfLedger, LedgerUnavailable
-from enricher.cgroupfs import Cgroup
+from enricher.ledgers.cgroupfs import Cgroup
 try:
     ledger = BpfLedger.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
     print(json.dumps("open"))

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from enricher.attribute.containers import Containers, Place
+from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.attribute.sessions import Sessions
 from enricher.clock import Clock
 from enricher.compose import Composer
-from enricher.containers import Containers, Place
 from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.ledgers.procconn import ProcConnector
+from enricher.ledgers.provider_procconn import ProcconnProvider
 from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline
-from enricher.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
-from enricher.procconn import ProcConnector
-from enricher.provider_procconn import ProcconnProvider
 from enricher.quota import Quota
-from enricher.sessions import Sessions
 from exectrail.meta import ObjectMeta
 from tests.kernel.fake_pods import FakeContainer, FakePods, v2_tree
 

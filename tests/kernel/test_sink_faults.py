@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from enricher.chain import State
-from enricher.file_sink import FileSink
-from enricher.retention import Rotation
-from enricher.writer import Writer
+from enricher.trail.chain import State
+from enricher.trail.file_sink import FileSink
+from enricher.trail.retention import Rotation
+from enricher.trail.writer import Writer
 from exectrail import segments
 from exectrail.record import VERSION, Node, Record, decode
 from exectrail.seal import seal

@@ -18,13 +18,13 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
 from enricher.agent import Agent
+from enricher.attribute.tree import Tree
 from enricher.inputs import add_flags
+from enricher.ledgers.provider_bpf import BpfProvider
+from enricher.ledgers.provider_proc import ProcProvider
+from enricher.ledgers.provider_procconn import ProcconnProvider
 from enricher.metrics import AgentCollector
-from enricher.provider_bpf import BpfProvider
-from enricher.provider_proc import ProcProvider
-from enricher.provider_procconn import ProcconnProvider
 from enricher.tally import Tally
-from enricher.tree import Tree
 from exectrail import record
 from exectrail.nodetrail import NodeTrailStatus
 
@@ -35,8 +35,8 @@ PROGRAMS = (
     "exectrail.cli",
     "webhook.__main__",
     "enricher.__main__",
-    "enricher.capture",
-    "enricher.replay",
+    "enricher.support.capture",
+    "enricher.support.replay",
     "profiles.controller",
     "profiles.installer",
 )

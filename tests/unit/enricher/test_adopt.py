@@ -1,9 +1,9 @@
 """Processes that were there before the enricher are known for what they still show."""
 
-from enricher.adopt import adopt
+from enricher.attribute.tree import Tree
 from enricher.events import Process
-from enricher.proc import ProcessInfo
-from enricher.tree import Tree
+from enricher.ledgers.adopt import adopt
+from enricher.ledgers.proc import ProcessInfo
 
 APP = "a" * 64
 
@@ -57,4 +57,11 @@ def test_the_runtime_on_its_way_into_the_container_is_none_of_its_processes() ->
         adopt(tree, APP, [process(10, 10, 1, 10, b"runc\0init\0"), process(9, 9, 1, 9, b"/usr/bin/crun\0exec\0-p")])
         == 0
     )
+    assert not tree.has_init(APP)
+
+
+def test_a_process_in_the_middle_of_an_exec_is_not_taken_for_an_init() -> None:
+    tree = Tree()
+
+    assert adopt(tree, APP, [process(10, 10, 1, 1, b"")]) == 0
     assert not tree.has_init(APP)

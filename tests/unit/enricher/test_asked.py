@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from enricher.asked import Asked
-from enricher.containers import Container
+from enricher.attribute.asked import Asked
+from enricher.attribute.containers import Container
+from enricher.attribute.sessions import Sessions
 from enricher.events import Process
-from enricher.sessions import Sessions
 from exectrail.meta import ObjectMeta
 from exectrail.record import Resource
 from exectrail.session import AuditSession, SessionSpec, Target, User

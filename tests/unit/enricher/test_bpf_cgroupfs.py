@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.cgroupfs import SCAN_INTERVAL, UNKNOWN_FOR, Cgroup, CgroupIndex, Hierarchy, find_kubepods
-from enricher.unavailable import LedgerUnavailable
+from enricher.ledgers.cgroupfs import SCAN_INTERVAL, UNKNOWN_FOR, Cgroup, CgroupIndex, Hierarchy, find_kubepods
+from enricher.ledgers.unavailable import LedgerUnavailable
 
 
 def v2(root: Path, *folders: str) -> Path:
@@ -143,7 +143,7 @@ def test_an_unknown_id_is_not_looked_for_again_at_once(tree: Tree, monkeypatch: 
         scanned_at.append(tree.clock.now)
         return ()
 
-    monkeypatch.setattr("enricher.cgroupfs._folders_below", no_folders)
+    monkeypatch.setattr("enricher.ledgers.cgroupfs._folders_below", no_folders)
     for second in (0.0, 0.5, 0.9, 1.1, 1.5, 2.0):
         tree.clock.now = second * UNKNOWN_FOR
         assert tree.index.path(1) is None

@@ -4,7 +4,7 @@ import pytest
 
 from enricher.bpf import libbpf, preconditions
 from enricher.bpf.preconditions import missing_capabilities
-from enricher.unavailable import LedgerUnavailable
+from enricher.ledgers.unavailable import LedgerUnavailable
 
 BPF, PERFMON, SYS_ADMIN, CHOWN = 1 << 39, 1 << 38, 1 << 21, 1
 

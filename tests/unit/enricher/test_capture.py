@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict
 
-from enricher import capture, recording
+from enricher.attribute.containers import Containers, Place
+from enricher.attribute.pods import Container, ContainerStatus, EnvVar, Namespace, Pod, PodSpec, PodStatus
+from enricher.attribute.sessions import Sessions
+from enricher.attribute.tree import Entry, Node
 from enricher.clock import Clock
 from enricher.compose import Composer
-from enricher.containers import Containers, Place
 from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
+from enricher.ledgers.proc import Proc
 from enricher.outlet import Outlet
-from enricher.player import Player
-from enricher.pods import Container, ContainerStatus, EnvVar, Namespace, Pod, PodSpec, PodStatus
-from enricher.proc import Proc
 from enricher.quota import Quota
-from enricher.recorder import Recorder, Tables, TappedPipeline
-from enricher.sessions import Sessions
-from enricher.tree import Entry, Node
+from enricher.support import capture, recording
+from enricher.support.player import Player
+from enricher.support.recorder import Recorder, Tables, TappedPipeline
 from exectrail.meta import ObjectMeta
 from exectrail.record import Record
 from exectrail.session import AuditSession, SessionSpec, SessionStatus, Target, User

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.env_binary import has_env
+from enricher.attribute.env_binary import has_env
 
 
 def program(root: Path, path: str, mode: int = 0o755) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher import replay
+from enricher.support import replay
 from exectrail.record import decode
 from exectrail.seal import GENESIS, seal
 

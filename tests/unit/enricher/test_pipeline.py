@@ -5,14 +5,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from enricher.asked import Asked
-from enricher.clock import Clock
-from enricher.compose import Composer
-from enricher.containers import Containers, Place
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
-from enricher.outlet import Outlet
-from enricher.pipeline import Pipeline
-from enricher.pods import (
+from enricher.attribute.asked import Asked
+from enricher.attribute.containers import Containers, Place
+from enricher.attribute.pods import (
     Container,
     ContainerStatus,
     EnvVar,
@@ -28,9 +23,14 @@ from enricher.pods import (
     SecurityContext,
     Volume,
 )
+from enricher.attribute.sessions import Sessions
+from enricher.attribute.tree import Entry, Node
+from enricher.clock import Clock
+from enricher.compose import Composer
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.outlet import Outlet
+from enricher.pipeline import Pipeline
 from enricher.quota import Quota
-from enricher.sessions import Sessions
-from enricher.tree import Entry, Node
 from exectrail.filter import Filters, load
 from exectrail.meta import ObjectMeta
 from exectrail.record import Record, Resource

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from enricher import proc
 from enricher.events import Process
-from enricher.proc import ARGV_LIMIT, Proc, ProcessInfo
+from enricher.ledgers import proc
+from enricher.ledgers.proc import ARGV_LIMIT, Proc, ProcessInfo
 
 BOOT_ID = "669e1086-5202-4f39-9d22-343bd64c61a9"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.containers import Place
-from enricher.proc_places import OUTSIDE, ProcPlaces
+from enricher.attribute.containers import Place
+from enricher.ledgers.proc_places import OUTSIDE, ProcPlaces
 
 POD = "11111111-2222-3333-4444-555555555555"
 FIRST, SECOND = "a" * 64, "b" * 64

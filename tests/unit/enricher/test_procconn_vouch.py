@@ -5,8 +5,8 @@ import time
 import pytest
 
 from enricher.events import Exec, Process
-from enricher.glance import Glance, Stat
-from enricher.vouch import UNSURE_NS, Told, Waiting, doubt
+from enricher.ledgers.glance import Glance, Stat
+from enricher.ledgers.vouch import UNSURE_NS, Told, Waiting, doubt
 
 SHELL = Process(7, 70)
 READ_AT = 1_000_000_000

@@ -7,18 +7,18 @@ from typing import cast
 
 import pytest
 
-from enricher.asked import Asked
+from enricher.attribute.asked import Asked
+from enricher.attribute.containers import Containers
+from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.attribute.sessions import Sessions
 from enricher.clock import Clock
 from enricher.compose import Composer
-from enricher.containers import Containers
 from enricher.events import Process, Seccomp
+from enricher.ledgers.proc import Proc, ProcessInfo
+from enricher.ledgers.provider_proc import ProcProvider
 from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline
-from enricher.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
-from enricher.proc import Proc, ProcessInfo
-from enricher.provider_proc import ProcProvider
 from enricher.quota import Quota
-from enricher.sessions import Sessions
 from exectrail.meta import ObjectMeta
 from exectrail.record import Record
 from exectrail.session import AuditSession, SessionSpec, Target, User

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enricher import __main__ as enricher
-from enricher import replay
+from enricher.support import replay
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDING = GOLDEN / "exec-in-a-profiled-container.input"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from enricher.retention import Rotation, Stored, surplus
+from enricher.trail.retention import Rotation, Stored, surplus
 from exectrail.segments import Names
 
 NAMES = Names("trail.jsonl")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from enricher.file_sink import FileSink
-from enricher.folder import Occupied
-from enricher.retention import Rotation
-from enricher.syncer import Policy, Syncer
+from enricher.trail.file_sink import FileSink
+from enricher.trail.folder import Occupied
+from enricher.trail.retention import Rotation
+from enricher.trail.syncer import Policy, Syncer
 from exectrail.segments import Names
 
 LINE = b"x" * 9 + b"\n"
@@ -154,7 +154,7 @@ def test_a_line_that_did_not_fit_goes_on_where_it_was_cut_or_starts_anew_in_anot
 ) -> None:
     sink, whole = open_sink(), os.write
     with monkeypatch.context() as patch:
-        patch.setattr("enricher.file_sink.os.write", lambda fd, data: whole(fd, data[:13]))
+        patch.setattr("enricher.trail.file_sink.os.write", lambda fd, data: whole(fd, data[:13]))
         assert sink.write(bytearray(LINE * 2)) == len(LINE)
     if meanwhile == "the file is opened anew":
         sink._give_up()
@@ -275,7 +275,7 @@ def test_where_a_segment_cannot_be_closed_the_file_grows_and_nothing_is_lost(
     sink = open_sink(Rotation(max_size=10, compress=False))
     write(sink, LINE)
     with monkeypatch.context() as patch:
-        patch.setattr("enricher.folder.Folder.rename", refuse)
+        patch.setattr("enricher.trail.folder.Folder.rename", refuse)
         write(sink, LINE)
 
     assert file.read_bytes() == LINE * 2
@@ -308,7 +308,7 @@ def test_only_always_waits_for_the_disk_at_each_write(
 ) -> None:
     sink = open_sink(sync=policy)
     by: list[str] = []
-    monkeypatch.setattr("enricher.syncer.Syncer._sync", lambda *_: by.append("here"))
+    monkeypatch.setattr("enricher.trail.syncer.Syncer._sync", lambda *_: by.append("here"))
     for _ in range(3):
         write(sink, LINE)
 
@@ -320,7 +320,7 @@ def test_a_finished_segment_is_handed_to_the_disk_and_closed(
     tmp_path: Path, policy: Policy, syncs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
-    monkeypatch.setattr("enricher.syncer.os.fsync", synced.append)
+    monkeypatch.setattr("enricher.trail.syncer.os.fsync", synced.append)
     fd = os.open(tmp_path, os.O_RDONLY)
     syncer = Syncer(policy)
     syncer.finish(fd)
@@ -334,10 +334,10 @@ def test_a_finished_segment_is_handed_to_the_disk_and_closed(
 def test_what_the_disk_does_not_take_is_told_until_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     syncer = Syncer("always")
     with monkeypatch.context() as patch:
-        patch.setattr("enricher.syncer.os.fsync", lambda _: refuse())
+        patch.setattr("enricher.trail.syncer.os.fsync", lambda _: refuse())
         syncer.written(0)
     told, failures = syncer.wrong(), syncer.failures
-    monkeypatch.setattr("enricher.syncer.os.fsync", lambda _: None)
+    monkeypatch.setattr("enricher.trail.syncer.os.fsync", lambda _: None)
     syncer.written(0)
     syncer.close()
 
@@ -349,7 +349,7 @@ def test_what_the_disk_does_not_take_is_told_until_it_does(tmp_path: Path, monke
 
 PROGRAM = """
 import sys
-from enricher.sink import StdoutSink
+from enricher.trail.sink import StdoutSink
 sink = StdoutSink()
 print("a stray word")
 lines = bytearray(b"%07d\\n" * 50000 % tuple(range(50000)))

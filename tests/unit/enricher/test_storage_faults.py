@@ -14,13 +14,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from enricher import file_sink, folder
-from enricher.archive import Archive
-from enricher.chain import State
-from enricher.file_sink import FileSink
-from enricher.folder import Folder
-from enricher.retention import Rotation
-from enricher.writer import Writer
+from enricher.trail import file_sink, folder
+from enricher.trail.archive import Archive
+from enricher.trail.chain import State
+from enricher.trail.file_sink import FileSink
+from enricher.trail.folder import Folder
+from enricher.trail.retention import Rotation
+from enricher.trail.writer import Writer
 from exectrail import segments
 from exectrail.record import VERSION, Node, Record, decode, encode
 from exectrail.seal import seal

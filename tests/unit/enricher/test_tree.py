@@ -1,7 +1,7 @@
 """The process tree: descent, reuse of pids, and bounded memory."""
 
+from enricher.attribute.tree import Entry, Tree
 from enricher.events import Exec, Exit, Fork, Process
-from enricher.tree import Entry, Tree
 
 APP = "a" * 64
 

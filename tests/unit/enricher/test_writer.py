@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from enricher.chain import State
-from enricher.file_sink import FileSink
-from enricher.retention import Removed, Rotation
-from enricher.writer import Writer
+from enricher.trail.chain import State
+from enricher.trail.file_sink import FileSink
+from enricher.trail.retention import Removed, Rotation
+from enricher.trail.writer import Writer
 from exectrail import segments
 from exectrail.record import VERSION, Node, Record, decode
 from exectrail.seal import GENESIS, seal
@@ -180,7 +180,7 @@ def test_a_storage_that_fails_while_nothing_is_written_is_told(start: Start, dis
 def test_a_storage_that_does_not_answer_makes_nobody_wait_and_is_told(
     start: Start, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enricher.writer._STALLED_AFTER", 0.05)
+    monkeypatch.setattr("enricher.trail.writer._STALLED_AFTER", 0.05)
     writer = start()
     disk.answers.clear()
     began = time.monotonic()

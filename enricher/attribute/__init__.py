@@ -1,0 +1,1 @@
+"""From a process to its container and its request."""

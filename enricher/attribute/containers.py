@@ -1,0 +1,181 @@
+"""Which container is this, and is it recorded? Answers from a live copy of the node's pods and the namespaces.
+
+The kubelet reports a container's id a second or more after its start. Its pod is known from the cgroup's path
+at once, and so is the container itself where only one of the pod's containers can be meant.
+"""
+
+import threading
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from enricher.attribute.pods import Container as ContainerSpec
+from enricher.attribute.pods import Namespace, Pod, containers_of, ids_of
+from exectrail.node_debug import is_node_debug
+from exectrail.profile import BUILT_IN
+from exectrail.record import Origin, Resource
+from exectrail.session import TAG_VARIABLE, opted_in
+
+
+class Place(Struct, frozen=True):
+    """Where a cgroup says it is: the container's runtime id and, where the path tells, the pod's UID."""
+
+    container_id: str
+    pod_uid: str | None = None
+    sandbox: bool = False
+    """Whether it is the pod's sandbox (pause), which the API knows nothing of."""
+
+
+class Container(Struct, frozen=True):
+    """A container of this node that is recorded."""
+
+    id: str
+    resource: Resource
+    image: str
+    pod_uid: str
+    tag: str | None = None
+    """The UID of the request that made it: the variable in the spec of an ephemeral container or a node-debug pod."""
+    ephemeral: bool = False
+    """Whether a request made it (`kubectl debug`)."""
+    logged: bool = False
+    """Whether its profile makes the kernel log execve and clone, so that each has a second half."""
+    doors: dict[tuple[str, ...], Origin] = {}
+    """The commands that the kubelet runs in it by the pod's spec: probes and hooks."""
+
+
+class Answer(Struct, frozen=True):
+    """What is known of a container as of a version of the table."""
+
+    version: int
+    recorded: bool | None = None
+    """Whether its processes are recorded; None while its pod or namespace is unknown."""
+    container: Container | None = None
+    """None while it cannot be told which of the pod's containers it is."""
+
+
+class Containers:
+    """The node's containers. Fed from the mirrors' threads, read from the pipeline's."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        """Rises with every change that can alter an answer."""
+        self.ready: Callable[[], bool] = lambda: True
+        """Whether pods and namespaces have been read at least once: before, not to know them means nothing."""
+        self._lock = threading.Lock()
+        self._pods: dict[str, Pod] = {}
+        self._pod_of: dict[str, str] = {}
+        self._labels: dict[str, dict[str, str]] = {}
+        self._answers: dict[Place, Answer] = {}
+        self.cluster_uid: str | None = None
+
+    def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        """Take over a change of the mirror of pods."""
+        with self._lock:
+            if old:
+                self._pods.pop(_cgroup_uid(old), None)
+                for container_id in ids_of(old):
+                    self._pod_of.pop(container_id, None)
+            if new:
+                self._pods[_cgroup_uid(new)] = new
+                self._pod_of.update(dict.fromkeys(ids_of(new), _cgroup_uid(new)))
+            self.version += 1
+
+    def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        """Take over a change of the mirror of namespaces."""
+        with self._lock:
+            if new is None:
+                self._labels.pop(old.metadata.name if old else "", None)
+            else:
+                self._labels[new.metadata.name] = new.metadata.labels
+                if new.metadata.name == "kube-system":
+                    self.cluster_uid = new.metadata.uid
+            self.version += 1
+
+    def look(self, place: Place) -> Answer:
+        """What is known of a container now."""
+        known = self._answers.get(place)
+        if known is None or known.version != self.version:
+            with self._lock:
+                known = self._answers[place] = self._answer(place)
+        return known
+
+    def _answer(self, place: Place) -> Answer:
+        if place.sandbox:
+            return Answer(self.version, recorded=False)
+        pod = self._pod(place)
+        labels = self._labels.get(pod.metadata.namespace) if pod else None
+        if pod is None or labels is None:
+            return Answer(self.version)
+        spec = _spec_of(pod, place.container_id)
+        recorded = opted_in(labels) or _is_node_debug(pod)
+        return Answer(self.version, recorded, _container(pod, spec, place) if spec else None)
+
+    def forget(self, container_id: str) -> None:
+        """Drop what is remembered of a container that is gone."""
+        for place in [each for each in self._answers if each.container_id == container_id]:
+            del self._answers[place]
+
+    def _pod(self, place: Place) -> Pod | None:
+        return self._pods.get(place.pod_uid or self._pod_of.get(place.container_id, ""))
+
+
+def _cgroup_uid(pod: Pod) -> str:
+    """The UID that the kubelet names a pod's cgroup by: of a static pod, its manifest's hash."""
+    return pod.metadata.annotations.get("kubernetes.io/config.hash", pod.metadata.uid)
+
+
+def _container(pod: Pod, spec: ContainerSpec, place: Place) -> Container:
+    return Container(
+        id=place.container_id,
+        resource=Resource(pod.metadata.namespace, pod.metadata.name, spec.name),
+        image=spec.image,
+        pod_uid=pod.metadata.uid,
+        tag=_tag_of(pod, spec),
+        ephemeral=_is_ephemeral(pod, spec),
+        logged=_is_logged(pod, spec),
+        doors=_doors(spec),
+    )
+
+
+def _doors(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
+    hooks = (spec.lifecycle.post_start, spec.lifecycle.pre_stop) if spec.lifecycle else ()
+    probes = (spec.liveness_probe, spec.readiness_probe, spec.startup_probe)
+    doors: dict[tuple[str, ...], Origin] = {tuple(each.exec.command): "hook" for each in hooks if each and each.exec}
+    return doors | {tuple(each.exec.command): "probe" for each in probes if each and each.exec}
+
+
+def _spec_of(pod: Pod, container_id: str) -> ContainerSpec | None:
+    """Which of the pod's containers has this id: as reported, or the only one that can."""
+    names = ids_of(pod)
+    every = containers_of(pod)
+    if container_id in names:
+        every = [each for each in every if each.name == names[container_id]]
+    elif len(every) > 1:
+        every = [each for each in every if each.name not in names.values()]
+    return every[0] if len(every) == 1 else None
+
+
+def _tag_of(pod: Pod, spec: ContainerSpec) -> str | None:
+    """The tag that the webhook put into the spec; an ordinary container's author could write anything there."""
+    if not _is_ephemeral(pod, spec) and not _is_node_debug(pod):
+        return None
+    return next((each.value for each in spec.env if each.name == TAG_VARIABLE), None)
+
+
+def _is_ephemeral(pod: Pod, spec: ContainerSpec) -> bool:
+    return any(each.name == spec.name for each in pod.spec.ephemeral_containers)
+
+
+def _is_node_debug(pod: Pod) -> bool:
+    return is_node_debug(
+        pod.metadata.name,
+        pod.metadata.labels,
+        on_the_host=pod.spec.host_pid or pod.spec.host_network or pod.spec.host_ipc,
+        sees_the_root=any(volume.host_path and volume.host_path.path == "/" for volume in pod.spec.volumes),
+    )
+
+
+def _is_logged(pod: Pod, spec: ContainerSpec) -> bool:
+    context = next((c for c in (spec.security_context, pod.spec.security_context) if c and c.seccomp_profile), None)
+    profile = context.seccomp_profile if context else None
+    return bool(profile and profile.type == "Localhost" and profile.localhost_profile in BUILT_IN.values())

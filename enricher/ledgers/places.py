@@ -1,0 +1,91 @@
+"""Which container a cgroup belongs to."""
+
+from pathlib import Path
+from typing import Protocol
+
+from enricher.attribute import container_id
+from enricher.attribute.containers import Place
+from enricher.events import Exit, ProcessEvent
+from enricher.ledgers.cgroupfs import Cgroup, CgroupIndex
+
+
+class Places(Protocol):
+    """Knows where processes are."""
+
+    def of(self, event: ProcessEvent) -> Place:
+        """The place of an event's process; its pod may not be known yet."""
+
+
+class CgroupPlaces:
+    """Places by cgroup id, looked up in the cgroup tree of the node.
+
+    Args:
+        kubepods: The cgroup that all pods are under.
+
+    """
+
+    def __init__(self, kubepods: Cgroup) -> None:
+        self.known: dict[int, Place] = {}
+        """Those that were found, by cgroup id."""
+        self.folders: dict[int, Path] = {}
+        self._kubepods = kubepods.path
+        self._index = CgroupIndex(kubepods)
+
+    def of(self, event: ProcessEvent) -> Place:
+        """Where the process of an event is.
+
+        A container that lives only for moments may be gone before its folder is looked for; then the folder's
+        name in the event still tells the container.
+        """
+        if place := self.known.get(event.cgroup):
+            return place
+        if path := self._index.path(event.cgroup):
+            return self._take(event.cgroup, self._kubepods / path)
+        name = "" if isinstance(event, Exit) else event.cgroup_name
+        return Place(container_id.from_folder(name) or f"cgroup-{event.cgroup}")
+
+    def scan(self) -> None:
+        """Take in every cgroup of every pod."""
+        for folder in self._kubepods.rglob("*/"):
+            try:
+                cgroup = folder.stat().st_ino
+            except FileNotFoundError:  # a container ended while we looked
+                continue
+            if cgroup not in self.known and container_id.from_cgroup_path(self._name(folder)):
+                self._take(cgroup, folder)
+
+    def pids(self, cgroup: int) -> list[int]:
+        """Who is in a cgroup now (cgroup.procs)."""
+        try:
+            return [int(line) for line in (self.folders[cgroup] / "cgroup.procs").read_text().split()]
+        except (KeyError, OSError):
+            return []
+
+    def forget_gone(self) -> list[Place]:
+        """Drop the cgroups that are no more; returns their places."""
+        gone = [cgroup for cgroup, folder in self.folders.items() if not folder.exists()]
+        for cgroup in gone:
+            del self.folders[cgroup]
+        return [self.known.pop(cgroup) for cgroup in gone]
+
+    def _take(self, cgroup: int, folder: Path) -> Place:
+        name = self._name(folder)
+        place = Place(
+            container_id.from_cgroup_path(name) or f"cgroup-{cgroup}",
+            container_id.pod_uid(name),
+            sandbox=is_sandbox(folder),
+        )
+        self.known[cgroup], self.folders[cgroup] = place, folder
+        return place
+
+    def _name(self, folder: Path) -> str:
+        return f"/{self._kubepods.name}/{folder.relative_to(self._kubepods)}"
+
+
+def is_sandbox(folder: Path) -> bool:
+    """Whether it is the first cgroup of its pod: ids rise, and the runtime makes the sandbox before anything else."""
+    siblings = [each for each in folder.parent.iterdir() if container_id.from_folder(each.name)]
+    try:
+        return folder in siblings and folder == min(siblings, key=lambda each: each.stat().st_ino)
+    except FileNotFoundError:  # one of them ended meanwhile: ours is not the first, or will be looked at no more
+        return False

@@ -1,0 +1,168 @@
+"""Plays a recording to a pipeline. Time is the recording's: nothing sleeps, and nothing here looks at a clock."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+
+from enricher.attribute.containers import Containers, Place
+from enricher.attribute.pods import Namespace, Pod
+from enricher.attribute.sessions import Sessions
+from enricher.attribute.tree import Entry, Node, Tree
+from enricher.clock import Clock
+from enricher.compose import Composer
+from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent, Seccomp
+from enricher.outlet import Outlet
+from enricher.pipeline import Pipeline
+from enricher.quota import Quota
+from enricher.sources import audit_record
+from enricher.support import recording
+from enricher.support.recording import Adopted, Audit, Gone, Header, Item, Located, Lost, NamespaceSeen, Offset, PodSeen
+from enricher.support.recording import SessionSeen as RequestSeen
+from exectrail.record import Record
+from exectrail.session import AuditSession
+
+T = TypeVar("T")
+
+_SECOND_US = 1_000_000
+_REMEMBER_PIDS_NS = 2_000_000_000
+_NO_QUOTA = 1e12
+
+
+class RecordedClock(Clock):
+    """The clock of the node at the time of the recording."""
+
+    def __init__(self, offset: int) -> None:
+        self.recorded = offset
+        super().__init__()
+
+    def adjust(self) -> None:
+        """Take over the recorded offset."""
+        self._offset = self.recorded
+
+
+class RecordedNode:
+    """What the node and the API said at the time of the recording; places as `enricher.ledgers.places.Places`."""
+
+    def __init__(self, offset: int) -> None:
+        self.clock = RecordedClock(offset)
+        self.containers = Containers()
+        self.requests: dict[str, AuditSession] = {}
+        self._places: dict[int, Place] = {}
+        self._pods: dict[str, Pod] = {}
+        self._namespaces: dict[str, Namespace] = {}
+
+    def of(self, event: ProcessEvent) -> Place:
+        """The place of an event's process."""
+        return self._places.get(event.cgroup) or Place("unknown")
+
+    def learn(self, item: Located | PodSeen | NamespaceSeen | RequestSeen | Offset) -> None:
+        """Something changed."""
+        match item:
+            case Located():
+                self._places[item.cgroup] = item.place
+            case PodSeen():
+                self.containers.pod_changed(*_set(self._pods, item.key, item.object))
+            case NamespaceSeen():
+                self.containers.namespace_changed(*_set(self._namespaces, item.key, item.object))
+            case RequestSeen():
+                _set(self.requests, item.key.rpartition("/")[2], item.object)
+            case Offset():
+                self.clock.recorded = item.offset
+                self.clock.adjust()
+
+
+class Player:
+    """Feeds a pipeline what a recording holds.
+
+    Args:
+        header: The recording's.
+        write: Takes the records.
+        hold: How long a record may wait, in seconds.
+        random_bits: For `auditID`.
+
+    """
+
+    def __init__(
+        self, header: Header, write: Callable[[Record], bool], hold: float, random_bits: Callable[[int], int]
+    ) -> None:
+        self._boot = header.boot
+        self._node = node = RecordedNode(header.offset)
+        self._lost, self._told = Counter[str](), Counter[str]()
+        self._at = self._next_second = 0
+        sessions = Sessions(node.requests.get)
+        composer = Composer(header.node, header.boot_id, node.clock, header.ledger, random_bits)
+        quota = Quota(_NO_QUOTA, _NO_QUOTA)
+        self._outlet = Outlet(node.containers, sessions, composer, write, quota, losses=lambda: self._lost)
+        self.pipeline = Pipeline(node, node.containers, sessions, node.clock, self._outlet, hold)
+
+    def take(self, line: bytes) -> None:
+        """Play one line.
+
+        Raises:
+            Broken: It cannot be read.
+
+        """
+        self.play(*recording.decode(line))
+
+    def play(self, at: int, item: Item, half: bytes = b"") -> None:
+        """Let time go by until `at`, in microseconds since the recording began; then feed one thing."""
+        if at > self._at:
+            self._pass_time(at)
+        match item:
+            case Fork() | Exec() | ExecFailed() | Exit():
+                self.pipeline.process_event(item, at / _SECOND_US, self._parse(half) if half else None)
+            case Audit():
+                if record := self._parse(recording.raw(item.text)):
+                    self.pipeline.seccomp_record(record, at / _SECOND_US)
+            case Adopted():
+                _adopt(self.pipeline.tree, item)
+            case Gone():
+                self.pipeline.forget_container(item.container_id)
+            case Lost():
+                self._lost.update(item.lost)
+            case _:
+                self._node.learn(item)
+
+    def close(self) -> None:
+        """Let go of all that waits."""
+        self._pass_time(max(self._at, self._next_second))
+        self.pipeline.flush()
+
+    def _pass_time(self, at: int) -> None:
+        """What was read together is looked at together, as in the agent's rounds."""
+        self.pipeline.advance(self._at / _SECOND_US)
+        self._at = at
+        self.pipeline.advance(at / _SECOND_US)
+        if at >= self._next_second:
+            self._next_second = at + _SECOND_US
+            self._each_second()
+
+    def _each_second(self) -> None:
+        boot = self._boot + self._at * 1000
+        wall_ms = self._node.clock.wall_ms(boot)
+        self.pipeline.tree.forget_gone(boot - _REMEMBER_PIDS_NS)
+        self._outlet.tick(self._at / _SECOND_US, wall_ms)
+        if fresh := self._lost - self._told:
+            self._told = self._lost.copy()
+            self._outlet.gap(dict(fresh), wall_ms)
+
+    def _parse(self, text: bytes) -> Seccomp | None:
+        try:
+            return audit_record.parse(text)
+        except audit_record.Unparsable:
+            self._lost["unparsable"] += 1
+            return None
+
+
+def _set(objects: dict[str, T], key: str, new: T | None) -> tuple[T | None, T | None]:
+    """Put an object into its table, or take it out; returns what was there and what is."""
+    old = objects.pop(key, None)
+    if new is not None:
+        objects[key] = new
+    return old, new
+
+
+def _adopt(tree: Tree, item: Adopted) -> None:
+    root = tree.get(item.entry)
+    entry = root.entry if root and root.entry else Entry(item.entry, item.origin)
+    tree.adopt(Node(item.process, item.parent, item.container_id, item.born, entry, argv=recording.raw(item.argv)))

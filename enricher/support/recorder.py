@@ -1,0 +1,225 @@
+"""Taps on the enricher's inputs: they pass everything on, and write it into a recording."""
+
+import socket
+import threading
+import time
+from typing import Any, BinaryIO
+
+import msgspec
+from msgspec.structs import replace
+
+from enricher.attribute.containers import Containers, Place
+from enricher.attribute.pods import Container, Namespace, Pod
+from enricher.attribute.tree import Node, Tree
+from enricher.events import ProcessEvent, Seccomp
+from enricher.ledgers.proc import Proc, boot_to_wall_ns
+from enricher.pipeline import Pipeline
+from enricher.sources.netlink import AuditSource
+from enricher.support import recording
+from enricher.support.recording import NamespaceSeen, PodSeen, SessionSeen
+from exectrail.meta import ObjectMeta
+from exectrail.session import TAG_VARIABLE, AuditSession
+
+_NLMSG_HEADER = 16
+_MOST_TEXTS = 4096
+_CLOCK_STEP_NS = 1_000_000
+_MOST_UNSETTLED = 1000
+_CONFIG_HASH = "kubernetes.io/config.hash"  # names a static pod's cgroup
+
+
+class Recorder:
+    """Writes the lines of a recording, from any thread."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.lines = 0
+        self._file = file
+        self._lock = threading.Lock()
+        self._began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._at = 0
+        self._offset = boot_to_wall_ns()
+        self._lost: dict[str, int] = {}
+
+    def begin(self, node: str, ledger: str, source: str) -> None:
+        """Write the header."""
+        boot_id = Proc().boot_id()
+        header = recording.Header(recording.VERSION, node, boot_id, ledger, source, self._began, self._offset)
+        self._file.write(msgspec.json.encode(header) + b"\n")
+
+    def turn(self) -> None:
+        """Another round begins: what it reads was there together."""
+        self._at = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._began) // 1000
+
+    def put(self, item: recording.Item, half: bytes = b"") -> None:
+        """Write one line."""
+        with self._lock:
+            self._file.write(recording.encode(self._at, item, half))
+            self.lines += 1
+
+    def clock(self) -> None:
+        """Look at the wall clock; small differences come of measuring it."""
+        offset = boot_to_wall_ns()
+        if abs(offset - self._offset) > _CLOCK_STEP_NS:
+            self._offset = offset
+            self.put(recording.Offset(offset))
+
+    def lost(self, lost: dict[str, int]) -> None:
+        """What was lost in the kernel since the start, by cause."""
+        fresh = {cause: more for cause, count in lost.items() if (more := count - self._lost.get(cause, 0))}
+        if fresh:
+            self._lost = lost
+            self.put(recording.Lost(fresh))
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        with self._lock:
+            self._file.flush()
+
+
+class Tables:
+    """Takes the mirrors' changes for the container table, and writes down the part of them that a pipeline uses."""
+
+    def __init__(self, recorder: Recorder, containers: Containers) -> None:
+        self._recorder, self._containers = recorder, containers
+        self._written: dict[tuple[type[Any], str], PodSeen | NamespaceSeen | SessionSeen] = {}
+
+    def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        """A pod came, changed or went."""
+        self._containers.pod_changed(old, new)
+        self._put(PodSeen(_key(new or old), lean_pod(new) if new else None))
+
+    def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        """A namespace came, changed or went."""
+        self._containers.namespace_changed(old, new)
+        self._put(
+            NamespaceSeen(_key(new or old), Namespace(_lean_meta(new.metadata, new.metadata.labels)) if new else None)
+        )
+
+    def session_changed(self, old: AuditSession | None, new: AuditSession | None) -> None:
+        """A request came or went; one that was closed before has no more processes to come."""
+        if old or new is None or new.status.phase != "Closed":
+            self._put(SessionSeen(_key(new or old), AuditSession(_lean_meta(new.metadata), new.spec) if new else None))
+
+    def _put(self, seen: PodSeen | NamespaceSeen | SessionSeen) -> None:
+        slot = (type(seen), seen.key)
+        if self._written.get(slot) != seen:  # most changes are of fields that nobody here reads
+            self._written[slot] = seen
+            self._recorder.put(seen)
+
+
+class TappedSource(AuditSource):
+    """SECCOMP records whose text is kept until the pipeline has them; an unreadable one is written down at once."""
+
+    recorder: Recorder
+
+    def __init__(self, audit: socket.socket) -> None:
+        super().__init__(audit)
+        self._texts: dict[int, bytes] = {}
+
+    def text(self, record: Seccomp) -> bytes:
+        """What the kernel sent for a record."""
+        return self._texts.pop(record.serial, b"")
+
+    def _record(self, message: bytes, port: int) -> Seccomp | None:
+        unparsable = self.unparsable
+        record = super()._record(message, port)
+        if record:
+            self._texts[record.serial] = message[_NLMSG_HEADER:]
+            if len(self._texts) > _MOST_TEXTS:
+                del self._texts[next(iter(self._texts))]
+        elif self.unparsable > unparsable:
+            self.recorder.put(recording.Audit(recording.text(message[_NLMSG_HEADER:])))
+        return record
+
+
+class TappedTree(Tree):
+    """Writes down the processes that were there before."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def adopt(self, node: Node) -> None:
+        """Take in a process that was there before."""
+        super().adopt(node)
+        if node.entry:
+            argv = recording.text(node.argv or b"")
+            entry = node.entry
+            self._recorder.put(
+                recording.Adopted(
+                    node.container_id, node.process, node.parent, node.born, entry.process, argv, entry.origin
+                )
+            )
+
+
+class TappedPipeline(Pipeline):
+    """Writes down what it is given, unless that is known to be of a container that is not recorded."""
+
+    def record_into(self, recorder: Recorder, source: TappedSource | None) -> None:
+        """Begin, before anything is given; `source` still has the text of records."""
+        self.tree = TappedTree(recorder)
+        self._recorder, self._source = recorder, source
+        self._located: dict[int, Place] = {}
+        self._unsettled: dict[int, ProcessEvent] = {}
+        """An event of each cgroup whose pod is not known yet."""
+
+    def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
+        """Take an event of the process ledger."""
+        place = self._locate(event)
+        if self._containers.look(place).recorded is not False:
+            self._recorder.put(event, self._text(half) if half else b"")
+        super().process_event(event, now, half)
+
+    def seccomp_record(self, record: Seccomp, now: float) -> None:
+        """Take a SECCOMP record."""
+        self._recorder.put(recording.Audit(recording.text(self._text(record))))
+        super().seccomp_record(record, now)
+
+    def advance(self, now: float) -> None:
+        """Let time go by."""
+        for event in list(self._unsettled.values()):
+            self._locate(event)
+        super().advance(now)
+
+    def forget_container(self, container_id: str) -> None:
+        """A container is gone, or no longer recorded."""
+        if container_id in {place.container_id for place in self._located.values()}:
+            self._recorder.put(recording.Gone(container_id))
+        super().forget_container(container_id)
+
+    def _locate(self, event: ProcessEvent) -> Place:
+        place = self._places.of(event)
+        if self._located.get(event.cgroup) != place:
+            self._located[event.cgroup] = place
+            self._recorder.put(recording.Located(event.cgroup, place))
+            self._unsettled.pop(event.cgroup, None)
+            if place.pod_uid is None and len(self._unsettled) < _MOST_UNSETTLED:
+                self._unsettled[event.cgroup] = event
+        return place
+
+    def _text(self, record: Seccomp) -> bytes:
+        return self._source.text(record) if self._source else b""
+
+
+def lean_pod(pod: Pod) -> Pod:
+    """A pod without the values of variables, which may be secrets; the one that the webhook sets is kept."""
+    spec = replace(
+        pod.spec,
+        containers=[_lean_container(each) for each in pod.spec.containers],
+        init_containers=[_lean_container(each) for each in pod.spec.init_containers],
+        ephemeral_containers=[_lean_container(each) for each in pod.spec.ephemeral_containers],
+    )
+    return Pod(_lean_meta(pod.metadata, pod.metadata.labels), spec, pod.status)
+
+
+def _lean_container(container: Container) -> Container:
+    return replace(container, env=[each for each in container.env if each.name == TAG_VARIABLE])
+
+
+def _lean_meta(meta: ObjectMeta, labels: dict[str, str] | None = None) -> ObjectMeta:
+    annotations = {key: value for key, value in meta.annotations.items() if key == _CONFIG_HASH}
+    return ObjectMeta(meta.name, meta.namespace, meta.uid, labels=labels or {}, annotations=annotations)
+
+
+def _key(thing: Pod | Namespace | AuditSession | None) -> str:
+    meta = thing.metadata if thing else ObjectMeta()
+    return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name

@@ -1,0 +1,122 @@
+"""`python -m enricher replay`: the pipeline over what was recorded before, in the time of the recording.
+
+It reads recordings of `capture`, and logs of auditd from anywhere. Replayed twice, the same files give the same lines.
+"""
+
+import argparse
+import itertools
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from enricher import inputs
+from enricher.sources.auditlog import LogReader
+from enricher.support.player import Player
+from enricher.support.recording import Broken, decode_header
+from exectrail.record import Record, encode
+from exectrail.seal import GENESIS, seal
+
+_SHOWN = 5
+"""How many broken lines are shown; the others are counted."""
+
+_LONGEST = 4 << 20
+OK, NOTHING_READ = 0, 1
+
+
+class Trail:
+    """Writes records as an enricher's trail: one chain over all files."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self.lines = 0
+        self._out, self._prev = out, GENESIS
+
+    def write(self, record: Record) -> bool:
+        """Seal a record and write its line."""
+        record.seq, record.prev = self.lines, self._prev
+        line = encode(record)
+        self._prev = seal(line)
+        self._out.write(line)
+        self.lines += 1
+        return True
+
+
+class Result(Struct):
+    """What became of a file's lines."""
+
+    read: int = 0
+    broken: int = 0
+
+
+def main(argv: list[str]) -> int:
+    """Replay; 1 if nothing could be read, 2 for wrong usage."""
+    args = _parser().parse_args(argv)
+    trail = Trail(sys.stdout.buffer)
+    random_bits = random.Random(args.seed).getrandbits  # noqa: S311 - ids that are the same each time
+    try:
+        results = [_file(name, args, trail.write, random_bits) for name in args.files]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # whoever read it has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return OK if any(result.read for result in results) else NOTHING_READ
+
+
+def _file(
+    name: str, args: argparse.Namespace, write: Callable[[Record], bool], random_bits: Callable[[int], int]
+) -> Result:
+    result = Result()
+    try:
+        with _open(name) as file:
+            _play(file, name, result, partial(_reader, args=args, write=write, random_bits=random_bits))
+    except (OSError, Broken) as error:
+        sys.stderr.write(f"{name}: {error}\n")
+    sys.stderr.write(f"{name}: {result.read} lines read, {result.broken} broken\n")
+    return result
+
+
+def _play(file: BinaryIO, name: str, result: Result, open_reader: Callable[[bytes], Player | LogReader]) -> None:
+    lines: Iterator[bytes] = iter(lambda: file.readline(_LONGEST), b"")
+    first = next(lines, b"")
+    reader = open_reader(first)
+    is_log = isinstance(reader, LogReader)
+    for number, line in enumerate(itertools.chain([first] if is_log and first else [], lines), 1 if is_log else 2):
+        try:
+            reader.take(line)
+            result.read += 1
+        except Broken as error:
+            result.broken += 1
+            if result.broken <= _SHOWN:
+                sys.stderr.write(f"{name}:{number}: {error}\n")
+    reader.close()
+
+
+def _reader(
+    first: bytes, args: argparse.Namespace, write: Callable[[Record], bool], random_bits: Callable[[int], int]
+) -> Player | LogReader:
+    if first.startswith(b"{"):
+        return Player(decode_header(first), write, args.hold_ms / 1000, random_bits)
+    return LogReader(write, args.node, random_bits)
+
+
+def _open(name: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m enricher replay",
+        description="Write the records of what was recorded before to standard output, as an enricher's trail.",
+    )
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="a recording of `capture`, or a log of auditd; - is standard input")
+    add("--seed", type=int, default=0, help="for the auditIDs: the same seed, the same lines (default 0)")
+    add("--node", default="unknown", help="of logs that do not name it (default unknown)")
+    add("--hold-ms", type=inputs.positive, default=500, help="how long a record waits for what explains it")
+    return parser

@@ -1,0 +1,1 @@
+"""The trail's way to the disk: sealed, in segments, through full disks and vanished volumes."""

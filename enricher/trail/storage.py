@@ -1,0 +1,64 @@
+"""Flags that say where the trail goes, and the sink that they mean."""
+
+import argparse
+from datetime import timedelta
+from pathlib import Path
+
+from enricher.trail.file_sink import FileSink
+from enricher.trail.retention import MB, Rotation
+from enricher.trail.sink import Sink, StdoutSink
+from enricher.trail.syncer import POLICIES
+
+_DEFAULT_SIZE = 100
+_STDOUT = "-"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Those of SPO's options keep their meaning there, 0 included."""
+    add = parser.add_argument
+    add("--trail", default=_STDOUT, metavar="FILE", help="where the trail goes; - is standard output (default)")
+    help_ = "how long records may wait to be written together, in seconds (default: 0)"
+    add("--audit-log-interval-seconds", type=_number, default=0, metavar="S", help=help_)
+    help_ = f"close a segment before it is larger than this, in MB (default and 0: {_DEFAULT_SIZE})"
+    add("--audit-log-max-size", type=_number, default=0, metavar="MB", help=help_)
+    help_ = "how many closed segments stay (default: 0, all)"
+    add("--audit-log-max-backups", type=_number, default=0, metavar="N", help=help_)
+    help_ = "how many days a closed segment stays (default: 0, for ever)"
+    add("--audit-log-max-age", type=_number, default=0, metavar="DAYS", help=help_)
+    help_ = "remove the oldest segments before all together are larger than this (default: 0, no bound)"
+    add("--max-total-size", type=_number, default=0, metavar="MB", help=help_)
+    add("--compress", action=argparse.BooleanOptionalAction, default=True, help="compress closed segments (default)")
+    help_ = "when written records are handed to the disk; `interval` is each second (default)"
+    add("--fsync", choices=POLICIES, default="interval", help=help_)
+
+
+def open_sink(args: argparse.Namespace) -> Sink:
+    """The sink.
+
+    Raises:
+        RuntimeError: Two flags contradict each other.
+        OSError: The trail's file cannot be opened, or another process writes it.
+
+    """
+    if args.trail == _STDOUT:
+        return StdoutSink()
+    size = args.audit_log_max_size or _DEFAULT_SIZE
+    if args.max_total_size and args.max_total_size < size:
+        raise RuntimeError(
+            f"--max-total-size is {args.max_total_size} MB, but one segment may grow to {size} MB: "
+            "make it larger, or --audit-log-max-size smaller"
+        )
+    rotation = Rotation(
+        max_size=size * MB,
+        max_backups=args.audit_log_max_backups,
+        max_age=timedelta(days=args.audit_log_max_age),
+        max_total=args.max_total_size * MB,
+        compress=args.compress,
+    )
+    return FileSink(Path(args.trail), rotation, args.fsync)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)

@@ -1,0 +1,234 @@
+"""The writer: gives each record its place in the node's trail and hands the lines to the sink.
+
+Place means `seq` and `prev` (see `exectrail.seal`). The chain goes on over restarts, see `enricher.trail.chain`.
+
+Sealing is the caller's work, writing that of a thread: a storage that is slow, full or gone makes nobody wait. What it
+does not take waits here, in order and within 16 MiB; beyond that nothing is taken any more.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
+
+from enricher.trail.chain import End, State, end_of, latest
+from enricher.trail.retention import Removed
+from enricher.trail.sink import Sink
+from exectrail.record import Record, encode
+from exectrail.seal import seal
+
+_MOST = 16 << 20
+_BLOCK = 1 << 18
+_TEND = 1.0
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.1, 2.0
+_STALLED_AFTER = 5.0
+_CLOSE_WITHIN = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class _Block(Struct):
+    """Lines that are written in one go."""
+
+    lines: bytearray
+    since: float
+    """When its first line was handed over, in seconds of the monotonic clock."""
+
+
+class Writer:
+    """Seals records and writes them in order, in a thread of its own.
+
+    Args:
+        sink: Where to.
+        state: Keeps the chain's end.
+        interval: How long lines may wait to be written together, in seconds.
+
+    """
+
+    def __init__(self, sink: Sink, state: State, interval: float = 0.0) -> None:
+        self._sink, self._state, self._interval = sink, state, interval
+        self._end = latest(state.load(), sink.last_lines())
+        self._gathered = bytearray()
+        self._blocks: deque[_Block] = deque()
+        self._size = 0
+        """Bytes in blocks; with the blocks themselves under the lock of `_changed`."""
+        self._changed = threading.Condition()
+        self._closing = False
+        self._refused = 0
+        self._trouble: str | None = None
+        self._backoff, self._retry_at, self._tend_at = _BACKOFF_FIRST, 0.0, 0.0
+        self._waiting_since: float | None = None
+        self._unsaved: End | None = None
+        self._thread = threading.Thread(target=self._run, name="write", daemon=True)
+
+    def start(self) -> None:
+        """Write from now on."""
+        self._thread.start()
+
+    @property
+    def seq(self) -> int:
+        """The number of the last record; -1 before the first."""
+        return self._end.seq
+
+    @property
+    def full(self) -> bool:
+        """Whether no more can be kept: what comes now is lost."""
+        return self._size + len(self._gathered) >= _MOST
+
+    @property
+    def failures(self) -> int:
+        """What the storage refused: writes, and what is done for the file beside them."""
+        return self._refused + self._sink.failures
+
+    @property
+    def unwritten(self) -> int:
+        """How many records were taken and are not in the sink."""
+        with self._changed:
+            return self._gathered.count(b"\n") + sum(block.lines.count(b"\n") for block in self._blocks)
+
+    def wrong(self) -> str | None:
+        """Why the trail cannot be written as it should, if so."""
+        since = self._waiting_since
+        stalled = time.monotonic() - since if since else 0.0
+        if stalled > _STALLED_AFTER:
+            return f"the trail's storage has not answered for {stalled:.0f} s"
+        if self._thread.ident and not self._thread.is_alive():
+            return "the trail is no longer written"
+        if self.full:
+            return f"the trail's storage takes nothing: {self._trouble or 'it is too slow'}"
+        return self._trouble or self._sink.wrong()
+
+    def removed(self) -> list[Removed]:
+        """Old segments that were removed since the last call."""
+        return self._sink.removed()
+
+    def write(self, record: Record) -> bool:
+        """Seal a record and take it for the next `commit`; false, and nothing is taken, while all room is used."""
+        if self.full:
+            return False
+        record.seq, record.prev = self._end.seq + 1, self._end.prev
+        line = encode(record)
+        self._end = End(record.seq, seal(line))
+        self._gathered += line
+        return True
+
+    def commit(self) -> None:
+        """Hand over all that was taken."""
+        if not self._gathered:
+            return
+        with self._changed:
+            last = self._blocks[-1] if self._blocks else None
+            # The first block is the thread's while it writes.
+            if last is None or last is self._blocks[0] or len(last.lines) >= _BLOCK:
+                last = _Block(bytearray(), time.monotonic())
+                self._blocks.append(last)
+            last.lines += self._gathered
+            self._size += len(self._gathered)
+            self._gathered = bytearray()
+            self._changed.notify()
+
+    def close(self, within: float = _CLOSE_WITHIN) -> int:
+        """Write what is left, and give up after so many seconds; returns how many records were given up."""
+        self.commit()
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.ident:
+            self._thread.join(within)
+        else:
+            self._run()
+        if left := self.unwritten:
+            log.error("%d records could not be written: %s", left, self._trouble or "the storage does not answer")
+        return left
+
+    def _run(self) -> None:
+        while self._step():
+            pass
+        self._close()
+
+    def _step(self) -> bool:
+        """Wait for what is to be done, and do it; false at the end."""
+        with self._changed:
+            self._changed.wait_for(self._is_due, self._patience())
+            closing, block = self._closing, self._blocks[0] if self._blocks and self._is_due() else None
+        wrote = block is not None and self._attempt(partial(self._put, block))
+        if closing:
+            return wrote and bool(self._blocks)
+        if time.monotonic() >= self._tend_at:
+            self._tend_at = time.monotonic() + _TEND
+            if self._attempt(self._tend) and not self._blocks:
+                self._recovered()
+        return True
+
+    def _is_due(self) -> bool:
+        return self._closing or (bool(self._blocks) and self._due_in() <= 0)
+
+    def _due_in(self) -> float:
+        """In how many seconds the first block may be written; 0 at once where a lot waits."""
+        now = time.monotonic()
+        batch = self._blocks[0].since + self._interval - now if self._size < _BLOCK else 0.0
+        return max(batch, self._retry_at - now)
+
+    def _patience(self) -> float:
+        tend = max(0.0, self._tend_at - time.monotonic())
+        return min(tend, max(0.0, self._due_in())) if self._blocks else tend
+
+    def _put(self, block: _Block) -> None:
+        while block.lines:
+            done = self._sink.write(block.lines)
+            self._waiting_since = time.monotonic()
+            if done:
+                self._unsaved = end_of(bytes(block.lines[block.lines.rfind(b"\n", 0, done - 1) + 1 : done]))
+                with self._changed:
+                    del block.lines[:done]
+                    self._size -= done
+        with self._changed:
+            self._blocks.popleft()
+        self._save()
+        self._recovered()
+
+    def _tend(self) -> None:
+        self._sink.tend()
+        self._save()
+
+    def _save(self) -> None:
+        if self._unsaved:
+            self._state.save(self._unsaved)
+            self._unsaved = None
+
+    def _attempt(self, what: Callable[[], None]) -> bool:
+        self._waiting_since = time.monotonic()
+        try:
+            what()
+        except OSError as error:
+            self._failed(error)
+            return False
+        finally:
+            self._waiting_since = None
+        return True
+
+    def _failed(self, error: OSError) -> None:
+        self._refused += 1
+        trouble = f"the trail cannot be written: {error}"
+        if trouble != self._trouble:
+            log.warning("%s; its records wait", trouble)
+        self._trouble = trouble
+        self._retry_at = time.monotonic() + self._backoff
+        self._backoff = min(2 * self._backoff, _BACKOFF_MOST)
+
+    def _recovered(self) -> None:
+        if self._trouble:
+            log.info("the trail is written again")
+        self._trouble, self._backoff, self._retry_at = None, _BACKOFF_FIRST, 0.0
+
+    def _close(self) -> None:
+        self._sink.close()
+        try:
+            self._save()
+            self._state.close()
+        except OSError as error:
+            self._failed(error)

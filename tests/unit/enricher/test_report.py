@@ -1,0 +1,134 @@
+"""What the enricher tells the API, and what becomes of it while the API is away."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from enricher.attribute.sessions import Session
+from enricher.events import Process
+from enricher.report import Reporter
+from exectrail.kube import Client
+from exectrail.nodetrail import NodeTrailStatus
+from exectrail.record import VERSION, Exit, Node, Record
+from tests.unit.exectrail.api_server import ApiServer, Asked
+
+UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
+NOT_FOUND = (404, b'{"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}')
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    with ApiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def reporter(api: ApiServer) -> Reporter:
+    made = Reporter(Client(api.url), "node1", "exectrail")
+    made.start()
+    return made
+
+
+def session(*, forged: bool = False) -> Session:
+    return Session(UID, Process(1, 2), forged=forged)
+
+
+def record(**fields: object) -> Record:
+    common = {"version": VERSION, "kind": "session", "audit_id": "", "node": Node("node1"), "resource": None}
+    return Record(**{**common, "timestamp": "2026-11-23T12:00:00.000Z", "seq": 0, "prev": "", **fields})  # type: ignore[arg-type]
+
+
+def asked(api: ApiServer, found: Callable[[list[Asked]], bool]) -> list[Asked]:
+    """The requests, once they are as wanted."""
+    deadline = time.monotonic() + 10
+    while not found(api.asked) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found(api.asked), api.asked
+    return api.asked
+
+
+def status_of(request: Asked) -> dict[str, object]:
+    status: dict[str, object] = json.loads(request.body)["status"]
+    return status
+
+
+def test_a_session_that_begins_and_ends_is_told(api: ApiServer, reporter: Reporter) -> None:
+    reporter.started(session(), record())
+    asked(api, lambda seen: len(seen) == 1)
+    reporter.ended(session(), record(outcome="completed", exit=Exit(code=3), duration_ms=5, processes=2))
+
+    first, last = asked(api, lambda seen: len(seen) == 2)
+
+    assert first.path == f"/apis/exectrail.io/v1alpha1/namespaces/exectrail/auditsessions/{UID}/status"
+    assert status_of(first)["phase"] == "Running"
+    assert status_of(last) == {
+        "phase": "Closed",
+        "outcome": "completed",
+        "exit": {"code": 3},
+        "endTime": "2026-11-23T12:00:00.000Z",
+        "durationMs": 5,
+        "processes": 2,
+    }
+
+
+def test_nothing_is_told_of_a_forged_session(api: ApiServer, reporter: Reporter) -> None:
+    reporter.started(session(forged=True), record())
+    reporter.ended(session(forged=True), record())
+    reporter.drain(0.5)
+
+    assert api.asked == []
+
+
+def test_a_session_that_the_webhook_has_not_written_yet_is_told_again(api: ApiServer, reporter: Reporter) -> None:
+    api.canned.append(NOT_FOUND)
+    reporter.started(session(), record())
+
+    asked(api, lambda seen: len(seen) == 2)
+
+    assert reporter.dropped == 0
+
+
+def test_what_the_api_refuses_is_given_up_and_counted(api: ApiServer, reporter: Reporter) -> None:
+    api.canned.append((422, b'{"kind": "Status", "code": 422, "reason": "Invalid", "message": "no"}'))
+    reporter.started(session(), record())
+    reporter.drain(5)
+
+    assert (len(api.asked), reporter.dropped) == (1, 1)
+
+
+def test_an_absence_of_the_api_loses_nothing(api: ApiServer, reporter: Reporter) -> None:
+    api.stop()
+    reporter.started(session(), record())
+    reporter.ended(session(), record(outcome="completed", exit=Exit(code=0)))
+    time.sleep(0.3)
+    api.start()
+
+    (told,) = asked(api, lambda seen: len(seen) == 1)
+
+    assert status_of(told)["phase"] == "Closed"
+    assert status_of(told)["startTime"] == "2026-11-23T12:00:00.000Z"
+
+
+def test_a_node_that_is_new_makes_its_nodetrail(api: ApiServer, reporter: Reporter) -> None:
+    api.canned += [NOT_FOUND]
+    reporter.node(NodeTrailStatus(ledger="bpf"))
+
+    requests = asked(api, lambda seen: len(seen) == 3)
+
+    assert [request.method for request in requests] == ["PATCH", "POST", "PATCH"]
+    assert json.loads(requests[1].body)["metadata"]["name"] == "node1"
+    assert status_of(requests[2])["ledger"] == "bpf"
+
+
+def test_containers_that_are_gone_are_taken_out_of_the_report(api: ApiServer, reporter: Reporter) -> None:
+    reporter.node(NodeTrailStatus(env={"a/b/c": True}))
+    asked(api, lambda seen: len(seen) == 2)
+    reporter.node(NodeTrailStatus(env={"d/e/f": False}))
+
+    before, first, second = asked(api, lambda seen: len(seen) == 3)
+
+    assert status_of(before) == {"env": None}
+    assert status_of(first)["env"] == {"a/b/c": True}
+    assert status_of(second)["env"] == {"a/b/c": None, "d/e/f": False}
