@@ -7,7 +7,7 @@ import logging
 import selectors
 from pathlib import Path
 
-from enricher.attribute.containers import Containers
+from enricher.attribute.containers import Containers, Place
 from enricher.bpf.ledger import BpfLedger
 from enricher.events import Seccomp
 from enricher.ledgers.adopt import adopt
@@ -46,6 +46,7 @@ class BpfProvider:
             log.warning("the eBPF ledger lacks %s on this node", ", ".join(self._ledger.missing))
         self._containers = containers
         self._decided: dict[int, bool] = {}
+        self._adopted = False
         self._seen = (-1, -1)
         self._proc = Proc()
 
@@ -63,6 +64,12 @@ class BpfProvider:
 
     def advance(self, pipeline: Pipeline, now: float) -> None:
         """Feed what happened, then tell the kernel what has been decided since."""
+        if not self._adopted:
+            # Before any event: the first exec that is seen in a container would be taken for its init.
+            self._adopted = True
+            self.places.scan()
+            for cgroup, place in self.places.known.items():
+                self._adopt(pipeline, cgroup, place)
         for event in self._ledger.events():
             pipeline.process_event(event, now)
         news = (self._containers.version, len(self.places.known))
@@ -75,6 +82,7 @@ class BpfProvider:
         self.places.scan()
         for cgroup in self._decided.keys() - self.places.known.keys():
             del self._decided[cgroup]
+            self._ledger.forget(cgroup)
         for place in self.places.forget_gone():
             pipeline.forget_container(place.container_id)
             self._containers.forget(place.container_id)
@@ -92,11 +100,13 @@ class BpfProvider:
             recorded = self._containers.look(place).recorded
             if recorded is None or self._decided.get(cgroup) is recorded:
                 continue
+            was_ignored = self._decided.get(cgroup) is False
             self._decided[cgroup] = recorded
             self._ledger.decide(cgroup, record=recorded)
-            if recorded:
-                # Those whose birth we saw are in the tree by now; these are older than our looking.
-                older = filter(None, map(self._proc.process, self.places.pids(cgroup)))
-                adopt(pipeline.tree, place.container_id, older)
-            else:
+            if not recorded:
                 pipeline.forget_container(place.container_id)
+            elif was_ignored:  # the others' processes came before us, or were seen to be born
+                self._adopt(pipeline, cgroup, place)
+
+    def _adopt(self, pipeline: Pipeline, cgroup: int, place: Place) -> None:
+        adopt(pipeline.tree, place.container_id, filter(None, map(self._proc.process, self.places.pids(cgroup))))

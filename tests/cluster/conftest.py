@@ -48,7 +48,7 @@ def _made(release: Release, name: str, *containers: str, **labels: str) -> str:
     admin = Cluster()
     admin.kubectl("delete", "namespace", name, "--ignore-not-found")
     admin.apply(namespace(name, **labels), *may_enter(name))
-    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=30s")
+    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=120s")
     admin.apply(pod(name, "web", *containers))
     admin.kubectl("wait", "-n", name, "pod/web", "--for=condition=Ready", "--timeout=60s")
     if labels:

@@ -153,6 +153,7 @@ def test_a_process_that_outlives_its_session_keeps_its_name(alice: Person, recor
 
 
 def test_a_container_that_restarts_inside_a_session_ends_it(alice: Person, recorded: str) -> None:
+    alice.admin.kubectl("delete", "pod", "-n", recorded, "restarting", "--ignore-not-found")
     alice.admin.apply(pod(recorded, "restarting"))
     alice.admin.kubectl("wait", "-n", recorded, "pod/restarting", "--for=condition=Ready", "--timeout=60s")
     statuses = alice.admin.get("pod", "restarting", "-n", recorded)["status"]["containerStatuses"]
@@ -161,14 +162,19 @@ def test_a_container_that_restarts_inside_a_session_ends_it(alice: Person, recor
     (uid,) = eventually(lambda: _open_sessions(alice, "restarting"))
     eventually(lambda: programs(records_of(uid))[-1:] == ["sleep"])
 
+    before = len(trail())
     alice.admin.run("ctr", "task", "kill", "-s", "SIGKILL", task)
     process.communicate(timeout=60)
 
     ended = eventually(lambda: [record for record in records_of(uid) if record.phase == "end"])
     assert ended[0].exit
     assert ended[0].exit.signal == "SIGKILL"
-    eventually(lambda: any(_own(record, "restarting") and record.container_id != task for record in trail()))
-    after = [record for record in trail() if _own(record, "restarting") and record.container_id != task]
+
+    def run_again() -> list[Record]:
+        fresh = trail()[before:]
+        return [record for record in fresh if _own(record, "restarting") and record.container_id != task]
+
+    after = eventually(run_again)
     assert {(record.origin, record.request_uid) for record in after} == {("container", None)}
 
 

@@ -52,7 +52,7 @@ def test_a_pod_that_chose_its_own_profile_keeps_it(admin: Cluster, profiled: str
 
 def test_an_unknown_profile_name_admits_the_pod_and_warns_with_the_known_names(admin: Cluster) -> None:
     admin.apply(namespace("mistyped", profile="proces-audit"))
-    admin.kubectl("wait", "-n", "mistyped", "--for=create", "serviceaccount/default", "--timeout=30s")
+    admin.kubectl("wait", "-n", "mistyped", "--for=create", "serviceaccount/default", "--timeout=120s")
 
     def warned() -> subprocess.CompletedProcess[str]:
         manifest = json.dumps(pod("mistyped"))
@@ -72,7 +72,7 @@ def test_the_pods_without_host_access_are_admitted_under_pod_security_restricted
     restricted = namespace("restricted")
     restricted["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "restricted"
     admin.apply(restricted)
-    admin.kubectl("wait", "-n", "restricted", "--for=create", "serviceaccount/default", "--timeout=30s")
+    admin.kubectl("wait", "-n", "restricted", "--for=create", "serviceaccount/default", "--timeout=120s")
     rendered = admin.helm("template", "exectrail", str(REPOSITORY / "chart"), "-n", "exectrail").stdout
 
     template = _pod_template(list(yaml.safe_load_all(rendered)), component)

@@ -35,7 +35,7 @@ def matched(release: Release) -> str:
     name, admin = "matched", Cluster()
     admin.kubectl("delete", "namespace", name, "--ignore-not-found")
     admin.apply(namespace(name, record="true", tag="match"), *may_enter(name))
-    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=30s")
+    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=120s")
     admin.apply(pod(name), labelled(name, "own", "env"))
     admin.kubectl("wait", "-n", name, "pod", "--all", "--for=condition=Ready", "--timeout=60s")
     return name
