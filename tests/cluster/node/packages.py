@@ -19,7 +19,11 @@ DENY = "#!/bin/sh\nexit 101\n"
 
 def missing() -> tuple[Package, ...]:
     """The packages whose file or program isn't on this machine."""
-    return tuple(package for package in PACKAGES if not shutil.which(package.provides))
+    return tuple(package for package in PACKAGES if not _is_there(package.provides))
+
+
+def _is_there(provided: str) -> bool:
+    return Path(provided).exists() if provided.startswith("/") else shutil.which(provided) is not None
 
 
 def install() -> None:
