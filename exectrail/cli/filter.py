@@ -4,40 +4,15 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec import Struct
-
 from exectrail import trail
 from exectrail.cli import CANNOT_LOOK, OK, files, text
+from exectrail.cli.filter_report import Report, RuleReport
 from exectrail.filter import FilterError, Filters, load
 from exectrail.record import Record
 from exectrail.shell import visible
 
 _SAMPLES = 3
 """How many records to show of those that a rule dropped."""
-
-
-class RuleReport(Struct):
-    """What one rule did; `sample` has the first records that it dropped."""
-
-    rule: int
-    priority: int
-    level: str
-    hits: int = 0
-    sample: list[Record] = []
-
-
-class Report(Struct):
-    """What a filter set did to a trail: `kept` + `dropped` is how many records it has.
-
-    Of those kept, `unmatched` met no rule, and `unfiltered` are of kinds that no filter sees.
-    """
-
-    kept: int = 0
-    dropped: int = 0
-    unmatched: int = 0
-    unfiltered: int = 0
-    rules: list[RuleReport] = []
-    """In the order in which they are tried."""
 
 
 def run(arguments: Namespace) -> int:

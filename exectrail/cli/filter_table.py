@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exectrail.cli import terminal
-from exectrail.cli.filter import Report
+from exectrail.cli.filter_report import Report
 from exectrail.record import Record
 from exectrail.shell import join, visible
 
