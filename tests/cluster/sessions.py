@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exectrail.record import Record, decode
 
 from .cluster import Cluster, eventually
-from .product import TRAIL
+from .product import TRAIL, looked_into
 
 ANNOTATION = "execmetadata.exectrail.io/SPO_EXEC_REQUEST_UID"
 
@@ -48,7 +48,8 @@ class Person:
     def executes(
         self, namespace: str, *command: str, container: str = "app", code: int = 0
     ) -> tuple[str, list[Record]]:
-        """`kubectl exec` into pod `web`; returns the request's UID and the records, once the session's end is there."""
+        """`kubectl exec` into pod `web`, tagged; returns the request's UID and the records, once the end is there."""
+        looked_into(self.admin, f"{namespace}/web/{container}")
         done, session = self.does("exec", "-n", namespace, "web", "-c", container, "--", *command, check=False)
         assert done.returncode == code, done.stderr
         return self.trail_of(session)
