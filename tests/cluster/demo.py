@@ -76,7 +76,7 @@ def _look_around(uid: str, seconds: float) -> None:
 The demo took {seconds:.0f} s. The trail is in {trail} ({records} records of this session).
 
 Look around:
-  eval "$({Path(sys.executable).name} -m tests.cluster.node env)"
+  eval "$(python3 -m tests.cluster.node env)"
   export KUBECONFIG={shlex.quote(str(kubeconfig("admin")))}
   kubectl get auditsessions -A
   kubectl get nodetrails
