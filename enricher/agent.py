@@ -126,7 +126,7 @@ class Agent:
         self._selector.close()
 
     def stop(self) -> None:
-        """End the loop after its present round; a signal's arrival wakes it."""
+        """End the loop after its present round."""
         self._stopped = True
 
     def lost(self) -> dict[str, int]:

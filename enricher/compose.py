@@ -73,31 +73,33 @@ class Composer:
                 return self._exit(event, facts)
 
     def _exec(self, event: Exec, facts: Facts) -> Record:
-        record = self._base("exec", self._clock.wall_ms(event.time), facts)
-        record.pid, record.ppid = event.process.pid, event.parent.pid
-        record.uid, record.gid = event.uid, event.gid
+        record = self._call(event, facts)
         record.program = text(event.path or event.filename) or None
         record.cwd = text(event.cwd) or None
         if event.argv:  # a ledger that came too late to see them has none
             record.argv = list(words_of(event.argv))
             record.cmd_line = " ".join(record.argv)
-        record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
         cut = {"argv": event.truncated, "cmdLine": event.truncated}
         cut |= {"program": event.path_truncated, "cwd": event.cwd_truncated}
         record.truncated = [name for name, is_cut in cut.items() if is_cut] or None
         return self._finish(record, facts, event.weak)
 
     def _failed(self, event: ExecFailed, facts: Facts) -> Record:
-        record = self._base("exec", self._clock.wall_ms(event.time), facts)
-        record.pid, record.ppid = event.process.pid, event.parent.pid
-        record.uid, record.gid = event.uid, event.gid
+        record = self._call(event, facts)
         record.program = text(event.filename) or None
         record.argv = list(words_of(event.argv))
         record.cmd_line = " ".join(record.argv)
-        record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
         record.errno = errno.errorcode.get(event.errno, str(event.errno))
         record.truncated = ["argv", "cmdLine"] if event.truncated else None
         return self._finish(record, facts, event.weak)
+
+    def _call(self, event: Exec | ExecFailed, facts: Facts) -> Record:
+        """What an exec and a failed one have in common: whose call it was, and when."""
+        record = self._base("exec", self._clock.wall_ms(event.time), facts)
+        record.pid, record.ppid = event.process.pid, event.parent.pid
+        record.uid, record.gid = event.uid, event.gid
+        record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
+        return record
 
     def _clone(self, event: Fork, facts: Facts) -> Record:
         record = self._base("clone", self._clock.wall_ms(event.time), facts)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from enricher.attribute.tree import Entry, Node, Tree
 from enricher.events import Process
+from enricher.ledgers.glance import TICK_NS
 from enricher.ledgers.proc import ProcessInfo
 
-_TICK_NS = 10_000_000
 _RUNTIMES = frozenset({b"runc", b"crun", b"youki"})
 
 
@@ -41,7 +41,7 @@ def is_runtime(argv: bytes) -> bool:
 
 
 def _node(tree: Tree, container_id: str, info: ProcessInfo, parent: Process, *, is_first: bool) -> Node:
-    node = Node(info.process, parent, container_id, info.process.start * _TICK_NS, argv=info.argv)
+    node = Node(info.process, parent, container_id, info.process.start * TICK_NS, argv=info.argv)
     above = tree.get(parent)
     if above and above.entry:
         node.entry = above.entry
