@@ -2,14 +2,14 @@
 
 import base64
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from exectrail.command_key import UnusableKey, read_key
 from exectrail.kube import ApiError, Client
 from tests.unit.exectrail.api_server import ApiServer
+from tests.unit.webhook.waiting import until
 from webhook import command_key
 from webhook.command_key import CommandKey
 
@@ -20,15 +20,6 @@ FORBIDDEN = (403, b'{"kind": "Status", "code": 403, "reason": "Forbidden", "mess
 
 def secret(key: bytes) -> bytes:
     return json.dumps({"metadata": {"name": "key"}, "data": {"key": base64.b64encode(key).decode()}}).encode()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if holds():
-            return
-        pause.wait(0.01)
-    raise AssertionError("never came true")
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """The webhook knows namespaces and labelled pods by live copies, and is ready once it has them."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from exectrail.kube import Client
 from tests.unit.exectrail.api_server import ApiServer
+from tests.unit.webhook.waiting import until
 from webhook.view import View
 
 
@@ -14,15 +14,6 @@ from webhook.view import View
 def api() -> Iterator[ApiServer]:
     with ApiServer() as server:
         yield server
-
-
-def until(holds: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if holds():
-            return
-        pause.wait(0.01)
-    raise AssertionError("never came true")
 
 
 @pytest.fixture
