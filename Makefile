@@ -20,12 +20,15 @@ cluster-up: ## A real single-node cluster with cert-manager; prints `export KUBE
 cluster-down: ## End it and remove what it made; caches stay
 	@$(NODE) down
 
+parts: ## What the node needs, built into the cache: minutes at the first run, then nothing
+	@$(NODE) parts
+
 image: ## The product's image, in the node's and buildah's storage
 	@$(NODE) image
 
 ##@ Test
-test: $(BIN)/.ready $(BPF) ## Every test: unit, kernel, cluster
-	$(BIN)/pytest
+test: $(BIN)/.ready $(BPF) parts ## Every test: unit, kernel, cluster
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --durations=15
 
 test-unit: $(BIN)/.ready ## No privileges needed; under a minute
 	$(BIN)/pytest tests/unit
@@ -33,7 +36,7 @@ test-unit: $(BIN)/.ready ## No privileges needed; under a minute
 test-kernel: $(BIN)/.ready $(BPF) ## Real audit subsystem and BPF; needs root
 	$(BIN)/pytest tests/kernel
 
-test-cluster: $(BIN)/.ready ## On the real node; needs root
+test-cluster: $(BIN)/.ready parts ## On the real node; needs root
 	$(BIN)/pytest tests/cluster
 
 lint: $(BIN)/.ready ## Format, lint, types, boundaries between the parts
@@ -76,4 +79,4 @@ $(BPF): enricher/bpf/Makefile $(wildcard enricher/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/bpf
 
-.PHONY: demo cluster-up cluster-down image test test-unit test-kernel test-cluster lint bench format requirements clean help
+.PHONY: demo cluster-up cluster-down parts image test test-unit test-kernel test-cluster lint bench format requirements clean help

@@ -175,6 +175,7 @@ def test_the_receive_buffer_is_as_large_as_the_kernel_allows() -> None:
         assert source.receive_buffer() == 65536 * 2
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_without_the_capability_the_remedy_is_named() -> None:
     child = os.fork()
     if child == 0:

@@ -20,6 +20,9 @@ import pytest
 
 import profiles
 
+# The child only makes system calls and ends: locks of threads that it does not have cannot matter to it.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 PROFILE = Path(profiles.__file__).parent / "builtin" / "process-audit.json"
 
 libc = ctypes.CDLL(None, use_errno=True)

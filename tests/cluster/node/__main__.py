@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import packages
+from . import packages, parts
 from .config import kubeconfig
 from .daemons import daemons
 from .down import down
 from .errors import NodeError
 from .paths import AUDIT_LOG, BIN, CONTAINERD_SOCKET, LOCK, STATE
-from .product import build_product
+from .product import archive, build_product
 from .run import say, step
 from .services import state
 from .up import up
@@ -38,6 +38,12 @@ def main() -> int:
 def _packages() -> None:
     with _lock():
         packages.install()
+
+
+def _parts() -> None:
+    with _lock():
+        parts.make()
+        archive()
 
 
 def _up() -> None:
@@ -89,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "say which services run; exit code 1 unless all do"),
         ("env", _env, 'print the exports for using the node: eval "$(... env)"'),
         ("packages", _packages, "install the system packages that are missing, and nothing else"),
+        ("parts", _parts, "build what the node and the product need, into the cache, and nothing else"),
         ("image", _image, "build the product's image if its sources changed, and import it"),
     ):
         commands.add_parser(name, help=text, description=text).set_defaults(command=command)

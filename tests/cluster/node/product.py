@@ -28,14 +28,19 @@ _SOURCES = (
 )
 
 
-def build_product() -> None:
-    """Build the image if its sources changed, and import it if the node is up."""
+def archive() -> Path:
+    """The image in the cache, built if its sources changed."""
     if not _CONTAINERFILE.exists():
         raise NodeError(f"{_CONTAINERFILE} is missing: run this in the repository")
     base = images.base_images()
-    archive = cached("product-image", _inputs(base), lambda folder: _build(folder, base)) / "image.tar"
+    return cached("product-image", _inputs(base), lambda folder: _build(folder, base)) / "image.tar"
+
+
+def build_product() -> None:
+    """Build the image if its sources changed, and import it if the node is up."""
+    built = archive()
     if CONTAINERD_SOCKET.exists():
-        imports.into_containerd(archive, PRODUCT_IMAGE)
+        imports.into_containerd(built, PRODUCT_IMAGE)
     else:
         say(f"the node is down: {PRODUCT_IMAGE} is built, but not imported; run `up`, then `image` again")
 

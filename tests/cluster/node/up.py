@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from . import cert_manager, config, host, images, imports, packages, pki, services
+from . import cert_manager, config, host, imports, parts, pki, services
 from .api import get
-from .build import go_build, kubectl
-from .components import HELM_BUILD, HYPERKUBE_BUILD
 from .daemons import NAMES, PORTS, daemons
 from .down import down
 from .errors import NodeError
+from .parts import Parts
 from .paths import BIN, LOG, PIDS
 from .process import wait_until
 from .run import say, step
@@ -21,37 +20,34 @@ from .run import say, step
 
 def up() -> None:
     """Have a ready node with cert-manager. Raises NodeError with what is wrong and what to do."""
-    packages.install()
-    programs = go_build(HYPERKUBE_BUILD)
-    helm = go_build(HELM_BUILD) / "helm"
-    archives = {"system images": images.system_images(), "base and workload image": images.base_images()}
+    built = parts.make()
 
     if host.rebooted():
         say("  this machine was restarted since: starting afresh")
         down()
     _require_free_ports()
     host.remember()
-    imports.into_buildah(archives["base and workload image"])
+    imports.into_buildah(built.archives["base and workload image"])
     host.prepare()
     pki.make_certificates()
     config.write_config()
-    _link_tools(helm, kubectl(), programs)
+    _link_tools(built)
 
     since = datetime.now(UTC).replace(microsecond=0)  # heartbeats are given in whole seconds
-    started = _start(programs, archives)
+    started = _start(built)
     with step("node Ready"):
         _wait(partial(_node_ready, since if "kubelet" in started else None), "the node is not Ready", "kubelet")
         _wait(_default_service_account, "no default ServiceAccount", "kube-controller-manager")
     cert_manager.install()
 
 
-def _start(programs: Path, archives: dict[str, Path]) -> set[str]:
+def _start(built: Parts) -> set[str]:
     """Start the services that don't run, import the images, and return the names of what was started."""
-    etcd, containerd, *kubernetes = daemons(programs)
+    etcd, containerd, *kubernetes = daemons(built.programs)
     started = {containerd.name} if services.ensure(containerd) else set()
     with ThreadPoolExecutor(1) as background:
         # Importing takes seconds of disk, the API server's start seconds of waiting: together.
-        imported = background.submit(_import, archives)
+        imported = background.submit(_import, built.archives)
         # In this order: the controller manager ends if it finds no ConfigMap, so the API server is ready first.
         started |= {service.name for service in (etcd, *kubernetes) if services.ensure(service)}
         imported.result()
@@ -75,10 +71,10 @@ def _require_free_ports() -> None:
                 )
 
 
-def _link_tools(helm: Path, kubectl_program: Path, programs: Path) -> None:
+def _link_tools(built: Parts) -> None:
     BIN.mkdir(parents=True, exist_ok=True)
-    tools = {"helm": helm, "kubectl": kubectl_program}
-    tools |= {name: programs / name for name in NAMES if (programs / name).exists()}
+    tools = {"helm": built.helm, "kubectl": built.kubectl}
+    tools |= {name: built.programs / name for name in NAMES if (built.programs / name).exists()}
     for name, program in tools.items():
         (BIN / name).unlink(missing_ok=True)
         (BIN / name).symlink_to(program)

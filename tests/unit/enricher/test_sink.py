@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -307,12 +308,12 @@ def test_only_always_waits_for_the_disk_at_each_write(
     file: Path, open_sink: Open, policy: Policy, syncs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink = open_sink(sync=policy)
-    by: list[str] = []
-    monkeypatch.setattr("enricher.trail.syncer.Syncer._sync", lambda *_: by.append("here"))
+    by: list[threading.Thread] = []
+    monkeypatch.setattr("enricher.trail.syncer.Syncer._sync", lambda *_: by.append(threading.current_thread()))
     for _ in range(3):
         write(sink, LINE)
 
-    assert len(by) == syncs
+    assert by.count(threading.current_thread()) == syncs
 
 
 @pytest.mark.parametrize(("policy", "syncs"), [("interval", 1), ("never", 0)])
