@@ -79,7 +79,8 @@ class Storage(RuleBasedStateMachine):
 
     def start(self) -> None:
         self.sink = FileSink(self.file, Rotation(max_size=4000), wait=0)
-        self.writer = Writer(self.sink, State(self.home / "state" / "chain.json"))
+        self.state = State(self.home / "state" / "chain.json")
+        self.writer = Writer(self.sink, self.state)
 
     def step(self, times: int = 1) -> None:
         """Let the writer's thread do its work, in this one, as if its waits were over."""
@@ -138,6 +139,7 @@ class Storage(RuleBasedStateMachine):
         """What waits is lost; what is on the disk is there, and so is a last line that only lacks its end."""
         self.heals()
         self.sink.close()
+        self.state.close()
         there = len(self.records())
         left = len(self.expected) - self.writer.unwritten
         assert there in {left, left + 1}
