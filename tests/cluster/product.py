@@ -47,10 +47,15 @@ class Release:
             install(self._cluster, *values)
             self._values = values
 
+    def with_any_values(self) -> None:
+        """Have the chart installed, for what does not depend on its values."""
+        if self._values is None:
+            self.with_values()
+
     def uninstall(self) -> None:
         """Have it gone."""
         self._values = None
-        self._cluster.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait")
+        self._cluster.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait", "--ignore-not-found")
 
 
 def namespace(name: str, **labels: str) -> dict[str, Any]:

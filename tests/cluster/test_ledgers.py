@@ -1,32 +1,23 @@
 """Which ledger is in use follows the capabilities that values give, and each tells what it can."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from .cluster import Cluster, eventually
-from .product import NAMESPACE, install
+from .product import NAMESPACE
 from .sessions import Person, programs
 
 
-@pytest.fixture
-def without_ebpf(admin: Cluster) -> Iterator[Cluster]:
-    """The release with the proc connector in place of eBPF."""
-    install(admin, "enricher.capabilities.bpf=false", "enricher.capabilities.netAdmin=true")
-    yield admin
-    install(admin)
-
-
+@pytest.mark.values("enricher.capabilities.bpf=false", "enricher.capabilities.netAdmin=true")
 def test_without_ebpf_the_proc_connector_tells_every_process_and_marks_what_may_be_missing(
-    alice: Person, without_ebpf: Cluster, recorded: str
+    alice: Person, admin: Cluster, recorded: str
 ) -> None:
     def reported() -> list[str]:
-        status = without_ebpf.get("nodetrail", "node1")["status"]
+        status = admin.get("nodetrail", "node1")["status"]
         assert status["ledger"] == "procconn"
         return list(status["weak"])
 
     assert "argv" in eventually(reported, 60)
-    log = without_ebpf.kubectl("logs", "-n", NAMESPACE, "ds/exectrail-enricher").stdout
+    log = admin.kubectl("logs", "-n", NAMESPACE, "ds/exectrail-enricher").stdout
     assert "no ledger bpf: missing CAP_PERFMON and CAP_BPF" in log
 
     _, records = alice.executes(recorded, "sh", "-c", "sleep 0.2; (sleep 0.1; exit 7) & wait; exit 3", code=3)

@@ -5,13 +5,9 @@ from typing import Any
 
 from exectrail.record import Record
 
-from .cluster import Cluster, eventually
-from .node import services
-from .node.up import up
+from .cluster import Cluster
 from .product import pod
-from .sessions import Person, check_equation, programs, records_of, trail
-
-_SLOW = "for i in $(seq 25); do sleep 1; id --real; done"
+from .sessions import Person, check_equation, trail
 
 
 def of_pod(name: str) -> list[Record]:
@@ -53,21 +49,3 @@ def test_the_equation_holds_after_a_storm(alice: Person, recorded: str) -> None:
     assert records[-1].lost is None
     assert uid
     check_equation()
-
-
-def test_recording_goes_on_while_the_api_server_is_away(alice: Person, recorded: str) -> None:
-    process = alice.cluster.start("kubectl", "exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c", _SLOW)
-    eventually(lambda: any(record.argv == ["id", "--real"] for record in trail()))
-    services.kill("kube-apiserver")
-    try:
-        time.sleep(10)
-        during = [record for record in trail() if record.argv == ["id", "--real"]]
-    finally:
-        process.kill()
-        process.communicate(timeout=30)
-        up()
-
-    assert len(during) >= 8
-    assert {(record.user, record.origin) for record in during} == {("alice", "session")}
-    eventually(lambda: programs(alice.executes(recorded, "id")[1])[-1:] == ["id"], 60)
-    assert records_of(during[0].request_uid or "")

@@ -1,18 +1,15 @@
-"""Where the trail goes, and that it is whole there."""
+"""The trail on the node's disk, and that it is whole there."""
 
-import json
-import shutil
 from pathlib import Path
 
-from exectrail.record import Record, decode
+from exectrail.record import decode
 from exectrail.seal import seal
 
-from .cluster import Cluster, eventually
-from .product import NAMESPACE, TRAIL, Release
-from .sessions import Person, programs, trail
+from .cluster import Cluster
+from .product import NAMESPACE, TRAIL
+from .sessions import Person, trail
 
 _BURST = "for i in $(seq 200); do /bin/true $i; done"
-_VOLUME = Path("/var/lib/exectrail-test-volume")
 
 
 def test_every_line_is_chained_to_the_one_before(alice: Person, recorded: str) -> None:
@@ -44,67 +41,6 @@ def test_the_reader_can_read_and_do_nothing_else(admin: Cluster) -> None:
     assert admin.kubectl(*reader, "head", "-c", "1", "/trail/trail.jsonl").stdout == "{"
     assert admin.kubectl(*reader, "sh", "-c", "echo >> /trail/trail.jsonl", check=False).returncode != 0
     assert admin.kubectl(*reader, "ls", "/var/run/secrets", check=False).returncode != 0
-
-
-def test_stdout_mode_writes_clean_lines_into_the_pods_log(alice: Person, release: Release, recorded: str) -> None:
-    release.with_values("logs.mode=stdout")
-    done, session = alice.does("exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c", "id; exit 6", check=False)
-    uid = session["metadata"]["name"]
-
-    def shown() -> str:
-        text = alice.admin.exectrail("show", uid).stdout
-        assert "└── id" in text
-        return text
-
-    assert "alice" in eventually(shown)
-    assert done.returncode == 6
-    log = alice.admin.kubectl("logs", "-n", NAMESPACE, "ds/exectrail-enricher").stdout
-    assert all(json.loads(line) for line in log.splitlines())
-
-
-def test_pvc_mode_keeps_the_trail_on_a_volume_under_the_nodes_name(
-    alice: Person, release: Release, recorded: str
-) -> None:
-    _volume(alice.admin)
-    release.with_values("logs.mode=pvc", "logs.pvc.existingClaim=trails")
-    file = _VOLUME / "trail-node1.jsonl"
-    _, session = alice.does("exec", "-n", recorded, "web", "-c", "app", "--", "id")
-    uid = session["metadata"]["name"]
-
-    def complete() -> list[Record]:
-        records = [record for record in trail(str(file)) if record.request_uid == uid]
-        assert any(record.phase == "end" for record in records)
-        return records
-
-    assert programs(eventually(complete)) == ["env", "id"]
-    assert "id" in alice.admin.exectrail("show", uid).stdout
-    release.with_values()
-    shutil.rmtree(_VOLUME)
-
-
-def _volume(admin: Cluster) -> None:
-    """A volume on the node's disk, and a claim that binds it."""
-    _VOLUME.mkdir(exist_ok=True)
-    common = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "test"}
-    claim = {
-        "accessModes": common["accessModes"],
-        "storageClassName": "test",
-        "resources": {"requests": common["capacity"]},
-    }
-    admin.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": "trails"},
-            "spec": {**common, "hostPath": {"path": str(_VOLUME)}},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "trails", "namespace": NAMESPACE},
-            "spec": claim,
-        },
-    )
 
 
 def test_a_stopped_enricher_has_written_all_that_it_read_and_goes_on_with_the_chain(

@@ -31,7 +31,7 @@ def labelled(namespace: str, name: str, mode: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def matched(release: Release) -> str:
     """A recorded namespace with tag mode `match`; pod `web` goes by it, pod `own` has mode `env`."""
-    release.with_values()
+    release.with_any_values()
     name, admin = "matched", Cluster()
     admin.kubectl("delete", "namespace", name, "--ignore-not-found")
     admin.apply(namespace(name, record="true", tag="match"), *may_enter(name))
