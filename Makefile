@@ -28,7 +28,7 @@ image: ## The product's image, in the node's and buildah's storage
 
 ##@ Test
 test: $(BIN)/.ready $(BPF) parts ## Every test: unit, kernel, cluster
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --durations=15
+	$(BIN)/pytest --numprocesses=2 --durations=15
 
 test-unit: $(BIN)/.ready ## No privileges needed; under a minute
 	$(BIN)/pytest tests/unit

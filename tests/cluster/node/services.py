@@ -90,7 +90,10 @@ def _spawn(service: Service) -> int:
     log = os.open(service.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         streams = ((null, 0), (log, 1), (log, 2))
-        actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in streams]
+        actions = [
+            *((os.POSIX_SPAWN_DUP2, source, target) for source, target in streams),
+            *((os.POSIX_SPAWN_CLOSE, file) for file in _inherited()),
+        ]
         # Not subprocess, whose object wants to see its process end: this one outlives us. A session of its own:
         # a Ctrl-C at the terminal is for us.
         return os.posix_spawnp(
@@ -106,6 +109,19 @@ def _spawn(service: Service) -> int:
     finally:
         os.close(null)
         os.close(log)
+
+
+def _inherited() -> list[int]:
+    """What whoever started us left open: a lock that a daemon has, too, is not given back when we end."""
+    open_files = (int(name) for name in os.listdir("/proc/self/fd"))
+    return [file for file in open_files if file > 2 and _is_inheritable(file)]
+
+
+def _is_inheritable(file: int) -> bool:
+    try:
+        return os.get_inheritable(file)
+    except OSError:  # the folder's own, closed by now
+        return False
 
 
 def _exit_status(pid: int) -> int | None:

@@ -44,6 +44,18 @@ def test_every_container_has_a_read_only_root_and_no_way_to_more_privileges(
             {"enricher": {"capabilities": {"bpf": False, "procRoot": False, "netAdmin": True}}},
             ["AUDIT_READ", "NET_ADMIN"],
         ),
+        (
+            {"enricher": {"capabilities": {"bpf": False, "procRoot": False, "auditControl": True}}},
+            ["AUDIT_READ", "AUDIT_CONTROL"],
+        ),
+        (
+            {"enricher": {"capabilities": {"auditRead": False, "procRoot": False}}},
+            ["BPF", "PERFMON"],
+        ),
+        (
+            {"enricher": {"source": "auditlog", "capabilities": {"procRoot": False}}},
+            ["BPF", "PERFMON"],
+        ),
     ],
 )
 def test_the_enricher_has_the_capabilities_that_the_values_say(
@@ -63,9 +75,11 @@ def test_the_enricher_breaks_restricted_only_where_the_kernel_asks_for_it(helm_t
         "enricher: livenessProbe with a host",
         "enricher: readinessProbe with a host",
         "enricher: runAsNonRoot is not true",
+        "enricher: startupProbe with a host",
         "hostNetwork",
         "hostPID",
         "runAsUser: 0",
+        "volume audit: hostPath",
         "volume cgroup: hostPath",
         "volume state: hostPath",
         "volume tracefs: hostPath",

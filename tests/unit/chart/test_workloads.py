@@ -82,6 +82,8 @@ def test_the_enricher_gets_its_arguments(helm_template: HelmTemplate) -> None:
         "--state-dir=/state",
         "--cgroup-root=/host/cgroup",
         "--ledger=proc",
+        "--source=auto",
+        "--audit-log=/host/audit/audit.log",
         "--hold-ms=250",
         "--quota=10000",
         "--command-key-secret=exectrail-command-key",
@@ -98,6 +100,7 @@ def test_the_enricher_is_probed_where_it_listens(helm_template: HelmTemplate, ad
     values = {"enricher": {"metrics": {"address": address, "port": 9999}}}
     enricher = container(pod_spec(helm_template(values), "enricher"), "enricher")
     assert enricher["livenessProbe"]["httpGet"] == {"host": host, "path": "/healthz", "port": "metrics"}
+    assert enricher["startupProbe"]["httpGet"] == enricher["livenessProbe"]["httpGet"]
     assert enricher["readinessProbe"]["httpGet"] == {"host": host, "path": "/readyz", "port": "metrics"}
     assert enricher["ports"] == [{"name": "metrics", "containerPort": 9999}]
 
@@ -106,6 +109,7 @@ def test_the_enricher_is_probed_where_it_listens(helm_template: HelmTemplate, ad
 def test_a_deployment_is_probed_on_its_metrics_port(helm_template: HelmTemplate, component: str) -> None:
     part = container(pod_spec(helm_template(), component), component)
     assert part["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+    assert part["startupProbe"]["httpGet"] == part["livenessProbe"]["httpGet"]
     assert part["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
     assert "metrics" in {port["name"] for port in part["ports"]}
 
@@ -207,11 +211,34 @@ def test_the_enricher_reads_tracefs_only_for_failed_execs_by_ebpf(
         assert found["volume"]["hostPath"] == {"path": "/sys/kernel/tracing"}
 
 
+@pytest.mark.parametrize(
+    ("values", "folder", "file"),
+    [
+        ({}, "/var/log/audit", "audit.log"),
+        ({"source": "auditlog"}, "/var/log/audit", "audit.log"),
+        ({"auditLog": {"path": "/srv/audit/all.log"}}, "/srv/audit", "all.log"),
+        ({"auditLog": {"path": ""}}, None, None),
+        ({"source": "none"}, None, None),
+    ],
+)
+def test_auditds_log_is_mounted_read_only_and_only_where_it_can_be_used(
+    helm_template: HelmTemplate, values: Document, folder: str | None, file: str | None
+) -> None:
+    spec = pod_spec(helm_template({"enricher": values}), "enricher")
+    found = mounts(spec, "enricher").get("/host/audit")
+    flags = [flag for flag in container(spec, "enricher")["args"] if flag.startswith("--audit-log=")]
+    assert flags == ([f"--audit-log=/host/audit/{file}"] if file else [])
+    assert (found is not None) == (folder is not None)
+    if found:
+        assert found["readOnly"]
+        assert found["volume"]["hostPath"] == {"path": folder, "type": "DirectoryOrCreate"}
+
+
 def test_stdout_mode_needs_no_trail_folder_and_no_reader(helm_template: HelmTemplate) -> None:
     documents = helm_template({"logs": {"mode": "stdout"}})
     enricher, node = pod_spec(documents, "enricher"), pod_spec(documents, "node")
     assert "--trail=-" in container(enricher, "enricher")["args"]
-    assert set(mounts(enricher, "enricher")) == {"/state", "/host/cgroup", "/sys/kernel/tracing"}
+    assert set(mounts(enricher, "enricher")) == {"/state", "/host/audit", "/host/cgroup", "/sys/kernel/tracing"}
     assert [each["name"] for each in node["containers"]] == ["installer"]
     assert [volume["name"] for volume in node["volumes"]] == ["seccomp"]
 
