@@ -1,53 +1,42 @@
 """Starts the enricher: `python -m enricher`."""
 
 import argparse
+import gc
 import importlib
 import logging
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from enricher import inputs
 from enricher.agent import Agent
-from enricher.attribute import command_key
-from enricher.attribute.asked import Asked
-from enricher.attribute.containers import Containers
-from enricher.attribute.env_binary import EnvReport
-from enricher.attribute.sessions import Sessions
-from enricher.clock import Clock
-from enricher.compose import Composer
-from enricher.ledgers.proc import Proc
+from enricher.assembly import Enricher, assemble
 from enricher.ledgers.unavailable import LedgerUnavailable
 from enricher.metrics import AgentCollector
-from enricher.outlet import Outlet
-from enricher.pipeline import Pipeline
-from enricher.quota import Quota
-from enricher.report import Reporter
-from enricher.sources.netlink import AuditSource, SourceUnavailable
+from enricher.sources.netlink import SourceUnavailable
 from enricher.trail import storage
-from enricher.trail.chain import State
-from enricher.trail.writer import Writer
 from exectrail import logs
 from exectrail.filter import FilterError
-from exectrail.filter_file import FilterFile
-from exectrail.kube import Client
-from exectrail.mirror import Mirror
 from exectrail.serving import serve
 
 _COMMANDS = ("capture", "replay")
 """Modules with a `main` of their own; without one of these words the enricher runs, and pays for neither."""
 _STUCK_AFTER = 30.0
+_COLLECT_AFTER = 20_000
+"""New objects between two garbage collections: ours go by reference count, and hardly any is in a cycle."""
 _DRAIN = 5.0
 
 log = logging.getLogger("enricher")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; 0 when everything that was read is written, 2 for a bad configuration."""
+    """Run until SIGTERM or SIGINT.
+
+    Returns 0 when everything that was read is written, 1 when some of it could not be, 2 for a bad configuration.
+    """
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in _COMMANDS:
         return int(importlib.import_module(f"enricher.support.{words[0]}").main(words[1:]))
@@ -61,60 +50,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    client = Client.in_cluster()
-    containers = Containers()
-    asked = Asked()
-    requests = inputs.Requests(client, args.namespace, asked.changed)
-    watched = inputs.watch_node(client, args.node, containers.pod_changed, containers.namespace_changed)
-    mirrors = [*watched, requests]
-    containers.ready = lambda: all(mirror.synced.is_set() for mirror in mirrors)
-    reporter = Reporter(client, args.node, args.namespace)
-    clock = Clock()
-    source = inputs.open_source(args.receive_buffer, AuditSource)
-    provider = inputs.open_provider(args, containers, clock, source)
-    state = State(args.state_dir / "chain.json")
-    writer = Writer(storage.open_sink(args), state, args.audit_log_interval_seconds)
-    writer.start()
-    sessions = Sessions(requests.get, asked, clock.wall_ms)
-    outlet = Outlet(
-        containers,
-        sessions,
-        Composer(args.node, Proc().boot_id(), clock, provider.name),
-        writer.write,
-        Quota(args.quota, args.quota * 10),
-        on_start=reporter.started,
-        on_end=reporter.ended,
-    )
-    filters = FilterFile(args.filters) if args.filters else None
-    outlet.filters = filters
-    pipeline = Pipeline(
-        provider.places,
-        containers,
-        sessions,
-        clock,
-        outlet,
-        args.hold_ms / 1000,
-        failures_told=provider.failures_told,
-    )
-    env = EnvReport() if args.look_for_env else None
-    agent = Agent(provider, source, pipeline, outlet, writer, reporter, clock, env, filters)
-    _serve(args.metrics_address, agent, mirrors)
-    for mirror in mirrors:
-        mirror.start()
-    reporter.start()
-    if args.command_key_secret:
-        command_key.follow(client, args.namespace, args.command_key_secret, asked)
-    if env:
-        env.start()
+    enricher = assemble(args)
+    agent = enricher.agent
+    _serve(args.metrics_address, enricher)
+    enricher.start()
     _stop_on_signals(agent)
-    log.info("recording on %s with %s and %s", args.node, provider.name, "netlink" if source else "no audit source")
+    gc.freeze()  # what is there by now stays, and need not be looked at again
+    gc.set_threshold(_COLLECT_AFTER)
     agent.run()
-    reporter.drain(_DRAIN)
-    log.info("stopped; the last record is %d", writer.seq)
-    return 0
+    enricher.reporter.drain(_DRAIN)
+    log.info("stopped; the last record is %d", agent.writer.seq)
+    return 1 if agent.unwritten else 0
 
 
-def _serve(address: str, agent: Agent, mirrors: list[Mirror[Any]]) -> None:
+def _serve(address: str, enricher: Enricher) -> None:
+    agent = enricher.agent
+
     def stuck() -> str | None:
         silent = time.monotonic() - agent.progress
         return f"the reader made no progress for {silent:.0f} s" if silent > _STUCK_AFTER else None
@@ -122,7 +73,7 @@ def _serve(address: str, agent: Agent, mirrors: list[Mirror[Any]]) -> None:
     def unready() -> str | None:
         if wrong := agent.writer.wrong():
             return wrong
-        return None if all(mirror.synced.is_set() for mirror in mirrors) else "the API has not been read yet"
+        return None if enricher.ready() else "the API has not been read yet"
 
     host, _, port = address.rpartition(":")
     registry = CollectorRegistry()
@@ -143,9 +94,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="For support cases: `python -m enricher capture --help`, `python -m enricher replay --help`.",
     )
     inputs.add_flags(parser)
+    inputs.add_source_flags(parser)
     storage.add_flags(parser)
     add = parser.add_argument
-    add("--state-dir", type=Path, default=Path("/var/lib/exectrail"), help="where the chain's end is kept")
+    add("--state-dir", type=Path, default=Path("/var/lib/exectrail"), help="keeps the chain's end and open sessions")
     add("--hold-ms", type=inputs.positive, default=500, help="how long a record waits for what explains it")
     quota_help = "records a second of one container; ten times as many at once"
     add("--quota", type=inputs.positive, default=10_000, metavar="N", help=quota_help)
@@ -153,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--command-key-secret", metavar="NAME", help=key_help)
     filters_help = "JSON file that says what the trail is not to have; read anew when it changes"
     add("--filters", type=Path, metavar="FILE", help=filters_help)
+    add("--heartbeat", type=inputs.positive, default=30, metavar="SECONDS", help="how often to report to NodeTrail")
     add("--look-for-env", action="store_true", help="report which containers have a program `env`")
     add("--metrics-address", type=_address, default="127.0.0.1:9464", help="serves /metrics, /healthz, /readyz")
     add("--log-level", choices=logs.LEVELS, default="info")

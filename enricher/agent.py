@@ -7,65 +7,29 @@ the reporter's threads.
 import logging
 import selectors
 import time
-from typing import Protocol
 
-from enricher.attribute.env_binary import EnvReport
 from enricher.clock import Clock
-from enricher.events import Seccomp
-from enricher.ledgers.places import Places
+from enricher.ledgers.provider import Provider
+from enricher.losses import Losses
+from enricher.node_status import NodeStatus
 from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline
-from enricher.report import Reporter
-from enricher.sources.netlink import AuditSource
+from enricher.restart.hole import Hole
+from enricher.restart.memory import Memory
+from enricher.sources.source import Source
 from enricher.trail.writer import Writer
 from exectrail.filter_file import FilterFile
-from exectrail.nodetrail import MOST_ENV, NodeTrailStatus
 
-_HELD, _IDLE = 0.05, 1.0
-"""How long to wait for the kernel, in seconds: while records are held, and else."""
-_TIDY, _HEARTBEAT = 5.0, 30.0
+_HELD, _HALVES, _IDLE = 0.05, 0.25, 1.0
+"""How long to wait for the kernel, in seconds: while events are held, for which the API may explain something at any
+moment; while only SECCOMP records are, whose events would wake us; and else."""
+_TIDY = 5.0
+_DRAIN = 2.0
+_UNREAD_NS = 50_000_000
+"""How long, at most, what happened takes to come where it is read, while there is no backlog."""
 _REMEMBER_PIDS_NS = 2_000_000_000
 
 log = logging.getLogger(__name__)
-
-
-class Provider(Protocol):
-    """A process ledger at work: `provider_bpf`, else `provider_procconn`, else `provider_proc`."""
-
-    name: str
-    weak: tuple[str, ...]
-    gather: float
-    """How long to let events gather once there are some, in seconds: being woken costs several times more than an
-    event. 0 where what happened can be seen only for a moment."""
-    loss: str
-    """The cause that its losses have."""
-    failures_told: bool
-    """Whether it tells of failed execs."""
-
-    @property
-    def places(self) -> Places:
-        """Where its events' processes are."""
-
-    def register(self, selector: selectors.BaseSelector) -> None:
-        """Have the loop woken when there is something."""
-
-    def patience(self) -> float:
-        """How long the loop may wait for the kernel before it comes round, in seconds."""
-
-    def seccomp(self, pipeline: Pipeline, record: Seccomp, now: float) -> None:
-        """Do with a SECCOMP record what this ledger does with them."""
-
-    def advance(self, pipeline: Pipeline, now: float) -> None:
-        """Feed what happened."""
-
-    def tidy(self, pipeline: Pipeline, now: float) -> None:
-        """Look after what came before or is gone."""
-
-    def lost(self) -> int:
-        """Events that the kernel had no room for."""
-
-    def close(self) -> None:
-        """Give everything back."""
 
 
 class Agent:
@@ -73,79 +37,94 @@ class Agent:
 
     Args:
         provider: The process ledger.
-        source: The SECCOMP records; None where they cannot be read.
+        source: The SECCOMP records; None where there are none.
         pipeline: Joins the two.
         outlet: Takes what this node lost.
         writer: Where records go.
-        reporter: Whom to tell about this node; None without an API.
-        env: Looks for `env` programs; None where it may not.
-        filters: Followed when their file changes.
+        losses: Told in the trail.
+        status: Told to the API.
         clock: Kept right here.
+        memory: Outlives a restart; None where nothing does.
+        filters: Followed when their file changes.
 
     """
 
     def __init__(
         self,
         provider: Provider,
-        source: AuditSource | None,
+        source: Source | None,
         pipeline: Pipeline,
         outlet: Outlet,
         writer: Writer,
-        reporter: Reporter | None,
+        losses: Losses,
+        status: NodeStatus,
         clock: Clock,
-        env: EnvReport | None = None,
+        memory: Memory | None = None,
         filters: FilterFile | None = None,
     ) -> None:
-        self.pipeline, self.provider, self.source, self.writer = pipeline, provider, source, writer
+        self.provider, self.pipeline, self.writer = provider, pipeline, writer
+        self.losses, self.status, self.filters = losses, status, filters
         self.progress = time.monotonic()
         """When the loop last came round, for the health check."""
-        self._outlet, self._reporter, self._clock = outlet, reporter, clock
-        outlet.losses = self.lost
-        self._env, self._env_told = env, dict[str, bool]()
-        self.filters = filters
+        self.unwritten = 0
+        """Once it has ended: the records that could not be written."""
+        self._source, self._outlet, self._clock, self._memory = source, outlet, clock, memory
+        self._complete = self._watching_since = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._selector = selectors.DefaultSelector()
         self._stopped = False
-        self._next_second = self._next_tidy = self._next_heartbeat = 0.0
-        self._lost_told: dict[str, int] = {}
+        self._next_second = self._next_tidy = 0.0
 
     def run(self) -> None:
         """Work until `stop`; then write what is held and hand everything to the disk."""
         self.provider.register(self._selector)
-        if self.source:
-            self._selector.register(self.source, selectors.EVENT_READ)
+        if self._source:
+            self._source.register(self._selector)
         while not self._stopped:
-            patience = min(_HELD if self.pipeline.held else _IDLE, self.provider.patience())
-            if self._selector.select(patience) and self.provider.gather:
+            if self._selector.select(self._patience()) and self.provider.gather:
                 time.sleep(self.provider.gather)
             self._round(time.monotonic())
-        self._round(time.monotonic())
+        self._drain()
+        before, undecided = self._complete_until(), self.pipeline.tally.lost["undecided"]
         self.pipeline.flush()
-        self._tell_losses()
-        self.writer.close()
+        self.losses.tell()
+        # Ended before the API told what is recorded, it gives up what it holds: that is in the hole, too.
+        given_up = self.pipeline.tally.lost["undecided"] > undecided
+        at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        complete = before if given_up else self._complete_until()
+        self.unwritten = self.writer.close()
+        if self._memory:
+            self._memory.close(at, complete)
+        if self._source:
+            self._source.close(clean=not self.unwritten)
         self.provider.close()
         self._selector.close()
+
+    def _drain(self) -> None:
+        """Read what is there already; in a storm there is always more, so not for ever."""
+        until = time.monotonic() + _DRAIN
+        self._round(time.monotonic())
+        while self._selector.select(0) and time.monotonic() < until:
+            self._round(time.monotonic())
 
     def stop(self) -> None:
         """End the loop after its present round."""
         self._stopped = True
 
-    def lost(self) -> dict[str, int]:
-        """Everything lost since the start, by cause: on the way here, and here."""
-        lost = self.lost_before_reading() | self.pipeline.tally.lost
-        return {cause: count for cause, count in lost.items() if count}
-
-    def lost_before_reading(self) -> dict[str, int]:
-        """What the kernel had no room for, and what could not be read, by cause."""
-        lost = {self.provider.loss: self.provider.lost()}
-        if self.source:
-            lost |= {"netlink-overrun": self.source.dropped(), "unparsable": self.source.unparsable}
-        return lost
+    def _patience(self) -> float:
+        held, events = self.pipeline.held, self.pipeline.held_events
+        patience = min(_HELD if events else _HALVES if held else _IDLE, self.provider.patience())
+        return min(patience, self._source.patience()) if self._source else patience
 
     def _round(self, now: float) -> None:
         # The records before the events: a record is made before its event, so its half is mostly there in time.
-        for record in self.source.read() if self.source else ():
-            self.provider.seccomp(self.pipeline, record, now)
+        for record in self._source.read(now) if self._source else ():
+            if record.via == "auditlog" and self._clock.boot_ns(record.time) < self._watching_since:
+                self.pipeline.earlier_record(record, now)
+            else:
+                self.provider.seccomp(self.pipeline, record, now)
         self.provider.advance(self.pipeline, now)
+        if self._memory:  # before the records leave that it explains
+            self._memory.settle(now)
         self.pipeline.advance(now)
         self.writer.commit()
         if now >= self._next_second:
@@ -159,14 +138,31 @@ class Agent:
         if now >= self._next_tidy:
             self._next_tidy = now + _TIDY
             self.provider.tidy(self.pipeline, now)
+            self.status.look()
         self._follow_filters()
         self._outlet.tick(now, time.time_ns() // 1_000_000)
-        self._tell_losses()
+        self.losses.tell()
+        self.losses.ask(now)
+        self._keep_source()
         for gone in self.writer.removed():
             self._outlet.gap({gone.reason: gone.records}, time.time_ns() // 1_000_000, gone.reason)
-        if self._reporter and (self._env_changed() or now >= self._next_heartbeat):
-            self._next_heartbeat = now + _HEARTBEAT
-            self._reporter.node(self.status())
+        if self._memory:
+            self._memory.note(time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._complete_until())
+        self.status.tell(now)
+
+    def _keep_source(self) -> None:
+        if self._source:
+            for reason in self._source.gaps():
+                self._outlet.hole(Hole(reason, time.time_ns() // 1_000_000))
+            self._source.keep()
+
+    def _complete_until(self) -> int:
+        """Up to when everything that happened is sealed: nanoseconds since boot."""
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        # What has not been read is newer than what is held.
+        if self.pipeline.held or not self._selector.select(0):
+            self._complete = max(self._complete, self.pipeline.complete_until(now - _UNREAD_NS))
+        return self._complete
 
     def _follow_filters(self) -> None:
         if self.filters and self.filters.refresh():
@@ -176,38 +172,3 @@ class Agent:
                 )
             else:
                 log.info("the filters changed: the new ones are in use")
-
-    def _env_changed(self) -> bool:
-        """Have new containers looked into; whether something was found since it was last told."""
-        if self._env is None:
-            return False
-        inits = self.pipeline.tree.inits()
-        for container_id, process in inits.items():
-            if container := self.pipeline.container(container_id):
-                self._env.want(container, process.pid)
-        self._env.keep(set(inits))
-        before, self._env_told = self._env_told, self._env.known()
-        return before != self._env_told
-
-    def _tell_losses(self) -> None:
-        """Losses stand in the trail itself, as soon as there is room for a record."""
-        lost = self.lost()
-        fresh = {cause: count - self._lost_told.get(cause, 0) for cause, count in lost.items()}
-        fresh = {cause: count for cause, count in fresh.items() if count > 0}
-        if fresh and not self.writer.full:
-            self._lost_told = lost
-            self._outlet.gap(fresh, time.time_ns() // 1_000_000)
-            self.writer.commit()
-
-    def status(self) -> NodeTrailStatus:
-        """How this node does now."""
-        return NodeTrailStatus(
-            source="netlink" if self.source else "none",
-            ledger=self.provider.name,
-            weak=list(self.provider.weak),
-            lost=sum(self.lost().values()),
-            seq=self.writer.seq,
-            lag_ms=self.pipeline.lag_ms(time.monotonic()),
-            env=dict(list(self._env_told.items())[:MOST_ENV]),
-            heartbeat=self._clock.stamp(time.time_ns() // 1_000_000),
-        )

@@ -12,6 +12,7 @@ from enricher.attribute.sessions import Session
 from enricher.attribute.tree import Entry, Node
 from enricher.clock import Clock
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.restart.hole import Hole
 from enricher.sources import syscalls
 from exectrail import record as rec
 from exectrail.record import Kind, Record
@@ -62,6 +63,12 @@ class Composer:
 
     def process(self, event: ProcessEvent, facts: Facts) -> Record:
         """The record of a fork, an exec or an exit."""
+        record = self._process(event, facts)
+        if event.outside or event.entered_by_namespace:
+            record.outside = "moved" if event.outside else "namespace"
+        return record
+
+    def _process(self, event: ProcessEvent, facts: Facts) -> Record:
         match event:
             case Exec():
                 return self._exec(event, facts)
@@ -79,9 +86,9 @@ class Composer:
         if event.argv:  # a ledger that came too late to see them has none
             record.argv = list(words_of(event.argv))
             record.cmd_line = " ".join(record.argv)
-        cut = {"argv": event.truncated, "cmdLine": event.truncated}
-        cut |= {"program": event.path_truncated, "cwd": event.cwd_truncated}
-        record.truncated = [name for name, is_cut in cut.items() if is_cut] or None
+        if event.truncated or event.path_truncated or event.cwd_truncated:
+            record.truncated = _cut(event)
+        record.entered_from = event.entered_from
         return self._finish(record, facts, event.weak)
 
     def _failed(self, event: ExecFailed, facts: Facts) -> Record:
@@ -124,6 +131,16 @@ class Composer:
         facts.half = half
         return self._finish(record, facts, ())
 
+    def lone(self, half: Seccomp) -> Record:
+        """The record of a logged system call of which nothing else tells: no ledger saw its process."""
+        record = self._base("syscall", half.time, Facts(None, "", None))
+        record.pid, record.uid, record.gid = half.pid, half.uid, half.gid
+        record.executable = text(half.exe) if half.exe else None
+        record.syscalls = [syscalls.name(half.arch, half.syscall)]
+        record.source, record.reason = "auditlog", "no-ledger"
+        record.weak = ["pid"]  # the thread's, and a pid alone is no identity
+        return record
+
     def session_start(self, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
         """Who asked for what: said once, so that a trail explains itself without the cluster."""
         record = self._session("start", session, facts, session.started, cluster_uid)
@@ -143,8 +160,32 @@ class Composer:
         record.exit = exit_of(event)
         record.duration_ms = max(0, event.time - session.started) // 1_000_000
         record.processes = facts.entry.processes if facts.entry else None
-        record.weak = [*event.weak, *session.weak] or None
+        interrupted = ("processes",) if session.interrupted else ()
+        record.weak = [*event.weak, *session.weak, *interrupted] or None
         return record
+
+    def session_lost(self, session: Session, facts: Facts, cluster_uid: str | None, hole: Hole) -> Record:
+        """A session whose end nobody saw: it is somewhere in the hole."""
+        record = self._session("end", session, facts, 0, cluster_uid)
+        record.timestamp, record.since = self._clock.stamp(hole.at_ms), self._stamp(hole.since_ms)
+        record.outcome, record.reason = "lost", hole.reason
+        record.weak = ["timestamp", *session.weak]
+        process = session.entry
+        if process.pid == 0:  # only the API remembers it
+            record.pid = record.process_key = record.entry_key = None
+        elif hole.boot_id:
+            record.process_key = record.entry_key = f"{hole.boot_id[:8]}-{process.pid}-{process.start}"
+        return record
+
+    def hole(self, hole: Hole) -> Record:
+        """That something may be missing, of which nobody knows how much it is."""
+        record = self._base("gap", hole.at_ms, Facts(None, "", None))
+        record.reason, record.since = hole.reason, self._stamp(hole.since_ms)
+        record.at_most = dict(hole.at_most) if hole.at_most is not None else None
+        return record
+
+    def _stamp(self, wall_ms: int | None) -> str | None:
+        return None if wall_ms is None else self._clock.stamp(wall_ms)
 
     def gap(self, lost: dict[str, int], wall_ms: int, reason: str | None = None, facts: Facts | None = None) -> Record:
         """What was lost, by cause: on the node, or of one container."""
@@ -171,7 +212,7 @@ class Composer:
             node=self._node,
             resource=container.resource if container else None,
             container_id=facts.container_id or None,
-            reason=None if container else "container-unknown",
+            reason=None if container else _no_container(entry),
             seq=0,
             prev="",
         )
@@ -184,20 +225,31 @@ class Composer:
         return record
 
     def _finish(self, record: Record, facts: Facts, weak: tuple[str, ...]) -> Record:
-        record.source = self._ledger
-        record.executable = text(facts.caller) if facts.caller else None
+        record.source, executable = self._ledger, facts.caller
         if half := facts.half:
-            record.source = f"{self._ledger}+netlink"
-            record.executable = text(half.exe) if half.exe else record.executable
+            record.source, executable = f"{self._ledger}+{half.via}", half.exe or facts.caller
             record.syscalls = [syscalls.name(half.arch, half.syscall)]
+        if executable:
+            record.executable = text(executable)
         unknown = ("origin",) if facts.entry and record.origin is None else ()
-        record.weak = list(dict.fromkeys((*weak, *unknown, *_weak_of(facts)))) or None
+        if weak := (*weak, *unknown, *_weak_of(facts)):
+            record.weak = list(dict.fromkeys(weak))
         return record
+
+
+def _no_container(entry: Entry | None) -> str:
+    return "node-debug" if entry and entry.origin == "node" else "container-unknown"
 
 
 def _weak_of(facts: Facts) -> tuple[str, ...]:
     session = facts.entry.session if facts.entry else None
     return session.weak if session else ()
+
+
+def _cut(event: Exec) -> list[str]:
+    cut = {"argv": event.truncated, "cmdLine": event.truncated}
+    cut |= {"program": event.path_truncated, "cwd": event.cwd_truncated}
+    return [name for name, is_cut in cut.items() if is_cut]
 
 
 def _uuid4(bits: int) -> str:

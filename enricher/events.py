@@ -4,7 +4,11 @@ Two clocks meet here. The ledger counts nanoseconds since boot (CLOCK_BOOTTIME);
 milliseconds, only some 4 ms fine. Neither orders the other's events.
 """
 
+from typing import Literal
+
 from msgspec import Struct
+
+from exectrail.record import EnteredFrom
 
 
 class Process(Struct, frozen=True, order=True):
@@ -70,6 +74,10 @@ class Exec(Struct, frozen=True):
     path_truncated: bool = False
     """Whether folders are missing at the start of `path`; then it has no leading `/`."""
     cwd_truncated: bool = False
+    on_node: bool = False
+    """Whether it is the node's own process, outside of all pods; `cgroup` is 0."""
+    entered_from: EnteredFrom | None = None
+    """Of a process that enters a container by its namespaces: where it comes from."""
 
 
 class Exit(Struct, frozen=True):
@@ -83,6 +91,7 @@ class Exit(Struct, frozen=True):
     weak: tuple[str, ...] = ()
     outside: bool = False
     entered_by_namespace: bool = False
+    on_node: bool = False
 
 
 class ExecFailed(Struct, frozen=True):
@@ -108,6 +117,7 @@ class ExecFailed(Struct, frozen=True):
     weak: tuple[str, ...] = ()
     outside: bool = False
     entered_by_namespace: bool = False
+    on_node: bool = False
 
 
 ProcessEvent = Fork | Exec | ExecFailed | Exit
@@ -132,3 +142,5 @@ class Seccomp(Struct, frozen=True):
     arch: int
     syscall: int
     code: int
+    via: Literal["netlink", "auditlog"] = "netlink"
+    """The source that it came by."""

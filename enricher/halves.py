@@ -15,9 +15,14 @@ _EXEC = frozenset({"execve", "execveat"})
 _FORK = frozenset({"fork", "vfork", "clone", "clone3"})
 _COARSE_MS = 8
 """Audit time stamps are only some 4 ms fine."""
+_COMM = 15
+"""Bytes of a program's name that the kernel keeps (TASK_COMM_LEN without NUL)."""
 
 Key = tuple[int, Literal["exec", "fork", "other"]]
 """The caller's pid, and what it calls."""
+
+Waiting = tuple[Seccomp, str, float]
+"""A record, its system call, and until when it waits."""
 
 
 def key_of_record(record: Seccomp, syscall: str) -> Key:
@@ -44,7 +49,7 @@ class Halves:
 
     def __init__(self, *, failures_told: bool = False) -> None:
         self._failures_told = failures_told
-        self._waiting: dict[Key, deque[tuple[Seccomp, str, float]]] = {}
+        self._waiting: dict[Key, deque[Waiting]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -61,23 +66,29 @@ class Halves:
         Args:
             key: From `key_of_event`.
             wall_ms: When the event was.
-            caller: The `comm` that the caller had, where known.
+            caller: The program that the caller ran, where known.
 
         """
         waiting = self._waiting.get(key)
         in_time = [each for each in waiting or () if each[0].time <= wall_ms + _COARSE_MS]
-        if caller is not None:
-            in_time = [each for each in in_time if each[0].comm == caller] or in_time
         if not waiting or not in_time:
             return None
-        found = in_time[0]
-        if key[1] == "exec" and not self._failures_told:  # of one caller's tries only the last one has an event
-            *_, found = itertools.takewhile(lambda each: each[0].comm == in_time[0][0].comm, in_time)
+        found = in_time[0] if len(in_time) == 1 else self._choose(in_time, key, caller)
         waiting.remove(found)
         self._count -= 1
         if not waiting:
             del self._waiting[key]
         return found[0], found[1]
+
+    def _choose(self, waiting: list[Waiting], key: Key, caller: bytes | None) -> Waiting:
+        if caller is not None:
+            comm = caller.rpartition(b"/")[2][:_COMM]
+            waiting = [each for each in waiting if each[0].comm == comm] or waiting
+        if key[1] != "exec" or self._failures_told:
+            return waiting[0]
+        # Of one caller's tries only the last one has an event.
+        *_, last = itertools.takewhile(lambda each: each[0].comm == waiting[0][0].comm, waiting)
+        return last
 
     def expired(self, now: float) -> list[tuple[Seccomp, str]]:
         """Take out the records for which no event came."""

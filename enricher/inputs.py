@@ -8,16 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from enricher.agent import Provider
 from enricher.attribute.containers import Containers
 from enricher.attribute.pods import Namespace, Pod
 from enricher.clock import Clock
+from enricher.ledgers.proc import Proc
 from enricher.ledgers.procconn import ProcConnector
+from enricher.ledgers.provider import Provider
 from enricher.ledgers.provider_bpf import BpfProvider
 from enricher.ledgers.provider_proc import ProcProvider
 from enricher.ledgers.provider_procconn import ProcconnProvider
 from enricher.ledgers.unavailable import LedgerUnavailable
+from enricher.sources.choice import AUTO, NONE, SOURCES, Choice, choose
+from enricher.sources.kernel_lost import KernelLost
+from enricher.sources.live_log import AuditLogSource
 from enricher.sources.netlink import AuditSource, SourceUnavailable
+from enricher.sources.netlink_filled import NetlinkSource
+from enricher.sources.own_name import ours
+from enricher.sources.source import Source
+from enricher.sources.state import SourceState, modified_ms
 from exectrail.kube import Client
 from exectrail.mirror import Mirror
 from exectrail.session import GROUP_VERSION, PLURAL, AuditSession
@@ -43,6 +51,11 @@ class Requests(Mirror[AuditSession]):
         """The request with this UID, as far as it is known now."""
         return self.objects.get(f"{self._namespace}/{uid}")
 
+    def running_on(self, node: str) -> list[AuditSession]:
+        """Those that run on a node, as far as the API knows now."""
+        every = list(self.objects.values())  # at once: the mirror goes on in its own thread
+        return [each for each in every if each.status.phase == "Running" and each.status.node == node]
+
 
 def watch_node(
     client: Client,
@@ -66,9 +79,42 @@ def open_source(receive_buffer: int, kind: type[S]) -> S | None:
         return None
 
 
-def open_provider(
-    args: argparse.Namespace, containers: Containers, clock: Clock, source: AuditSource | None
-) -> Provider:
+def choose_source(args: argparse.Namespace, ready: Callable[[], bool]) -> Choice:
+    """Where SECCOMP records come from, by the flags; `ready` says whether the API has told what is recorded.
+
+    Raises:
+        SourceUnavailable: The source that the flags name cannot be had.
+
+    """
+    # Asked before the trail is opened: both files are written with each record.
+    written_ms = max(modified_ms(args.state_dir / "chain.json"), modified_ms(Path(args.trail)))
+    state = SourceState(args.state_dir / "source.json", Proc().boot_id(), written_ms)
+    is_ours = ours(args.node, socket.gethostname())
+    log_of_auditd: Path | None = args.audit_log
+
+    def netlink() -> Source:
+        return NetlinkSource(AuditSource.open(args.receive_buffer), state, log_of_auditd, is_ours, ready)
+
+    def auditlog() -> Source:
+        if log_of_auditd is None:
+            raise SourceUnavailable("auditd's log: no flag --audit-log says where it is")
+        return AuditLogSource.open(log_of_auditd, state, is_ours, ready, wait=args.source == "auditlog")
+
+    return choose(args.source, {"netlink": netlink, "auditlog": auditlog})
+
+
+def open_kernel_lost(*, asked: bool) -> KernelLost | None:
+    """The kernel's count of lost audit records; None where it is not asked for, or the kernel does not say."""
+    if not asked:
+        return None
+    try:
+        return KernelLost.open()
+    except SourceUnavailable as error:
+        log.error("%s", error)
+        return None
+
+
+def open_provider(args: argparse.Namespace, containers: Containers, clock: Clock, source: object | None) -> Provider:
     """The process ledger that the flags ask for, or the best that can be had.
 
     Raises:
@@ -93,10 +139,10 @@ def open_provider(
 
 
 def _proc_provider(
-    args: argparse.Namespace, containers: Containers, clock: Clock, source: AuditSource | None
+    args: argparse.Namespace, containers: Containers, clock: Clock, source: object | None
 ) -> ProcProvider:
     if source is None:
-        raise LedgerUnavailable("it follows SECCOMP records, and the audit netlink cannot be read")
+        raise LedgerUnavailable("it follows SECCOMP records, and there is no source of them")
     return ProcProvider(args.cgroup_root, containers, clock)
 
 
@@ -108,6 +154,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--receive-buffer", type=positive, default=4 << 20, metavar="BYTES", help="of each netlink socket")
     add("--node", default=os.environ.get("NODE_NAME", socket.gethostname()), help="this node's name ($NODE_NAME)")
     add("--namespace", default=os.environ.get("POD_NAMESPACE", "exectrail"), help="of AuditSessions ($POD_NAMESPACE)")
+
+
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say where SECCOMP records come from."""
+    add = parser.add_argument
+    add("--source", choices=(AUTO, *SOURCES, NONE), default=AUTO, help="where SECCOMP records come from")
+    help_ = "auditd's log: the source `auditlog`, and what fills the holes of `netlink`"
+    add("--audit-log", type=Path, metavar="FILE", help=help_)
+    add("--ask-kernel-lost", action="store_true", help="count what the kernel lost; it takes CAP_AUDIT_CONTROL")
 
 
 def positive(text: str) -> int:

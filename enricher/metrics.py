@@ -25,14 +25,22 @@ class AgentCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All of it, as of now."""
-        status, pipeline = self._agent.status(), self._agent.pipeline
+        status, pipeline = self._agent.status.now(), self._agent.pipeline
         info = InfoMetricFamily("exectrail_enricher_ledger", "What is read")
         info.add_metric([], {"source": status.source, "ledger": status.ledger})
         yield info
+        source = InfoMetricFamily("exectrail_enricher_source", "Where SECCOMP records come from, and why from there")
+        source.add_metric([], {"source": status.source, "reason": status.source_reason})
+        yield source
         for stage, text in _STAGES.items():
             counts = getattr(pipeline.tally, stage)
             yield _counter(f"exectrail_enricher_{stage}", f"{text}, by kind", "kind", dict(counts))
         yield self._lost()
+        per_cpu = {str(cpu): count for cpu, count in enumerate(self._agent.provider.lost_per_cpu())}
+        yield _counter("exectrail_enricher_ring_full", "Events that found the ring full, by CPU", "cpu", per_cpu)
+        unmarked = {"": self._agent.provider.unmarked()}
+        text = "Processes that are lost from sight if they leave their cgroup"
+        yield _counter("exectrail_enricher_processes_unmarked", text, None, unmarked)
         if filters := self._agent.filters:
             hits = {"none" if rule is None else str(rule): count for rule, count in filters.filters.hits.items()}
             yield _counter("exectrail_enricher_filter_hits", "Records that a filter rule decided", "rule", hits)
@@ -42,6 +50,8 @@ class AgentCollector(Collector):
         yield _gauge("exectrail_enricher_processes", "Live processes that are followed", len(pipeline.tree))
         evicted = {"": pipeline.tree.evicted}
         yield _counter("exectrail_enricher_processes_evicted", "Live processes that were too many", None, evicted)
+        uncovered = status.uncovered_pods
+        yield _gauge("exectrail_enricher_uncovered_pods", "Pods that are to be recorded and cannot be", uncovered)
         yield _gauge("exectrail_enricher_lag_seconds", "How long the oldest held event has waited", status.lag_ms / 1e3)
         yield _gauge("exectrail_enricher_sequence", "Number of the last record of this node's trail", status.seq)
 
@@ -49,7 +59,7 @@ class AgentCollector(Collector):
         """By stage, because only what was read stands in the equation of `enricher.tally`."""
         text = "What is missing in the trail, by cause; stage `source` was never read"
         family = CounterMetricFamily("exectrail_enricher_lost", text, labels=["stage", "cause"])
-        for cause, count in self._agent.lost_before_reading().items():
+        for cause, count in self._agent.losses.before_reading().items():
             family.add_metric(["source", cause], count)
         for cause, count in self._agent.pipeline.tally.lost.items():
             family.add_metric(["pipeline", cause], count)

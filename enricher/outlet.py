@@ -7,14 +7,17 @@ a container over its quota is throttled; a request that shows late corrects what
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from msgspec import Struct
+
 from enricher.attribute.containers import Container, Containers
 from enricher.attribute.sessions import Session, Sessions
 from enricher.attribute.tree import Entry, Node
 from enricher.compose import Composer, Facts, words_of
-from enricher.events import Exec, Exit, ProcessEvent, Seccomp
+from enricher.events import Exec, Exit, Process, ProcessEvent, Seccomp
 from enricher.held import Held
 from enricher.quota import Quota
 from enricher.repeats import Repeats
+from enricher.restart.hole import Hole
 from enricher.tally import Tally
 from enricher.unconfirmed import Unconfirmed
 from exectrail.filter import Filters
@@ -35,6 +38,14 @@ class HasFilters(Protocol):
     @property
     def filters(self) -> Filters:
         """The set."""
+
+
+class _Open(Struct, frozen=True):
+    """A session whose start is told and whose end is not."""
+
+    session: Session
+    lost_before: Mapping[str, int]
+    """What was lost on this node before it began."""
 
 
 class Outlet:
@@ -71,7 +82,7 @@ class Outlet:
         self._on_start, self._on_end = on_start, on_end
         self._repeats = Repeats()
         self._unconfirmed = Unconfirmed(sessions)
-        self._lost_before: dict[str, Mapping[str, int]] = {}
+        self._open: dict[tuple[str, Process], _Open] = {}
 
     def release(self, held: Held, container: Container | None, session: Session | None, now: float) -> None:
         """Write what became of an event."""
@@ -82,16 +93,22 @@ class Outlet:
             self.tally.suppressed[held.entry.origin] += 1
             return
         facts = Facts(container, container_id, held.entry, held.half, held.caller, held.node.born)
-        if session and held.opens:
-            self._start(session, facts, now)
+        if held.opens:
+            held.entry.settled = True
+            if session:
+                self._start(session, facts, now)
         self._leave(self._composer.process(held.event, facts), facts, now, reserved=held.opens)
-        if session and isinstance(held.event, Exit) and held.event.process == session.entry:
+        if session and not session.ended and isinstance(held.event, Exit) and held.event.process == session.entry:
             self._end(held.event, session, facts)
 
     def unmatched(self, record: Seccomp, node: Node, container: Container | None, now: float) -> None:
         """Write a logged call that no event of the ledger belongs to."""
         facts = Facts(container, node.container_id, node.entry)
         self._leave(self._composer.syscall(record, node, facts), facts, now)
+
+    def lone(self, record: Seccomp, now: float) -> None:
+        """Write a logged call of a process that no ledger saw."""
+        self._leave(self._composer.lone(record), Facts(None, "", None), now)
 
     def tick(self, now: float, wall_ms: int) -> None:
         """Write what time alone brings: late requests, and the end of throttling."""
@@ -108,6 +125,29 @@ class Outlet:
         """Write what was lost since the last gap, by cause; `reason` where one thing brought it all about."""
         self._made(self._composer.gap(lost, wall_ms, reason))
 
+    def hole(self, hole: Hole) -> None:
+        """Write that something may be missing, of which nobody knows how much it is."""
+        self._made(self._composer.hole(hole))
+
+    def open_sessions(self) -> list[Session]:
+        """Those whose start is told and whose end is not."""
+        return [each.session for each in self._open.values()]
+
+    def resume(self, session: Session, facts: Facts, now: float) -> None:
+        """A session goes on after a restart; what is told of it is told once."""
+        if session.told is None:
+            self._start(session, facts, now)
+        else:
+            self._opened(session, facts, now)
+
+    def lose(self, session: Session, facts: Facts, hole: Hole) -> None:
+        """A session has ended, or went out of sight, while nobody watched."""
+        record = self._composer.session_lost(session, facts, self._containers.cluster_uid, hole)
+        self._open.pop((session.request_uid, session.entry), None)
+        session.ended = True
+        self._made(record)
+        self._on_end(session, record)
+
     def forget_container(self, container_id: str) -> None:
         """A container is gone."""
         self._repeats.forget(container_id)
@@ -115,15 +155,21 @@ class Outlet:
 
     def _start(self, session: Session, facts: Facts, now: float) -> None:
         record = self._composer.session_start(session, facts, self._containers.cluster_uid)
-        self._made(record)
+        if self._made(record):
+            session.told = record.seq
         self._on_start(session, record)
-        self._lost_before[session.request_uid] = dict(self.losses())
+        self._opened(session, facts, now)
+
+    def _opened(self, session: Session, facts: Facts, now: float) -> None:
+        self._open[session.request_uid, session.entry] = _Open(session, dict(self.losses()))
         if session.state == "unconfirmed":
             self._unconfirmed.add(session, facts, now)
 
     def _end(self, event: Exit, session: Session, facts: Facts) -> None:
         record = self._composer.session_end(event, session, facts, self._containers.cluster_uid)
-        before = self._lost_before.pop(session.request_uid, {})
+        opened = self._open.pop((session.request_uid, session.entry), None)
+        before = opened.lost_before if opened else {}
+        session.ended = True
         lost = {cause: count - before.get(cause, 0) for cause, count in self.losses().items()}
         record.lost = {cause: count for cause, count in lost.items() if count > 0} or None
         self._made(record)
@@ -143,18 +189,20 @@ class Outlet:
             gap.timestamp = record.timestamp
             self._made(gap)
 
-    def _made(self, record: Record) -> None:
+    def _made(self, record: Record) -> bool:
         self.tally.made[record.kind] += 1
-        self._emit(record)
+        return self._emit(record)
 
-    def _emit(self, record: Record) -> None:
+    def _emit(self, record: Record) -> bool:
+        """Whether there was room for it."""
         if self._write(record):
             self.tally.written[record.kind] += 1
-        else:
-            self.tally.lost["storage"] += 1
+            return True
+        self.tally.lost["storage"] += 1
+        return False
 
 
 def _recognise(entry: Entry, event: ProcessEvent, container: Container) -> None:
     """Tell the kubelet's own entries, by the pod's spec: it comes in by the same door as an intruder would."""
-    if entry.origin == "untracked" and isinstance(event, Exec):
+    if entry.origin == "untracked" and isinstance(event, Exec) and not event.entered_by_namespace:
         entry.origin = container.doors.get(words_of(event.argv), "untracked")

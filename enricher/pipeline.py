@@ -9,7 +9,8 @@ from collections import deque
 
 from enricher import halves
 from enricher.attribute.binder import Binder
-from enricher.attribute.containers import Container, Containers, Place
+from enricher.attribute.containers import NODE, Container, Containers, Place
+from enricher.attribute.on_node import OnNode
 from enricher.attribute.sessions import Sessions
 from enricher.attribute.tag import tag_of
 from enricher.attribute.tree import Entry, Tree
@@ -21,6 +22,8 @@ from enricher.outlet import Outlet
 from enricher.sources import syscalls
 
 _MAX_HELD = 50_000
+_COARSE_MS = 12
+"""How far an audit time stamp, and a process's start, may be behind."""
 _UNREADY_HOLD = 30.0
 """How much longer, in seconds, records wait at the start for the API to tell what is recorded at all."""
 
@@ -55,6 +58,7 @@ class Pipeline:
         self._places, self._containers, self._sessions = places, containers, sessions
         self._clock, self._outlet, self._hold = clock, outlet, hold
         self._binder = Binder(sessions, clock)
+        self._on_node = OnNode(containers)
         self._held: deque[Held] = deque()
         self._halves = halves.Halves(failures_told=failures_told)
         self._place_of: dict[str, Place] = {}
@@ -65,6 +69,11 @@ class Pipeline:
         """How many events are neither written nor given up yet."""
         return len(self._held) + len(self._halves)
 
+    @property
+    def held_events(self) -> int:
+        """Those of them that are events of the ledger."""
+        return len(self._held)
+
     def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
         """Take an event of the process ledger; `half` is its SECCOMP record where the ledger already has it."""
         self.tally.read["process"] += 1
@@ -74,7 +83,8 @@ class Pipeline:
         if self._containers.look(place).recorded is False:
             self.tally.filtered["not-recorded"] += 1
             return
-        held = self._follow(event, place, now + self._hold)
+        deadline = now + self._hold
+        held = self._on_node.follow(event, deadline) if place.on_node else self._follow(event, place, deadline)
         if held is None:
             self.tally.filtered["runtime"] += 1
             return
@@ -91,6 +101,16 @@ class Pipeline:
         syscall = syscalls.name(record.arch, record.syscall)
         self._halves.add(halves.key_of_record(record, syscall), record, syscall, now + 2 * self._hold)
 
+    def earlier_record(self, record: Seccomp, now: float) -> None:
+        """Take a SECCOMP record of a time in which this ledger did not watch: no event of it will come."""
+        self.tally.read["seccomp"] += 1
+        node = self.tree.by_pid(record.pid)
+        # A pid alone may be somebody else's by now.
+        if node is None or node.entry is None or self._clock.wall_ms(node.born) > record.time + _COARSE_MS:
+            self._outlet.lone(record, now)
+        else:
+            self._unmatched(record, now)
+
     def advance(self, now: float) -> None:
         """Let go of every record that is complete or has waited long enough."""
         while self._held and (self._complete(self._held[0]) or self._overdue(self._held[0], now)):
@@ -102,8 +122,15 @@ class Pipeline:
         """How long the oldest record that is held has waited."""
         return int((now - self._held[0].deadline + self._hold) * 1000) if self._held else 0
 
+    def complete_until(self, boot_ns: int) -> int:
+        """Up to when everything has left that has come, where all has been read (nanoseconds since boot)."""
+        oldest = min(boot_ns, self._held[0].event.time) if self._held else boot_ns
+        return min(oldest, boot_ns - int(2e9 * self._hold)) if len(self._halves) else oldest
+
     def forget_container(self, container_id: str) -> None:
-        """A container is gone, or no longer recorded."""
+        """A container is gone, or no longer recorded; so is the node, under its empty id."""
+        if container_id == NODE.container_id:
+            self._on_node.forget()
         self.tree.forget_container(container_id)
         self._outlet.forget_container(container_id)
         self._place_of.pop(container_id, None)
@@ -132,7 +159,7 @@ class Pipeline:
         before = self.tree.get(event.process)
         caller = before.program if before else None
         node, is_init = self.tree.exec(event, place.container_id)
-        opens = node.entry is None
+        opens = node.entry is None or self._is_explained(node.entry, event)
         if node.entry is None:
             node.entry = self._entry(event, is_init)
             node.born = event.time
@@ -146,9 +173,19 @@ class Pipeline:
         return Held(event, place, caller, caller.entry, deadline, caller=caller.program, argv=caller.argv)
 
     def _entry(self, event: Exec, is_init: bool) -> Entry:
-        if tag := tag_of(event.argv):
+        # The runtimes put what the API asks for into the container's cgroup: who is not there was not sent by it.
+        if not event.entered_by_namespace and (tag := tag_of(event.argv)):
             return Entry(event.process, "session", self._sessions.bind(event.process, tag, event.time))
         return Entry(event.process, "container" if is_init else "untracked")
+
+    def _is_explained(self, entry: Entry, event: Exec) -> bool:
+        """Whether an entry that was found at the start tells only now by its tag where it comes from."""
+        if entry.origin is not None or entry.process != event.process or event.entered_by_namespace:
+            return False
+        tag = tag_of(event.argv)
+        if tag:
+            entry.origin, entry.session = "session", self._sessions.bind(event.process, tag, event.time)
+        return tag is not None
 
     def _search(self, held: Held, event: Exec | ExecFailed) -> None:
         """Along PATH a program is tried in each folder: only what came of the search is worth a line."""
@@ -159,12 +196,12 @@ class Pipeline:
             self._tried[event.process] = held
 
     def _complete(self, held: Held) -> bool:
-        if self._tried.get(_process(held.event)) is held:  # it may go on in the next folder
+        if self._tried and self._tried.get(_process(held.event)) is held:  # it may go on in the next folder
             return False
         if held.place.pod_uid is None:  # its folder may be found by now
             held.place = self._places.of(held.event)
         answer = self._containers.look(held.place)
-        if answer.recorded is False:
+        if answer.recorded is False or held.place.on_node:
             return True
         if answer.recorded is None or answer.container is None:
             return False
@@ -182,15 +219,14 @@ class Pipeline:
         return held.deadline + patience <= now
 
     def _take_half(self, event: Fork | Exec | ExecFailed, caller: bytes | None) -> Seccomp | None:
-        comm = caller.rpartition(b"/")[2][:15] if caller and not isinstance(event, Fork) else None
-        found = self._halves.take(halves.key_of_event(event), self._clock.wall_ms(event.time), comm)
+        found = self._halves.take(halves.key_of_event(event), self._clock.wall_ms(event.time), caller)
         if found is None:
             return None
         self.tally.merged["seccomp"] += 1
         return found[0]
 
     def _release(self, held: Held, now: float) -> None:
-        if self._tried.get(_process(held.event)) is held:
+        if self._tried and self._tried.get(_process(held.event)) is held:
             del self._tried[_process(held.event)]
         if held.superseded:
             self.tally.suppressed["path-search"] += 1

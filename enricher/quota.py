@@ -63,5 +63,6 @@ class Quota:
         self._buckets.pop(container_id, None)
 
     def _fill(self, bucket: _Bucket, now: float) -> None:
-        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
-        bucket.at = now
+        if now > bucket.at:  # not so within one round of the agent
+            bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
+            bucket.at = now

@@ -93,6 +93,11 @@ class Reporter:
             known = {key: value for key, value in status.items() if value is not None}
             self._session(session.request_uid, known)
 
+    def ambiguous(self, request_uids: list[str], time: str) -> None:
+        """A process was started that each of these requests may have asked for, and no more will be known of it."""
+        for uid in request_uids:
+            self._session(uid, {"phase": "Closed", "outcome": "ambiguous", "node": self._node, "startTime": time})
+
     def node(self, status: NodeTrailStatus) -> None:
         """How this node does now."""
         with self._changed:
@@ -118,7 +123,7 @@ class Reporter:
     def _step(self) -> None:
         """Tell one thing; it is forgotten only once told, and if nothing newer came meanwhile."""
         with self._changed:
-            self._changed.wait_for(lambda: self._trail or self._due(), 1.0)
+            self._changed.wait_for(lambda: self._trail or self._due(), 1.0 if self._waiting else None)
             trail, uid = self._trail, self._due()
             told = self._waiting[uid] if uid else None
         if trail:

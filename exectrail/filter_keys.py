@@ -19,7 +19,19 @@ ALWAYS_WRITTEN = frozenset({"session", "gap", "digest"})
 _NOT_ASKABLE = {
     **dict.fromkeys(("seq", "prev"), "it is given when the record is written, after the filters"),
     **dict.fromkeys(
-        ("phase", "request", "userInfo", "image", "podUID", "clusterUID", "processes", "outcome", "lost"),
+        (
+            "phase",
+            "request",
+            "userInfo",
+            "image",
+            "podUID",
+            "clusterUID",
+            "processes",
+            "outcome",
+            "lost",
+            "since",
+            "atMost",
+        ),
         "it stands only in session and gap records, which are always written",
     ),
 }

@@ -15,15 +15,19 @@ Kind = Literal["exec", "clone", "syscall", "exit", "session", "gap", "digest"]
 """What a record tells: a process's exec, its creation or its end, another logged system call, a session's start
 or end, a loss, or a sealed segment."""
 
-Origin = Literal["session", "container", "probe", "hook", "untracked"]
-"""Where a process comes from: an API request, the container's own init, the kubelet acting on the pod's spec, or
-an entry with nothing behind it. Only the last one is an alarm."""
+Origin = Literal["session", "container", "probe", "hook", "untracked", "node"]
+"""Where a process comes from: an API request, the container's own init, the kubelet acting on the pod's spec, an
+entry with nothing behind it, or the node itself while somebody debugs it. Only `untracked` is an alarm."""
 
 State = Literal["confirmed", "unconfirmed", "forged"]
 """How sure the binding of a process to its request is: `unconfirmed` until the request was seen in the ledger."""
 
-Outcome = Literal["completed", "never-started", "not-recorded"]
-"""How a session ended: its entry process exited, no process ever came of it, or nothing could watch it."""
+Outcome = Literal["completed", "never-started", "not-recorded", "ambiguous", "lost"]
+"""How a session ended: its entry process exited, no process ever came of it, nothing could watch it, its process
+is one that another request may have made as well, or nobody saw its end, because the enricher or the node restarted."""
+
+Outside = Literal["namespace", "moved"]
+"""How a process is outside of its container's cgroup: it came in by a namespace alone, or it left the cgroup."""
 
 
 class Node(Struct, frozen=True):
@@ -61,6 +65,19 @@ class UserInfo(Struct, frozen=True, omit_defaults=True):
 
     groups: list[str] = []
     extra: dict[str, list[str]] = {}
+
+
+class EnteredFrom(Struct, frozen=True, omit_defaults=True):
+    """Where a process comes from that entered a container by its namespaces: read from /proc, a moment later."""
+
+    cgroup: str | None = None
+    """The cgroup that it stays in, e.g. `/user.slice/user-1000.slice/session-3.scope`."""
+    auid: int | None = None
+    """The user that logged in to the node (`loginuid`); absent where nobody did."""
+    ses: int | None = None
+    """That login's session."""
+    argv: list[str] | None = None
+    """What the parent process runs."""
 
 
 class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -109,7 +126,10 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     request_uid: str | None = field(name="requestUID", default=None)
     state: State | None = None
     candidates: list[str] | None = None
-    """UIDs of the requests that may have made this process, where more than one can be meant and none is chosen."""
+    """UIDs of the requests that may have made this process, where more than one can be meant and none is chosen; with
+    origin `node`, those that have the node debugged meanwhile."""
+    outside: Outside | None = None
+    entered_from: EnteredFrom | None = None
 
     # What is said once per session.
     phase: Literal["start", "end"] | None = None
@@ -132,6 +152,11 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     reason: str | None = None
     lost: dict[str, int] | None = None
     """In a gap: how many were lost, by cause."""
+    since: str | None = None
+    """In a gap, from when on something may be missing, up to `timestamp`; in the end of a session that nobody saw, when
+    it was last seen."""
+    at_most: dict[str, int] | None = None
+    """In a gap whose loss nobody can count: an upper bound, by what it bounds."""
 
     # Its place in the node's trail.
     seq: int
@@ -139,12 +164,13 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """The seal of the record before: see `exectrail.seal`."""
 
 
+_encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Record)
 
 
 def encode(record: Record) -> bytes:
     """A record as one line of JSON, with its newline."""
-    return msgspec.json.encode(record) + b"\n"
+    return _encode(record) + b"\n"
 
 
 def decode(line: bytes | str) -> Record:

@@ -50,9 +50,11 @@ class Session(Struct, frozen=True):
 
 
 class PodSpec(Struct, frozen=True):
-    """Where a pod was scheduled; empty before."""
+    """Where a pod was scheduled, and whether it has a runtime of its own."""
 
     node_name: str = field(default="", name="nodeName")
+    """Empty before it was."""
+    runtime_class_name: str = field(default="", name="runtimeClassName")
 
 
 class Pod(Struct, frozen=True):
@@ -130,7 +132,7 @@ def verdict(session: Session, pod: Pod | None, trails: Mapping[str, NodeTrail], 
     """
     node = _node_at_request(session, pod)
     trail = trails.get(node) if node else None
-    if trail and _saw_all_since(trail, _requested(session), now):
+    if trail and _saw_all_since(trail, _requested(session), now) and _covers(trail, pod):
         return _close(session, "never-started", node)
     return _close(session, "not-recorded", node)
 
@@ -180,13 +182,22 @@ def _node_at_request(session: Session, pod: Pod | None) -> str | None:
 
 def _saw_all_since(trail: NodeTrail, time: datetime, now: datetime) -> bool:
     """Whether no process can have escaped this node since then."""
-    beat = _instant(trail.status.heartbeat)
+    beat, since = _instant(trail.status.heartbeat), _instant(trail.status.since)
     return (
         trail.status.ledger == SUBSTANTIATED_LEDGER
         and beat is not None
+        and since is not None
         and now - beat < HEARTBEAT_FRESH
-        and created(trail.metadata) <= time <= beat
+        and since <= time <= beat
     )
+
+
+def _covers(trail: NodeTrail, pod: Pod | None) -> bool:
+    """Whether the node's kernel shows the processes of this pod; one with a runtime of its own is looked up."""
+    if pod is None or not pod.spec.runtime_class_name:
+        return True
+    listed = {each.pod for each in trail.status.uncovered}
+    return len(listed) == trail.status.uncovered_pods and f"{pod.metadata.namespace}/{pod.metadata.name}" not in listed
 
 
 def _requested(session: Session) -> datetime:

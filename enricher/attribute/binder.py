@@ -42,6 +42,8 @@ class Binder:
         """Whether it is an entry that a request without a tag may have made."""
         if not held.opens or held.entry.session or held.entry.origin != "untracked":
             return False
+        if held.event.entered_by_namespace:  # no runtime did that
+            return False
         return not any(words_of(argv) in container.doors for argv in _seen(held))
 
     def match(self, held: Held, container: Container | None) -> Session | None:
@@ -53,6 +55,7 @@ class Binder:
         meant = {uid for argv in _seen(held) for uid in self._sessions.match(container, argv, at, tagged=late)}
         if len(meant) > 1:
             held.entry.origin, held.entry.candidates = "session", sorted(meant)
+            self._sessions.on_ambiguous(held.entry.candidates, held.event.time)
         if len(meant) != 1:
             return None
         session = self._sessions.bind(held.entry.process, meant.pop(), held.event.time)

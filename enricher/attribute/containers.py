@@ -20,10 +20,15 @@ from exectrail.session import TAG_VARIABLE, opted_in
 class Place(Struct, frozen=True):
     """Where a cgroup says it is: the container's runtime id and, where the path tells, the pod's UID."""
 
-    container_id: str
+    container_id: str = ""
     pod_uid: str | None = None
     sandbox: bool = False
     """Whether it is the pod's sandbox (pause), which the API knows nothing of."""
+    on_node: bool = False
+    """Whether it is no container at all, but the node outside of all pods."""
+
+
+NODE = Place(on_node=True)
 
 
 class Container(Struct, frozen=True):
@@ -66,6 +71,7 @@ class Containers:
         self._pod_of: dict[str, str] = {}
         self._labels: dict[str, dict[str, str]] = {}
         self._answers: dict[Place, Answer] = {}
+        self._debugging: dict[str, set[str]] = {}
         self.cluster_uid: str | None = None
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
@@ -73,11 +79,14 @@ class Containers:
         with self._lock:
             if old:
                 self._pods.pop(_cgroup_uid(old), None)
+                self._debugging.pop(_cgroup_uid(old), None)
                 for container_id in ids_of(old):
                     self._pod_of.pop(container_id, None)
             if new:
                 self._pods[_cgroup_uid(new)] = new
                 self._pod_of.update(dict.fromkeys(ids_of(new), _cgroup_uid(new)))
+                if _is_node_debug(new) and not new.status.is_over:
+                    self._debugging[_cgroup_uid(new)] = _tags_of(new)
             self.version += 1
 
     def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
@@ -91,6 +100,16 @@ class Containers:
                     self.cluster_uid = new.metadata.uid
             self.version += 1
 
+    def node_debuggers(self) -> list[str]:
+        """UIDs of the requests whose pods to debug this node are open."""
+        with self._lock:
+            return sorted(set().union(*self._debugging.values()))
+
+    def recorded_pods(self) -> list[Pod]:
+        """The pods whose processes are to be recorded."""
+        with self._lock:
+            return [pod for pod in self._pods.values() if not pod.status.is_over and self._is_recorded(pod)]
+
     def look(self, place: Place) -> Answer:
         """What is known of a container now."""
         known = self._answers.get(place)
@@ -102,18 +121,23 @@ class Containers:
     def _answer(self, place: Place) -> Answer:
         if place.sandbox:
             return Answer(self.version, recorded=False)
+        if place.on_node:
+            return Answer(self.version, recorded=bool(self._debugging))
         pod = self._pod(place)
-        labels = self._labels.get(pod.metadata.namespace) if pod else None
-        if pod is None or labels is None:
+        recorded = self._is_recorded(pod) if pod else None
+        if pod is None or recorded is None:
             return Answer(self.version)
         spec = _spec_of(pod, place.container_id)
-        recorded = opted_in(labels) or _is_node_debug(pod)
         return Answer(self.version, recorded, _container(pod, spec, place) if spec else None)
 
     def forget(self, container_id: str) -> None:
         """Drop what is remembered of a container that is gone."""
         for place in [each for each in self._answers if each.container_id == container_id]:
             del self._answers[place]
+
+    def _is_recorded(self, pod: Pod) -> bool | None:
+        labels = self._labels.get(pod.metadata.namespace)
+        return None if labels is None else opted_in(labels) or _is_node_debug(pod)
 
     def _pod(self, place: Place) -> Pod | None:
         return self._pods.get(place.pod_uid or self._pod_of.get(place.container_id, ""))
@@ -160,6 +184,10 @@ def _tag_of(pod: Pod, spec: ContainerSpec) -> str | None:
     if not _is_ephemeral(pod, spec) and not _is_node_debug(pod):
         return None
     return next((each.value for each in spec.env if each.name == TAG_VARIABLE), None)
+
+
+def _tags_of(pod: Pod) -> set[str]:
+    return {tag for each in containers_of(pod) if (tag := _tag_of(pod, each))}
 
 
 def _is_ephemeral(pod: Pod, spec: ContainerSpec) -> bool:

@@ -96,6 +96,12 @@ class PodStatus(Struct, frozen=True, rename="camel"):
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
     ephemeral_container_statuses: list[ContainerStatus] = []
+    phase: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all its containers have ended for good."""
+        return self.phase in ("Succeeded", "Failed")
 
 
 class Pod(Struct, frozen=True):

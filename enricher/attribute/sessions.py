@@ -5,7 +5,7 @@ comes with it later, or elsewhere, is `forged`; an entry whose request the ledge
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -29,8 +29,16 @@ class Session(Struct):
     """Nanoseconds since boot."""
     audit: AuditSession | None = None
     forged: bool = False
+    checked: bool = False
+    """Whether it is known what its request aimed at: asked once, not for each of its processes."""
     weak: tuple[str, ...] = ()
     """The fields that cannot be vouched for, where no tag tells that it is this request."""
+    told: int | None = None
+    """`seq` of the record of its start, once that is sealed."""
+    ended: bool = False
+    """Whether its end is told as well."""
+    interrupted: bool = False
+    """Whether the enricher restarted meanwhile: what it did then is not known."""
 
     @property
     def user(self) -> str | None:
@@ -61,6 +69,8 @@ class Sessions:
         asked: Asked | None = None,
         wall_ms: Callable[[int], int] | None = None,
     ) -> None:
+        self.on_ambiguous: Callable[[list[str], int], None] = lambda _uids, _time: None
+        """Told of requests of which each can be meant by an entry, and of when that was (nanoseconds since boot)."""
         self._ledger, self._asked, self._wall_ms = ledger, asked, wall_ms
         self._first_entry: OrderedDict[str, Process] = OrderedDict()
 
@@ -70,6 +80,14 @@ class Sessions:
         if len(self._first_entry) > _REMEMBERED:
             self._first_entry.popitem(last=False)
         return Session(request_uid, entry, started=time, forged=first != entry)
+
+    def bound(self) -> dict[str, Process]:
+        """The UIDs that are taken, and by which entry."""
+        return self._first_entry.copy()
+
+    def restore(self, bound: Mapping[str, Process]) -> None:
+        """Take UIDs as taken that were so before a restart."""
+        self._first_entry.update(bound)
 
     def match(self, container: Container, argv: bytes, wall_ms: int, *, tagged: bool) -> list[str]:
         """UIDs that an entry without a tag may belong to: the same container and command, a short time ago.
@@ -90,10 +108,13 @@ class Sessions:
 
     def settle(self, session: Session) -> bool:
         """Look the request up; true once nothing more is to be waited for."""
+        if session.checked:
+            return True
         if session.audit is None and not session.forged:
             session.audit = self._ledger(session.request_uid)
-        if session.audit and session.container and not self._meant(session, session.audit, session.container):
-            session.forged = True
+        if session.audit and session.container:
+            session.forged = session.forged or not self._meant(session, session.audit, session.container)
+            session.checked = True
         return session.audit is not None or session.forged
 
     def _meant(self, session: Session, audit: AuditSession, container: Container) -> bool:

@@ -25,6 +25,8 @@ class Entry(Struct):
     """UIDs of the requests that may have made it, where more than one can be meant."""
     processes: int = 1
     """How many there have been, itself included."""
+    settled: bool = False
+    """Whether its first record has left: before, its origin may be another one yet."""
 
 
 class Node(Struct):
@@ -52,6 +54,8 @@ class Tree:
 
     def __init__(self, most: int = 65_536) -> None:
         self.evicted = 0
+        self.version = 0
+        """Rises whenever a process comes or goes."""
         self._most = most
         self._nodes: dict[Process, Node] = {}
         self._by_pid: dict[int, Node] = {}
@@ -74,11 +78,23 @@ class Tree:
         """All that are alive."""
         return list(self._nodes)
 
+    def nodes(self) -> list[Node]:
+        """All that are alive, parents before their children."""
+        return list(self._nodes.values())
+
+    def unexplained(self) -> list[Node]:
+        """The entries that are alive and of which nobody knows where they come from."""
+        return [
+            node
+            for node in self._nodes.values()
+            if node.entry and node.entry.origin is None and node.entry.process == node.process
+        ]
+
     def adopt(self, node: Node) -> None:
-        """Take in a process that was there before; an init is told by its entry."""
+        """Take in a process that was there before; its container's init is told by its entry."""
         self._add(node)
         if node.entry and node.entry.origin == "container":
-            self._inits.setdefault(node.container_id, node.process)
+            self._inits.setdefault(node.container_id, node.entry.process)
 
     def has_init(self, container_id: str) -> bool:
         """Whether the container's own init has been seen."""
@@ -109,6 +125,7 @@ class Tree:
             node = Node(event.process, event.parent, container_id, event.time)
             self._add(node)
         node.program, node.argv = event.filename, event.argv
+        self.version += node.entry is None
         first = self._inits.setdefault(container_id, event.process) == event.process
         return node, first and node.entry is None
 
@@ -116,6 +133,7 @@ class Tree:
         """A process is gone; it stays its container's init, so that nothing later is taken for one."""
         node = self._nodes.pop(event.process, None)
         if node:
+            self.version += 1
             self._gone.append((event.time, node))
         return node
 
@@ -133,6 +151,7 @@ class Tree:
             self._drop(process)
 
     def _add(self, node: Node) -> None:
+        self.version += 1
         self._nodes[node.process] = node
         self._by_pid[node.process.pid] = node
         if len(self._nodes) > self._most:
@@ -142,5 +161,6 @@ class Tree:
 
     def _drop(self, process: Process) -> None:
         node = self._nodes.pop(process)
+        self.version += 1
         if self._by_pid.get(process.pid) is node:
             del self._by_pid[process.pid]

@@ -18,7 +18,7 @@ _EXEC = Struct("=xB2xIQQQ QIIII IIIIIIBBBB")
 _EXEC_FAILED = Struct("=xB2xIQQQ QIIII IIIII")
 _EXIT = Struct("=xB2xIQQQ I4x")
 
-_MOVED_OUT, _BY_NAMESPACE = 1, 2  # enum how
+_MOVED_OUT, _BY_NAMESPACE, _ON_NODE = 1, 2, 3  # enum how
 _CUT, _DELETED, _UNREACHABLE = 1, 2, 4  # enum walked
 
 Sample = bytes
@@ -83,6 +83,7 @@ def _exec(sample: Sample) -> Exec | None:
         unreachable + _path(sample[path_end:], cwd),
         bool(path & _CUT),
         bool(cwd & _CUT),
+        how == _ON_NODE,
     )
 
 
@@ -119,6 +120,7 @@ def _exec_failed(sample: Sample) -> ExecFailed | None:
         (),
         how == _MOVED_OUT,
         how == _BY_NAMESPACE,
+        how == _ON_NODE,
     )
 
 
@@ -129,7 +131,8 @@ def _exit(sample: Sample) -> Exit | None:
     signal = status & 0x7F  # as WTERMSIG and WEXITSTATUS of wait(2); bit 7 says that a core was dumped
     code = None if signal else status >> 8 & 0xFF
     process = Process(pid, start // TICK)
-    return Exit(time, cgroup, process, code, signal or None, (), how == _MOVED_OUT, how == _BY_NAMESPACE)
+    moved_out, by_namespace, on_node = how == _MOVED_OUT, how == _BY_NAMESPACE, how == _ON_NODE
+    return Exit(time, cgroup, process, code, signal or None, (), moved_out, by_namespace, on_node)
 
 
 _DECODERS: dict[int, Callable[[Sample], ProcessEvent | None]] = {1: _fork, 2: _exec, 3: _exit, 4: _exec_failed}

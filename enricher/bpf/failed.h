@@ -109,7 +109,9 @@ static __always_inline void exec_failed(long result, int first)
 	__u64 arguments[3] = {};
 	struct place place;
 
-	if (result >= 0 || !from || !passes(from, &place, task, task))
+	if (result >= 0 || !from)
+		return;
+	if (!passes(from, &place, task, task) && !passes_on_node(from, &place, task))
 		return;
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct exec_failed *sample = bpf_map_lookup_elem(&failed_scratch, &cpu);

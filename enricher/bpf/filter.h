@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Which tasks pass: those in a pod, but for containers that user space does not want to hear of; those that carry a
- * recorded container's mark; those in a recorded container's namespaces.
+ * recorded container's mark; those in a recorded container's namespaces. While somebody debugs the node, also those
+ * outside of all pods, when they run a program or end.
  */
 #pragma once
 
@@ -12,6 +13,7 @@
 #include "kernel.h"
 #include "marks.h"
 #include "namespaces.h"
+#include "on_node.h"
 #include "sample.h"
 
 struct place {
@@ -19,6 +21,7 @@ struct place {
 	__u64 own;             /* its container, if that is recorded; else 0 */
 	__u64 id;              /* the cgroup that the event is told of: the container's where the task's own is another */
 	__u32 how;
+	bool in_a_pod;
 };
 
 /* A mark goes before the cgroup: a process that moves into another container's is still the first one's. */
@@ -40,6 +43,7 @@ static __always_inline bool passes_by_cgroup(struct config *from, struct place *
 	enum decision decision = decision_for(from, cgroup, &container);
 
 	place->how = 0;
+	place->in_a_pod = decision != NOT_IN_A_POD;
 	place->cgroup = cgroup;
 	place->own = decision == RECORD ? container : 0;
 	place->id = 0;
@@ -65,6 +69,19 @@ static __always_inline bool passes(struct config *from, struct place *place, str
 	bool by_cgroup = passes_by_cgroup(from, place, task);
 
 	return passes_by_mark(place, mark_of(marked)) || by_cgroup || passes_by_namespace(from, place, task);
+}
+
+/*
+ * Whether it passes as one of the node's own, after all else: `place` is filled. It never gets a mark, or the runtime's
+ * helpers would take the containers that they enter along.
+ */
+static __always_inline bool passes_on_node(struct config *from, struct place *place, struct task_struct *task)
+{
+	if (!node_is_told() || place->in_a_pod || !is_on_node(from, task))
+		return false;
+	place->id = 0;
+	place->how = ON_NODE;
+	return true;
 }
 
 /* From now on the process passes wherever it goes. A container that is undecided gives no mark: the sweep will. */

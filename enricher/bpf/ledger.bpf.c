@@ -125,7 +125,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct config *from = get_config();
 	struct place place;
 
-	if (!from || !passes(from, &place, task, task))
+	if (!from || !(passes(from, &place, task, task) || passes_on_node(from, &place, task)))
 		return 0;
 	keep(&place, task);
 	if (place.own)
@@ -210,7 +210,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	/* Not by namespace: who has neither run a program there nor forked, as the runtime's helpers, was not told of. */
 	bool by_cgroup = passes_by_cgroup(from, &place, task);
 
-	if (passes_by_mark(&place, mark_of(task)) || by_cgroup)
+	if (passes_by_mark(&place, mark_of(task)) || by_cgroup || passes_on_node(from, &place, task))
 		send_exit(task, &place);
 	drop_mark(BPF_CORE_READ(task, tgid));
 	return 0;

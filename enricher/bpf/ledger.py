@@ -15,7 +15,7 @@ from typing import Self
 from enricher.bpf import preconditions
 from enricher.bpf.decode import decode
 from enricher.bpf.libbpf import Library, SampleCallback, load_library
-from enricher.events import ExecFailed, Process, ProcessEvent
+from enricher.events import Process, ProcessEvent
 from enricher.ledgers.cgroupfs import Cgroup, Hierarchy
 from enricher.ledgers.unavailable import LedgerUnavailable
 
@@ -113,10 +113,6 @@ class BpfLedger:
         self.undecodable += len(self._samples) - len(events)
         return events
 
-    def read(self) -> list[ProcessEvent]:
-        """As `events`, but for those of programs that failed to run."""
-        return [event for event in self.events() if not isinstance(event, ExecFailed)]
-
     def decide(self, cgroup: int, *, record: bool) -> bool:
         """Says whether the container with this cgroup id is recorded; until then its events come as well.
 
@@ -131,6 +127,10 @@ class BpfLedger:
     def forget(self, cgroup: int) -> None:
         """Takes a decision back, also one that was never made: the container is gone, or it is to be asked again."""
         self._call.bpf_map_delete_elem(self._cgroups, byref(c_uint64(cgroup)))
+
+    def tell_node(self, *, told: bool) -> None:
+        """Says whether the execs and ends of processes outside of all pods are told as well: `on_node`, cgroup 0."""
+        self._call.bpf_map_update_elem(self._map("node_told"), byref(c_uint32(0)), byref(c_uint32(told)), 0)
 
     def mark(self, process: Process, cgroup: int) -> bool:
         """Says that a process, with all that it forks from now on, is the container's with this cgroup id.

@@ -12,8 +12,8 @@
 
 enum kind { FORK = 1, EXEC = 2, EXIT = 3, EXEC_FAILED = 4 };
 
-/* How a task outside its container's cgroup was known; else 0. */
-enum how { MOVED_OUT = 1, BY_NAMESPACE = 2 };
+/* How a task outside its container's cgroup was known, or that it is the node's own; else 0. */
+enum how { MOVED_OUT = 1, BY_NAMESPACE = 2, ON_NODE = 3 };
 
 /* About a path that was put together from the names of the folders above a file. */
 enum walked { CUT = 1, DELETED = 2, UNREACHABLE = 4 };

@@ -26,6 +26,8 @@ UNKNOWN_FOR = 1.0
 MOST_PATHS = 16_384
 """Folders that are remembered, also after they are gone: ids are never used again."""
 
+_CHILDLESS = 2
+"""Links of a folder without folders in it (kernfs_refresh_inode): most are containers, and hold only files."""
 
 Hierarchy = Literal["v2", "memory", "pids"]
 """The v2 tree, or that of a v1 controller."""
@@ -47,7 +49,7 @@ def find_kubepods(cgroup_root: Path) -> Cgroup:
     """
     trees = _trees(cgroup_root)
     for hierarchy, tree in trees.items():
-        for folder, _ in _folders_below(tree, DEEPEST_KUBEPODS):
+        for folder, _ in folders_below(tree, DEEPEST_KUBEPODS):
             if folder.name == "kubepods" or folder.name.endswith("kubepods.slice"):
                 return Cgroup(folder.stat().st_ino, folder, hierarchy)
     if not trees:
@@ -71,7 +73,7 @@ def _trees(cgroup_root: Path) -> dict[Hierarchy, Path]:
     return found
 
 
-def _folders_below(root: Path, deepest: int | None = None) -> Iterator[tuple[Path, int]]:
+def folders_below(root: Path, deepest: int | None = None) -> Iterator[tuple[Path, int]]:
     """Folders and their inode numbers, level by level, so that the one nearest to the root comes first."""
     waiting = deque([(root, 0)])
     while waiting:
@@ -84,11 +86,13 @@ def _folders_below(root: Path, deepest: int | None = None) -> Iterator[tuple[Pat
 
 def _children(folder: Path) -> list[tuple[Path, int]]:
     try:
+        if folder.stat().st_nlink == _CHILDLESS:
+            return []
         with os.scandir(folder) as entries:
-            found = [(folder / entry.name, entry.inode()) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            found = sorted((entry.name, entry.inode()) for entry in entries if entry.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return []  # a container ended while we looked
-    return sorted(found)
+    return [(folder / name, inode) for name, inode in found]
 
 
 class CgroupIndex:
@@ -122,7 +126,7 @@ class CgroupIndex:
         now = self._clock()
         self._next_scan = now + SCAN_INTERVAL
         self._unknown = {cgroup: until for cgroup, until in self._unknown.items() if until > now}
-        for folder, inode in _folders_below(self._kubepods):
+        for folder, inode in folders_below(self._kubepods):
             self._paths[inode] = str(folder.relative_to(self._kubepods))
         while len(self._paths) > MOST_PATHS:
             del self._paths[next(iter(self._paths))]

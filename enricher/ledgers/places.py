@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import Protocol
 
 from enricher.attribute import container_id
-from enricher.attribute.containers import Place
+from enricher.attribute.containers import NODE, Place
 from enricher.events import Exit, ProcessEvent
-from enricher.ledgers.cgroupfs import Cgroup, CgroupIndex
+from enricher.ledgers.cgroupfs import Cgroup, CgroupIndex, folders_below
+
+_MOST_NAMED = 1024
+
+NODE_CGROUP = 0
+"""No cgroup has this id: it stands for the node outside of all pods."""
 
 
 class Places(Protocol):
@@ -25,9 +30,11 @@ class CgroupPlaces:
     """
 
     def __init__(self, kubepods: Cgroup) -> None:
-        self.known: dict[int, Place] = {}
+        self.known: dict[int, Place] = {NODE_CGROUP: NODE}
         """Those that were found, by cgroup id."""
         self.folders: dict[int, Path] = {}
+        self._named: dict[int, str] = {}
+        """Containers whose folder was gone before it was looked for."""
         self._kubepods = kubepods.path
         self._index = CgroupIndex(kubepods)
 
@@ -41,16 +48,15 @@ class CgroupPlaces:
             return place
         if path := self._index.path(event.cgroup):
             return self._take(event.cgroup, self._kubepods / path)
-        name = "" if isinstance(event, Exit) else event.cgroup_name
-        return Place(container_id.from_folder(name) or f"cgroup-{event.cgroup}")
+        if not isinstance(event, Exit) and (found := container_id.from_folder(event.cgroup_name)):
+            self._named[event.cgroup] = found  # the end of its processes is told without the name
+            if len(self._named) > _MOST_NAMED:
+                del self._named[next(iter(self._named))]
+        return Place(self._named.get(event.cgroup) or f"cgroup-{event.cgroup}")
 
     def scan(self) -> None:
         """Take in every cgroup of every pod."""
-        for folder in self._kubepods.rglob("*/"):
-            try:
-                cgroup = folder.stat().st_ino
-            except FileNotFoundError:  # a container ended while we looked
-                continue
+        for folder, cgroup in folders_below(self._kubepods):
             if cgroup not in self.known and container_id.from_cgroup_path(self._name(folder)):
                 self._take(cgroup, folder)
 
@@ -84,8 +90,8 @@ class CgroupPlaces:
 
 def is_sandbox(folder: Path) -> bool:
     """Whether it is the first cgroup of its pod: ids rise, and the runtime makes the sandbox before anything else."""
-    siblings = [each for each in folder.parent.iterdir() if container_id.from_folder(each.name)]
     try:
+        siblings = [each for each in folder.parent.iterdir() if container_id.from_folder(each.name)]
         return folder in siblings and folder == min(siblings, key=lambda each: each.stat().st_ino)
     except FileNotFoundError:  # one of them ended meanwhile: ours is not the first, or will be looked at no more
         return False

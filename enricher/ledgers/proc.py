@@ -39,6 +39,10 @@ class ProcessInfo(Struct, frozen=True):
     """Whether `argv` was cut at `ARGV_LIMIT`."""
     cgroup: str
     """The text of its cgroup file."""
+    leader: int = 0
+    """The pid of who began its session (setsid(2)), also when that is gone; 0 where unknown."""
+    gone: bool = False
+    """Whether no thread runs any more: nothing is left but what the parent waits for."""
 
 
 class Proc:
@@ -106,7 +110,9 @@ def parent_and_start(stat: bytes) -> tuple[int, int]:
 
 
 def _process_info(pid: int, folder: int, status: dict[bytes, bytes]) -> ProcessInfo:
-    parent, start = parent_and_start(_read(folder, "stat"))
+    stat = _read(folder, "stat")
+    parent, start = parent_and_start(stat)
+    state, leader, threads = _state_leader_and_threads(stat)
     argv = _read(folder, "cmdline", ARGV_LIMIT + 1)
     return ProcessInfo(
         process=Process(pid, start),
@@ -118,7 +124,15 @@ def _process_info(pid: int, folder: int, status: dict[bytes, bytes]) -> ProcessI
         argv=argv[:ARGV_LIMIT],
         truncated=len(argv) > ARGV_LIMIT,
         cgroup=os.fsdecode(_read(folder, "cgroup")),
+        leader=leader,
+        gone=state in (b"Z", b"X") and threads <= 1,
     )
+
+
+def _state_leader_and_threads(stat: bytes) -> tuple[bytes, int, int]:
+    """Fields 3, 6 and 20 of a stat file."""
+    fields = stat[stat.rindex(b")") + 1 :].split()
+    return fields[0], int(fields[3]), int(fields[17])
 
 
 def _status_fields(status: bytes) -> dict[bytes, bytes]:

@@ -5,13 +5,19 @@ The kernel passes on what is recorded or not decided yet; the decisions go back 
 
 import logging
 import selectors
+import time
+from collections.abc import Iterable
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from enricher.attribute.containers import Containers, Place
 from enricher.bpf.ledger import BpfLedger
-from enricher.events import Seccomp
+from enricher.events import Process, Seccomp
 from enricher.ledgers.adopt import adopt
 from enricher.ledgers.cgroupfs import find_kubepods
+from enricher.ledgers.entering import entered_from, is_entering
+from enricher.ledgers.glance import TICK_NS
 from enricher.ledgers.places import CgroupPlaces
 from enricher.ledgers.proc import Proc
 from enricher.pipeline import Pipeline
@@ -33,8 +39,8 @@ class BpfProvider:
 
     name = "bpf"
     weak: tuple[str, ...] = ()
-    gather = 0.01
-    """The kernel has read everything already: the ring keeps it."""
+    gather = 0.025
+    """The kernel has read everything already: the ring keeps it, and the socket has room for many times as much."""
     loss = "ring-full"
 
     def __init__(self, cgroup_root: Path, containers: Containers) -> None:
@@ -44,6 +50,7 @@ class BpfProvider:
         self.failures_told = "errno" not in self._ledger.missing
         if self._ledger.missing:
             log.warning("the eBPF ledger lacks %s on this node", ", ".join(self._ledger.missing))
+        self._attached = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._containers = containers
         self._decided: dict[int, bool] = {}
         self._adopted = False
@@ -58,6 +65,18 @@ class BpfProvider:
         """Nothing but the ring is waited for."""
         return float("inf")
 
+    def resume(self, pipeline: Pipeline, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
+        """Go on with containers that were recorded, until the API says otherwise, and with who has left them."""
+        self.places.scan()
+        cgroups = {place.container_id: cgroup for cgroup, place in self.places.known.items() if not place.on_node}
+        for container_id in containers & cgroups.keys():
+            self._decided[cgroups[container_id]] = True
+            self._ledger.decide(cgroups[container_id], record=True)
+        for process, container_id in outside:
+            if container_id in cgroups:
+                self._ledger.mark(process, cgroups[container_id])
+        self._adopt_all(pipeline)
+
     def seccomp(self, pipeline: Pipeline, record: Seccomp, now: float) -> None:
         """A SECCOMP record is the other half of an event."""
         pipeline.seccomp_record(record, now)
@@ -65,12 +84,10 @@ class BpfProvider:
     def advance(self, pipeline: Pipeline, now: float) -> None:
         """Feed what happened, then tell the kernel what has been decided since."""
         if not self._adopted:
-            # Before any event: the first exec that is seen in a container would be taken for its init.
-            self._adopted = True
-            self.places.scan()
-            for cgroup, place in self.places.known.items():
-                self._adopt(pipeline, cgroup, place)
+            self._adopt_all(pipeline)
         for event in self._ledger.events():
+            if event.entered_by_namespace and is_entering(event, pipeline.tree):
+                event = replace(event, entered_from=entered_from(event))  # noqa: PLW2901 - the same, and more
             pipeline.process_event(event, now)
         news = (self._containers.version, len(self.places.known))
         if news != self._seen:
@@ -91,6 +108,14 @@ class BpfProvider:
         """Events for which the ring buffer had no room."""
         return self._ledger.lost()
 
+    def lost_per_cpu(self) -> list[int]:
+        """Events that found the ring full, by the CPU they happened on."""
+        return self._ledger.lost_per_cpu()
+
+    def unmarked(self) -> int:
+        """Processes for whose mark there was no room."""
+        return self._ledger.unmarked()
+
     def close(self) -> None:
         """Take the programs out of the kernel."""
         self._ledger.close()
@@ -102,11 +127,24 @@ class BpfProvider:
                 continue
             was_ignored = self._decided.get(cgroup) is False
             self._decided[cgroup] = recorded
-            self._ledger.decide(cgroup, record=recorded)
+            if place.on_node:
+                self._ledger.tell_node(told=recorded)
+            else:
+                self._ledger.decide(cgroup, record=recorded)
             if not recorded:
                 pipeline.forget_container(place.container_id)
             elif was_ignored:  # the others' processes came before us, or were seen to be born
                 self._adopt(pipeline, cgroup, place)
 
-    def _adopt(self, pipeline: Pipeline, cgroup: int, place: Place) -> None:
-        adopt(pipeline.tree, place.container_id, filter(None, map(self._proc.process, self.places.pids(cgroup))))
+    def _adopt_all(self, pipeline: Pipeline) -> None:
+        # Before any event: the first exec that is seen in a container would be taken for its init.
+        self._adopted = True
+        self.places.scan()
+        for cgroup, place in self.places.known.items():
+            self._adopt(pipeline, cgroup, place, before=self._attached)
+
+    def _adopt(self, pipeline: Pipeline, cgroup: int, place: Place, before: int | None = None) -> None:
+        """Take in who is there; who was born later than `before` is told of by the kernel, with how it came in."""
+        found = filter(None, map(self._proc.process, self.places.pids(cgroup)))
+        older = (info for info in found if before is None or info.process.start * TICK_NS < before)
+        adopt(pipeline.tree, place.container_id, older)

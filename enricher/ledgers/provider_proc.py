@@ -16,6 +16,7 @@ from enricher.attribute.containers import Containers
 from enricher.clock import Clock
 from enricher.events import Exec, Exit, Fork, Process, Seccomp
 from enricher.ledgers.adopt import adopt, is_runtime
+from enricher.ledgers.glance import TICK_NS
 from enricher.ledgers.proc import Proc, ProcessInfo
 from enricher.ledgers.proc_places import OUTSIDE, ProcPlaces
 from enricher.pipeline import Pipeline
@@ -27,6 +28,10 @@ _LOOK_FOR = 0.1
 """How long a new program is looked for, in seconds."""
 _LOOK_AGAIN = 0.0005
 """How soon: the `env` of a tagged command is there for some 2 ms before it becomes the command itself."""
+
+
+_COARSE_NS = 20_000_000
+"""How far an audit time stamp may be behind."""
 
 
 class _Wanted(Struct):
@@ -61,12 +66,23 @@ class ProcProvider:
     def register(self, selector: selectors.BaseSelector) -> None:
         """Nothing of its own to wait for: records drive it."""
 
+    def resume(self, pipeline: Pipeline, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
+        """Nothing to go on with: each record is looked at for itself."""
+
     def patience(self) -> float:
         """How long the loop may wait for more, in seconds."""
         return _LOOK_AGAIN if self._wanted else float("inf")
 
     def lost(self) -> int:
         """Nothing is lost in the kernel on this way; what /proc no longer tells is counted where it is looked for."""
+        return 0
+
+    def lost_per_cpu(self) -> list[int]:
+        """It has no way that could be full."""
+        return []
+
+    def unmarked(self) -> int:
+        """None: nobody is followed who leaves its cgroup."""
         return 0
 
     def close(self) -> None:
@@ -113,7 +129,8 @@ class ProcProvider:
     def _look(self, pipeline: Pipeline, record: Seccomp, now: float, *, last: bool) -> bool:
         """Whether it is settled what became of a record."""
         info = self._proc.process(record.pid)
-        if info is None:
+        # A record of auditd's log may be late enough for its pid to be somebody else's.
+        if info is None or info.process.start * TICK_NS > self._clock.boot_ns(record.time) + _COARSE_NS:
             pipeline.tally.read["seccomp"] += 1
             pipeline.tally.lost["vanished"] += 1
             return True

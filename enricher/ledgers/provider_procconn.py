@@ -7,6 +7,7 @@ too late for some (see `enricher.ledgers.vouch`).
 import os
 import selectors
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +64,15 @@ class ProcconnProvider:
         """Wake the loop when there are events."""
         selector.register(self._connector, selectors.EVENT_READ)
 
+    def resume(self, pipeline: Pipeline, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:  # noqa: ARG002
+        """Go on with who has left its container's cgroup."""
+        self._scan()
+        for process, container_id in outside:
+            place, info = self.places.number_of(container_id), self._proc.process(process.pid)
+            if place and info and info.process == process:
+                parent = Process(info.parent, 0)
+                self._live[process.pid] = Live(process, parent, place, info.uid, info.gid, runtime=False)
+
     def patience(self) -> float:
         """How long the loop may wait for more, in seconds."""
         return UNSURE_NS / 1e9 if self._waiting else float("inf")
@@ -108,6 +118,14 @@ class ProcconnProvider:
     def lost(self) -> int:
         """Events for which the receive buffer had no room."""
         return self._connector.dropped()
+
+    def lost_per_cpu(self) -> list[int]:
+        """The kernel does not say."""
+        return []
+
+    def unmarked(self) -> int:
+        """None: where a process moves to is not asked again."""
+        return 0
 
     def close(self) -> None:
         """Stop listening."""

@@ -1,4 +1,4 @@
-"""Reads a line of auditd's log (auditd(8), auditd.conf(5)), in whichever of its formats.
+"""Reads lines of auditd's log (auditd(8), auditd.conf(5)), in whichever of its formats.
 
     node=web1 type=SECCOMP msg=audit(1795424943.092:9842): auid=... code=0x7ffc0000<1D>ARCH=x86_64 SYSCALL=execve ...
 
@@ -7,26 +7,23 @@ What follows `msg=` is the kernel's text. `log_format = ENRICHED` appends what a
 """
 
 import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from enricher.attribute.tree import Node
-from enricher.clock import Clock
-from enricher.compose import Composer, Facts
-from enricher.events import Process, Seccomp
+from enricher.events import Seccomp
 from enricher.sources import audit_record
-from enricher.support.recording import Broken
-from exectrail.record import Record
-
-_QUOTED: Final = 200
 
 # Anchored at the start: the text of other types (type=USER_CMD) is user space's to choose, and could hold all of this.
+# auditd makes a space of each newline in it.
 _LINE: Final = re.compile(rb"(?:node=(\S+) )?type=(\S+) msg=(audit\(\d+\.\d+:\d+\):.*)", re.DOTALL)
 _ENRICHMENT: Final = b"\x1d"
 _SECCOMP: Final = frozenset({b"SECCOMP", b"1326", b"UNKNOWN[1326]"})
+# How auditd itself writes the type: by its name, or so where its libaudit does not know the name. What the kernel
+# prints when no auditd runs has `type=1326`, which is in no log of auditd; the longer what is searched, the faster.
+_NEEDLES: Final = (b"type=SECCOMP msg=audit(", b"type=UNKNOWN[1326] msg=audit(")
 
 
 class LogLine(Struct, frozen=True):
@@ -49,46 +46,51 @@ def read_line(line: bytes) -> LogLine | None:
     return LogLine(node.decode("ascii", "backslashreplace") if node else None, type_ in _SECCOMP, text)
 
 
-class LogReader:
-    """Makes records of a log. There is no process ledger: each record stands for itself, with what it says.
+def candidates(lines: bytes) -> Iterator[bytes]:
+    """Those of many lines that may be SECCOMP records, each without its newline.
+
+    The others are not looked at one by one: their bytes are searched, which is much faster than to split them.
+    """
+    for needle in _NEEDLES:
+        at = 0
+        while (found := lines.find(needle, at)) >= 0:
+            begin = lines.rfind(b"\n", at, found) + 1 or at
+            end = lines.find(b"\n", found)
+            at = len(lines) if end < 0 else end + 1  # a line that has it a thousand times is looked at once
+            yield lines[begin : at if end < 0 else end]
+
+
+class LogParser:
+    """SECCOMP records of this node's log.
+
+    Attribute `unparsable` counts lines with such a record in them that cannot be read; `others`, those that another
+    node has sent to this one's auditd.
 
     Args:
-        write: Takes the records.
-        node: The node's name where the log does not say it.
-        random_bits: For `auditID`.
+        is_ours: Whether `node=NAME` names this node.
 
     """
 
-    def __init__(self, write: Callable[[Record], bool], node: str, random_bits: Callable[[int], int]) -> None:
-        self._write, self._node = write, node
-        self._composer = cache(lambda name: Composer(name, "", Clock(), "auditlog", random_bits))
+    def __init__(self, is_ours: Callable[[str], bool]) -> None:
+        self.unparsable = self.others = 0
+        self._is_ours = is_ours
 
-    def take(self, line: bytes) -> None:
-        """Read one line; those of other types than SECCOMP leave nothing.
+    def records(self, lines: bytes) -> Iterator[Seccomp]:
+        """Those in whole lines, in their order unless auditd wrote their type in different ways."""
+        for line in candidates(lines):
+            # A crash of the node can leave NULs at the end of a file, where the next line is then appended.
+            read = read_line(line.lstrip(b"\0"))
+            if read is None:  # e.g. half a line, to which this one was appended
+                self.unparsable += 1
+            elif read.seccomp and (record := self._record(read)):
+                yield record
 
-        Raises:
-            Broken: It is no line of such a log, or a SECCOMP record that cannot be read.
-
-        """
-        read = read_line(line)
-        if read is None:
-            raise Broken(f"not a line of auditd's log: {line[:_QUOTED]!r}")
-        if not read.seccomp:
-            return
+    def _record(self, read: LogLine) -> Seccomp | None:
+        if read.node and not self._is_ours(read.node):
+            self.others += 1
+            return None
         try:
-            seccomp = audit_record.parse(read.text)
-        except audit_record.Unparsable as error:
-            raise Broken(str(error)) from error
-        self._write(self._record(seccomp, self._composer(read.node or self._node)))
-
-    def close(self) -> None:
-        """Nothing waits."""
-
-    def _record(self, seccomp: Seccomp, composer: Composer) -> Record:
-        unknown = Process(0, 0)
-        node = Node(Process(seccomp.pid, 0), unknown, "", 0)
-        record = composer.syscall(seccomp, node, Facts(None, "", None))
-        record.process_key = record.parent_key = None  # a pid alone is no identity
-        record.source, record.reason = "auditlog", "no-ledger"
-        record.weak = ["pid"]  # the thread's
-        return record
+            return replace(audit_record.parse(read.text), via="auditlog")
+        except audit_record.Unparsable:
+            self.unparsable += 1
+            return None

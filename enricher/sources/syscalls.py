@@ -1,6 +1,6 @@
 """Names for the numbers in an audit record: system calls, and what a seccomp filter decided."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 # AUDIT_ARCH_* (linux/audit.h): the ABI that the call was made with. A 32-bit program on a 64-bit node has its own
@@ -26,6 +26,7 @@ _ACTIONS: Final = {
 }
 
 
+@lru_cache(maxsize=1024)
 def name(arch: int, number: int) -> str:
     """A system call's name, e.g. `execve`; `syscall_<n>` for a number or an architecture not in the tables."""
     plain = number & ~_X32_BIT if arch == X86_64 and number > 0 else number

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from enricher import inputs
-from enricher.agent import Provider
 from enricher.attribute.containers import Containers
 from enricher.attribute.sessions import Sessions
 from enricher.clock import Clock
 from enricher.compose import Composer
 from enricher.ledgers.proc import Proc
+from enricher.ledgers.provider import Provider
 from enricher.ledgers.unavailable import LedgerUnavailable
 from enricher.outlet import Outlet
 from enricher.pipeline import Pipeline

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
+from enricher.attribute.asked import Asked
 from enricher.attribute.containers import Containers, Place
 from enricher.attribute.pods import Namespace, Pod
 from enricher.attribute.sessions import Sessions
@@ -47,6 +48,7 @@ class RecordedNode:
         self.clock = RecordedClock(offset)
         self.containers = Containers()
         self.requests: dict[str, AuditSession] = {}
+        self.asked = Asked()
         self._places: dict[int, Place] = {}
         self._pods: dict[str, Pod] = {}
         self._namespaces: dict[str, Namespace] = {}
@@ -65,7 +67,7 @@ class RecordedNode:
             case NamespaceSeen():
                 self.containers.namespace_changed(*_set(self._namespaces, item.key, item.object))
             case RequestSeen():
-                _set(self.requests, item.key.rpartition("/")[2], item.object)
+                self.asked.changed(*_set(self.requests, item.key.rpartition("/")[2], item.object))
             case Offset():
                 self.clock.recorded = item.offset
                 self.clock.adjust()
@@ -89,7 +91,7 @@ class Player:
         self._node = node = RecordedNode(header.offset)
         self._lost, self._told = Counter[str](), Counter[str]()
         self._at = self._next_second = 0
-        sessions = Sessions(node.requests.get)
+        sessions = Sessions(node.requests.get, node.asked, node.clock.wall_ms)
         composer = Composer(header.node, header.boot_id, node.clock, header.ledger, random_bits)
         quota = Quota(_NO_QUOTA, _NO_QUOTA)
         self._outlet = Outlet(node.containers, sessions, composer, write, quota, losses=lambda: self._lost)

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from msgspec import Struct
 
 from enricher import inputs
-from enricher.sources.auditlog import LogReader
+from enricher.support.log_reader import LogReader
 from enricher.support.player import Player
 from enricher.support.recording import Broken, decode_header
 from exectrail.record import Record, encode

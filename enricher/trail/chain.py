@@ -10,6 +10,7 @@ from msgspec import Struct
 from exectrail.seal import GENESIS, seal
 
 _STATE_SIZE = 128
+_FORMAT = 1
 
 
 class End(Struct, frozen=True):
@@ -23,6 +24,12 @@ class _Line(Struct):
     seq: int
 
 
+class _Saved(Struct):
+    seq: int
+    prev: str
+    format: int = _FORMAT
+
+
 class State:
     """The chain's end on disk, overwritten in place: one small write is whole or absent when a process is killed.
 
@@ -34,13 +41,19 @@ class State:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.unreadable = False
+        """Whether there was something that could not be read: the trail itself may still tell the chain's end."""
 
     def load(self) -> End:
         """What was saved last; the start of a chain where nothing readable is there."""
+        data = os.pread(self._fd, _STATE_SIZE, 0)
         try:
-            return msgspec.json.decode(os.pread(self._fd, _STATE_SIZE, 0), type=End)
-        except msgspec.MsgspecError:
+            saved = msgspec.json.decode(data, type=_Saved)
+        except (msgspec.MsgspecError, ValueError):
+            self.unreadable = bool(data)
             return End()
+        self.unreadable = saved.format != _FORMAT
+        return End() if self.unreadable else End(saved.seq, saved.prev)
 
     def save(self, end: End) -> None:
         """Keep the end of the chain.
@@ -49,7 +62,7 @@ class State:
             OSError: It cannot be written.
 
         """
-        os.pwrite(self._fd, msgspec.json.encode(end).ljust(_STATE_SIZE), 0)
+        os.pwrite(self._fd, msgspec.json.encode(_Saved(end.seq, end.prev)).ljust(_STATE_SIZE), 0)
 
     def close(self) -> None:
         """Hand it to the disk."""

@@ -11,8 +11,7 @@ import logging
 import os
 import re
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,11 +21,9 @@ from enricher.trail.archive import Archive
 from enricher.trail.folder import Folder
 from enricher.trail.retention import Removed, Rotation
 from enricher.trail.syncer import Policy, Syncer
-from exectrail.gzipped import unpacked
-from exectrail.segments import GZ, Names
+from enricher.trail.tail import newest_first
+from exectrail.segments import Names
 
-_TAIL = 1 << 20
-_LAST = 64
 _AT_ONCE = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PASSING = (*_FULL, errno.EROFS, errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
@@ -167,19 +164,13 @@ class FileSink:
         """Segments that were removed since the last call."""
         return self._archive.removed()
 
-    def last_lines(self) -> Iterable[bytes]:
-        """The last complete lines of the newest segment that has any, the newest line first."""
+    def last_lines(self) -> Iterator[bytes]:
+        """The complete lines that are there already, the newest first."""
         try:
             with Folder(self._path.parent) as folder:
-                files = set(folder.files())
-                segments = [each.name for each in reversed(self._names.among(files))]
-                for name in (self._path.name, *segments):
-                    found = next((each for each in (name, name + GZ) if each in files), None)
-                    if found and (lines := _last_lines(folder, found)):
-                        return lines
+                yield from newest_first(folder, self._path.name)
         except OSError as error:
             log.warning("the trail's end cannot be read, the state is believed: %s", error)
-        return ()
 
     def close(self) -> None:
         """Hand everything to the disk, as far as it takes it in time, and let the file go."""
@@ -256,11 +247,3 @@ def _begun(fd: int) -> datetime:
         if found:
             return datetime.fromisoformat(found[1].decode(errors="replace")).astimezone(UTC)
     return datetime.now(UTC)
-
-
-def _last_lines(folder: Folder, name: str) -> list[bytes]:
-    with folder.read(name) as file:
-        if not name.endswith(GZ):
-            file.seek(max(0, folder.size(name) - _TAIL))
-        last = deque(unpacked(file), maxlen=_LAST)
-    return [line.rstrip(b"\n") for line in reversed(last) if line.endswith(b"\n")]

@@ -29,7 +29,7 @@ class Sink(Protocol):
         """
 
     def last_lines(self) -> Iterable[bytes]:
-        """The last lines that are there already, the newest first, where they can be read again."""
+        """The lines that are there already, the newest first, where they can be read again."""
 
     def tend(self) -> None:
         """What is to be done each second.

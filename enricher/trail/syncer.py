@@ -40,8 +40,10 @@ class Syncer:
         """Something was written; the file stays open until it is given to `finish`."""
         if self._policy == "always":
             self._sync(fd)
-        elif self._policy == "interval":
-            self._dirty = fd
+        elif self._policy == "interval" and self._dirty != fd:
+            with self._changed:
+                self._dirty = fd
+                self._changed.notify()
 
     def finish(self, fd: int) -> None:
         """Sync and close a file descriptor, soon; it is the syncer's from now on."""
@@ -68,6 +70,7 @@ class Syncer:
     def _run(self) -> None:
         while True:
             with self._changed:
+                self._changed.wait_for(lambda: self._finished or self._dirty is not None)
                 self._changed.wait_for(lambda: self._finished, EVERY)
                 # `finish` closes nothing itself, so this one stays open as long as it is looked at here.
                 dirty, self._dirty = self._dirty, None

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+import uuid
 from typing import Any
 
 import pytest
@@ -46,13 +47,23 @@ def test_the_last_process_still_belongs_to_the_session_and_its_user(alice: Perso
     assert (run.request_uid, run.user, run.state) == (uid, "alice", "confirmed")
 
 
-def test_a_live_sessions_tag_in_another_users_command_does_not_move_it(alice: Person, recorded: str) -> None:
-    first, _ = alice.executes(recorded, "true")
+def test_a_live_sessions_tag_in_another_command_does_not_move_it(alice: Person, recorded: str) -> None:
+    waiting = ["cat", "-", f"/{uuid.uuid4()}"]
+    victim = alice.cluster.start("kubectl", "exec", "-i", "-n", recorded, "web", "-c", "app", "--", *waiting)
+    try:
+        (live,) = eventually(lambda: [each for each in trail() if each.argv == waiting])
+        replayed = ("env", f"SPO_EXEC_REQUEST_UID={live.request_uid}", "id", "-Gn")
 
-    second, records = alice.executes(recorded, "env", f"SPO_EXEC_REQUEST_UID={first}", "id")
+        uid, records = alice.executes(recorded, *replayed)
+        _enter_by_the_runtime(alice.admin, recorded, *replayed)
+        past = eventually(lambda: [r for r in records_of(str(live.request_uid)) if r.argv == ["id", "-Gn"]])
+    finally:
+        victim.kill()
+        victim.communicate(timeout=30)
 
-    assert second != first
-    assert {record.request_uid for record in records} == {second}
+    assert uid != live.request_uid
+    assert {(record.request_uid, record.state) for record in records} == {(uid, "confirmed")}
+    assert {(record.state, record.user) for record in past} == {("forged", None)}
 
 
 def _enter_by_the_runtime(admin: Cluster, where: str, *command: str) -> None:

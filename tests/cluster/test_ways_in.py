@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from .cluster import Cluster, eventually
+from .node.components import WORKLOAD_IMAGE
 from .product import pod
 from .sessions import Person, api_audit_event, closed, programs, records_of, trail
 
@@ -102,6 +103,19 @@ def _new(admin: Cluster, before: set[str], verb: str) -> list[str]:
         for item in items
         if item["metadata"]["name"] not in before and item["spec"]["verb"] == verb
     ]
+
+
+def test_kubectl_run_is_a_pod_like_any_other_with_its_attach_in_the_ledger(admin: Cluster, recorded: str) -> None:
+    image = (f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
+    before = {each["metadata"]["name"] for each in admin.get("auditsessions", "-n", "exectrail")["items"]}
+    run = ("run", "-n", recorded, "asked", "-i", "--rm", *image, "--", "sh", "-c", "read line; id")
+    admin.kubectl(*run, stdin="go\n")
+
+    (uid,) = eventually(partial(_new, admin, before, "attach"))
+    assert admin.get("auditsession", uid, "-n", "exectrail")["spec"]["target"]["pod"] == "asked"
+    own = eventually(lambda: [r for r in trail() if r.kind == "exec" and r.resource and r.resource.pod == "asked"])
+    assert programs(own) == ["sh", "id"]
+    assert {(record.origin, record.request_uid) for record in own} == {("container", None)}
 
 
 def test_a_copy_shows_the_tar_that_carried_it(alice: Person, recorded: str, tmp_path: Path) -> None:

@@ -17,13 +17,15 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
-from enricher.agent import Agent
 from enricher.attribute.tree import Tree
 from enricher.inputs import add_flags
 from enricher.ledgers.provider_bpf import BpfProvider
 from enricher.ledgers.provider_proc import ProcProvider
 from enricher.ledgers.provider_procconn import ProcconnProvider
+from enricher.losses import Losses
 from enricher.metrics import AgentCollector
+from enricher.sources.live_log import AuditLogSource
+from enricher.sources.netlink_filled import NetlinkSource
 from enricher.tally import Tally
 from exectrail import record
 from exectrail.nodetrail import NodeTrailStatus
@@ -152,16 +154,15 @@ def test_every_origin_says_how_it_is_recognised() -> None:
 
 def causes_of_loss() -> set[str]:
     """What an agent says was lost on the way to it, and the names that it counts under what it gives up itself."""
-    asked = {
-        cause
-        for ledger in LEDGERS
-        for cause in Agent.lost_before_reading(
-            SimpleNamespace(  # type: ignore[arg-type] # as much of an agent as it asks
-                provider=SimpleNamespace(loss=ledger.loss, lost=int),
-                source=SimpleNamespace(dropped=int, unparsable=0),
-            )
-        )
-    }
+    audit = SimpleNamespace(dropped=int, unparsable=0)
+    netlink = SimpleNamespace(_tail=None, _audit=audit, _drops_settled=0, _lost=0, _unparsable=0)
+    auditlog = SimpleNamespace(_tail=audit)
+    from_sources = NetlinkSource.lost(netlink) | AuditLogSource.lost(auditlog)  # type: ignore[arg-type] # as they ask
+    nothing: typing.Any = SimpleNamespace()  # as much of each part as is asked
+    source: typing.Any = SimpleNamespace(lost=lambda: from_sources)
+    kernel: typing.Any = SimpleNamespace(lost=0)
+    providers: list[typing.Any] = [SimpleNamespace(loss=ledger.loss, lost=int) for ledger in LEDGERS]
+    asked = {cause for each in providers for cause in Losses(each, source, kernel, nothing, nothing).before_reading()}
     code = "".join(file.read_text() for file in (REPO / "enricher").glob("*.py"))
     return asked | {"undecided"} | set(re.findall(r"tally\.lost\[\"([\w-]+)\"\]", code))
 
@@ -243,10 +244,11 @@ def of_module(name: str) -> set[str]:
 def of_enricher() -> set[str]:
     agent = SimpleNamespace(
         pipeline=SimpleNamespace(tally=Tally(), held=0, tree=Tree()),
+        provider=SimpleNamespace(lost_per_cpu=list, unmarked=int),
         writer=SimpleNamespace(failures=0),
         filters=SimpleNamespace(filters=SimpleNamespace(hits={})),
-        status=NodeTrailStatus,
-        lost_before_reading=dict,
+        status=SimpleNamespace(now=NodeTrailStatus),
+        losses=SimpleNamespace(before_reading=dict),
     )
     return exposed(list(AgentCollector(agent).collect()))  # type: ignore[arg-type] # as much of an agent as it asks
 

@@ -23,6 +23,7 @@ EXPECTED = {
     ("ClusterRole", "enricher"): {
         "namespaces": "list watch",
         "pods": "list watch",
+        "runtimeclasses.node.k8s.io": "list watch",
         "nodetrails.exectrail.io": "create",
         "nodetrails/status.exectrail.io": "patch",
     },

@@ -97,6 +97,10 @@ def test_every_value_is_described_where_it_stands() -> None:
         ({"fullnameOverride": "Not A Name"}, "/fullnameOverride"),
         ({"enricher": {"ledger": "bpf", "capabilities": {"bpf": False}}}, "enricher.capabilities.bpf"),
         ({"enricher": {"ledger": "procconn"}}, "enricher.capabilities.netAdmin"),
+        ({"enricher": {"source": "syslog"}}, "/enricher/source"),
+        ({"enricher": {"source": "netlink", "capabilities": {"auditRead": False}}}, "enricher.capabilities.auditRead"),
+        ({"enricher": {"source": "auditlog", "auditLog": {"path": ""}}}, "enricher.auditLog.path"),
+        ({"enricher": {"auditLog": {"path": "audit.log"}}}, "/enricher/auditLog/path"),
     ],
 )
 def test_helm_refuses_a_wrong_value_and_names_it(run_helm: RunHelm, values: Document, named: str) -> None:

@@ -143,7 +143,7 @@ def test_an_unknown_id_is_not_looked_for_again_at_once(tree: Tree, monkeypatch: 
         scanned_at.append(tree.clock.now)
         return ()
 
-    monkeypatch.setattr("enricher.ledgers.cgroupfs._folders_below", no_folders)
+    monkeypatch.setattr("enricher.ledgers.cgroupfs.folders_below", no_folders)
     for second in (0.0, 0.5, 0.9, 1.1, 1.5, 2.0):
         tree.clock.now = second * UNKNOWN_FOR
         assert tree.index.path(1) is None

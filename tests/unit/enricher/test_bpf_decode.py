@@ -11,7 +11,7 @@ from enricher.events import Exec, ExecFailed, Exit, Fork, Process
 NAME = b"cri-containerd-0123.scope"
 MS = 1_000_000
 FORK, EXEC, EXIT, EXEC_FAILED = 1, 2, 3, 4
-MOVED_OUT, BY_NAMESPACE = 1, 2
+MOVED_OUT, BY_NAMESPACE, ON_NODE = 1, 2, 3
 CUT, DELETED, UNREACHABLE = 1, 2, 4
 
 
@@ -108,6 +108,12 @@ def test_a_working_directory_that_the_root_does_not_reach_says_so() -> None:
     event = decode(exec_sample(path_walked=UNREACHABLE, cwd_walked=UNREACHABLE))
     assert isinstance(event, Exec)
     assert (event.path, event.cwd) == (b"/usr/bin/ls", b"(unreachable)/root")
+
+
+@pytest.mark.parametrize("sample", [exec_sample, exit_sample, failed_sample])
+def test_the_node_s_own_process_is_told_from_a_container_s(sample: Callable[..., bytes]) -> None:
+    told = [decode(sample(how=how)) for how in (ON_NODE, 0)]
+    assert [isinstance(event, Exec | ExecFailed | Exit) and event.on_node for event in told] == [True, False]
 
 
 @pytest.mark.parametrize("sample", [fork_sample, exec_sample, exit_sample, failed_sample])

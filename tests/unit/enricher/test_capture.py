@@ -92,7 +92,7 @@ def pod(namespace: str, uid: str, letter: str) -> Pod:
 
 
 def request() -> AuditSession:
-    time = "2026-11-23T12:00:00.000000Z"
+    time = Clock().stamp(Clock().wall_ms(10 * SECOND))  # when its process starts, or that is forged
     spec = SessionSpec(User("alice"), "exec", "pods/exec", Target("shop", "web", "app"), time, ["id"], tag="env")
     return AuditSession(ObjectMeta(UID, "exectrail"), spec)
 

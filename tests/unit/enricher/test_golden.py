@@ -1,7 +1,8 @@
 """Recordings of a real node, and the lines that come of them.
 
 `WRITE_GOLDEN=1 pytest tests/unit/enricher/test_golden.py` writes the lines anew; look at the difference before keeping
-it. A new case is a file NAME.input: a recording of `python -m enricher capture`, or a log of auditd.
+it. A new case is a file NAME.input: a recording of `python -m enricher capture`, or a log of auditd. Those of fake pods
+are made by `python3 -m tests.kernel.record_golden`.
 """
 
 import os

@@ -1,174 +1,45 @@
 """What the enricher makes of a `kubectl exec`, of what surrounds it, and of what it does not know."""
 
-from collections.abc import Callable
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from enricher.attribute.asked import Asked
-from enricher.attribute.containers import Containers, Place
 from enricher.attribute.pods import (
     Container,
     ContainerStatus,
     EnvVar,
-    ExecAction,
-    Handler,
-    HostPath,
-    Lifecycle,
-    Namespace,
-    Pod,
     PodSpec,
     PodStatus,
     SeccompProfile,
     SecurityContext,
-    Volume,
 )
-from enricher.attribute.sessions import Sessions
 from enricher.attribute.tree import Entry, Node
-from enricher.clock import Clock
-from enricher.compose import Composer
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
-from enricher.outlet import Outlet
+from enricher.events import Exec, Process, Seccomp
 from enricher.pipeline import Pipeline
-from enricher.quota import Quota
 from exectrail.filter import Filters, load
-from exectrail.meta import ObjectMeta
-from exectrail.record import Record, Resource
-from exectrail.session import AuditSession, SessionSpec, Target, User
+from exectrail.record import Resource
+from exectrail.session import AuditSession
+from tests.unit.enricher.rig import (
+    APP,
+    CGROUP,
+    ENTRY,
+    INIT,
+    SECOND,
+    STAGE_0,
+    STAGE_1,
+    UID,
+    Rig,
+    end,
+    entering,
+    execute,
+    failed,
+    fork,
+    pod,
+    probed,
+    request,
+)
 
-UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
-OTHER_UID = "00000000-188c-4596-a2a0-b64f75a1b8e4"
-APP = "a" * 64
-CGROUP = 4711
-INIT = Process(100, 1000)
-STAGE_0, STAGE_1, ENTRY = Process(200, 2000), Process(201, 2001), Process(202, 2001)
-SECOND = 1_000_000_000
 X86_64, EXECVE, CLONE = 0xC000003E, 59, 56
-
-
-REQUESTED_MS = 1_795_435_200_000
-"""2026-11-23T12:00:00Z, when all requests here were made."""
-
-
-class OnePlace:
-    """All processes are in the same container."""
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-
-    def of(self, event: ProcessEvent) -> Place:
-        return self.place
-
-
-class Rig:
-    """A pipeline with a container, a ledger of requests and a clock to turn by hand."""
-
-    def __init__(self, labels: dict[str, str], pod: Pod) -> None:
-        self.containers = Containers()
-        self.containers.namespace_changed(None, Namespace(ObjectMeta(name="kube-system", uid="cluster-1")))
-        self.containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels=labels)))
-        self.containers.pod_changed(None, pod)
-        self.requests: dict[str, AuditSession] = {}
-        self.records: list[Record] = []
-        self.room = True
-        self.told: list[tuple[str, str]] = []
-        clock = Clock()
-        self.wall_ms: Callable[[int], int] = clock.wall_ms
-        self.asked = Asked()
-        sessions = Sessions(self.requests.get, self.asked, lambda _: REQUESTED_MS + 1_000)
-        self.outlet = Outlet(
-            self.containers,
-            sessions,
-            Composer("node1", "0123456789abcdef", clock, "bpf"),
-            self.take,
-            Quota(rate=10, burst=20),
-            on_start=lambda session, _: self.told.append(("start", session.request_uid)),
-            on_end=lambda session, _: self.told.append(("end", session.request_uid)),
-        )
-        self.sessions, self.clock = sessions, clock
-        self.places = OnePlace(Place(APP, pod.metadata.uid))
-        self.pipeline = Pipeline(self.places, self.containers, sessions, clock, self.outlet, hold=0.5)
-
-    def take(self, record: Record) -> bool:
-        if self.room:
-            self.records.append(record)
-        return self.room
-
-    def happen(self, *events: ProcessEvent, now: float = 0.0) -> list[Record]:
-        """Feed events; returns the records that came of them at once."""
-        before = len(self.records)
-        for event in events:
-            self.pipeline.process_event(event, now)
-        self.pipeline.advance(now)
-        self.check_equation()
-        return self.records[before:]
-
-    def wait(self, until: float) -> list[Record]:
-        """Let time go by; returns the records that this let go."""
-        before = len(self.records)
-        self.pipeline.advance(until)
-        self.outlet.tick(until, 0)
-        self.check_equation()
-        return self.records[before:]
-
-    def check_equation(self) -> None:
-        assert self.pipeline.tally.difference(self.pipeline.held) == 0
-
-
-def pod(*, ids: bool = True, spec: PodSpec | None = None, status: PodStatus | None = None) -> Pod:
-    spec = spec or PodSpec(containers=[Container("app", "shop:1")])
-    status = status or PodStatus(container_statuses=[ContainerStatus("app", f"containerd://{APP}")] if ids else [])
-    return Pod(ObjectMeta(name="web", namespace="shop", uid="pod-1"), spec, status)
-
-
-def request(uid: str = UID, container: str = "app", name: str = "web") -> AuditSession:
-    spec = SessionSpec(
-        user=User("alice", groups=["dev"], extra={"key": ["value"]}),
-        verb="exec",
-        resource="pods/exec",
-        target=Target("shop", name, container),
-        time="2026-11-23T12:00:00.000000Z",
-        command=["sh", "-c", "id"],
-        tag="env",
-        recorded=True,
-    )
-    return AuditSession(ObjectMeta(name=uid), spec)
-
-
-def fork(parent: Process, child: Process, time: int = 10 * SECOND) -> Fork:
-    return Fork(time, CGROUP, "", parent, child, 0, 0)
-
-
-def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int = 10 * SECOND, ns_pid: int = 7) -> Exec:
-    joined = b"".join(word.encode() + b"\0" for word in argv)
-    return Exec(time, CGROUP, "", process, parent, 0, 0, ns_pid, False, b"/bin/" + argv[0].encode(), joined, False)
-
-
-def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> Exit:
-    return Exit(time, CGROUP, process, code, None)
-
-
-def container_starts(rig: Rig) -> None:
-    """The runtime makes the container: its init comes in from outside."""
-    rig.happen(execute(INIT, "sleep", "inf", parent=Process(1, 1), ns_pid=1))
-    rig.records.clear()
-
-
-def entering(uid: str = UID, entry: Process = ENTRY) -> list[ProcessEvent]:
-    """What the runtime does for an exec: two helpers of its own, then the tagged command."""
-    return [
-        fork(STAGE_0, STAGE_1),
-        fork(STAGE_1, entry),
-        end(STAGE_1, time=10 * SECOND),
-        execute(entry, "env", f"SPO_EXEC_REQUEST_UID={uid}", "sh", "-c", "id"),
-    ]
-
-
-@pytest.fixture
-def rig() -> Rig:
-    made = Rig({"exectrail.io/record": "true"}, pod())
-    container_starts(made)
-    return made
 
 
 def test_an_exec_becomes_a_session_with_the_user_on_every_line(rig: Rig) -> None:
@@ -363,6 +234,36 @@ def seccomp(rig: Rig, pid: int, syscall: int = EXECVE, comm: bytes = b"runc:[2:I
     return Seccomp(at, 1, pid, 0, 0, None, None, comm, exe, 0, X86_64, syscall, 0x7FFC0000)
 
 
+def test_a_record_that_came_by_auditds_log_says_so(logged: Rig) -> None:
+    logged.pipeline.seccomp_record(replace(seccomp(logged, ENTRY.pid), via="auditlog"), 2.0)
+    _, exec_ = logged.happen(*entering(), now=2.0)
+    assert exec_.source == "bpf+auditlog"
+
+
+@pytest.mark.parametrize(
+    ("pid", "later", "resource", "reason"),
+    [
+        (INIT.pid, False, Resource("shop", "web", "app"), None),
+        (4242, False, None, "no-ledger"),
+        (INIT.pid, True, None, "no-ledger"),
+    ],
+    ids=["its process still runs", "its process is gone", "its pid is somebody else's by now"],
+)
+def test_a_call_from_before_anybody_watched_stands_for_itself(
+    logged: Rig, pid: int, later: bool, resource: Resource | None, reason: str | None
+) -> None:
+    born = logged.pipeline.tree.by_pid(INIT.pid).born  # type: ignore[union-attr] # it is there
+    at = logged.wall_ms(born) + (-1000 if later else 1000)
+    logged.pipeline.earlier_record(replace(seccomp(logged, pid), via="auditlog", time=at), 0.0)
+
+    (line,) = logged.records
+
+    assert (line.kind, line.pid, line.syscalls) == ("syscall", pid, ["execve"])
+    assert (line.resource, line.reason) == (resource, reason)
+    assert "auditlog" in (line.source or "")
+    assert logged.pipeline.tally.difference(logged.pipeline.held) == 0
+
+
 @pytest.fixture
 def logged() -> Rig:
     made = Rig({"exectrail.io/profile": "process-audit"}, pod(spec=LOGGED))
@@ -472,23 +373,6 @@ def test_what_the_storage_has_no_room_for_is_counted_as_lost(rig: Rig) -> None:
     assert rig.pipeline.tally.lost["storage"] == 1
 
 
-def probed() -> Rig:
-    """A container with an exec probe and a hook, running."""
-    spec = PodSpec(
-        containers=[
-            Container(
-                "app",
-                "shop:1",
-                readiness_probe=Handler(ExecAction(["cat", "/ready"])),
-                lifecycle=Lifecycle(pre_stop=Handler(ExecAction(["sh", "-c", "drain"]))),
-            )
-        ]
-    )
-    rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec))
-    container_starts(rig)
-    return rig
-
-
 @pytest.mark.parametrize(
     ("argv", "origin"),
     [(("cat", "/ready"), "probe"), (("sh", "-c", "drain"), "hook"), (("cat", "/etc/passwd"), "untracked")],
@@ -590,73 +474,6 @@ def test_a_session_says_what_was_lost_while_it_ran(rig: Rig) -> None:
     assert last.lost == {"ring-full": 2, "unparsable": 1}
 
 
-def at_request(rig: Rig, event: Exec, after_ms: int = 500) -> Exec:
-    """The event, so long after the request."""
-    offset = rig.wall_ms(0)
-    return msgspec.structs.replace(event, time=(REQUESTED_MS + after_ms - offset) * 1_000_000)
-
-
-def matched_request(uid: str = UID, user: str = "alice", command: tuple[str, ...] = ("sh", "-c", "id")) -> AuditSession:
-    asked = request(uid)
-    spec = msgspec.structs.replace(asked.spec, tag="match", user=User(user), command=list(command))
-    return msgspec.structs.replace(asked, spec=spec)
-
-
-def ask(rig: Rig, *requests: AuditSession) -> None:
-    for each in requests:
-        rig.requests[each.metadata.name] = each
-        rig.asked.changed(None, each)
-
-
-def test_an_entry_without_a_tag_belongs_to_the_only_request_that_can_be_meant(rig: Rig) -> None:
-    ask(rig, matched_request())
-    rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
-
-    start, entry = rig.wait(0.5)
-
-    assert (start.kind, entry.user, entry.request_uid, entry.origin) == ("session", "alice", UID, "session")
-    assert start.weak == ["requestUID", "user"]
-
-
-def test_of_two_requests_that_can_be_meant_none_is_chosen_and_both_are_named(rig: Rig) -> None:
-    ask(rig, matched_request(), matched_request(OTHER_UID, "bob"))
-    rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
-
-    (entry,) = rig.wait(0.5)
-
-    assert (entry.origin, entry.user, entry.request_uid) == ("session", None, None)
-    assert entry.candidates == [OTHER_UID, UID]
-
-
-@pytest.mark.parametrize(
-    ("argv", "after_ms"), [(("sh", "-c", "ls"), 500), (("sh", "-c", "id"), 31_000), (("sh", "-c", "id"), -5_000)]
-)
-def test_another_command_or_another_time_is_no_match(rig: Rig, argv: tuple[str, ...], after_ms: int) -> None:
-    ask(rig, matched_request())
-    rig.happen(at_request(rig, execute(ENTRY, *argv), after_ms), now=0.0)
-
-    (entry,) = rig.wait(0.5)
-
-    assert (entry.origin, entry.request_uid) == ("untracked", None)
-
-
-def test_a_request_is_matched_once(rig: Rig) -> None:
-    ask(rig, matched_request())
-    rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
-    rig.wait(0.5)
-
-    rig.happen(at_request(rig, execute(Process(400, 4000), "sh", "-c", "id")), now=1.0)
-
-    assert [record.origin for record in rig.wait(1.5)] == ["untracked"]
-
-
-def test_a_tagged_request_is_not_matched_by_its_command(rig: Rig) -> None:
-    ask(rig, request())
-    rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
-
-    assert [record.origin for record in rig.wait(0.5)] == ["untracked"]
-
-
 def test_a_tag_that_comes_too_long_after_its_request_is_forged(rig: Rig) -> None:
     late = request()
     rig.requests[UID] = msgspec.structs.replace(
@@ -664,35 +481,6 @@ def test_a_tag_that_comes_too_long_after_its_request_is_forged(rig: Rig) -> None
     )
 
     assert {record.state for record in rig.happen(*entering())} == {"forged"}
-
-
-def test_a_node_debug_pod_is_recorded_in_every_namespace_as_who_made_it() -> None:
-    spec = PodSpec(
-        containers=[Container("debugger", "tools", [EnvVar("SPO_EXEC_REQUEST_UID", UID)])],
-        host_pid=True,
-        volumes=[Volume(HostPath("/"))],
-    )
-    debugger = Pod(ObjectMeta(name="node-debugger-node1-abcde", namespace="shop", uid="pod-1"), spec)
-    rig = Rig({}, debugger)
-    asked = request()
-    target = Target("shop", "node-debugger-node1-abcde", "debugger", node="node1")
-    rig.requests[UID] = msgspec.structs.replace(
-        asked, spec=msgspec.structs.replace(asked.spec, verb="debug", target=target)
-    )
-
-    records = rig.happen(execute(INIT, "sh"), end(INIT))
-
-    assert [(r.kind, r.origin, r.user) for r in records] == [
-        ("session", "session", "alice"),
-        ("exec", "session", "alice"),
-        ("exit", "session", "alice"),
-        ("session", "session", "alice"),
-    ]
-
-
-def failed(process: Process, path: str, *argv: str, errno: int = 2, time: int = 10 * SECOND) -> ExecFailed:
-    joined = b"".join(word.encode() + b"\0" for word in argv)
-    return ExecFailed(time, CGROUP, "", process, INIT, process.pid, 0, 0, errno, path.encode(), joined, truncated=False)
 
 
 def test_an_exec_that_fails_leaves_its_errno_and_changes_nothing_else(rig: Rig) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from enricher.attribute.asked import Asked
 from enricher.attribute.containers import Containers
@@ -91,6 +92,17 @@ class Rig:
 @pytest.fixture
 def rig() -> Rig:
     return Rig()
+
+
+def test_a_process_that_began_after_the_call_did_not_make_it(rig: Rig) -> None:
+    late = int(rig.clock.boot_ns(int(datetime.now(UTC).timestamp() * 1000) + 5_000) / 1e7)
+    info = replace(rig.proc.alive[10], process=Process(77, late), argv=b"passwd\0")
+    rig.proc.alive[77] = info
+
+    rig.calls_execve(77)
+
+    assert rig.wait(1.0) == []
+    assert rig.pipeline.tally.lost["vanished"] == 1
 
 
 def told(records: list[Record]) -> list[tuple[str, list[str] | None, str | None]]:

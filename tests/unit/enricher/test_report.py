@@ -15,6 +15,7 @@ from exectrail.record import VERSION, Exit, Node, Record
 from tests.unit.exectrail.api_server import ApiServer, Asked
 
 UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
+OTHER_UID = "00000000-188c-4596-a2a0-b64f75a1b8e4"
 NOT_FOUND = (404, b'{"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}')
 
 
@@ -79,6 +80,26 @@ def test_nothing_is_told_of_a_forged_session(api: ApiServer, reporter: Reporter)
     reporter.drain(0.5)
 
     assert api.asked == []
+
+
+def test_requests_that_cannot_be_told_apart_are_closed_as_ambiguous(api: ApiServer, reporter: Reporter) -> None:
+    reporter.ambiguous([UID, OTHER_UID], "2026-11-23T12:00:00.000Z")
+
+    told = asked(api, lambda seen: len(seen) == 2)
+
+    assert {request.path.split("/")[-2] for request in told} == {UID, OTHER_UID}
+    ended = {"phase": "Closed", "outcome": "ambiguous", "node": "node1", "startTime": "2026-11-23T12:00:00.000Z"}
+    assert [status_of(request) for request in told] == [ended, ended]
+
+
+def test_one_of_them_that_is_found_after_all_is_taken_back(api: ApiServer, reporter: Reporter) -> None:
+    reporter.ambiguous([UID], "2026-11-23T12:00:00.000Z")
+    asked(api, lambda seen: len(seen) == 1)
+    reporter.started(session(), record())
+
+    *_, last = asked(api, lambda seen: len(seen) == 2)
+
+    assert (status_of(last)["phase"], status_of(last)["outcome"]) == ("Running", None)
 
 
 def test_a_session_that_the_webhook_has_not_written_yet_is_told_again(api: ApiServer, reporter: Reporter) -> None:

@@ -37,7 +37,7 @@ class Cluster:
     def trails(self) -> dict[str, NodeTrail]:
         beat = NOW.isoformat()
         meta = ObjectMeta(name="node1", creation_timestamp=(NOW - timedelta(days=1)).isoformat())
-        return {"node1": NodeTrail(meta, NodeTrailStatus(ledger="bpf", heartbeat=beat))}
+        return {"node1": NodeTrail(meta, NodeTrailStatus(ledger="bpf", since=meta.creation_timestamp, heartbeat=beat))}
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         self._fail_if_told(f"pod {namespace}/{name}")

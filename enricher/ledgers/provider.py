@@ -1,0 +1,64 @@
+"""What the agent asks of a process ledger, whichever it is."""
+
+import selectors
+from collections.abc import Iterable
+from typing import Protocol
+
+from enricher.events import Process, Seccomp
+from enricher.ledgers.places import Places
+from enricher.pipeline import Pipeline
+
+
+class Provider(Protocol):
+    """A process ledger at work: `provider_bpf`, else `provider_procconn`, else `provider_proc`."""
+
+    name: str
+    weak: tuple[str, ...]
+    gather: float
+    """How long to let events gather once there are some, in seconds: being woken costs several times more than an
+    event. 0 where what happened can be seen only for a moment."""
+    loss: str
+    """The cause that its losses have."""
+    failures_told: bool
+    """Whether it tells of failed execs."""
+
+    @property
+    def places(self) -> Places:
+        """Where its events' processes are."""
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Have the loop woken when there is something."""
+
+    def resume(self, pipeline: Pipeline, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
+        """Go on, before anything else, with what an enricher before us knew.
+
+        Args:
+            pipeline: Has it in its tree by now.
+            containers: Those that were recorded, by id.
+            outside: Their processes that have left their cgroup, with the container.
+
+        """
+
+    def patience(self) -> float:
+        """How long the loop may wait for the kernel before it comes round, in seconds."""
+
+    def seccomp(self, pipeline: Pipeline, record: Seccomp, now: float) -> None:
+        """Do with a SECCOMP record what this ledger does with them."""
+
+    def advance(self, pipeline: Pipeline, now: float) -> None:
+        """Feed what happened."""
+
+    def tidy(self, pipeline: Pipeline, now: float) -> None:
+        """Look after what came before or is gone."""
+
+    def lost(self) -> int:
+        """Events that the kernel had no room for."""
+
+    def lost_per_cpu(self) -> list[int]:
+        """Of those, what found the way to us full, by CPU; empty where that cannot be told."""
+
+    def unmarked(self) -> int:
+        """Processes that would be lost from sight if they left their container's cgroup."""
+
+    def close(self) -> None:
+        """Give everything back."""

@@ -1,0 +1,92 @@
+"""What this node says of itself in its NodeTrail, and when."""
+
+import time
+from collections.abc import Callable
+
+from enricher.attribute.env_binary import EnvReport
+from enricher.clock import Clock
+from enricher.ledgers.provider import Provider
+from enricher.losses import Losses
+from enricher.pipeline import Pipeline
+from enricher.report import Reporter
+from enricher.sources.choice import Choice
+from enricher.trail.writer import Writer
+from exectrail.nodetrail import MOST_ENV, MOST_REASON, MOST_UNCOVERED, NodeTrailStatus, UncoveredPod
+
+
+class NodeStatus:
+    """Looks at the parts of the agent, and tells the API at each heartbeat and when something is found.
+
+    Args:
+        provider: The process ledger.
+        chosen: Where SECCOMP records come from, and why.
+        pipeline, writer, losses, clock: At work.
+        reporter: Whom to tell; None without an API.
+        env: Looks for `env` programs; None where it may not.
+        uncovered: Finds the pods that are to be recorded and cannot be.
+        heartbeat: How often to tell, in seconds.
+
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        chosen: Choice,
+        pipeline: Pipeline,
+        writer: Writer,
+        losses: Losses,
+        clock: Clock,
+        reporter: Reporter | None = None,
+        env: EnvReport | None = None,
+        uncovered: Callable[[], list[UncoveredPod]] = list,
+        heartbeat: float = 30.0,
+    ) -> None:
+        self._provider, self._chosen, self._pipeline, self._writer = provider, chosen, pipeline, writer
+        self._losses, self._clock, self._reporter = losses, clock, reporter
+        self._env, self._find_uncovered, self._heartbeat = env, uncovered, heartbeat
+        self._known_env: dict[str, bool] = {}
+        self._uncovered: list[UncoveredPod] = []
+        self._found = False
+        self._next = 0.0
+        self._since = clock.stamp(time.time_ns() // 1_000_000)
+
+    def look(self) -> None:
+        """Look for pods that cannot be recorded."""
+        before, self._uncovered = self._uncovered, self._find_uncovered()
+        self._found |= before != self._uncovered
+
+    def tell(self, now: float) -> None:
+        """Tell the API, if it is time or something was found; `now` in seconds of the monotonic clock."""
+        if self._reporter and (self._env_found() or self._found or now >= self._next):
+            self._found = False
+            self._next = now + self._heartbeat
+            self._reporter.node(self.now())
+
+    def now(self) -> NodeTrailStatus:
+        """How this node does."""
+        return NodeTrailStatus(
+            source=self._chosen.name,
+            source_reason=self._chosen.reason[:MOST_REASON],
+            ledger=self._provider.name,
+            weak=[*self._provider.weak, *(() if self._losses.exact else ("lost",))],
+            lost=sum(self._losses.by_cause().values()),
+            seq=self._writer.seq,
+            lag_ms=self._pipeline.lag_ms(time.monotonic()),
+            env=dict(list(self._known_env.items())[:MOST_ENV]),
+            uncovered=self._uncovered[:MOST_UNCOVERED],
+            uncovered_pods=len(self._uncovered),
+            since=self._since,
+            heartbeat=self._clock.stamp(time.time_ns() // 1_000_000),
+        )
+
+    def _env_found(self) -> bool:
+        """Have new containers looked into; whether something was found since it was last told."""
+        if self._env is None:
+            return False
+        inits = self._pipeline.tree.inits()
+        for container_id, process in inits.items():
+            if container := self._pipeline.container(container_id):
+                self._env.want(container, process.pid)
+        self._env.keep(set(inits))
+        before, self._known_env = self._known_env, self._env.known()
+        return before != self._known_env

@@ -1,0 +1,100 @@
+"""A log and the files that it was before: which came after which.
+
+auditd numbers them, and so does logrotate (`audit.log.1` is the newest); with `dateext` they have a date, and only the
+time of their last write tells their order. Compressed ones are left out.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+TAIL: Final = 512
+"""Bytes before a place that say whether a file still is what was read: more than two lines have in common, as each has
+its own serial number and, in the ENRICHED format, the same long end."""
+
+_NUMBERED = re.compile(r"\.(\d+)")
+_COMPRESSED: Final = (".gz", ".xz", ".bz2", ".zst")
+
+
+class Generation(Struct, frozen=True):
+    """One of the files."""
+
+    path: Path
+    device: int
+    inode: int
+    size: int
+    written: int
+    """Time of the last write, nanoseconds since the epoch."""
+
+
+def generation(path: Path) -> Generation | None:
+    """The file of this name; None if there is none."""
+    try:
+        return of_stat(path, path.stat())
+    except FileNotFoundError:
+        return None
+
+
+def of_stat(path: Path, stat: os.stat_result) -> Generation:
+    """What is known of an open file."""
+    return Generation(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+def generations(path: Path) -> list[Generation]:
+    """The log and what is left of what it was before, oldest first."""
+    names = [name for name in os.listdir(path.parent) if name.startswith(path.name) and not name.endswith(_COMPRESSED)]
+    files = [found for name in names if (found := generation(path.parent / name))]
+    ages = [_number(path, each.path) for each in files]
+    if None not in ages:
+        return [each for _, each in sorted(zip(ages, files, strict=True), key=lambda pair: -(pair[0] or 0))]
+    return sorted(files, key=lambda each: (each.path == path, each.written, each.path.name))
+
+
+def successor(path: Path, read: Generation) -> Generation | None:
+    """What was written after a file that has been read to its end; None while that is the log itself.
+
+    A log that was made anew but is empty does not count: whoever writes may not have noticed yet.
+    """
+    now = generation(path)
+    if now is None or _same(now, read):
+        return None
+    files = generations(path)
+    places = [place for place, each in enumerate(files) if _same(each, read)]
+    after = files[places[0] + 1 :] if places else [each for each in files if each.written >= read.written]
+    following = after[0] if after else now
+    return None if following.path == path and following.size == 0 else following
+
+
+def copy_with(path: Path, at: int, data: bytes) -> Generation | None:
+    """The newest of the files that were before, which has these bytes at this place: a copy of the log."""
+    others = (each for each in reversed(generations(path)) if each.path != path)
+    return next((each for each in others if _read(each.path, at, len(data)) == data), None)
+
+
+def tail_of(path: Path, at: int) -> bytes | None:
+    """The bytes before a place in a file; None if it ends before, or cannot be read."""
+    begin = max(0, at - TAIL)
+    return _read(path, begin, at - begin)
+
+
+def _read(path: Path, at: int, size: int) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            data = os.pread(file.fileno(), size, at)
+    except OSError:
+        return None
+    return data if len(data) == size else None
+
+
+def _same(one: Generation, other: Generation) -> bool:
+    return (one.device, one.inode) == (other.device, other.inode)
+
+
+def _number(path: Path, file: Path) -> int | None:
+    if file == path:
+        return 0
+    match = _NUMBERED.fullmatch(file.name[len(path.name) :])
+    return int(match[1]) if match else None

@@ -1,0 +1,33 @@
+"""What a source of SECCOMP records is to the agent: `netlink`, or `auditlog`."""
+
+import selectors
+from typing import Protocol
+
+from enricher.events import Seccomp
+
+
+class Source(Protocol):
+    """SECCOMP records of this node, each of them once."""
+
+    name: str
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Have the loop woken when there is something, if the source can."""
+
+    def patience(self) -> float:
+        """How long the loop may wait before it asks again, in seconds."""
+
+    def read(self, now: float) -> list[Seccomp]:
+        """Take what has come, in a bounded time and without waiting."""
+
+    def lost(self) -> dict[str, int]:
+        """What is known not to have come since the start, by cause."""
+
+    def gaps(self) -> list[str]:
+        """Reasons, not told before, why something may be missing whose number nobody knows."""
+
+    def keep(self) -> None:
+        """Remember on disk how far it is; to be called each second."""
+
+    def close(self, *, clean: bool) -> None:
+        """Give everything back, and remember whether all that was taken is in the trail."""

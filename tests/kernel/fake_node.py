@@ -1,0 +1,220 @@
+"""A node made up of fake pods, as the enricher is given it: the kernel's part is real, the API's part is made up.
+
+`record_golden` writes down what comes of it. Nothing of the machine that it runs on goes into a recording: programs
+start in `/`, and of the node's own only those are kept that carry `OURS`.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from enricher.attribute.containers import Containers
+from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.attribute.sessions import Sessions
+from enricher.clock import Clock
+from enricher.compose import Composer
+from enricher.events import Exec, ProcessEvent, Seccomp
+from enricher.ledgers.proc import Proc
+from enricher.ledgers.procconn import ProcConnector
+from enricher.ledgers.provider import Provider
+from enricher.ledgers.provider_bpf import BpfProvider
+from enricher.ledgers.provider_proc import ProcProvider
+from enricher.ledgers.provider_procconn import ProcconnProvider
+from enricher.outlet import Outlet
+from enricher.quota import Quota
+from enricher.support.recorder import Recorder, Tables, TappedPipeline, TappedSource
+from exectrail.meta import ObjectMeta
+from exectrail.record import Record
+from exectrail.session import AuditSession, SessionSpec, Target, User, Verb
+from tests.kernel.fake_pods import JOIN_AND_EXEC, v2_tree
+from tests.kernel.test_profile_process_audit import PROFILE, load
+
+OURS = "golden"
+_PODS = {"web": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "debugger": "9c858901-8a57-4791-81fe-4c455b099bc9"}
+
+
+class _Pipeline(TappedPipeline):
+    """Leaves out what the node runs beside our own."""
+
+    def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
+        """Take an event of the process ledger."""
+        place = self._places.of(event)
+        if place.on_node:
+            if isinstance(event, Exec) and OURS.encode() in event.argv:
+                self._ours.add(event.process)
+            if getattr(event, "process", None) not in self._ours:
+                return
+        elif place.pod_uid not in _PODS.values():  # a pod of somebody else
+            return
+        super().process_event(event, now, half)
+
+    _ours: set[object] = set()  # noqa: RUF012 - one pipeline in a process
+
+
+class FakeNode:
+    """The node; what happens on it goes into a recording.
+
+    Args:
+        file: The recording.
+        ledger: Who tells of processes: `bpf`, `procconn`, or `proc`, for which programs run with the profile.
+
+    """
+
+    def __init__(self, file: BinaryIO, ledger: str = "bpf") -> None:
+        self.tree = Path(tempfile.mkdtemp(prefix="exectrail-golden-", dir=v2_tree()))
+        (self.tree / "kubepods").mkdir()
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._recorder = Recorder(file)
+        self._source = TappedSource.open(4 << 20) if ledger == "proc" else None
+        self._recorder.begin("node1", ledger, "netlink" if self._source else "none")
+        containers, clock = Containers(), Clock()
+        self.tables = Tables(self._recorder, containers)
+        self.namespace("kube-system")
+        self.provider = self._provider(ledger, containers, clock)
+        self.records: list[Record] = []
+        """What the enricher makes of it."""
+        self._requests: dict[str, AuditSession] = {}
+        sessions = Sessions(self._requests.get)
+        composer = Composer("node1", Proc().boot_id(), clock, ledger)
+        outlet = Outlet(containers, sessions, composer, self._keep, Quota(1e9, 1e9))
+        self._pipeline = _Pipeline(self.provider.places, containers, sessions, clock, outlet, 0.5)
+        self._pipeline.record_into(self._recorder, self._source)
+        if self._source:
+            self._source.recorder = self._recorder
+
+    def _provider(self, ledger: str, containers: Containers, clock: Clock) -> Provider:
+        if ledger == "bpf":
+            return BpfProvider(self.tree, containers)
+        if ledger == "proc":
+            return ProcProvider(v2_tree(), containers, clock)
+        return ProcconnProvider(ProcConnector.open(4 << 20), v2_tree(), containers)
+
+    def _keep(self, record: Record) -> bool:
+        self.records.append(record)
+        return True
+
+    # ---- the API ----
+
+    def namespace(self, name: str, **labels: str) -> None:
+        """Make or change a namespace."""
+        marks = {f"exectrail.io/{key}": value for key, value in labels.items()}
+        meta = ObjectMeta(name=name, uid=f"uid-of-{name}", labels=marks)
+        self.tables.namespace_changed(None, Namespace(meta))
+
+    def pod(self, spec: PodSpec, name: str = "web", phase: str = "Running", **ids: str) -> None:
+        """Make or change a pod of namespace `shop`; `ids` are its containers' runtime ids."""
+        statuses = [ContainerStatus(container, f"containerd://{runtime}") for container, runtime in ids.items()]
+        uid = next(uid for key, uid in _PODS.items() if key in name)
+        meta = ObjectMeta(name=name, namespace="shop", uid=uid)
+        self.tables.pod_changed(None, Pod(meta, spec, PodStatus(statuses, phase=phase)))
+
+    def request(
+        self,
+        uid: str,
+        command: Sequence[str],
+        tag: str = "env",
+        user: str = "alice",
+        verb: Verb = "exec",
+        **target: str,
+    ) -> None:
+        """Somebody asks for something."""
+        aim = Target("shop", target.pop("pod", "web"), target.pop("container", "app"), **target)
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        spec = SessionSpec(User(user, groups=["dev"]), verb, f"pods/{verb}", aim, now, list(command), recorded=True)
+        spec = SessionSpec(**{each: getattr(spec, each) for each in spec.__struct_fields__} | {"tag": tag})
+        self._requests[uid] = AuditSession(ObjectMeta(name=uid, namespace="exectrail"), spec)
+        self.tables.session_changed(None, self._requests[uid])
+
+    # ---- the runtime ----
+
+    def container(self, runtime_id: str, pod: str = "web") -> Path:
+        """The cgroup of a container; the pod's sandbox comes with its first one."""
+        folder = self.tree / "kubepods" / f"pod{_PODS[pod]}"
+        (folder / ("0" * 63 + "a")).mkdir(parents=True, exist_ok=True)
+        (folder / runtime_id).mkdir()
+        return folder / runtime_id
+
+    def start(self, cgroup: Path | None, *argv: str | bytes) -> subprocess.Popen[bytes]:
+        """Start a program in a container's cgroup; None is on the node."""
+        command: list[str | bytes | Path] = ["/bin/sh", "-c", JOIN_AND_EXEC, cgroup] if cgroup else []
+        process = subprocess.Popen(
+            [*command, *argv],
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=_take_the_profile if self._source else None,  # noqa: PLW1509 - it makes system calls only
+        )
+        self._started.append(process)
+        self.turn()
+        return process
+
+    def run(self, cgroup: Path | None, *argv: str | bytes) -> None:
+        """Run a program to its end."""
+        process = self.start(cgroup, *argv)
+        while process.poll() is None:
+            self.turn()
+        self.turn()
+
+    def turn(self, seconds: float = 0.02) -> None:
+        """A round of the enricher, after some time."""
+        until = time.monotonic() + seconds
+        while True:
+            time.sleep(0.01)
+            now = time.monotonic()
+            self._recorder.turn()
+            for record in self._source.read() if self._source else ():
+                self.provider.seccomp(self._pipeline, record, now)
+            self.provider.advance(self._pipeline, now)
+            self._pipeline.advance(now)
+            if now >= until:
+                break
+
+    def missing_in_the_equation(self) -> int:
+        """How many events are nowhere (`enricher.tally`)."""
+        return self._pipeline.tally.difference(self._pipeline.held)
+
+    def tidy(self) -> None:
+        """Look for what is gone."""
+        self.provider.tidy(self._pipeline, time.monotonic())
+
+    def close(self) -> None:
+        """End all that runs, and take the cgroups away."""
+        self.provider.close()
+        self._recorder.flush()
+        for pid in [int(pid) for each in self.tree.rglob("cgroup.procs") for pid in each.read_text().split()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for process in self._started:
+            process.wait(10)
+        time.sleep(0.1)
+        for folder, _, _ in os.walk(self.tree, topdown=False):
+            Path(folder).rmdir()
+
+
+def _take_the_profile() -> None:
+    load(json.loads(PROFILE.read_bytes()))
+
+
+@contextlib.contextmanager
+def fake_node(file: BinaryIO, ledger: str = "bpf") -> Iterator[FakeNode]:
+    """A node that goes away afterwards."""
+    node = FakeNode(file, ledger)
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+def app(**fields: object) -> PodSpec:
+    """A pod with the one container `app`."""
+    return PodSpec(containers=[Container("app", "shop:1", **fields)])  # type: ignore[arg-type] # as the test says

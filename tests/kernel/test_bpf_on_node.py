@@ -1,0 +1,100 @@
+"""The node's own processes: told while somebody debugs the node, and only then."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from enricher.bpf import ledger as bpf
+from enricher.bpf.ledger import BpfLedger
+from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent
+from tests.kernel.conftest import Drain
+from tests.kernel.fake_pods import FakeContainer, FakePods
+
+MARK = b"told-on-the-node"
+RUN = ("/bin/sh", "-c", f"/nothing {MARK.decode()}; /bin/true {MARK.decode()}; exit 3", MARK.decode())
+
+
+def ours(events: list[ProcessEvent]) -> list[ProcessEvent]:
+    """Those of the processes that these tests start: others run on this machine as well."""
+    marked = {event.process for event in events if isinstance(event, Exec | ExecFailed) and MARK in event.argv}
+    return [event for event in events if not isinstance(event, Fork) and event.process in marked]
+
+
+def test_what_runs_outside_of_all_pods_is_told_with_its_result(ledger: BpfLedger, drain: Drain) -> None:
+    ledger.tell_node(told=True)
+    subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
+
+    events = ours(drain())
+    assert [type(event) for event in events] == [Exec, ExecFailed, Exit, Exec, Exit, Exit]
+    assert {(event.cgroup, getattr(event, "on_node", None)) for event in events} == {(0, True)}
+    last = events[-1]
+    assert isinstance(last, Exit)
+    assert last.code == 3
+
+
+def test_no_process_that_is_born_on_the_node_is_told(ledger: BpfLedger, drain: Drain) -> None:
+    ledger.tell_node(told=True)
+    subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
+
+    assert [event for event in drain() if isinstance(event, Fork)] == []
+
+
+def test_a_container_that_the_node_runs_beside_the_pods_is_told(ledger: BpfLedger, drain: Drain) -> None:
+    """As `ctr run` makes one: namespaces of its own, and a cgroup that is no pod's."""
+    ledger.tell_node(told=True)
+    subprocess.run(["unshare", "--pid", "--mount", "--fork", "/bin/true", MARK], check=True)
+
+    inside = [event for event in ours(drain()) if isinstance(event, Exec) and event.ns_pid == 1]
+    assert [event.argv for event in inside] == [b"/bin/true\0" + MARK + b"\0"]
+
+
+@pytest.mark.parametrize("before", [(), (True, False)], ids=["never", "no longer"])
+def test_nothing_of_the_node_is_told_while_nobody_debugs_it(
+    ledger: BpfLedger, drain: Drain, before: tuple[bool, ...]
+) -> None:
+    for told in before:
+        ledger.tell_node(told=told)
+    subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
+
+    assert ours(drain()) == []
+
+
+def test_pods_that_are_not_recorded_are_no_part_of_the_node(
+    container: FakeContainer, ledger: BpfLedger, drain: Drain
+) -> None:
+    ledger.decide(container.id, record=False)
+    ledger.tell_node(told=True)
+    container.run("/bin/sh", "-c", f"/bin/true {MARK.decode()}; exit 0")
+
+    # The shell that joins the container's cgroup runs on the node before; what comes after is the pod's.
+    told = [event.argv.split(b"\0")[1] for event in ours(drain()) if isinstance(event, Exec)]
+    assert told == [b"-c"]
+
+
+def test_who_goes_from_the_node_into_a_recorded_container_is_the_containers(
+    container: FakeContainer, ledger: BpfLedger, drain: Drain
+) -> None:
+    ledger.decide(container.id, record=True)
+    ledger.tell_node(told=True)
+    container.run("/bin/sh", "-c", "/bin/true; exit 0")
+
+    in_container = [event for event in drain() if event.cgroup == container.id]
+    assert [type(event) for event in in_container] == [Exec, Fork, Exec, Exit, Exit]
+    assert not any(event.outside or event.entered_by_namespace for event in in_container)
+
+
+def test_processes_that_the_node_cannot_see_are_not_its_own(
+    pods: FakePods, bpf_object: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the node is a container of the machine (kind), its pid namespace is not the machine's."""
+    monkeypatch.setattr(bpf, "OWN_PID_NAMESPACE", tmp_path)
+    ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
+    try:
+        ledger.tell_node(told=True)
+        subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
+        assert [event for event in ledger.events() if getattr(event, "on_node", False)] == []
+    finally:
+        ledger.close()
+    assert tmp_path.stat().st_ino != os.stat("/proc/self/ns/pid").st_ino

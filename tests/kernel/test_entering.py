@@ -1,0 +1,79 @@
+"""Where somebody comes from who enters a container by its namespaces: of real processes, by /proc."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from enricher.attribute.tree import Entry, Node, Tree
+from enricher.bpf.ledger import BpfLedger
+from enricher.events import Exec, Process, ProcessEvent
+from enricher.ledgers.entering import entered_from, is_entering
+from tests.kernel.conftest import Drain
+from tests.kernel.fake_pods import FakeContainer
+from tests.kernel.test_bpf_evasion import Isolated
+
+LOGIN = 'echo 4711 > /proc/self/loginuid; exec "$@"'
+
+
+@pytest.fixture
+def isolated(container: FakeContainer, ledger: BpfLedger, drain: Drain) -> Isolated:
+    made = Isolated(container, drain)
+    ledger.decide(container.id, record=True)
+    drain()
+    return made
+
+
+def first_exec(events: list[ProcessEvent]) -> Exec:
+    return next(event for event in events if isinstance(event, Exec))
+
+
+def test_who_enters_is_known_by_login_cgroup_and_parent(isolated: Isolated, drain: Drain) -> None:
+    enter = ("nsenter", "-t", str(isolated.pid), "--mount", "--pid", "/bin/sleep", "30")
+    with subprocess.Popen(["/bin/sh", "-c", LOGIN, "login", *enter]) as intruder:
+        events: list[ProcessEvent] = []
+        while not any(isinstance(event, Exec) for event in events):
+            events += drain()
+        event = first_exec(events)
+        found = entered_from(event)
+        subprocess.run(["kill", str(event.process.pid)], check=True)
+        intruder.wait(10)
+
+    assert found is not None
+    assert found.argv == list(enter)
+    assert found.auid == 4711
+    assert found.ses is not None
+    own = [line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    assert found.cgroup in own
+
+
+def test_of_who_is_gone_already_nothing_is_made_up(isolated: Isolated, drain: Drain) -> None:
+    isolated.enter("--mount", "--pid")
+
+    assert entered_from(first_exec(drain())) is None
+
+
+def test_only_the_first_exec_of_who_enters_by_a_namespace_is_looked_at(isolated: Isolated, drain: Drain) -> None:
+    isolated.enter("--mount", "--pid")
+    first, *more = [event for event in drain() if isinstance(event, Exec)]
+    tree = Tree()
+    assert is_entering(first, tree)
+
+    for event in (first, *more):
+        node = Node(event.process, event.parent, "c", 0, Entry(event.process, "untracked"))
+        tree.adopt(node)
+    assert not any(is_entering(event, tree) for event in (first, *more))
+
+
+def test_a_container_s_own_process_does_not_enter_it(container: FakeContainer, drain: Drain) -> None:
+    container.run("/bin/true")
+
+    assert not any(is_entering(event, Tree()) for event in drain())
+
+
+def test_a_pid_that_is_somebody_elses_by_now_is_not_believed() -> None:
+    own = Process(1, 10**9)
+    event = Exec(0, 0, "", own, own, 0, 0, 0, False, b"", b"", False, entered_by_namespace=True)
+
+    assert Path("/proc/1").exists()
+    assert entered_from(event) is None

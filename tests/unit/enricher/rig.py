@@ -1,0 +1,197 @@
+"""A pipeline with a container, a ledger of requests and a clock to turn by hand; and what happens in it."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from enricher.attribute.asked import Asked
+from enricher.attribute.containers import Containers, Place
+from enricher.attribute.pods import (
+    Container,
+    ContainerStatus,
+    ExecAction,
+    Handler,
+    Lifecycle,
+    Namespace,
+    Pod,
+    PodSpec,
+    PodStatus,
+)
+from enricher.attribute.sessions import Sessions
+from enricher.clock import Clock
+from enricher.compose import Composer
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.outlet import Outlet
+from enricher.pipeline import Pipeline
+from enricher.quota import Quota
+from exectrail.meta import ObjectMeta
+from exectrail.record import Record
+from exectrail.session import AuditSession, SessionSpec, Target, User
+
+UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
+OTHER_UID = "00000000-188c-4596-a2a0-b64f75a1b8e4"
+APP = "a" * 64
+CGROUP = 4711
+INIT = Process(100, 1000)
+STAGE_0, STAGE_1, ENTRY = Process(200, 2000), Process(201, 2001), Process(202, 2001)
+SECOND = 1_000_000_000
+REQUESTED_MS = 1_795_435_200_000
+"""2026-11-23T12:00:00Z, when all requests here were made."""
+
+
+class OnePlace:
+    """All processes are in the same container."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def of(self, event: ProcessEvent) -> Place:
+        return self.place
+
+
+class Rig:
+    """A pipeline with a container, a ledger of requests and a clock to turn by hand."""
+
+    def __init__(self, labels: dict[str, str], pod: Pod) -> None:
+        self.containers = Containers()
+        self.containers.namespace_changed(None, Namespace(ObjectMeta(name="kube-system", uid="cluster-1")))
+        self.containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels=labels)))
+        self.containers.pod_changed(None, pod)
+        self.requests: dict[str, AuditSession] = {}
+        self.records: list[Record] = []
+        self.room = True
+        self.told: list[tuple[str, str]] = []
+        clock = Clock()
+        self.wall_ms: Callable[[int], int] = clock.wall_ms
+        self.asked = Asked()
+        sessions = Sessions(self.requests.get, self.asked, lambda _: REQUESTED_MS + 1_000)
+        self.outlet = Outlet(
+            self.containers,
+            sessions,
+            Composer("node1", "0123456789abcdef", clock, "bpf"),
+            self.take,
+            Quota(rate=10, burst=20),
+            on_start=lambda session, _: self.told.append(("start", session.request_uid)),
+            on_end=lambda session, _: self.told.append(("end", session.request_uid)),
+        )
+        self.sessions, self.clock = sessions, clock
+        self.places = OnePlace(Place(APP, pod.metadata.uid))
+        self.pipeline = Pipeline(self.places, self.containers, sessions, clock, self.outlet, hold=0.5)
+
+    def take(self, record: Record) -> bool:
+        if self.room:
+            self.records.append(record)
+        return self.room
+
+    def happen(self, *events: ProcessEvent, now: float = 0.0) -> list[Record]:
+        """Feed events; returns the records that came of them at once."""
+        before = len(self.records)
+        for event in events:
+            self.pipeline.process_event(event, now)
+        self.pipeline.advance(now)
+        self.check_equation()
+        return self.records[before:]
+
+    def wait(self, until: float) -> list[Record]:
+        """Let time go by; returns the records that this let go."""
+        before = len(self.records)
+        self.pipeline.advance(until)
+        self.outlet.tick(until, 0)
+        self.check_equation()
+        return self.records[before:]
+
+    def check_equation(self) -> None:
+        assert self.pipeline.tally.difference(self.pipeline.held) == 0
+
+
+def pod(*, ids: bool = True, spec: PodSpec | None = None, status: PodStatus | None = None) -> Pod:
+    spec = spec or PodSpec(containers=[Container("app", "shop:1")])
+    status = status or PodStatus(container_statuses=[ContainerStatus("app", f"containerd://{APP}")] if ids else [])
+    return Pod(ObjectMeta(name="web", namespace="shop", uid="pod-1"), spec, status)
+
+
+def request(uid: str = UID, container: str = "app", name: str = "web") -> AuditSession:
+    spec = SessionSpec(
+        user=User("alice", groups=["dev"], extra={"key": ["value"]}),
+        verb="exec",
+        resource="pods/exec",
+        target=Target("shop", name, container),
+        time="2026-11-23T12:00:00.000000Z",
+        command=["sh", "-c", "id"],
+        tag="env",
+        recorded=True,
+    )
+    return AuditSession(ObjectMeta(name=uid), spec)
+
+
+def fork(parent: Process, child: Process, time: int = 10 * SECOND) -> Fork:
+    return Fork(time, CGROUP, "", parent, child, 0, 0)
+
+
+def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int = 10 * SECOND, ns_pid: int = 7) -> Exec:
+    joined = b"".join(word.encode() + b"\0" for word in argv)
+    return Exec(time, CGROUP, "", process, parent, 0, 0, ns_pid, False, b"/bin/" + argv[0].encode(), joined, False)
+
+
+def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> Exit:
+    return Exit(time, CGROUP, process, code, None)
+
+
+def container_starts(rig: Rig) -> None:
+    """The runtime makes the container: its init comes in from outside."""
+    rig.happen(execute(INIT, "sleep", "inf", parent=Process(1, 1), ns_pid=1))
+    rig.records.clear()
+
+
+def entering(uid: str = UID, entry: Process = ENTRY) -> list[ProcessEvent]:
+    """What the runtime does for an exec: two helpers of its own, then the tagged command."""
+    return [
+        fork(STAGE_0, STAGE_1),
+        fork(STAGE_1, entry),
+        end(STAGE_1, time=10 * SECOND),
+        execute(entry, "env", f"SPO_EXEC_REQUEST_UID={uid}", "sh", "-c", "id"),
+    ]
+
+
+def probed() -> Rig:
+    """A container with an exec probe and a hook, running."""
+    spec = PodSpec(
+        containers=[
+            Container(
+                "app",
+                "shop:1",
+                readiness_probe=Handler(ExecAction(["cat", "/ready"])),
+                lifecycle=Lifecycle(pre_stop=Handler(ExecAction(["sh", "-c", "drain"]))),
+            )
+        ]
+    )
+    rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec))
+    container_starts(rig)
+    return rig
+
+
+def at_request(rig: Rig, event: Exec, after_ms: int = 500) -> Exec:
+    """The event, so long after the request."""
+    offset = rig.wall_ms(0)
+    return msgspec.structs.replace(event, time=(REQUESTED_MS + after_ms - offset) * 1_000_000)
+
+
+def matched_request(uid: str = UID, user: str = "alice", command: tuple[str, ...] = ("sh", "-c", "id")) -> AuditSession:
+    asked = request(uid)
+    spec = msgspec.structs.replace(asked.spec, tag="match", user=User(user), command=list(command))
+    return msgspec.structs.replace(asked, spec=spec)
+
+
+def ask(rig: Rig, *requests: AuditSession) -> None:
+    for each in requests:
+        rig.requests[each.metadata.name] = each
+        rig.asked.changed(None, each)
+
+
+def failed(process: Process, path: str, *argv: str, errno: int = 2, time: int = 10 * SECOND) -> ExecFailed:
+    joined = b"".join(word.encode() + b"\0" for word in argv)
+    return ExecFailed(time, CGROUP, "", process, INIT, process.pid, 0, 0, errno, path.encode(), joined, truncated=False)
+
+
+def by_namespace(event: ProcessEvent) -> ProcessEvent:
+    return msgspec.structs.replace(event, entered_by_namespace=True)

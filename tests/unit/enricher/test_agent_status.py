@@ -1,0 +1,68 @@
+"""What an agent says of its node: in NodeTrail, and to Prometheus."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from enricher.agent import Agent
+from enricher.losses import Losses
+from enricher.metrics import AgentCollector
+from enricher.node_status import NodeStatus
+from enricher.sources.choice import Choice
+from exectrail.nodetrail import MOST_UNCOVERED, UncoveredPod
+from tests.unit.enricher.rig import Rig
+
+
+@pytest.fixture
+def found() -> list[UncoveredPod]:
+    """What cannot be recorded."""
+    return []
+
+
+@pytest.fixture
+def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
+    provider = SimpleNamespace(name="bpf", weak=(), loss="ring-full", lost=lambda: 5, lost_per_cpu=lambda: [2, 3])
+    provider.unmarked, provider.tidy = lambda: 7, lambda _pipeline, _now: None
+    writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list)
+    chosen = Choice(None, "nobody asked")
+    losses = Losses(provider, None, None, rig.outlet, writer)  # type: ignore[arg-type]
+    parts = (provider, chosen, rig.pipeline, writer, losses, rig.clock)
+    status = NodeStatus(*parts, uncovered=lambda: list(found))  # type: ignore[arg-type]
+    return Agent(provider, None, rig.pipeline, rig.outlet, writer, losses, status, rig.clock)  # type: ignore[arg-type]
+
+
+def pods(count: int) -> list[UncoveredPod]:
+    return [UncoveredPod(f"shop/web-{number}", "sandboxed", "runsc") for number in range(count)]
+
+
+def test_it_says_since_when_it_runs_and_that_does_not_move(agent: Agent) -> None:
+    first, later = agent.status.now(), agent.status.now()
+
+    assert first.since == later.since
+    assert first.since <= first.heartbeat <= later.heartbeat
+
+
+def test_it_names_the_pods_that_it_cannot_record(agent: Agent, found: list[UncoveredPod]) -> None:
+    found += pods(2)
+    agent._each_second(0.0)
+
+    status = agent.status.now()
+
+    assert ([each.pod for each in status.uncovered], status.uncovered_pods) == (["shop/web-0", "shop/web-1"], 2)
+
+
+def test_of_very_many_it_names_some_and_counts_all(agent: Agent, found: list[UncoveredPod]) -> None:
+    found += pods(MOST_UNCOVERED + 1)
+    agent._each_second(0.0)
+
+    status = agent.status.now()
+
+    assert (len(status.uncovered), status.uncovered_pods) == (MOST_UNCOVERED, MOST_UNCOVERED + 1)
+
+
+def test_it_counts_what_the_ring_had_no_room_for_by_cpu_and_who_has_no_mark(agent: Agent) -> None:
+    samples = [sample for family in AgentCollector(agent).collect() for sample in family.samples]
+
+    full = {sample.labels["cpu"]: sample.value for sample in samples if sample.name.endswith("ring_full_total")}
+    unmarked = [sample.value for sample in samples if sample.name.endswith("processes_unmarked_total")]
+    assert (full, unmarked) == ({"0": 2, "1": 3}, [7])

@@ -1,0 +1,336 @@
+"""What an enricher keeps over a restart comes back as it was, or is refused with a word; never with an exception."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enricher.attribute.containers import Container
+from enricher.attribute.sessions import Session
+from enricher.attribute.tree import Entry, Node, Tree
+from enricher.clock import Clock
+from enricher.events import Process
+from enricher.ledgers.proc import Proc
+from enricher.restart import alive, checkpoint, journal
+from enricher.restart.alive import Alive, Moment, Progress
+from enricher.restart.before import look_back
+from enricher.restart.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession, Unusable
+from enricher.restart.hole import Hole, between
+from enricher.restart.keeper import Keeper, View
+from enricher.restart.restore import restore
+from exectrail.meta import ObjectMeta
+from exectrail.record import Resource
+from exectrail.session import AuditSession, SessionSpec, Target, User
+
+UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
+BOOT = "669e1086-0000-4000-8000-000000000000"
+APP = "a" * 64
+SHELL = Process(50, 99)
+AUDIT = AuditSession(
+    ObjectMeta(name=UID), SessionSpec(User("alice"), "exec", "pods/exec", Target("shop", "web", "app"), time="t")
+)
+
+processes = st.builds(Process, st.integers(0, 2**22), st.integers(0, 2**50))
+texts = st.text(max_size=20)
+sessions = st.builds(
+    KeptSession,
+    request_uid=texts,
+    entry=processes,
+    started=st.integers(0, 2**60),
+    forged=st.booleans(),
+    container=st.none() | st.builds(Container, texts, st.builds(Resource, texts, texts, texts), texts, texts),
+    audit=st.none() | st.just(AUDIT),
+    told=st.none() | st.integers(0, 2**50),
+    ended=st.booleans(),
+)
+entries = st.builds(KeptEntry, process=processes, origin=st.sampled_from([None, "session", "container", "untracked"]))
+
+
+@st.composite
+def checkpoints(draw: st.DrawFn) -> Checkpoint:
+    made = Checkpoint(
+        boot_id=draw(texts), seq=draw(st.integers(-1, 2**50)), bound=draw(st.dictionaries(texts, processes))
+    )
+    made.sessions, made.entries = draw(st.lists(sessions, max_size=3)), draw(st.lists(entries, max_size=3))
+    made.containers = draw(st.lists(texts, max_size=3))
+    for entry in made.entries if made.sessions else ():
+        entry.session = draw(st.none() | st.integers(0, len(made.sessions) - 1))
+    if made.entries and made.containers:
+        at = st.integers(0, len(made.containers) - 1), st.integers(0, len(made.entries) - 1)
+        number = st.integers(0, 2**50)
+        made.processes = draw(st.lists(st.builds(KeptProcess, number, number, number, number, number, *at), max_size=4))
+    return made
+
+
+# ---- the format ----
+
+
+@given(checkpoints())
+def test_what_is_kept_comes_back(kept: Checkpoint) -> None:
+    assert checkpoint.decode(checkpoint.encode(kept)) == kept
+
+
+@given(checkpoints())
+def test_a_checkpoint_that_is_cut_anywhere_is_refused(kept: Checkpoint) -> None:
+    data = checkpoint.encode(kept)
+    for size in range(len(data)):
+        with pytest.raises(Unusable) as refused:
+            checkpoint.decode(data[:size])
+        assert refused.value.cause == "checkpoint-unreadable"
+
+
+@given(st.binary())
+def test_whatever_stands_in_the_files_is_read_or_refused(data: bytes) -> None:
+    for decode in (checkpoint.decode, alive.decode):
+        with pytest.raises(Unusable):
+            decode(data)
+
+
+def kept_with(**fields: object) -> bytes:
+    whole = msgspec.to_builtins(Checkpoint(boot_id=BOOT, containers=[APP], entries=[KeptEntry(SHELL)]))
+    return msgspec.json.encode({**whole, **fields})
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (kept_with(format=2), "checkpoint-format"),
+        (kept_with(format="1"), "checkpoint-unreadable"),
+        (kept_with(processes=[[1, 2, 3, 4, 5, 0, 1]]), "checkpoint-unreadable"),
+        (kept_with(processes=[[1, 2, 3, 4, 5, -1, 0]]), "checkpoint-unreadable"),
+        (kept_with(entries=[{"process": {"pid": 1, "start": 2}, "session": 0}]), "checkpoint-unreadable"),
+        (b"[" * 100_000, "checkpoint-unreadable"),
+        (b'{"format":1}\xff', "checkpoint-unreadable"),
+    ],
+    ids=["newer", "no number", "no such entry", "no such container", "no such session", "deep", "no UTF-8"],
+)
+def test_what_cannot_be_used_says_why(data: bytes, cause: str) -> None:
+    with pytest.raises(Unusable) as refused:
+        checkpoint.decode(data)
+    assert refused.value.cause == cause
+
+
+# ---- what is taken ----
+
+
+def node(process: Process, entry: Entry | None) -> Node:
+    return Node(process, Process(1, 1), APP, 5, entry)
+
+
+def test_an_entry_that_waits_for_its_explanation_is_not_kept_as_untracked() -> None:
+    waiting, settled = Entry(SHELL, "untracked"), Entry(Process(60, 1), "untracked", settled=True)
+
+    kept = checkpoint.take(BOOT, 7, [node(SHELL, waiting), node(Process(60, 1), settled)], [], {})
+
+    assert [each.origin for each in kept.entries] == [None, "untracked"]
+
+
+def test_processes_of_one_entry_share_it_and_the_runtimes_own_are_not_kept() -> None:
+    session = Session(UID, SHELL, told=3)
+    entry = Entry(SHELL, "session", session)
+
+    kept = checkpoint.take(
+        BOOT, 7, [node(SHELL, entry), node(Process(51, 100), entry), node(Process(9, 9), None)], [session], {UID: SHELL}
+    )
+
+    assert [(each.pid, each.container, each.entry) for each in kept.processes] == [(50, 0, 0), (51, 0, 0)]
+    assert [(each.process, each.session) for each in kept.entries] == [(SHELL, 0)]
+    assert [(each.request_uid, each.told) for each in kept.sessions] == [(UID, 3)]
+    assert checkpoint.decode(checkpoint.encode(kept)) == kept
+
+
+# ---- the trail as a journal ----
+
+
+def line(kind: str, seq: int, pid: int = 50, **fields: object) -> bytes:
+    of = {"processKey": f"669e1086-{pid}-99", "entryKey": "669e1086-50-99", "parentKey": "669e1086-1-1"}
+    known = {"kind": kind, "seq": seq, "timestamp": "2026-11-23T12:00:00.000Z", "containerID": APP, **of}
+    return msgspec.json.encode({**known, "origin": "session", "requestUID": UID, **fields})
+
+
+def applied(kept: Checkpoint, *lines: bytes) -> Checkpoint:
+    journal.apply(journal.since(kept.seq, lines[::-1]), kept, lambda wall_ms: wall_ms)
+    return kept
+
+
+def test_what_the_trail_has_beyond_the_checkpoint_is_added_once() -> None:
+    lines = [line("session", 3, phase="start"), line("exec", 4), line("clone", 5, pid=51), line("exec", 6, pid=51)]
+
+    kept = applied(Checkpoint(boot_id=BOOT, seq=2), *lines)
+
+    assert [(each.request_uid, each.told, each.ended) for each in kept.sessions] == [(UID, 3, False)]
+    assert [(each.process, each.origin, each.session) for each in kept.entries] == [(SHELL, "session", 0)]
+    assert [(each.pid, each.parent_pid) for each in kept.processes] == [(50, 1), (51, 1)]
+    assert kept.bound == {UID: SHELL}
+    again = msgspec.json.encode(kept)
+    kept.seq = 2
+    assert msgspec.json.encode(applied(kept, *lines)) == again
+
+
+def test_a_session_whose_end_is_in_the_trail_is_over() -> None:
+    kept = Checkpoint(boot_id=BOOT, seq=2, sessions=[KeptSession(UID, SHELL, told=1)])
+
+    assert applied(kept, line("session", 3, phase="end")).sessions == [KeptSession(UID, SHELL, told=1, ended=True)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b'{"version":"spo/v1',
+        b"",
+        line("session", 2, phase="start"),
+        line("exec", 3, processKey="00000000-50-99"),
+        line("exec", 3, processKey="669e1086-x-99"),
+        line("exec", 3, entryKey=None),
+    ],
+    ids=["a torn line", "an empty one", "an older record", "another boot", "no process", "no entry"],
+)
+def test_lines_of_no_use_are_passed_over(other: bytes) -> None:
+    assert applied(Checkpoint(boot_id=BOOT, seq=2), other) == Checkpoint(boot_id=BOOT, seq=2)
+
+
+# ---- how far the trail is complete ----
+
+
+def test_a_moment_is_complete_once_what_was_sealed_by_then_is_written() -> None:
+    progress = Progress(Moment(at=100, complete=100, seq=0, forks=10))
+
+    assert progress.note(Moment(at=200, complete=190, seq=5, forks=20), written=3) == (100, 10)
+    assert progress.note(Moment(at=300, complete=290, seq=9, forks=30), written=5) == (190, 10)
+    assert progress.note(Moment(at=400, complete=390, seq=9, forks=40), written=9) == (390, 30)
+
+
+def test_a_storage_that_takes_nothing_for_hours_costs_no_memory_and_no_honesty() -> None:
+    progress = Progress(Moment(at=0, complete=0, seq=0, forks=1))
+    for second in range(1, 10_000):
+        assert progress.note(Moment(second, second, second, second), written=0) == (0, 1)
+
+    assert len(progress._moments) < 1000
+    assert progress.note(Moment(10_000, 10_000, 10_000, 10_000), written=10_000)[0] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("boot", "expected"),
+    [
+        (BOOT, Hole("restart", 9_000, 7_000, {"processes": 5})),
+        ("another", Hole("reboot", 9_000, 6_500, None, BOOT)),
+    ],
+    ids=["same boot, the clock was set", "another boot"],
+)
+def test_the_hole_reaches_from_the_last_word_to_now(boot: str, expected: Hole) -> None:
+    before = Alive(BOOT, until=2_000_000_000, until_ms=6_500, forks=20)
+
+    assert between(before, boot, offset_ns=5_000_000_000, now_ms=9_000, forks=25) == expected
+
+
+# ---- the files ----
+
+
+def view(at: int = 0, sealed: int = 7, version: int = 1) -> View:
+    return View(at, at, 0, sealed, sealed, version, [], [], {UID: SHELL})
+
+
+def causes(folder: Path, written: int = 7) -> list[str]:
+    found = look_back(Keeper(folder, BOOT), lambda: (), Clock(), BOOT, written=written)
+    return [each.reason for each in found.holes]
+
+
+def kept_in(folder: Path) -> None:
+    keeper = Keeper(folder, BOOT)
+    keeper.start(view())
+    keeper.close(view())
+
+
+def test_the_first_start_on_a_node_leaves_no_hole(tmp_path: Path) -> None:
+    assert causes(tmp_path, written=-1) == []
+
+
+def test_what_is_kept_is_found_by_the_next_one(tmp_path: Path) -> None:
+    kept_in(tmp_path)
+
+    found = look_back(Keeper(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
+
+    assert [each.reason for each in found.holes] == ["restart"]
+    assert found.kept
+    assert (found.kept.seq, found.kept.bound) == (7, {UID: SHELL})
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("*.json")} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "expected"),
+    [
+        ("checkpoint.json", b"", ["restart", "checkpoint-unreadable"]),
+        ("checkpoint.json", b'{"format":2}', ["restart", "checkpoint-format"]),
+        ("alive.json", b"{", ["checkpoint-unreadable"]),
+        ("alive.json", b"", ["checkpoint-missing"]),
+        ("checkpoint.json", None, ["restart", "checkpoint-missing"]),
+    ],
+)
+def test_every_fault_of_what_was_kept_is_a_gap_with_its_name(
+    tmp_path: Path, name: str, damage: bytes | None, expected: list[str]
+) -> None:
+    kept_in(tmp_path)
+    (tmp_path / name).unlink() if damage is None else (tmp_path / name).write_bytes(damage)
+
+    assert causes(tmp_path) == expected
+
+
+def test_a_start_that_was_sealed_and_never_written_is_told_again(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path, BOOT)
+    keeper.start(View(0, 0, 0, 9, 7, 1, [], [Session(UID, SHELL, told=9), Session("b", SHELL, told=7)], {}))
+    keeper.close(view(sealed=9))
+    kept = Checkpoint(boot_id=BOOT, seq=9, sessions=[KeptSession(UID, SHELL, told=9), KeptSession("b", SHELL, told=7)])
+    (tmp_path / "checkpoint.json").write_bytes(checkpoint.encode(kept))
+
+    found = look_back(Keeper(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
+
+    assert found.kept
+    assert [each.told for each in found.kept.sessions] == [None, 7]
+
+
+def test_only_what_changed_is_written_anew(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path, BOOT)
+    keeper.start(view())
+    first = (tmp_path / "checkpoint.json").stat().st_ino
+    keeper._keep(view())
+    same = (tmp_path / "checkpoint.json").stat().st_ino
+    keeper.close(view(version=2))
+
+    assert same == first
+    assert not (tmp_path / "checkpoint.part").exists()
+    assert checkpoint.decode((tmp_path / "checkpoint.json").read_bytes()).seq == 7
+
+
+def test_two_enrichers_do_not_share_a_state(tmp_path: Path) -> None:
+    first = Keeper(tmp_path, BOOT)
+    with pytest.raises(OSError, match="another enricher"):
+        Keeper(tmp_path, BOOT, wait=0)
+    first.start(view())
+    first.close(view())
+
+    Keeper(tmp_path, BOOT, wait=0)
+
+
+def test_a_process_whose_pid_is_another_ones_by_now_is_not_restored(tmp_path: Path) -> None:
+    mine = Proc().process(os.getpid())
+    assert mine
+    me = mine.process
+    kept = Checkpoint(boot_id=BOOT, containers=[APP], entries=[KeptEntry(me, "session", 0)])
+    kept.sessions = [KeptSession(UID, me, told=1)]
+    kept.processes = [
+        KeptProcess(me.pid, me.start, 1, 1, 5, 0, 0),
+        KeptProcess(me.pid, me.start - 1, 1, 1, 5, 0, 0),
+        KeptProcess(2**22 + 1, 5, 1, 1, 5, 0, 0),
+    ]
+    tree = Tree()
+
+    restored = restore(kept, tree, Proc())
+
+    assert tree.processes() == [me]
+    found = tree.get(me)
+    assert found and found.entry and found.entry.session
+    assert (found.entry.session.request_uid, found.entry.session.interrupted) == (UID, True)
+    assert restored.outside == [(me, APP)]

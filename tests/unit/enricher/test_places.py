@@ -1,0 +1,60 @@
+"""Which container a cgroup is, of containers that stay and of those that are gone before anybody looks."""
+
+from pathlib import Path
+
+import pytest
+
+from enricher.attribute.containers import NODE, Place
+from enricher.events import Exec, Exit, Process
+from enricher.ledgers.cgroupfs import Cgroup
+from enricher.ledgers.places import NODE_CGROUP, CgroupPlaces
+
+ID, POD = "c" * 64, "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+PROCESS, PARENT = Process(10, 100), Process(1, 1)
+GONE = 99
+
+
+@pytest.fixture
+def kubepods(tmp_path: Path) -> Path:
+    folder = tmp_path / "kubepods"
+    (folder / f"pod{POD}" / ("0" * 64)).mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def places(kubepods: Path) -> CgroupPlaces:
+    return CgroupPlaces(Cgroup(kubepods.stat().st_ino, kubepods))
+
+
+def execed(cgroup: int, name: str = "") -> Exec:
+    return Exec(0, cgroup, name, PROCESS, PARENT, 0, 0, 7, False, b"/bin/true", b"true\0", truncated=False)
+
+
+def exited(cgroup: int) -> Exit:
+    return Exit(1, cgroup, PROCESS, 0, None)
+
+
+def test_a_container_that_stays_is_known_with_its_pod(kubepods: Path, places: CgroupPlaces) -> None:
+    (folder := kubepods / f"pod{POD}" / ID).mkdir()
+
+    assert places.of(execed(folder.stat().st_ino, ID)) == Place(ID, POD)
+
+
+def test_of_one_that_was_gone_at_once_the_ends_are_told_by_the_name_that_its_execs_had(places: CgroupPlaces) -> None:
+    assert [places.of(event) for event in (execed(GONE, ID), exited(GONE))] == [Place(ID)] * 2
+
+
+def test_an_end_of_which_nothing_was_told_before_is_nobodys(places: CgroupPlaces) -> None:
+    assert places.of(exited(GONE)) == Place(f"cgroup-{GONE}")
+
+
+def test_what_is_remembered_of_those_that_are_gone_is_bounded(places: CgroupPlaces) -> None:
+    for cgroup in range(1000, 4000):
+        places.of(execed(cgroup, ID))
+
+    assert (places.of(exited(1000)), places.of(exited(3999))) == (Place("cgroup-1000"), Place(ID))
+
+
+def test_the_node_outside_of_all_pods_is_a_place_too(places: CgroupPlaces) -> None:
+    assert places.of(execed(NODE_CGROUP)) == NODE
+    assert places.forget_gone() == []
