@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import packages, parts
+from .build import go_build
+from .components import LOKI_BUILD
 from .config import kubeconfig
 from .daemons import daemons
 from .down import down
@@ -44,6 +46,7 @@ def _parts() -> None:
     with _lock():
         parts.make()
         archive()
+        go_build(LOKI_BUILD)
 
 
 def _up() -> None:
@@ -95,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "say which services run; exit code 1 unless all do"),
         ("env", _env, 'print the exports for using the node: eval "$(... env)"'),
         ("packages", _packages, "install the system packages that are missing, and nothing else"),
-        ("parts", _parts, "build what the node and the product need, into the cache, and nothing else"),
+        ("parts", _parts, "build what the node, the product and the tests need, into the cache, and nothing else"),
         ("image", _image, "build the product's image if its sources changed, and import it"),
     ):
         commands.add_parser(name, help=text, description=text).set_defaults(command=command)

@@ -9,6 +9,7 @@ KUBERNETES = "1.34.4"
 HELM = "4.3.1"
 # 1.12 and later keep their commands in modules of their own that need files beside them to build.
 CERT_MANAGER = "1.11.5"
+LOKI = "3.7.8"
 # kubectl supports one minor version of skew; two more work for what the tests use (exec over WebSocket: 1.30).
 OLDEST_KUBECTL = (1, 30)
 
@@ -73,6 +74,16 @@ CERT_MANAGER_BUILD = GoBuild(
     takes="2 minutes",
 )
 
+# No part of the node: what ships the trail is tested against it.
+LOKI_BUILD = GoBuild(
+    "loki",
+    LOKI,
+    HERE / "loki",
+    programs={"loki": "github.com/grafana/loki/v3/cmd/loki"},
+    stamps={"github.com/grafana/loki/v3/pkg/util/build.Version": LOKI},
+    takes="4 minutes",
+)
+
 
 @dataclass(frozen=True)
 class Package:
@@ -107,6 +118,8 @@ PACKAGES = (
     Package("libbpf-dev", "/usr/include/bpf/bpf_helpers.h"),
     Package("linux-libc-dev", "/usr/include/linux/bpf.h"),
     Package("make", "make"),
+    # For the tests of auditd's log; the tests run it themselves.
+    Package("auditd", "/sbin/auditd", services=("auditd",)),
 )
 
 # The images that the node makes itself; none is ever pulled.

@@ -12,6 +12,7 @@ from tests.cluster.node.components import (
     HELM_BUILD,
     HYPERKUBE_BUILD,
     KUBECTL_BUILD,
+    LOKI_BUILD,
     GoBuild,
 )
 from tests.cluster.node.errors import NodeError
@@ -30,6 +31,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (KUBECTL_BUILD, "k8s.io/kubernetes"),
         (HELM_BUILD, "helm.sh/helm/v4"),
         (CERT_MANAGER_BUILD, "github.com/cert-manager/cert-manager"),
+        (LOKI_BUILD, "github.com/grafana/loki/v3"),
     ],
     ids=lambda value: value.name if isinstance(value, GoBuild) else "",
 )
