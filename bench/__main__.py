@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from bench import parsing, pipeline
+from bench import auditlog, filters, memory, parsing, pipeline, storage
 from bench.figures import Figure, keep, show
 
 
@@ -23,6 +23,10 @@ def main() -> int:
 def _figures(args: argparse.Namespace) -> Iterator[Figure]:
     yield from pipeline.figures()
     yield from parsing.figures()
+    yield from memory.figures()
+    yield from filters.figures()
+    yield from storage.figures()
+    yield from auditlog.figures(args.backlog)
     if args.node:
         from bench import node  # noqa: PLC0415 - needs root and the node's packages
 
@@ -36,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--installed", action="store_true", help="measure what is installed there already, and install nothing")
     add("--seconds", type=int, default=60, help="of each load on the node (default 60)")
     add("--soak", type=int, default=0, metavar="MINUTES", help="then load it so long, and look at its memory")
+    add("--backlog", type=int, default=256, metavar="MB", help="of auditd's log at the start (default 256)")
     add("--strict", action="store_true", help="exit with 1 where a bound is missed")
     return parser
 

@@ -17,6 +17,7 @@ _FREE = "trap 'echo $n; exit' TERM; n=0; while :; do /bin/true {mark} $n; n=$((n
 class Load(Struct, frozen=True):
     """What was run: the numbers from 0 on, each once, after the word `mark`."""
 
+    namespace: str
     mark: str
     execs: int
     seconds: float
@@ -39,7 +40,7 @@ def paced(cluster: Cluster, namespace: str, mark: str, rate: int, seconds: int) 
             shell.stdin.flush()
         shell.stdin.close()
         shell.wait()
-    return Load(mark, int(rate * _TICK) * int(seconds / _TICK), time.monotonic() - began)
+    return Load(namespace, mark, int(rate * _TICK) * int(seconds / _TICK), time.monotonic() - began)
 
 
 def _ticks(rate: int, seconds: int) -> Iterator[str]:
@@ -53,7 +54,9 @@ def free(cluster: Cluster, namespace: str, mark: str, seconds: int, shells: int 
     """As many as the machine can, from several shells; each has a mark of its own."""
     marks = [f"{mark}-{number}" for number in range(shells)]
     running = [_start_free(cluster, namespace, each, seconds) for each in marks]
-    return [Load(each, int(shell.communicate()[0]), seconds) for each, shell in zip(marks, running, strict=True)]
+    return [
+        Load(namespace, each, int(shell.communicate()[0]), seconds) for each, shell in zip(marks, running, strict=True)
+    ]
 
 
 def _start_free(cluster: Cluster, namespace: str, mark: str, seconds: int) -> "subprocess.Popen[str]":

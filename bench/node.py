@@ -38,6 +38,8 @@ def figures(seconds: int, soak_minutes: int, *, installed: bool) -> Iterator[Fig
     yield at_most(40, "memory-of-the-enricher", private_mib(agent.pid), "MiB", "private memory, after these loads")
     if soak_minutes:
         yield from _soak(cluster, agent, soak_minutes)
+    if not installed:
+        yield from _without_bpf(cluster, seconds)
     cluster.kubectl("delete", "namespace", "--wait=false", *_NAMESPACES)
 
 
@@ -79,6 +81,24 @@ def _steady(cluster: Cluster, agent: Agent, name: str, seconds: int) -> Iterator
     yield at_most(150, f"{name}-cpu-per-exec", spent.cpu / ran.execs * 1e6, "us", f"{how}: fork, exec and exit")
     lines = after.total("written") - before.total("written")
     yield seen(f"{name}-cpu-per-line", spent.cpu / lines * 1e6, "us", how)
+
+
+def _without_bpf(cluster: Cluster, seconds: int) -> Iterator[Figure]:
+    """The same load with the ledger that comes next: what it is too late for has to say so."""
+    install(cluster, "enricher.capabilities.bpf=false", "enricher.capabilities.netAdmin=true")
+    time.sleep(_SETTLE)
+    agent, tail, before = Agent(cluster), Tail(), Counters()
+    with agent.watched() as spent:
+        ran = load.paced(cluster, "bench-record", "procconn", _RATE, seconds)
+        time.sleep(_SETTLE)
+    found, lost = tail.of(ran), Counters().lost() - before.lost()
+    how = f"{ran.rate:.0f} exec/s for {ran.seconds:.0f} s without eBPF; {found.weak} marked weak, {lost:.0f} lost"
+    yield seen("procconn-argv-reported", found.execs / ran.execs, "share", how)
+    yield at_most(0, "procconn-wrong", found.wrong, "execs", f"{how}; arguments that were not run")
+    silent = max(0, ran.execs - found.execs - found.weak - lost)
+    yield at_most(0, "procconn-silent", silent, "execs", f"{how}; neither told, nor marked, nor counted")
+    yield seen("procconn-cpu-per-exec", spent.cpu / ran.execs * 1e6, "us", how)
+    install(cluster)
 
 
 def _burst(cluster: Cluster) -> Iterator[Figure]:

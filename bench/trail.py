@@ -16,9 +16,14 @@ from tests.cluster.product import TRAIL
 _TRAIL = Path(TRAIL)
 
 
+class _Resource(Struct):
+    namespace: str
+
+
 class _Line(Struct, rename="camel"):
     kind: str
     seq: int
+    resource: _Resource | None = None
     argv: list[str] = []
     process_key: str = ""
     exit: Exit | None = None
@@ -31,6 +36,9 @@ class Seen(Struct):
     execs: int
     exits: int
     wrong: int
+    """Execs that are told with arguments which were not run, or were another's, and nothing that says so."""
+    weak: int
+    """Execs in the load's namespace whose arguments the record does not vouch for."""
 
 
 class Tail:
@@ -43,14 +51,17 @@ class Tail:
         """Compare with what was run."""
         numbers: dict[str, int] = {}
         exits: dict[str, int | None] = {}
+        weak = 0
         for line in self._lines():
-            if line.kind == "exec" and line.argv[1:2] == [load.mark]:
+            if line.kind == "exec" and "argv" in line.weak:
+                weak += line.resource is not None and line.resource.namespace == load.namespace
+            elif line.kind == "exec" and line.argv[1:2] == [load.mark]:
                 numbers[line.process_key] = int(line.argv[2])
             elif line.kind == "exit" and line.process_key in numbers:
                 exits[line.process_key] = line.exit.code if line.exit else None
         right = sum(exits.get(key) == number % 2 for key, number in numbers.items())
-        expected = set(range(load.execs))
-        return Seen(len(expected & set(numbers.values())), right, len(set(numbers.values()) - expected))
+        told = set(numbers.values()) & set(range(load.execs))
+        return Seen(len(told), right, len(numbers) - len(told), weak)
 
     def execs(self, load: Load) -> int:
         """How many execs of it are there."""
