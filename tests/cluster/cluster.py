@@ -76,7 +76,7 @@ class Cluster:
         self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
 
-def eventually(look: Callable[[], T], seconds: float = 30, every: float = 0.2) -> T:
+def eventually(look: Callable[[], T], seconds: float = 30, every: float = 0.1) -> T:
     """What `look` returns once that is true and no assertion in it fails any more.
 
     Raises:

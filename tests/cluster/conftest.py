@@ -80,7 +80,7 @@ def _made(release: Release, name: str, *containers: str, **labels: str) -> str:
     admin.apply(pod(name, "web", *containers))
     admin.kubectl("wait", "-n", name, "pod/web", "--for=condition=Ready", "--timeout=60s")
     if labels:
-        looked_into(admin, *[f"{name}/web/{container}" for container in containers])
+        looked_into(*[f"{name}/web/{container}" for container in containers])
     return name
 
 

@@ -43,7 +43,7 @@ def _demo() -> str:
         admin.apply(namespace(_SHOP, record="true", profile="process-audit"), *may_enter(_SHOP), pod(_SHOP))
         admin.kubectl("wait", "-n", _SHOP, "pod/web", "--for=condition=Ready", "--timeout=60s")
     with step("node looked into the pod"):
-        looked_into(admin, f"{_SHOP}/web/app")
+        looked_into(f"{_SHOP}/web/app")
     say(f"\nalice$ kubectl exec -n {_SHOP} web -- sh -c {shlex.quote(COMMAND)}")
     before = set(_session_names(admin))
     done = alice.kubectl("exec", "-n", _SHOP, "web", "--", "sh", "-c", COMMAND, check=False)

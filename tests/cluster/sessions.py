@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exectrail.record import Record, decode
 
 from .cluster import Cluster, eventually
+from .node import api
 from .product import TRAIL, looked_into
 
 ANNOTATION = "execmetadata.exectrail.io/SPO_EXEC_REQUEST_UID"
@@ -49,7 +50,7 @@ class Person:
         self, namespace: str, *command: str, container: str = "app", code: int = 0
     ) -> tuple[str, list[Record]]:
         """`kubectl exec` into pod `web`, tagged; returns the request's UID and the records, once the end is there."""
-        looked_into(self.admin, f"{namespace}/web/{container}")
+        looked_into(f"{namespace}/web/{container}")
         done, session = self.does("exec", "-n", namespace, "web", "-c", container, "--", *command, check=False)
         assert done.returncode == code, done.stderr
         return self.trail_of(session)
@@ -66,10 +67,18 @@ class Person:
         return uid, eventually(complete)
 
     def _sessions(self) -> dict[str, dict[str, Any]]:
-        every = self.admin.get("auditsessions", "-n", "exectrail")["items"]
+        every = auditsessions()
         return {
             each["metadata"]["name"]: each for each in every if each["spec"]["user"]["username"] == self.cluster.user
         }
+
+
+def auditsessions() -> list[dict[str, Any]]:
+    """The release's AuditSessions; asked without kubectl, which takes longer the more there are."""
+    listed = api.get("/apis/exectrail.io/v1alpha1/namespaces/exectrail/auditsessions")
+    assert listed, "the API server does not answer"
+    items: list[dict[str, Any]] = listed["items"]
+    return items
 
 
 def trail(path: str = TRAIL) -> list[Record]:
@@ -89,11 +98,12 @@ def programs(records: list[Record]) -> list[str]:
     return [record.argv[0] for record in records if record.kind == "exec" and record.argv]
 
 
-def closed(admin: Cluster, uid: str, seconds: float = 30) -> dict[str, Any]:
+def closed(uid: str, seconds: float = 30) -> dict[str, Any]:
     """An AuditSession's status, once it is closed."""
 
     def status() -> dict[str, Any]:
-        found: dict[str, Any] = admin.get("auditsession", uid, "-n", "exectrail").get("status", {})
+        named = {each["metadata"]["name"]: each for each in auditsessions()}
+        found: dict[str, Any] = named[uid].get("status", {})
         assert found.get("phase") == "Closed", found
         return found
 

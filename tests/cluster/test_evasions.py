@@ -12,7 +12,7 @@ from exectrail.record import Record
 from .cluster import Cluster, eventually
 from .node.paths import BIN
 from .product import may_enter, pod
-from .sessions import Person, programs, records_of, trail
+from .sessions import Person, auditsessions, programs, records_of, trail
 
 OTHER_UID = "11111111-2222-4333-8444-555555555555"
 
@@ -194,7 +194,7 @@ def _own(record: Record, name: str) -> bool:
 
 
 def _open_sessions(alice: Person, name: str) -> list[str]:
-    items: list[dict[str, Any]] = alice.admin.get("auditsessions", "-n", "exectrail")["items"]
+    items: list[dict[str, Any]] = auditsessions()
     return [
         item["metadata"]["name"]
         for item in items
@@ -212,17 +212,13 @@ def test_a_nested_kubectl_exec_is_a_session_of_the_pods_own_account(alice: Perso
     outer["spec"]["containers"][0]["volumeMounts"] = [{"name": "kubectl", "mountPath": "/usr/bin/kubectl"}]
     admin.apply(outer)
     admin.kubectl("wait", "-n", recorded, "pod/outer", "--for=condition=Ready", "--timeout=60s")
-    before = {item["metadata"]["name"] for item in admin.get("auditsessions", "-n", "exectrail")["items"]}
+    before = {item["metadata"]["name"] for item in auditsessions()}
 
     inner = ("kubectl", "exec", "web", "-c", "app", "--", "id", "--name")
     alice.cluster.kubectl("exec", "-n", recorded, "outer", "--", *inner, check=False)
 
     def by_user() -> dict[str, str]:
-        fresh = [
-            item
-            for item in admin.get("auditsessions", "-n", "exectrail")["items"]
-            if item["metadata"]["name"] not in before
-        ]
+        fresh = [item for item in auditsessions() if item["metadata"]["name"] not in before]
         assert len(fresh) == 2, json.dumps(fresh)
         return {item["spec"]["user"]["username"]: item["metadata"]["name"] for item in fresh}
 

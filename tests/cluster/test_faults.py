@@ -7,7 +7,7 @@ import pytest
 
 from .cluster import eventually
 from .product import NAMESPACE
-from .sessions import Person, closed, records_of
+from .sessions import Person, auditsessions, closed, records_of
 
 _IMPATIENT = pytest.mark.values(
     "sessions.retention.count=3",
@@ -64,7 +64,7 @@ def test_an_exec_that_never_becomes_a_process_is_closed_as_never_started(alice: 
     assert done.returncode != 0
     for session in sessions:
         assert session["spec"]["target"]["container"] == "no-such-container"
-        assert closed(alice.admin, session["metadata"]["name"])["outcome"] == "never-started"
+        assert closed(session["metadata"]["name"])["outcome"] == "never-started"
 
 
 @_IMPATIENT
@@ -73,7 +73,7 @@ def test_sessions_are_deleted_when_there_are_too_many(alice: Person, plain: str)
         alice.does("exec", "-n", plain, "web", "--", "true")
 
     def names() -> list[str]:
-        return [each["metadata"]["name"] for each in alice.admin.get("auditsessions", "-n", NAMESPACE)["items"]]
+        return [each["metadata"]["name"] for each in auditsessions()]
 
     eventually(lambda: len(names()) <= 3, 60)
 
@@ -81,4 +81,4 @@ def test_sessions_are_deleted_when_there_are_too_many(alice: Person, plain: str)
 def test_a_session_that_ended_is_closed_with_its_result(alice: Person, recorded: str) -> None:
     uid, _ = alice.executes(recorded, "sh", "-c", "kill -9 $$", code=137)
 
-    assert closed(alice.admin, uid)["exit"] == {"signal": "SIGKILL"}
+    assert closed(uid)["exit"] == {"signal": "SIGKILL"}

@@ -71,7 +71,7 @@ def shipped(release: Release, recorded: str, tmp_path_factory: pytest.TempPathFa
     """A session, an entry past the API server and a burst over the quota, in mode `stdout`, and then in Loki."""
     release.with_values(*_VALUES)
     alice = Person(Cluster(), Cluster("alice"))
-    looked_into(alice.admin, f"{recorded}/web/app")
+    looked_into(f"{recorded}/web/app")
     inside = ("exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c")
     done, session = alice.does(*inside, _COMMAND, check=False)
     assert done.returncode == 3, done.stderr

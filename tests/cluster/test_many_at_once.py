@@ -20,7 +20,7 @@ from exectrail.record import Record
 from .cluster import Cluster, eventually
 from .node.config import kubeconfig
 from .product import pod
-from .sessions import Person, check_equation, trail
+from .sessions import Person, auditsessions, check_equation, trail
 
 MANY = 30
 
@@ -42,7 +42,7 @@ def execute_at_once(namespace: str, name: str, *command: str) -> None:
 
 def asked_of(admin: Cluster, name: str) -> dict[str, dict[str, Any]]:
     """The status of each AuditSession of a pod, by UID."""
-    every = admin.get("auditsessions", "-n", "exectrail")["items"]
+    every = auditsessions()
     of_pod = [each for each in every if each["spec"]["target"]["pod"] == name]
     return {each["metadata"]["name"]: each.get("status", {}) for each in of_pod}
 

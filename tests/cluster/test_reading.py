@@ -9,7 +9,7 @@ from .sessions import Person, closed
 
 def test_a_session_is_listed_and_shown_from_the_cluster(alice: Person, recorded: str) -> None:
     uid, _ = alice.executes(recorded, "sh", "-c", "id; exit 5", code=5)
-    closed(alice.admin, uid)
+    closed(uid)
 
     listed = alice.admin.exectrail("sessions", "--namespace", recorded, "--user", "alice").stdout
     shown = alice.admin.exectrail("show", uid).stdout

@@ -67,7 +67,7 @@ class Storm:
     """Alice execs a loop that runs one numbered command after the other, and says when each was over."""
 
     def __init__(self, alice: Person, namespace: str, since: Since) -> None:
-        looked_into(alice.admin, f"{namespace}/web/app")
+        looked_into(f"{namespace}/web/app")
         self._alice, self._namespace = alice, namespace
         command = ("exec", "-n", namespace, "web", "-c", "app", "--", "sh", "-c", _STORM)
         self._kubectl: Popen[str] = alice.cluster.start("kubectl", *command)
@@ -153,7 +153,7 @@ def test_a_kill_at_any_point_of_a_storm_leaves_a_gap_and_nothing_twice(
         eventually(_answers, 20, 0.05)
     done = executed.ends()
 
-    status = closed(alice.admin, executed.uid)
+    status = closed(executed.uid)
     since.check_chain()
     check_nothing_is_missing_but_in_gaps(executed, since, done)
     assert len(since.holes()) >= _KILLS  # the kubelet may have started one more, just before its pod was gone
@@ -181,7 +181,7 @@ def test_an_update_of_the_daemonset_keeps_an_open_session(alice: Person, storm: 
     time.sleep(1)
     done = executed.ends()
 
-    closed(admin, executed.uid)
+    closed(executed.uid)
     since.check_chain()
     check_nothing_is_missing_but_in_gaps(executed, since, done)
     (gap,) = since.holes()

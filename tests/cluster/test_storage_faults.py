@@ -51,7 +51,7 @@ def inside(release: Release, recorded: str) -> Iterator[Inside]:
     admin = Cluster()
     with volume.claimed(admin):
         release.with_values(*_VALUES)
-        looked_into(admin, f"{recorded}/web/app")
+        looked_into(f"{recorded}/web/app")
         yield Inside(recorded)
 
 

@@ -14,7 +14,7 @@ from exectrail.session import TAG_VARIABLE
 from .cluster import Cluster, Failed, eventually
 from .node.components import WORKLOAD_IMAGE
 from .product import Release, may_enter, namespace, pod
-from .sessions import Person
+from .sessions import Person, auditsessions
 
 SHOW_TAG = ("sh", "-c", f"echo ${TAG_VARIABLE}")
 NODE_DEBUG_ANNOTATION = f"nodedebug.exectrail.io/{TAG_VARIABLE}"
@@ -115,7 +115,7 @@ def test_a_command_carries_its_tag_where_the_node_has_found_env(
 
     def tags() -> list[str]:
         admin.kubectl("create", "--raw", proxy, "-f", "/dev/null", check=False)
-        sessions = admin.get("auditsessions", "-n", "exectrail")["items"]
+        sessions = auditsessions()
         of_pod = [each["spec"] for each in sessions if each["spec"]["target"]["pod"] == name]
         found = [str(each["tag"]) for each in of_pod]
         assert tag in found, found
@@ -144,7 +144,7 @@ def test_who_debugs_a_node_is_in_the_ledger_wherever_the_pod_is(admin: Cluster, 
 
 
 def node_debugs(admin: Cluster) -> list[dict[str, Any]]:
-    every = admin.get("auditsessions", "-n", "exectrail")["items"]
+    every = auditsessions()
     return [each for each in every if "node" in each["spec"]["target"]]
 
 

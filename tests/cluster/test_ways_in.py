@@ -9,7 +9,7 @@ from pathlib import Path
 from .cluster import Cluster, eventually
 from .node.components import WORKLOAD_IMAGE
 from .product import pod
-from .sessions import Person, api_audit_event, closed, programs, records_of, trail
+from .sessions import Person, api_audit_event, auditsessions, closed, programs, records_of, trail
 
 DEMO = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
 
@@ -38,7 +38,7 @@ def test_an_exec_is_explained_from_the_request_to_each_processs_result(alice: Pe
     assert {record.origin for record in records} == {"session"}
     ended = {record.process_key: record.exit for record in records if record.kind == "exit"}
     assert all(ended.get(record.process_key) for record in records if record.kind == "exec")
-    assert closed(alice.admin, uid)["exit"] == {"code": 3}
+    assert closed(uid)["exit"] == {"code": 3}
 
 
 def test_ten_execs_in_a_row_give_the_same_tree(alice: Person, profiled: str) -> None:
@@ -85,19 +85,19 @@ def test_attach_and_port_forward_are_in_the_ledger_alone(alice: Person, recorded
         (("attach", "-n", recorded, "web", "-c", "app"), "attach"),
         (("port-forward", "-n", recorded, "pod/web", ":80"), "portforward"),
     ):
-        before = {each["metadata"]["name"] for each in alice.admin.get("auditsessions", "-n", "exectrail")["items"]}
+        before = {each["metadata"]["name"] for each in auditsessions()}
         process = alice.cluster.start("kubectl", *words)
         try:
             (uid,) = eventually(partial(_new, alice.admin, before, verb))
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=30)
-        assert closed(alice.admin, uid)["outcome"] == "not-recorded"
+        assert closed(uid)["outcome"] == "not-recorded"
         assert records_of(uid) == []
 
 
 def _new(admin: Cluster, before: set[str], verb: str) -> list[str]:
-    items = admin.get("auditsessions", "-n", "exectrail")["items"]
+    items = auditsessions()
     return [
         item["metadata"]["name"]
         for item in items
@@ -107,7 +107,7 @@ def _new(admin: Cluster, before: set[str], verb: str) -> list[str]:
 
 def test_kubectl_run_is_a_pod_like_any_other_with_its_attach_in_the_ledger(admin: Cluster, recorded: str) -> None:
     image = (f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
-    before = {each["metadata"]["name"] for each in admin.get("auditsessions", "-n", "exectrail")["items"]}
+    before = {each["metadata"]["name"] for each in auditsessions()}
     run = ("run", "-n", recorded, "asked", "-i", "--rm", *image, "--", "sh", "-c", "read line; id")
     admin.kubectl(*run, stdin="go\n")
 
@@ -133,7 +133,7 @@ def test_an_exec_where_nobody_opted_in_is_in_the_ledger_and_left_alone(alice: Pe
     assert done.stdout == "\n"
     assert session["spec"]["command"] == ["sh", "-c", "echo $SPO_EXEC_REQUEST_UID; exit 0"]
     uid = session["metadata"]["name"]
-    assert closed(alice.admin, uid)["outcome"] == "not-recorded"
+    assert closed(uid)["outcome"] == "not-recorded"
     time.sleep(1)
     own = [record for record in trail() if record.resource and record.resource.namespace == plain]
     assert [record for record in own if record.resource and record.resource.pod == "web"] == []
