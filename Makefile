@@ -31,7 +31,7 @@ test: $(BIN)/.ready $(BPF) parts ## Every test: unit, kernel, cluster
 	$(BIN)/pytest --numprocesses=2 --durations=15
 
 test-unit: $(BIN)/.ready ## No privileges needed; under a minute
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest --numprocesses=2 tests/unit
 
 test-kernel: $(BIN)/.ready $(BPF) ## Real audit subsystem and BPF; needs root
 	$(BIN)/pytest tests/kernel

@@ -78,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     lease.start()
     sessions = api.Api(api_client, arguments.namespace)
     Rounds(sessions, _policy(arguments), lease.held, pulse.beat).run(arguments.interval, stop)
+    lease.give_back()
     return 0
 
 

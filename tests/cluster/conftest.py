@@ -12,8 +12,7 @@ import pytest
 from .cluster import Cluster
 from .node.down import down
 from .node.paths import STATE
-from .node.product import build_product
-from .node.up import up
+from .node.up import up_with_product
 from .product import Release, looked_into, may_enter, namespace, pod
 from .sessions import Person
 
@@ -47,8 +46,7 @@ def node() -> Iterator[None]:
     assert os.geteuid() == 0, "the cluster tests need root: the node runs containers"
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     was_up = STATE.exists()
-    up()
-    build_product()
+    up_with_product()
     yield
     if not was_up:
         down()

@@ -11,9 +11,8 @@ from .cluster import Cluster, Failed, eventually
 from .node.config import kubeconfig
 from .node.errors import NodeError
 from .node.paths import REPOSITORY
-from .node.product import build_product
 from .node.run import say, step
-from .node.up import up
+from .node.up import up_with_product
 from .product import TRAIL, install, looked_into, may_enter, namespace, pod
 
 COMMAND = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
@@ -34,8 +33,7 @@ def main() -> int:
 
 
 def _demo() -> str:
-    up()
-    build_product()
+    up_with_product()
     admin, alice = Cluster(), Cluster("alice")
     with step("exectrail installed"):
         install(admin)

@@ -15,11 +15,27 @@ from .errors import NodeError
 from .parts import Parts
 from .paths import BIN, LOG, PIDS
 from .process import wait_until
+from .product import build_product
 from .run import say, step
 
 
 def up() -> None:
     """Have a ready node with cert-manager. Raises NodeError with what is wrong and what to do."""
+    _node()
+    cert_manager.install()
+
+
+def up_with_product() -> None:
+    """The same, with the product's image in it. Raises NodeError likewise."""
+    _node()
+    with ThreadPoolExecutor(1) as background:
+        # Importing takes seconds of disk, cert-manager's start seconds of waiting: together.
+        imported = background.submit(build_product)
+        cert_manager.install()
+        imported.result()
+
+
+def _node() -> None:
     built = parts.make()
 
     if host.rebooted():
@@ -38,7 +54,6 @@ def up() -> None:
     with step("node Ready"):
         _wait(partial(_node_ready, since if "kubelet" in started else None), "the node is not Ready", "kubelet")
         _wait(_default_service_account, "no default ServiceAccount", "kube-controller-manager")
-    cert_manager.install()
 
 
 def _start(built: Parts) -> set[str]:

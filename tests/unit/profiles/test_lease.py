@@ -89,3 +89,38 @@ def test_leadership_ends_before_another_can_have_it_when_renewals_fail(error: Ex
     coordination.away = None
     assert leader.stand()
     assert leader.lease.held()
+
+
+def test_a_leader_that_ends_gives_way_at_once_and_does_not_come_back() -> None:
+    coordination = Coordination()
+    leader, other = Candidate(coordination, "a"), Candidate(coordination, "b")
+    assert (leader.stand(), other.stand()) == (True, False)
+
+    leader.lease.give_back()
+
+    assert not leader.lease.held()
+    assert not leader.stand()
+    assert (other.stand(), other.lease.held()) == (True, True)
+
+
+def test_who_does_not_lead_takes_the_lease_from_nobody() -> None:
+    coordination = Coordination()
+    leader, other = Candidate(coordination, "a"), Candidate(coordination, "b")
+    assert (leader.stand(), other.stand()) == (True, False)
+
+    other.lease.give_back()
+
+    assert leader.stand()
+    assert coordination.leases["exectrail", "controller"].spec.holder_identity == "a"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("error", [ProtocolError("reset"), ApiException(status=409)])
+def test_where_the_lease_cannot_be_given_back_it_runs_out(error: Exception) -> None:
+    coordination = Coordination()
+    leader = Candidate(coordination, "a")
+    leader.stand()
+    coordination.away = error
+
+    leader.lease.give_back()
+
+    assert not leader.lease.held()
