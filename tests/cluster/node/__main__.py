@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import packages, parts
-from .build import go_build
 from .components import LOKI_BUILD
 from .config import kubeconfig
 from .daemons import daemons
@@ -44,9 +43,8 @@ def _packages() -> None:
 
 def _parts() -> None:
     with _lock():
-        parts.make()
+        parts.make(LOKI_BUILD)
         archive()
-        go_build(LOKI_BUILD)
 
 
 def _up() -> None:

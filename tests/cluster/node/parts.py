@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import images, packages
 from .build import go_build, kubectl
-from .components import HELM_BUILD, HYPERKUBE_BUILD
+from .components import HELM_BUILD, HYPERKUBE_BUILD, GoBuild
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,17 @@ class Parts:
     archives: dict[str, Path]
 
 
-def make() -> Parts:
-    """Build what is missing. Raises NodeError with what is wrong and what to do."""
+def make(*others: GoBuild) -> Parts:
+    """Build what is missing, and `others` beside it. Raises NodeError with what is wrong and what to do."""
     packages.install()
     with ThreadPoolExecutor(1) as background:
-        # Mostly waiting for downloads, while Go keeps the processors busy.
+        # Two at a time: what one downloads or links with one processor leaves the other to the compiler.
         base = background.submit(images.base_images)
+        helm = background.submit(go_build, HELM_BUILD)
+        system = background.submit(images.system_images)
+        more = [background.submit(go_build, each) for each in others]
         programs = go_build(HYPERKUBE_BUILD)
-        helm = go_build(HELM_BUILD) / "helm"
-        system = images.system_images()
-        archives = {"system images": system, "base and workload image": base.result()}
-    return Parts(programs, helm, kubectl(), archives)
+        for each in more:
+            each.result()
+        archives = {"system images": system.result(), "base and workload image": base.result()}
+    return Parts(programs, helm.result() / "helm", kubectl(), archives)
