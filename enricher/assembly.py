@@ -12,7 +12,7 @@ from enricher.agent import Agent
 from enricher.attribute import command_key, uncovered
 from enricher.attribute.asked import Asked
 from enricher.attribute.containers import Containers
-from enricher.attribute.env_binary import EnvReport
+from enricher.attribute.env_binary import EnvReport, look_into
 from enricher.attribute.sessions import Sessions
 from enricher.clock import Clock
 from enricher.compose import Composer
@@ -88,7 +88,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
     running = Requests(containers.ready, lambda: requests.running_on(args.node), reporter.ended)
     memory.take_up(provider, sink.last_lines, running, chain_unreadable=state.unreadable)
 
-    env = EnvReport() if args.look_for_env else None
+    env = EnvReport(look_into) if args.look_for_env else None
     losses = Losses(provider, chosen.source, inputs.open_kernel_lost(asked=args.ask_kernel_lost), outlet, writer)
     status = NodeStatus(
         provider,

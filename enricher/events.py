@@ -76,6 +76,8 @@ class Exec(Struct, frozen=True):
     cwd_truncated: bool = False
     on_node: bool = False
     """Whether it is the node's own process, outside of all pods; `cgroup` is 0."""
+    mounts_of_parent: bool = False
+    """Whether it is in the same mount namespace as its parent; nobody is whom a runtime has sent into a container."""
     entered_from: EnteredFrom | None = None
     """Of a process that enters a container by its namespaces: where it comes from."""
 

@@ -17,6 +17,7 @@ from enricher.attribute.tree import Entry, Tree
 from enricher.clock import Clock
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
 from enricher.held import Held
+from enricher.ledgers.adopt import is_runtime
 from enricher.ledgers.places import Places
 from enricher.outlet import Outlet
 from enricher.sources import syscalls
@@ -155,8 +156,10 @@ class Pipeline:
                     return None
                 return Held(event, place, gone, gone.entry, deadline, argv=gone.argv)
 
-    def _exec(self, event: Exec, place: Place, deadline: float) -> Held:
+    def _exec(self, event: Exec, place: Place, deadline: float) -> Held | None:
         before = self.tree.get(event.process)
+        if (before is None or before.entry is None) and _is_on_its_way(event):
+            return None
         caller = before.program if before else None
         node, is_init = self.tree.exec(event, place.container_id)
         opens = node.entry is None or self._is_explained(node.entry, event)
@@ -252,6 +255,15 @@ class Pipeline:
     def container(self, container_id: str) -> Container | None:
         """The container of this id, if its processes were seen."""
         return self._containers.look(self._place_of.get(container_id, Place(container_id))).container
+
+
+def _is_on_its_way(event: Exec) -> bool:
+    """Whether this is the runtime's own program, which joined the container's cgroup before its namespaces.
+
+    runc executes itself once more on its way in, and mostly joins the cgroup only then; on a busy node it may be there
+    already. Its arguments alone prove nothing: a program in a container can have the same.
+    """
+    return event.mounts_of_parent and event.argv != b"" and is_runtime(event.argv)
 
 
 def _process(event: ProcessEvent) -> Process:

@@ -13,7 +13,11 @@ import stat
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+from msgspec import Struct
 
 from enricher.attribute.containers import Container
 
@@ -21,6 +25,7 @@ _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", 
 """Where container runtimes look for a command unless the image says otherwise."""
 _TIMEOUT = 5.0
 _MOST = 5_000
+_LONGEST = 60.0
 
 _AT_OPENAT2 = 437  # the same on every architecture
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
@@ -59,44 +64,78 @@ def _is_program(root: int, path: str) -> bool:
         os.close(file)
 
 
-class EnvReport:
-    """Which of the recorded containers have an `env`, by `namespace/pod/container`; looked up one after the other."""
+class _Look(Struct):
+    """Into one container."""
 
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[str, bool | None]] = {}
-        self._wanted: queue.SimpleQueue[tuple[Container, int]] = queue.SimpleQueue()
+    container_id: str
+    found: bool | None = None
+    tries: int = 0
+    again_at: float = 0.0
+    """When it may be tried, in seconds of the monotonic clock; never while it is."""
+
+
+class EnvReport:
+    """Which of the recorded containers have an `env`, by `namespace/pod/container`; looked up one after the other.
+
+    Args:
+        look: Whether the root file system of this process has one; None where that could not be seen.
+
+    """
+
+    def __init__(self, look: Callable[[int], bool | None]) -> None:
+        self._look = look
+        self._looks: dict[str, _Look] = {}
+        self._wanted: queue.SimpleQueue[tuple[_Look, int]] = queue.SimpleQueue()
 
     def start(self) -> None:
         """Look in a thread of its own, which ends with the process."""
         threading.Thread(target=self._run, name="env-binary", daemon=True).start()
 
     def want(self, container: Container, pid: int) -> None:
-        """Look into a container, by the pid of one of its processes, unless that was done."""
+        """Look into a container, by the pid of one of its processes, unless that was done.
+
+        A look that failed (the process was on its way out, the node too busy) is tried again, at longer intervals.
+        """
         name = _name(container)
-        if self._found.get(name, ("",))[0] != container.id and len(self._found) < _MOST:
-            self._found[name] = (container.id, None)
-            self._wanted.put((container, pid))
+        look = self._looks.get(name)
+        if look is None or look.container_id != container.id:
+            if look is None and len(self._looks) >= _MOST:
+                return
+            look = self._looks[name] = _Look(container.id)
+        if look.found is None and look.again_at <= time.monotonic():
+            look.again_at = float("inf")
+            self._wanted.put((look, pid))
 
     def keep(self, ids: set[str]) -> None:
         """Forget the containers that are not among these."""
-        for name, (container_id, _) in list(self._found.items()):
-            if container_id not in ids:
-                del self._found[name]
+        for name, look in list(self._looks.items()):
+            if look.container_id not in ids:
+                del self._looks[name]
 
     def known(self) -> dict[str, bool]:
         """What was found so far."""
-        return {name: found for name, (_, found) in list(self._found.items()) if found is not None}
+        return {name: look.found for name, look in list(self._looks.items()) if look.found is not None}
+
+    @property
+    def wanted(self) -> int:
+        """How many looks wait for their turn."""
+        return self._wanted.qsize()
+
+    def step(self) -> None:
+        """Look once, as soon as that is wanted."""
+        look, pid = self._wanted.get()
+        look.found = self._look(pid)
+        if look.found is None:
+            look.tries += 1
+            look.again_at = time.monotonic() + min(2.0**look.tries, _LONGEST)
 
     def _run(self) -> None:
         while True:
-            container, pid = self._wanted.get()
-            found = _look(pid)
-            if found is not None:
-                self._found[_name(container)] = (container.id, found)
+            self.step()
 
 
-def _look(pid: int) -> bool | None:
-    """What a process of its own finds; None where it could not look."""
+def look_into(pid: int) -> bool | None:
+    """What a process of its own finds in the root file system of this one; None where it could not look."""
     command = [sys.executable, "-m", "enricher.attribute.env_binary", f"/proc/{pid}/root"]
     try:
         code = subprocess.run(command, timeout=_TIMEOUT, capture_output=True, check=False).returncode

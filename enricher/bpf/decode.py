@@ -14,7 +14,7 @@ TICK = 10_000_000
 # head without the kind: how, pid, time, start, cgroup
 # identity: the parent's start and pid, uid, gid, size of the cgroup's name
 _FORK = Struct("=xB2xIQQQ QIIII")
-_EXEC = Struct("=xB2xIQQQ QIIII IIIIIIBBBB")
+_EXEC = Struct("=xB2xIQQQ QIIII IIIIIIBBBBB")
 _EXEC_FAILED = Struct("=xB2xIQQQ QIIII IIIII")
 _EXIT = Struct("=xB2xIQQQ I4x")
 
@@ -54,7 +54,7 @@ def _exec(sample: Sample) -> Exec | None:
     if len(sample) < _EXEC.size:
         return None
     how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size, *more = _EXEC.unpack_from(sample)
-    tid, ns_pid, filename_size, argv_size, path_size, cwd_size, seccomp, truncated, path, cwd = more
+    tid, ns_pid, filename_size, argv_size, path_size, cwd_size, seccomp, of_parent, truncated, path, cwd = more
     name_end = _EXEC.size + name_size
     filename_end = name_end + filename_size
     argv_end = filename_end + argv_size
@@ -84,6 +84,7 @@ def _exec(sample: Sample) -> Exec | None:
         bool(path & _CUT),
         bool(cwd & _CUT),
         how == _ON_NODE,
+        mounts_of_parent=bool(of_parent),
     )
 
 

@@ -142,6 +142,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	sample->tid = tid;
 	sample->ns_pid = BPF_CORE_READ(innermost(task), nr);
 	sample->seccomp = has_seccomp_filter(task);
+	sample->mounts_of_parent = mount_namespace(task) == mount_namespace(BPF_CORE_READ(task, real_parent));
 	__u64 size = offsetof(struct exec, strings) + fill_strings(sample, &place, task, binprm);
 
 	barrier_var(size);

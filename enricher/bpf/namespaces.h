@@ -85,8 +85,9 @@ static __always_inline bool is_of(struct config *from, struct task_struct *task,
 
 /*
  * Whether a task in a container is in that container's own mount namespace, and not in one that it went into: either
- * its pid namespace's init is in the same one, or it comes straight from the runtime. Without this a privileged
- * container that enters another's would have that recorded under its own name.
+ * its pid namespace's init is in the same one, or it comes straight from the runtime and has left that one's. Without
+ * this a privileged container that enters another's would have that recorded under its own name, and a runtime that
+ * joins the cgroup first all that is in the runtime's.
  */
 static __always_inline bool is_at_home(struct config *from, struct task_struct *task, __u64 namespace, __u64 container)
 {
@@ -94,7 +95,9 @@ static __always_inline bool is_at_home(struct config *from, struct task_struct *
 
 	if (init && is_of(from, init, container))
 		return mount_namespace(init) == namespace;
-	return !is_of(from, BPF_CORE_READ(task, real_parent), container);
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+
+	return !is_of(from, parent, container) && mount_namespace(parent) != namespace;
 }
 
 static __always_inline void learn_mount_namespace(struct config *from, struct task_struct *task, __u64 container)

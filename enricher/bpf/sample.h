@@ -53,6 +53,7 @@ struct exec {
 	__u32 path_size;
 	__u32 cwd_size;
 	__u8 seccomp;
+	__u8 mounts_of_parent; /* in the same mount namespace: the runtime's own is, before it goes in */
 	__u8 truncated;
 	__u8 path; /* enum walked */
 	__u8 cwd;  /* enum walked */

@@ -29,6 +29,7 @@ from tests.unit.enricher.rig import (
     STAGE_1,
     UID,
     Rig,
+    container_starts,
     end,
     entering,
     execute,
@@ -88,6 +89,51 @@ def test_the_runtimes_own_helpers_leave_no_records(rig: Rig) -> None:
 
     assert records == []
     assert rig.pipeline.tally.filtered["runtime"] == 3
+
+
+def test_the_runtimes_own_program_that_joined_the_cgroup_early_is_not_taken_for_the_containers_init(rig: Rig) -> None:
+    runc = replace(execute(STAGE_0, "runc", "init", parent=Process(1, 1)), mounts_of_parent=True)
+    on_its_way = rig.happen(runc, fork(STAGE_0, STAGE_1), fork(STAGE_1, INIT), end(STAGE_1), end(STAGE_0))
+    first = rig.happen(execute(INIT, "sleep", "inf", parent=STAGE_0, ns_pid=1))
+
+    assert on_its_way == []
+    assert rig.pipeline.tally.filtered["runtime"] == 5
+    assert [(each.kind, each.origin, each.argv) for each in first] == [("exec", "container", ["sleep", "inf"])]
+    assert rig.pipeline.tree.inits() == {APP: INIT}
+
+
+def test_a_runtime_that_joins_the_cgroup_early_hides_no_request(rig: Rig) -> None:
+    rig.requests[UID] = request()
+    container_starts(rig)
+
+    runc = replace(execute(STAGE_0, "runc", "init", parent=Process(1, 1)), mounts_of_parent=True)
+    records = rig.happen(runc, *entering())
+
+    assert [(each.kind, each.origin) for each in records] == [("session", "session"), ("exec", "session")]
+
+
+@pytest.mark.parametrize(
+    ("argv", "of_parent"),
+    [(("runc", "init"), False), (("sh", "init"), True), (("", "init"), True)],
+    ids=["in namespaces of its own", "another program", "no name"],
+)
+def test_who_only_looks_like_the_runtime_is_told(rig: Rig, argv: tuple[str, ...], of_parent: bool) -> None:
+    container_starts(rig)
+
+    rig.happen(replace(execute(ENTRY, *argv), mounts_of_parent=of_parent))
+    records = rig.wait(1.0)
+
+    assert [(each.kind, each.origin) for each in records] == [("exec", "untracked")]
+
+
+def test_a_containers_process_that_calls_itself_runc_init_is_told(rig: Rig) -> None:
+    container_starts(rig)
+    child = Process(300, 3000)
+    rig.happen(fork(INIT, child))
+
+    records = rig.happen(replace(execute(child, "runc", "init", parent=INIT), mounts_of_parent=True))
+
+    assert [(each.kind, each.argv) for each in records] == [("exec", ["runc", "init"])]
 
 
 def test_whoever_a_session_forks_stays_in_it(rig: Rig) -> None:

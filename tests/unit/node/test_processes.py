@@ -23,7 +23,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def sleeper(seconds: str = "60") -> Service:
-    return Service("sleeper", ("sleep", seconds), healthy=lambda: True)
+    # The kernel shows its environment, and so its mark, a moment after it has started.
+    return Service("sleeper", ("sleep", seconds), healthy=lambda: any(process.marked(str(services.STATE))))
 
 
 def test_start_time_is_found_behind_a_name_with_spaces_and_parentheses() -> None:
