@@ -4,6 +4,7 @@ import errno
 import random
 import signal
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -16,6 +17,9 @@ from enricher.restart.hole import Hole
 from enricher.sources import syscalls
 from exectrail import record as rec
 from exectrail.record import Kind, Record
+
+_KEYS = 256
+"""How many processes' keys are remembered: an entry's stands in every record of its descendants."""
 
 
 class Facts(msgspec.Struct):
@@ -56,9 +60,10 @@ class Composer:
         self._clock = clock
         self._ledger = ledger
         self._random_bits = random_bits
+        self.key = lru_cache(_KEYS)(self._key)
+        """A process's identity over reuse of pids and reboots, as text."""
 
-    def key(self, process: Process) -> str:
-        """A process's identity over reuse of pids and reboots."""
+    def _key(self, process: Process) -> str:
         return f"{self._boot}-{process.pid}-{process.start}"
 
     def process(self, event: ProcessEvent, facts: Facts) -> Record:
@@ -254,7 +259,7 @@ def _cut(event: Exec) -> list[str]:
 
 def _uuid4(bits: int) -> str:
     """A random UUID (RFC 9562, version 4); the library's own type costs several times more than all of this."""
-    digits = f"{bits:032x}"
+    digits = bits.to_bytes(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[bits >> 60 & 3]}{digits[17:20]}-{digits[20:]}"
 
 
@@ -267,8 +272,8 @@ def exit_of(event: Exit) -> rec.Exit | None:
 
 def words_of(argv: bytes) -> tuple[str, ...]:
     """Arguments as text, one by one; a last one that was cut has no NUL at its end."""
-    *words, last = argv.split(b"\0")
-    return tuple(map(text, [*words, last] if last else words))
+    *words, last = text(argv).split("\0")  # NUL is part of no other character
+    return (*words, last) if last else tuple(words)
 
 
 def text(raw: bytes) -> str:

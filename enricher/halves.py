@@ -6,7 +6,6 @@ folder it tries; only ledgers that tell of failed execs have an event for each.
 """
 
 import itertools
-from collections import deque
 from typing import Literal
 
 from enricher.events import Exec, ExecFailed, Fork, Seccomp
@@ -49,7 +48,7 @@ class Halves:
 
     def __init__(self, *, failures_told: bool = False) -> None:
         self._failures_told = failures_told
-        self._waiting: dict[Key, deque[Waiting]] = {}
+        self._waiting: dict[Key, list[Waiting]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -57,7 +56,11 @@ class Halves:
 
     def add(self, key: Key, record: Seccomp, syscall: str, deadline: float) -> None:
         """A record whose event may follow until `deadline`."""
-        self._waiting.setdefault(key, deque()).append((record, syscall, deadline))
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            self._waiting[key] = [(record, syscall, deadline)]
+        else:
+            waiting.append((record, syscall, deadline))
         self._count += 1
 
     def take(self, key: Key, wall_ms: int, caller: bytes | None) -> tuple[Seccomp, str] | None:
@@ -70,25 +73,32 @@ class Halves:
 
         """
         waiting = self._waiting.get(key)
-        in_time = [each for each in waiting or () if each[0].time <= wall_ms + _COARSE_MS]
-        if not waiting or not in_time:
+        if waiting is None:
             return None
-        found = in_time[0] if len(in_time) == 1 else self._choose(in_time, key, caller)
-        waiting.remove(found)
-        self._count -= 1
-        if not waiting:
+        found = self._choose(waiting, key, wall_ms + _COARSE_MS, caller)
+        if found is None:
+            return None
+        if len(waiting) == 1:
             del self._waiting[key]
+        else:
+            waiting.remove(found)
+        self._count -= 1
         return found[0], found[1]
 
-    def _choose(self, waiting: list[Waiting], key: Key, caller: bytes | None) -> Waiting:
-        if caller is not None:
-            comm = caller.rpartition(b"/")[2][:_COMM]
-            waiting = [each for each in waiting if each[0].comm == comm] or waiting
-        if key[1] != "exec" or self._failures_told:
-            return waiting[0]
-        # Of one caller's tries only the last one has an event.
-        *_, last = itertools.takewhile(lambda each: each[0].comm == waiting[0][0].comm, waiting)
-        return last
+    def _choose(self, waiting: list[Waiting], key: Key, latest: int, caller: bytes | None) -> Waiting | None:
+        if len(waiting) == 1:
+            return waiting[0] if waiting[0][0].time <= latest else None
+        # One at a time: a shell that forks a lot has many waiting, and the first one is nearly always it.
+        in_time = (each for each in waiting if each[0].time <= latest)
+        first = next(in_time, None)
+        if first is None:
+            return None
+        comm = None if caller is None else caller.rpartition(b"/")[2][:_COMM]
+        if key[1] == "exec" and not self._failures_told:
+            return _last_try([first, *in_time], comm)
+        if comm is None or first[0].comm == comm:
+            return first
+        return next((each for each in in_time if each[0].comm == comm), first)
 
     def expired(self, now: float) -> list[tuple[Seccomp, str]]:
         """Take out the records for which no event came."""
@@ -96,9 +106,17 @@ class Halves:
         for key in [key for key, waiting in self._waiting.items() if waiting[0][2] <= now]:
             waiting = self._waiting[key]
             while waiting and waiting[0][2] <= now:
-                record, syscall, _ = waiting.popleft()
+                record, syscall, _ = waiting.pop(0)
                 late.append((record, syscall))
             if not waiting:
                 del self._waiting[key]
         self._count -= len(late)
         return late
+
+
+def _last_try(waiting: list[Waiting], comm: bytes | None) -> Waiting:
+    """Of one caller's tries along PATH only the last one has an event."""
+    of_caller = [each for each in waiting if each[0].comm == comm] if comm is not None else []
+    tries = of_caller or waiting
+    *_, last = itertools.takewhile(lambda each: each[0].comm == tries[0][0].comm, tries)
+    return last

@@ -1,5 +1,7 @@
 """Tests side by side: the kernel's in one process, the cluster's in another, all others where there is room."""
 
+import os
+
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -9,10 +11,19 @@ class _OneAtATime(LoadScopeScheduling):  # type: ignore[misc] # it has no types
     """One node, one release: no two tests use the cluster at once. The kernel's tests count what the kernel drops."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        folder = file.split("/")[1]
-        return folder if folder in {"kernel", "cluster"} else file
+        folder = _folder(nodeid)
+        return folder if folder in {"kernel", "cluster"} else nodeid.partition("::")[0]
+
+
+def _folder(nodeid: str) -> str:
+    return nodeid.split("/")[1]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return _OneAtATime(config, log)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the cluster's tests go first: all that there is waits for them in the end."""
+    if os.geteuid() == 0 and "PYTEST_XDIST_WORKER" in os.environ:
+        os.setpriority(os.PRIO_PROCESS, 0, 0 if _folder(item.nodeid) == "cluster" else 10)

@@ -12,28 +12,42 @@ keeps them from posing as other fields: quoted when all of it is printable, with
 
 import re
 from binascii import unhexlify
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 from enricher.events import Seccomp
 
 _QUOTED_TEXT: Final = 200
 
 # (uint32) -1 stands for: no login user, no audit session, an id without a mapping.
-_ID = rb"=(?:4294967295|(\d{1,10})) "
+_ID: Final = rb"=(?:4294967295|(\d{1,10})) "
+_IDS: Final = rb"(?:auid" + _ID + rb")?(?:uid" + _ID + rb")?(?:gid" + _ID + rb")?(?:ses" + _ID + rb")?"
 
 # "<no_memory>" and "<too_long>" stand where the kernel could not make a path; paths start with a slash.
-_STRING = rb'(?:"([!#-~]*)"|((?:[0-9A-F]{2})+)|\(null\))'
-_PATH = rb'(?:"(?!<)([!#-~]*)"|((?:[0-9A-F]{2})+)|\(null\)|"<[a-z_]+>")'
+_STRING: Final = rb'(?:"([!#-~]*)"|((?:[0-9A-F]{2})+)|\(null\))'
+_PATH: Final = rb'(?:"(?!<)([!#-~]*)"|((?:[0-9A-F]{2})+)|\(null\)|"<[a-z_]+>")'
+_CALL: Final = (
+    rb"comm=" + _STRING + rb" exe=" + _PATH + rb" sig=(-?\d{1,19}) arch=([0-9a-f]{1,8}) syscall=(-?\d{1,19}) "
+)
+
+
+def _whole(pattern: bytes) -> bytes:
+    """The pattern as one group, without those in it."""
+    return b"(" + re.sub(rb"(?<!\\)\((?!\?)", b"(?:", pattern) + b")"
+
 
 # Every number is bounded, so that int() is cheap and cannot fail. An LSM's label may hold spaces and whatever an
 # administrator named a profile, e.g. `subj=docker-default (enforce)`; as no later value holds a space, the rest of
 # the line still has only one reading.
 _RECORD = re.compile(
-    rb"audit\((\d{1,12})\.(\d{3}):(\d{1,10})\): "
-    rb"(?:auid" + _ID + rb")?(?:uid" + _ID + rb")?(?:gid" + _ID + rb")?(?:ses" + _ID + rb")?(?:subj=.*? )?"
-    rb"pid=(\d{1,10}) comm=" + _STRING + rb" exe=" + _PATH + rb" sig=(-?\d{1,19}) arch=([0-9a-f]{1,8}) "
-    rb"syscall=(-?\d{1,19}) compat=-?\d{1,10} ip=0x[0-9a-f]{1,16} code=0x([0-9a-f]{1,8})",
+    rb"audit\((\d{1,12})\.(\d{3}):(\d{1,10})\): " + _whole(_IDS) + rb"(?:subj=.*? )?"
+    rb"pid=(\d{1,10}) " + _whole(_CALL) + rb"compat=-?\d{1,10} ip=0x[0-9a-f]{1,16} code=0x([0-9a-f]{1,8})",
 )
+
+# What a program's records have in common is read once: the parts below have passed the pattern above.
+_REMEMBERED: Final = 64  # a part has up to 8 KiB, so that is at most 1 MiB
+_IDS_PART = re.compile(_IDS)
+_CALL_PART = re.compile(_CALL)
 
 
 class Unparsable(ValueError):
@@ -53,18 +67,27 @@ def parse(text: bytes) -> Seccomp:
     match = _RECORD.fullmatch(text)
     if match is None:
         raise Unparsable(text)
-    (
-        seconds, milliseconds, serial, auid, uid, gid, ses, pid,
-        comm, comm_hex, exe, exe_hex, signal, arch, syscall, code,
-    ) = match.groups()  # fmt: skip
+    seconds, milliseconds, serial, ids, pid, call, code = match.groups()
+    uid, gid, auid, ses = _ids(ids)
+    comm, exe, signal, arch, syscall, action = _call(call, code)
     return Seccomp(
-        int(seconds) * 1000 + int(milliseconds),
-        int(serial),
-        int(pid),
-        None if uid is None else int(uid),
-        None if gid is None else int(gid),
-        None if auid is None else int(auid),
-        None if ses is None else int(ses),
+        int(seconds + milliseconds), int(serial), int(pid),
+        uid, gid, auid, ses, comm, exe, signal, arch, syscall, action,
+    )  # fmt: skip
+
+
+@lru_cache(_REMEMBERED)
+def _ids(part: bytes) -> tuple[int | None, int | None, int | None, int | None]:
+    """uid, gid, auid, ses."""
+    auid, uid, gid, ses = (None if each is None else int(each) for each in _groups(_IDS_PART, part))
+    return uid, gid, auid, ses
+
+
+@lru_cache(_REMEMBERED)
+def _call(part: bytes, code: bytes) -> tuple[bytes | None, bytes | None, int, int, int, int]:
+    """comm, exe, signal, arch, syscall, code."""
+    comm, comm_hex, exe, exe_hex, signal, arch, syscall = _groups(_CALL_PART, part)
+    return (
         comm if comm_hex is None else unhexlify(comm_hex),
         exe if exe_hex is None else unhexlify(exe_hex),
         int(signal),
@@ -72,3 +95,9 @@ def parse(text: bytes) -> Seccomp:
         int(syscall),
         int(code, 16),
     )
+
+
+def _groups(pattern: re.Pattern[bytes], part: bytes) -> tuple[Any, ...]:
+    match = pattern.fullmatch(part)
+    assert match is not None, part  # noqa: S101 - the whole record's pattern is made of this one
+    return match.groups()

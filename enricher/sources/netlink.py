@@ -9,7 +9,7 @@ import ctypes
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+import sys
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,7 +24,9 @@ BATCH: Final = 512
 _NETLINK_AUDIT: Final = 9
 _READLOG: Final = 1 << 0  # bit mask of group AUDIT_NLGRP_READLOG (1)
 _KERNEL: Final = 0  # the port id that only the kernel has
-_HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
+_HEADER: Final = 16  # bytes of struct nlmsghdr: length, type, flags, sequence, port id
+_TYPE: Final = slice(4, 6)
+_SECCOMP: Final = AUDIT_SECCOMP.to_bytes(2, sys.byteorder)
 _LARGEST: Final = 16384  # above MAX_AUDIT_MESSAGE_LENGTH (8970) and the header
 
 _SO_ATTACH_FILTER: Final = 26
@@ -86,7 +88,22 @@ class AuditSource:
 
     def read(self) -> list[Seccomp]:
         """Take what has arrived, at most `BATCH` messages, without waiting."""
-        return [record for message, port in self._messages() if (record := self._record(message, port))]
+        # One loop, for its cost: it comes round for every record of the node.
+        records: list[Seccomp] = []
+        receive, take = self._socket.recvfrom, records.append
+        for _ in range(BATCH):
+            try:
+                message, (port, _) = receive(_LARGEST)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self.overruns += 1  # said once per run of drops, then cleared; what did fit is still there
+                continue
+            if (record := self._record(message, port)) is not None:
+                take(record)
+        return records
 
     def receive_buffer(self) -> int:
         """Bytes that the receive buffer really has, by the kernel's accounting (twice what it granted)."""
@@ -118,29 +135,16 @@ class AuditSource:
         if port != _KERNEL:
             self.forged += 1
             return None
-        if _HEADER.size <= len(message) and _HEADER.unpack_from(message)[1] != AUDIT_SECCOMP:
+        if message[_TYPE] != _SECCOMP and len(message) >= _HEADER:
             self.foreign += 1
             return None
         try:
-            record = audit_record.parse(message[_HEADER.size :])
+            record = audit_record.parse(message[_HEADER:])
         except audit_record.Unparsable:
             self.unparsable += 1
             return None
         self.records += 1
         return record
-
-    def _messages(self) -> Iterator[tuple[bytes, int]]:
-        for _ in range(BATCH):
-            try:
-                message, (port, _) = self._socket.recvfrom(_LARGEST)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                self.overruns += 1  # said once per run of drops, then cleared; what did fit is still there
-            else:
-                yield message, port
 
 
 def _keep_seccomp_only(audit: socket.socket) -> None:

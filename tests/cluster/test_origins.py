@@ -1,17 +1,46 @@
 """Where each process comes from: a request, the container itself, the kubelet, or nobody."""
 
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from exectrail.record import Record
 
 from .cluster import Cluster
-from .product import pod
+from .product import looked_into, pod
 from .sessions import Person, check_equation, trail
 
 
 def of_pod(name: str) -> list[Record]:
     return [record for record in trail() if record.resource and record.resource.pod == name]
+
+
+@contextmanager
+def busy_node() -> Iterator[None]:
+    """More to do than it has processors."""
+    loops = [subprocess.Popen(["sh", "-c", "while :; do sh -c :; done"]) for _ in range(4)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def test_a_container_that_starts_on_a_busy_node_begins_with_its_own_program(admin: Cluster, recorded: str) -> None:
+    """There the runtime may join a container's cgroup before it has left the node's namespaces."""
+    names = [f"busy-{number}" for number in range(4)]
+    with busy_node():
+        admin.apply(*(pod(recorded, name) for name in names))
+        pods = [f"pod/{name}" for name in names]
+        admin.kubectl("wait", "-n", recorded, *pods, "--for=condition=Ready", "--timeout=120s")
+
+    looked_into(*(f"{recorded}/{name}/app" for name in names))
+    for name in names:
+        execs = [(record.argv, record.origin) for record in of_pod(name) if record.kind == "exec"]
+        assert execs == [(["sleep", "infinity"], "container")]
 
 
 def test_probes_and_hooks_are_told_from_entries_and_written_once(admin: Cluster, recorded: str) -> None:

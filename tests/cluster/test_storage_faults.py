@@ -154,7 +154,7 @@ def test_a_second_enricher_of_the_nodes_name_refuses_and_names_the_first(inside:
         eventually(lambda: logs_of(admin, "second").count("another enricher writes this trail") > 0, 60)
         log = logs_of(admin, "second")
     finally:
-        admin.kubectl("delete", "pod", "-n", NAMESPACE, "second", "--now")
+        admin.kubectl("delete", "pod", "-n", NAMESPACE, "second", "--now", "--wait=false")
 
     assert f"{volume.FILE.name}.lock is held by process" in log
     assert "cannot start" in log

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .cluster import Cluster, eventually
 from .node.components import WORKLOAD_IMAGE
-from .product import pod
+from .product import TRAIL, pod
 from .sessions import Person, api_audit_event, auditsessions, closed, programs, records_of, trail
 
 DEMO = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
@@ -45,7 +45,7 @@ def test_ten_execs_in_a_row_give_the_same_tree(alice: Person, profiled: str) -> 
     shapes = []
     for _ in range(10):
         uid, _ = alice.executes(profiled, "sh", "-c", DEMO, code=3)
-        shapes.append(shape(json.loads(alice.admin.exectrail("show", uid, "-o", "json").stdout)))
+        shapes.append(shape(json.loads(alice.admin.exectrail("show", uid, TRAIL, "-o", "json").stdout)))
 
     assert all(each == shapes[0] for each in shapes), shapes
     assert str(shapes[0]).count("'sleep'") == 1

@@ -139,3 +139,21 @@ LABEL = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\n"
 @given(RECORD, LABEL)
 def test_every_record_is_read_back_as_it_was_written(record: Seccomp, label: bytes | None) -> None:
     assert parse(written(record, label)) == record
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "value"),
+    [
+        (b" uid=0", b" uid=7", "uid", 7),
+        (b'"env"', b'"vne"', "comm", b"vne"),
+        (b'"env"', b"20", "comm", b" "),
+        (b"syscall=59", b"syscall=56", "syscall", 56),
+        (b"code=0x7ffc0000", b"code=0x50001", "code", 0x50001),
+    ],
+)
+def test_a_record_is_read_for_itself_whatever_it_shares_with_the_ones_before(
+    old: bytes, new: bytes, field: str, value: object
+) -> None:
+    first, other, again = parse(TEXT), parse(TEXT.replace(old, new)), parse(TEXT)
+    assert first == again
+    assert getattr(other, field) == value

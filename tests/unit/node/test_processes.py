@@ -22,9 +22,9 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         process.end(started, grace=0)
 
 
-def sleeper(seconds: str = "60") -> Service:
-    # The kernel shows its environment, and so its mark, a moment after it has started.
-    return Service("sleeper", ("sleep", seconds), healthy=lambda: any(process.marked(str(services.STATE))))
+def sleeper(node: Path, seconds: str = "60") -> Service:
+    # The kernel shows a program's environment, and so its mark, a moment after it has started.
+    return Service("sleeper", ("sleep", seconds), healthy=lambda: any(process.marked(str(node / "state"))))
 
 
 def test_start_time_is_found_behind_a_name_with_spaces_and_parentheses() -> None:
@@ -44,27 +44,27 @@ def test_a_process_with_the_same_id_but_another_start_is_not_ours(node: Path) ->
 
 
 def test_a_running_service_is_left_alone(node: Path) -> None:
-    assert services.ensure(sleeper())
-    assert not services.ensure(sleeper())
-    assert services.state(sleeper()) == "running"
+    assert services.ensure(sleeper(node))
+    assert not services.ensure(sleeper(node))
+    assert services.state(sleeper(node)) == "running"
 
 
 def test_a_killed_service_is_started_again(node: Path) -> None:
-    services.ensure(sleeper())
+    services.ensure(sleeper(node))
     services.kill("sleeper")
-    assert services.state(sleeper()) == "stopped"
-    assert services.ensure(sleeper())
+    assert services.state(sleeper(node)) == "stopped"
+    assert services.ensure(sleeper(node))
 
 
 def test_a_service_with_other_settings_is_restarted(node: Path) -> None:
-    services.ensure(sleeper("60"))
-    assert services.ensure(sleeper("61"))
+    services.ensure(sleeper(node, "60"))
+    assert services.ensure(sleeper(node, "61"))
     assert len(list(process.marked(str(node / "state")))) == 1
 
 
 def test_a_service_whose_record_was_lost_is_found_by_its_mark(node: Path) -> None:
-    services.ensure(sleeper())
-    sleeper().record.unlink()
+    services.ensure(sleeper(node))
+    sleeper(node).record.unlink()
     (lost,) = process.marked(str(node / "state"))
     process.end(lost, grace=0)
     assert not lost.alive()

@@ -1,0 +1,69 @@
+"""Which of the waiting SECCOMP records is the other half of an event."""
+
+import pytest
+
+from enricher.events import Seccomp
+from enricher.halves import Halves, Key
+from enricher.sources.audit_record import parse
+
+SHELL: Key = (26255, "fork")
+PROGRAM: Key = (26255, "exec")
+
+
+def record(serial: int, comm: bytes = b"sh", wall_ms: int = 1_000) -> Seccomp:
+    return parse(
+        b'audit(%d.%03d:%d): uid=0 gid=0 pid=26255 comm="%b" exe="/bin/busybox" sig=0 arch=c000003e syscall=59 '
+        b"compat=0 ip=0x461857 code=0x7ffc0000" % (wall_ms // 1000, wall_ms % 1000, serial, comm)
+    )
+
+
+def waiting(key: Key, *records: Seccomp, failures_told: bool = True) -> Halves:
+    halves = Halves(failures_told=failures_told)
+    for each in records:
+        halves.add(key, each, "execve", 2.0)
+    return halves
+
+
+def serial(taken: tuple[Seccomp, str] | None) -> int | None:
+    return taken[0].serial if taken else None
+
+
+def test_the_forks_of_one_shell_take_its_records_in_their_order() -> None:
+    halves = waiting(SHELL, *map(record, range(100)))
+    assert [serial(halves.take(SHELL, 1_001, None)) for _ in range(101)] == [*range(100), None]
+    assert len(halves) == 0
+
+
+@pytest.mark.parametrize("later", [1, 3])
+def test_a_record_that_is_later_than_the_event_is_left(later: int) -> None:
+    halves = waiting(SHELL, *(record(number, wall_ms=1_500) for number in range(later)))
+    assert halves.take(SHELL, 1_001, None) is None
+    assert len(halves) == later
+
+
+@pytest.mark.parametrize(
+    ("failures_told", "caller", "expected"),
+    [
+        (True, None, 1),
+        (True, b"/bin/sh", 1),
+        (True, b"/bin/env", 3),
+        (True, b"/bin/busybox", 1),
+        (False, None, 2),
+        (False, b"/bin/env", 4),
+        (False, b"/bin/busybox", 2),
+    ],
+)
+def test_of_several_the_callers_own_is_taken_and_of_its_tries_the_last_unless_failures_are_told(
+    failures_told: bool, caller: bytes | None, expected: int
+) -> None:
+    records = (record(1), record(2), record(3, b"env"), record(4, b"env"))
+    halves = waiting(PROGRAM, *records, failures_told=failures_told)
+    assert serial(halves.take(PROGRAM, 1_001, caller)) == expected
+    assert len(halves) == 3
+
+
+def test_records_without_an_event_expire() -> None:
+    halves = waiting(SHELL, record(1), record(2))
+    assert halves.expired(1.9) == []
+    assert [each.serial for each, _ in halves.expired(2.0)] == [1, 2]
+    assert len(halves) == 0
