@@ -259,7 +259,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.usefixtures("small_chunks")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps=STEPS)
 def test_each_line_comes_once_in_order_however_it_is_written_rotated_and_read(
     steps: list[int | str | Callable[[Path], None]],

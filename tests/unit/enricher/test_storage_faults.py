@@ -187,4 +187,4 @@ def _record(line: bytes) -> Record | None:
 
 
 TestStorage = Storage.TestCase
-TestStorage.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestStorage.settings = settings(max_examples=100, stateful_step_count=30)
