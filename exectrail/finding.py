@@ -28,12 +28,14 @@ class Found:
 
     summary: Summary
     records: list[Record] = field(default_factory=list)
+    ambiguous: list[Record] = field(default_factory=list)
+    """Those of processes that this request or another one started; none of the records says which."""
     problems: list[str] = field(default_factory=list)
 
     @property
     def unread(self) -> bool:
         """Whether nothing is known of its processes because no trail that may tell of them could be read."""
-        return bool(self.problems) and not self.records
+        return bool(self.problems) and not self.records and not self.ambiguous
 
 
 def resolve(uid: str, known: Iterable[str]) -> str:
@@ -71,6 +73,7 @@ class Search:
         self._needle = uid.encode(errors="surrogateescape")
         self._damage = damage
         self._records: dict[str, list[Record]] = defaultdict(list)
+        self._ambiguous: dict[str, list[Record]] = defaultdict(list)
         self._others: deque[str] = deque(maxlen=_REMEMBERED)
         self._seen: set[tuple[str, int, str]] = set()
 
@@ -84,11 +87,14 @@ class Search:
         """
         for record in trail.read(source, self._wanted, self._damage):
             uid = record.request_uid or ""
-            if uid != self._uid and not (len(self._uid) >= SHORTEST_PREFIX and uid.startswith(self._uid)):
-                if record.kind == "session" and uid:
-                    self._others.append(uid)
-            elif self._is_new(record):
-                self._records[uid].append(record)
+            if self._may_mean(uid):
+                if self._is_new(record):
+                    self._records[uid].append(record)
+            elif record.kind == "session" and uid:
+                self._others.append(uid)
+            elif record.origin == "session" and self._is_new(record):
+                for candidate in filter(self._may_mean, record.candidates or ()):
+                    self._ambiguous[candidate].append(record)
 
     def found(self) -> Found:
         """The session.
@@ -97,9 +103,12 @@ class Search:
             UnknownSession: None or several were found.
 
         """
-        uid = resolve(self._uid, [*self._records, *self._others])
+        uid = resolve(self._uid, [*self._records, *self._ambiguous, *self._others])
         records = self._records[uid]
-        return Found(from_records(uid, records), records)
+        return Found(from_records(uid, records), records, self._ambiguous[uid])
+
+    def _may_mean(self, uid: str) -> bool:
+        return uid == self._uid or (len(self._uid) >= SHORTEST_PREFIX and uid.startswith(self._uid))
 
     def _wanted(self, line: bytes) -> object:
         return self._needle in line or trail.is_session(line)

@@ -56,6 +56,8 @@ class Process(Struct, kw_only=True, rename="camel", omit_defaults=True):
     state: State | None = None
     weak: list[str] = []
     truncated: list[str] = []
+    candidates: list[str] = []
+    """The requests that it can have come of, where that is more than one."""
     cloned: int | None = None
     """`seq` of its `clone` record."""
 
@@ -111,7 +113,7 @@ def _tell(process: Process, record: Record) -> None:
         value = getattr(record, name)
         if value is not None:
             setattr(process, name, value)
-    for name in ("weak", "truncated", "syscalls"):
+    for name in ("weak", "truncated", "syscalls", "candidates"):
         old, new = getattr(process, name), getattr(record, name) or []
         setattr(process, name, old + [value for value in dict.fromkeys(new) if value not in old])
 

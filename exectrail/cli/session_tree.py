@@ -1,5 +1,8 @@
 """A session as a tree: the request, and below it each process."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -26,15 +29,25 @@ def render(found: Found) -> Group:
     tree = Tree(
         Text(f"{_or(found.summary.user)} {_or(found.summary.verb)} {text.target(found.summary)}".rstrip(), "bold")
     )
-    path = [tree]
-    for depth, process in processes:
-        del path[depth + 1 :]
-        path.append(path[depth].add(_label(process)))
-    if not processes:
+    _hang(tree, processes, _label)
+    if found.ambiguous:
+        _hang(
+            tree.add(Text("started by this request or by another", "yellow")),
+            walk(build(found.ambiguous)),
+            partial(_label_of_two, own=found.summary.request_uid),
+        )
+    elif not processes:
         tree.add(
             Text("its trail could not be read", _ALARM) if found.unread else Text("no process was recorded", "dim")
         )
     return Group(_header(found.summary, len(processes)), Text(), tree)
+
+
+def _hang(tree: Tree, processes: Iterable[tuple[int, Process]], label: Callable[[Process], Text]) -> None:
+    path = [tree]
+    for depth, process in processes:
+        del path[depth + 1 :]
+        path.append(path[depth].add(label(process)))
 
 
 def _header(summary: Summary, seen: int) -> Table:
@@ -88,6 +101,11 @@ def _label(process: Process) -> Text:
         if part:
             label.append(f"  {part}", style)
     return label
+
+
+def _label_of_two(process: Process, own: str) -> Text:
+    others = [visible(uid) for uid in process.candidates if uid != own]
+    return _label(process).append(f"  or of {', '.join(others)}", "yellow")
 
 
 def _command(process: Process, last: Exec | None) -> tuple[str, str]:

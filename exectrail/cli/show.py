@@ -10,6 +10,7 @@ from exectrail import trail
 from exectrail.cli import CANNOT_LOOK, NOT_FOUND, OK, files, text
 from exectrail.finding import Found, Search, UnknownSession, find_in_cluster
 from exectrail.kubectl import Kubectl, KubectlError
+from exectrail.record import Record
 from exectrail.tree import build, walk
 
 
@@ -40,13 +41,21 @@ def _complain(problems: Iterable[object], damage: trail.Damage) -> None:
 
 
 def document(found: Found) -> dict[str, Any]:
-    """`{session, processes}`: processes as in the tree, parents before children, each with its last program."""
+    """`{session, processes}`: processes as in the tree, parents before children, each with its last program.
+
+    With those that can be another request's as well in `ambiguous`, where there are any.
+    """
+    told = {"session": msgspec.to_builtins(found.summary), "processes": _processes(found.records)}
+    return told | ({"ambiguous": _processes(found.ambiguous)} if found.ambiguous else {})
+
+
+def _processes(records: Iterable[Record]) -> list[dict[str, Any]]:
     processes = []
-    for _, process in walk(build(found.records)):
+    for _, process in walk(build(records)):
         last = process.programs[-1] if process.programs else None
         argv = {"argv": last.words} if last and last.words else {}
         processes.append(msgspec.to_builtins(process) | argv)
-    return {"session": msgspec.to_builtins(found.summary), "processes": processes}
+    return processes
 
 
 def _find(arguments: Namespace, damage: trail.Damage) -> Found:

@@ -89,7 +89,9 @@ def test_of_many_execs_without_a_tag_none_is_given_to_one_of_them_alone(alice: P
         whose = {record.request_uid, *(record.candidates or [])} - {None}
         assert whose <= asked.keys()
         assert (record.origin == "untracked") == (whose == set())  # its request showed after the hold time
-    assert "ambiguous" in {status.get("outcome") for status in asked.values()}
+    ambiguous = [uid for uid, status in asked.items() if status.get("outcome") == "ambiguous"]
+    assert ambiguous
+    assert "started by this request or by another" in alice.admin.exectrail("show", ambiguous[0]).stdout
     check_equation()
 
 

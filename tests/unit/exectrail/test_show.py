@@ -75,6 +75,40 @@ def test_the_beginning_of_a_uid_is_enough_if_it_means_one_session(
     assert alice_uid in show(capsys, alice_uid[:6], alice_file)
 
 
+def of_two(**fields: object) -> Record:
+    """A record of a process that two requests may have started."""
+    told: dict[str, object] = {"request_uid": None, "origin": "session", "process_key": "b-7-1", "entry_key": "b-7-1"}
+    return record(**told | {"candidates": ["uid-one", "uid-two"]} | fields)
+
+
+@pytest.mark.parametrize(("uid", "other"), [("uid-one", "uid-two"), ("uid-two", "uid-one")])
+def test_what_two_requests_may_have_started_is_shown_apart_for_each(
+    uid: str, other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trail.jsonl"
+    child = of_two(process_key="b-8-2", parent_key="b-7-1", argv=["id"], seq=1)
+    path.write_bytes(b"".join(map(encode, (of_two(argv=["sh"]), child, of_two(kind="exit", exit=Exit(code=3), seq=2)))))
+
+    shown = show(capsys, uid, path)
+    document = json.loads(show(capsys, uid, path, "-o", "json"))
+
+    assert "started by this request or by another" in shown
+    assert f"sh  exit 3  or of {other}" in shown
+    assert "no process was recorded" not in shown
+    assert document["processes"] == []
+    assert [each["argv"] for each in document["ambiguous"]] == [["sh"], ["id"]]
+    assert document["ambiguous"][0]["candidates"] == ["uid-one", "uid-two"]
+
+
+def test_what_the_node_ran_while_a_request_was_open_is_not_that_requests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trail.jsonl"
+    path.write_bytes(b"".join(map(encode, (record(argv=["id"]), of_two(origin="node", candidates=["uid-1"], seq=1)))))
+
+    assert "another" not in show(capsys, "uid-1", path)
+
+
 def test_an_unknown_uid_exits_with_1_and_names_the_nearest(
     alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
