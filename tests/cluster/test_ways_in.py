@@ -1,7 +1,6 @@
 """Every way into a container through the API: who it was, what ran, and how it ended."""
 
 import json
-import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -90,7 +89,7 @@ def test_attach_and_port_forward_are_in_the_ledger_alone(alice: Person, recorded
         try:
             (uid,) = eventually(partial(_new, alice.admin, before, verb))
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.communicate(timeout=30)
         assert closed(uid)["outcome"] == "not-recorded"
         assert records_of(uid) == []
