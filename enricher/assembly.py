@@ -65,12 +65,14 @@ def assemble(args: argparse.Namespace) -> Enricher:
     containers.ready = _synced([*watched, requests])
     reporter = Reporter(client, args.node, args.namespace)
 
-    # The ledger as early as can be: what happens before it is attached is in the hole that the restart leaves.
+    # Their locks first: while the enricher before is at work still, two would tell the same.
+    keeper, sink = Keeper(args.state_dir, Proc().boot_id()), storage.open_sink(args)
+    state = State(args.state_dir / "chain.json")
+
+    # Then at once the ledger: what happens before it is attached is in the hole that the restart leaves.
     chosen = inputs.choose_source(args, containers.ready)
     provider = inputs.open_provider(args, containers, clock, chosen.source)
 
-    keeper, state = Keeper(args.state_dir, Proc().boot_id()), State(args.state_dir / "chain.json")
-    sink = storage.open_sink(args)
     writer = Writer(sink, state, args.audit_log_interval_seconds)
     writer.start()
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -439,6 +440,25 @@ def test_kills_in_a_storm_lose_nothing_outside_of_the_gaps_and_write_nothing_twi
     # The time is that of right after the command.
     assert [at for at in missing if not any(since <= at and at - 0.1 <= to for since, to in holes)] == []
     assert [number for number in ("1", "2", "3") if number not in numbers] == []
+
+
+def test_an_enricher_that_waits_for_the_one_before_it_tells_nothing_twice(node: Node) -> None:
+    node.start()
+    shell, first = node.enters(), node.enricher
+    assert first
+    stop = node.folder / "stop"
+    shell.does(f"i=0; while [ ! -e {stop} ]; do i=$((i+1)); /bin/true $i; sleep 0.01; done &")
+    kill = threading.Timer(3.0, first.kill)
+    kill.start()
+    node.start()  # it is up only once the first one is gone
+    first.wait(10)
+    stop.touch()
+    shell.does("wait", "/bin/true over")
+    node.ran("/bin/true", "over")
+
+    numbers = [each.argv[1] for each in node.records() if each.argv and each.argv[0] == "/bin/true"]
+    assert len(numbers) == len(set(numbers))
+    chain(node)
 
 
 def test_a_stopped_enricher_has_written_all_and_its_hole_begins_where_it_ended(node: Node) -> None:
