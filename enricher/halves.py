@@ -56,11 +56,7 @@ class Halves:
 
     def add(self, key: Key, record: Seccomp, syscall: str, deadline: float) -> None:
         """A record whose event may follow until `deadline`."""
-        waiting = self._waiting.get(key)
-        if waiting is None:
-            self._waiting[key] = [(record, syscall, deadline)]
-        else:
-            waiting.append((record, syscall, deadline))
+        self._waiting.setdefault(key, []).append((record, syscall, deadline))
         self._count += 1
 
     def take(self, key: Key, wall_ms: int, caller: bytes | None) -> tuple[Seccomp, str] | None:

@@ -48,7 +48,7 @@ def resolve(uid: str, known: Iterable[str]) -> str:
     names = list(dict.fromkeys(known))
     if uid in names:
         return uid
-    matches = [name for name in names if name.startswith(uid)] if len(uid) >= SHORTEST_PREFIX else []
+    matches = [name for name in names if _may_mean(uid, name)]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -56,6 +56,11 @@ def resolve(uid: str, known: Iterable[str]) -> str:
     near = nlargest(3, names, key=lambda name: SequenceMatcher(None, name[: len(uid)], uid).ratio())
     nearest = f"; the nearest are {_listed(near)}" if near else ", nor any other"
     raise UnknownSession(f"no session {visible(uid)}{nearest}")
+
+
+def _may_mean(given: str, uid: str) -> bool:
+    """Whether this UID, or the beginning of one, stands for that session."""
+    return uid == given or (len(given) >= SHORTEST_PREFIX and uid.startswith(given))
 
 
 def _listed(uids: Iterable[str]) -> str:
@@ -87,14 +92,15 @@ class Search:
         """
         for record in trail.read(source, self._wanted, self._damage):
             uid = record.request_uid or ""
-            if self._may_mean(uid):
+            if _may_mean(self._uid, uid):
                 if self._is_new(record):
                     self._records[uid].append(record)
             elif record.kind == "session" and uid:
                 self._others.append(uid)
             elif record.origin == "session" and self._is_new(record):
-                for candidate in filter(self._may_mean, record.candidates or ()):
-                    self._ambiguous[candidate].append(record)
+                for candidate in record.candidates or ():
+                    if _may_mean(self._uid, candidate):
+                        self._ambiguous[candidate].append(record)
 
     def found(self) -> Found:
         """The session.
@@ -106,9 +112,6 @@ class Search:
         uid = resolve(self._uid, [*self._records, *self._ambiguous, *self._others])
         records = self._records[uid]
         return Found(from_records(uid, records), records, self._ambiguous[uid])
-
-    def _may_mean(self, uid: str) -> bool:
-        return uid == self._uid or (len(self._uid) >= SHORTEST_PREFIX and uid.startswith(self._uid))
 
     def _wanted(self, line: bytes) -> object:
         return self._needle in line or trail.is_session(line)
@@ -158,8 +161,8 @@ def _look_up(uid: str, kubectl: Kubectl, damage: trail.Damage, problems: list[st
         if exact:
             return exact, []
         names = audit_session_names(kubectl)
-        matches = [name for name in names if name.startswith(uid)]
-        if len(uid) >= SHORTEST_PREFIX and len(matches) == 1:
+        matches = [name for name in names if _may_mean(uid, name)]
+        if len(matches) == 1:
             return next(audit_sessions(kubectl, damage, matches[0]), None), names
     except Forbidden as error:
         problems.append(str(error))

@@ -31,17 +31,13 @@ _CALL: Final = (
 )
 
 
-def _whole(pattern: bytes) -> bytes:
-    """The pattern as one group, without those in it."""
-    return b"(" + re.sub(rb"(?<!\\)\((?!\?)", b"(?:", pattern) + b")"
-
-
 # Every number is bounded, so that int() is cheap and cannot fail. An LSM's label may hold spaces and whatever an
 # administrator named a profile, e.g. `subj=docker-default (enforce)`; as no later value holds a space, the rest of
 # the line still has only one reading.
 _RECORD = re.compile(
-    rb"audit\((\d{1,12})\.(\d{3}):(\d{1,10})\): " + _whole(_IDS) + rb"(?:subj=.*? )?"
-    rb"pid=(\d{1,10}) " + _whole(_CALL) + rb"compat=-?\d{1,10} ip=0x[0-9a-f]{1,16} code=0x([0-9a-f]{1,8})",
+    rb"audit\((?P<seconds>\d{1,12})\.(?P<milliseconds>\d{3}):(?P<serial>\d{1,10})\): "
+    rb"(?P<ids>" + _IDS + rb")(?:subj=.*? )?pid=(?P<pid>\d{1,10}) (?P<call>" + _CALL + rb")"
+    rb"compat=-?\d{1,10} ip=0x[0-9a-f]{1,16} code=0x(?P<code>[0-9a-f]{1,8})",
 )
 
 # What a program's records have in common is read once: the parts below have passed the pattern above.
@@ -67,7 +63,9 @@ def parse(text: bytes) -> Seccomp:
     match = _RECORD.fullmatch(text)
     if match is None:
         raise Unparsable(text)
-    seconds, milliseconds, serial, ids, pid, call, code = match.groups()
+    seconds, milliseconds, serial, ids, pid, call, code = match.group(
+        "seconds", "milliseconds", "serial", "ids", "pid", "call", "code"
+    )
     uid, gid, auid, ses = _ids(ids)
     comm, exe, signal, arch, syscall, action = _call(call, code)
     return Seccomp(

@@ -11,7 +11,7 @@ import pytest
 from enricher.bpf.ledger import BpfLedger
 from enricher.events import Exec
 from tests.kernel.conftest import Drain
-from tests.kernel.fake_pods import FakeContainer
+from tests.kernel.fake_pods import JOIN_AND_EXEC, FakeContainer
 
 # As runc does it: the container's init is in namespaces of its own.
 INIT = "exec unshare --mount --pid --fork unshare --mount /bin/true 'of the container'"
@@ -44,7 +44,7 @@ def test_what_is_in_the_runtimes_mount_namespace_does_not_count_as_the_container
 ) -> None:
     """As where containerd is a service with mounts of its own, or runs in a container as with kind."""
     ledger.decide(container.id, record=True)
-    service = "(echo 0 > $0/cgroup.procs && exec \"$@\"); /bin/true 'not of the container'; exit 0"
+    service = f"({JOIN_AND_EXEC}); /bin/true 'not of the container'; exit 0"
     subprocess.run(["unshare", "--mount", "/bin/sh", "-c", service, container.folder, *runtime], check=True)
 
     found = execs(drain)

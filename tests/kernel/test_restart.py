@@ -21,7 +21,7 @@ import pytest
 
 from exectrail.record import Record, decode
 from exectrail.seal import seal
-from tests.kernel.fake_pods import FakeContainer, v2_tree
+from tests.kernel.fake_pods import JOIN_AND_EXEC, FakeContainer, v2_tree
 
 T = TypeVar("T")
 
@@ -43,11 +43,10 @@ class Shell:
 
     def __init__(self, container: FakeContainer, uid: str) -> None:
         self.uid = uid
-        join = 'echo 0 > "$0/cgroup.procs" && exec "$@"'
         command = ["env", f"SPO_EXEC_REQUEST_UID={uid}", "sh", "-c", SHELL]
         # In a session of its own, as the runtimes begin one.
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", join, container.folder, *command], stdin=subprocess.PIPE, start_new_session=True
+            ["/bin/sh", "-c", JOIN_AND_EXEC, container.folder, *command], stdin=subprocess.PIPE, start_new_session=True
         )
         container.started.append(self.process)
 
