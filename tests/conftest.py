@@ -1,7 +1,5 @@
 """Tests side by side: the kernel's in one process, the cluster's in another, all others where there is room."""
 
-import os
-
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
@@ -16,19 +14,10 @@ class _OneAtATime(LoadScopeScheduling):  # type: ignore[misc] # it has no types
     """One node, one release: no two tests use the cluster at once. The kernel's tests count what the kernel drops."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = _folder(nodeid)
-        return folder if folder in {"kernel", "cluster"} else nodeid.partition("::")[0]
-
-
-def _folder(nodeid: str) -> str:
-    return nodeid.split("/")[1]
+        file = nodeid.partition("::")[0]
+        folder = file.split("/")[1]
+        return folder if folder in {"kernel", "cluster"} else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return _OneAtATime(config, log)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let the others go first: the cluster's tests are waited for in the end, the kernel's race with what they watch."""
-    if os.geteuid() == 0 and "PYTEST_XDIST_WORKER" in os.environ:
-        os.setpriority(os.PRIO_PROCESS, 0, 10 if _folder(item.nodeid) == "unit" else 0)
