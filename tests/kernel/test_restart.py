@@ -169,7 +169,8 @@ class Node:
             self.ends()
         for procs in self.root.rglob("cgroup.procs"):
             for pid in procs.read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.kill(int(pid), signal.SIGKILL)
         for process in self.container.started:
             process.wait(10)
             if process.stdin:
