@@ -123,9 +123,8 @@ class Agent:
             else:
                 self.provider.seccomp(self.pipeline, record, now)
         self.provider.advance(self.pipeline, now)
-        if self._memory:  # before the records leave that it explains
-            self._memory.settle(now)
-        self.pipeline.advance(now)
+        if self._memory is None or self._memory.settle(now):
+            self.pipeline.advance(now)
         self.writer.commit()
         if now >= self._next_second:
             self._next_second = now + 1.0

@@ -10,6 +10,9 @@ from msgspec import Struct
 
 from exectrail.record import EnteredFrom
 
+TICK_NS = 10_000_000
+"""Nanoseconds in a clock tick of /proc (USER_HZ is 100 on all of our machines)."""
+
 
 class Process(Struct, frozen=True, order=True):
     """A process: its thread group id in the initial pid namespace, and its start in clock ticks since boot.

@@ -13,7 +13,7 @@ from enricher.attribute.containers import NODE, Container, Containers, Place
 from enricher.attribute.on_node import OnNode
 from enricher.attribute.sessions import Sessions
 from enricher.attribute.tag import tag_of
-from enricher.attribute.tree import Entry, Tree
+from enricher.attribute.tree import Entry, Node, Tree
 from enricher.clock import Clock
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
 from enricher.held import Held
@@ -116,8 +116,15 @@ class Pipeline:
         """Let go of every record that is complete or has waited long enough."""
         while self._held and (self._complete(self._held[0]) or self._overdue(self._held[0], now)):
             self._release(self._held.popleft(), now)
-        for record, _ in self._halves.expired(now):
+        # Their events wait as long, unless there are too many.
+        patience = self._patience() if len(self._halves) < _MAX_HELD else 0.0
+        for record, _ in self._halves.expired(now - patience):
             self._unmatched(record, now)
+
+    def ending(self, process: Process) -> Entry | None:
+        """The entry of a process whose end has been read and not been told yet; None for any other."""
+        held = (each for each in self._held if isinstance(each.event, Exit) and each.event.process == process)
+        return next((each.entry for each in held), None)
 
     def lag_ms(self, now: float) -> int:
         """How long the oldest record that is held has waited."""
@@ -157,7 +164,7 @@ class Pipeline:
                 return Held(event, place, gone, gone.entry, deadline, argv=gone.argv)
 
     def _exec(self, event: Exec, place: Place, deadline: float) -> Held | None:
-        before = self.tree.get(event.process)
+        before = self._caller(event, place)
         if (before is None or before.entry is None) and _is_on_its_way(event):
             return None
         caller = before.program if before else None
@@ -170,10 +177,16 @@ class Pipeline:
         return Held(event, place, node, node.entry, deadline, opens, caller=caller)
 
     def _failed(self, event: ExecFailed, place: Place, deadline: float) -> Held | None:
-        caller = self.tree.get(event.process)
+        caller = self._caller(event, place)
         if caller is None or caller.entry is None:
             return None
         return Held(event, place, caller, caller.entry, deadline, caller=caller.program, argv=caller.argv)
+
+    def _caller(self, event: Exec | ExecFailed, place: Place) -> Node | None:
+        known = self.tree.get(event.process)
+        if known or event.entered_by_namespace:
+            return known
+        return self.tree.missed(event, place.container_id)
 
     def _entry(self, event: Exec, is_init: bool) -> Entry:
         # The runtimes put what the API asks for into the container's cgroup: who is not there was not sent by it.
@@ -218,8 +231,10 @@ class Pipeline:
         return self._sessions.settle(session)
 
     def _overdue(self, held: Held, now: float) -> bool:
-        patience = 0.0 if self._containers.ready() else _UNREADY_HOLD
-        return held.deadline + patience <= now
+        return held.deadline + self._patience() <= now
+
+    def _patience(self) -> float:
+        return 0.0 if self._containers.ready() else _UNREADY_HOLD
 
     def _take_half(self, event: Fork | Exec | ExecFailed, caller: bytes | None) -> Seccomp | None:
         found = self._halves.take(halves.key_of_event(event), self._clock.wall_ms(event.time), caller)

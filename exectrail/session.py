@@ -4,7 +4,7 @@ The webhook writes the spec, the node's enricher the status; `never-started` and
 controller's. The trail is the durable record: AuditSessions are bounded by age and number.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -29,6 +29,7 @@ TAG_VARIABLE = "SPO_EXEC_REQUEST_UID"
 """The environment variable, and audit annotation, that carries a request's UID to its process."""
 
 Verb = Literal["exec", "attach", "portforward", "debug"]
+VERBS: tuple[Verb, ...] = get_args(Verb)
 
 
 def opted_in(labels: dict[str, str]) -> bool:

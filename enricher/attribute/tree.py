@@ -10,7 +10,7 @@ from collections import deque
 from msgspec import Struct
 
 from enricher.attribute.sessions import Session
-from enricher.events import Exec, Exit, Fork, Process
+from enricher.events import TICK_NS, Exec, ExecFailed, Exit, Fork, Process
 from exectrail.record import Origin
 
 
@@ -112,6 +112,24 @@ class Tree:
             node.entry, node.program, node.argv = parent.entry, parent.program, parent.argv
             if parent.entry:
                 parent.entry.processes += 1
+        self._add(node)
+        return node
+
+    def missed(self, event: Exec | ExecFailed, container_id: str) -> Node | None:
+        """Take in a process whose birth nobody told, by the parent that it has now; None where that is unknown.
+
+        It was born just before anybody watched, or its fork was lost. Who has lost its parent goes to an ancestor, or
+        to the first process of its pid namespace (`find_new_reaper` in the kernel's exit.c): of a child of the
+        container's init nobody knows where it comes from.
+        """
+        parent = self._nodes.get(event.parent)
+        if parent is None or parent.entry is None or parent.container_id != container_id:
+            return None
+        node = Node(event.process, event.parent, container_id, event.process.start * TICK_NS, parent.entry)
+        if self._inits.get(container_id) == event.parent:
+            node.entry = Entry(event.process, None)
+        else:
+            parent.entry.processes += 1
         self._add(node)
         return node
 

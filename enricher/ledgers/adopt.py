@@ -10,8 +10,7 @@ inherited: the session of setsid(2), which the runtime begins anew for everybody
 from collections.abc import Iterable
 
 from enricher.attribute.tree import Entry, Node, Tree
-from enricher.events import Process
-from enricher.ledgers.glance import TICK_NS
+from enricher.events import TICK_NS, Process
 from enricher.ledgers.proc import ProcessInfo
 
 _RUNTIMES = frozenset({b"runc", b"crun", b"youki"})

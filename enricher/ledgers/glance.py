@@ -15,8 +15,6 @@ from enricher.ledgers.proc import ARGV_LIMIT
 _CHUNK = 65536
 # The kernel escapes newlines in the name that stands before it.
 _IDS = re.compile(rb"^Uid:\t(\d+)\t.*\nGid:\t(\d+)\t", re.MULTILINE)
-TICK_NS = 10_000_000
-"""Nanoseconds in a clock tick of /proc (USER_HZ is 100 on all of our machines)."""
 
 
 class Stat(Struct, frozen=True):

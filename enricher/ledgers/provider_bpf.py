@@ -13,11 +13,10 @@ from msgspec.structs import replace
 
 from enricher.attribute.containers import Containers, Place
 from enricher.bpf.ledger import BpfLedger
-from enricher.events import Process, Seccomp
+from enricher.events import TICK_NS, Process, Seccomp
 from enricher.ledgers.adopt import adopt
 from enricher.ledgers.cgroupfs import find_kubepods
 from enricher.ledgers.entering import entered_from, is_entering
-from enricher.ledgers.glance import TICK_NS
 from enricher.ledgers.places import CgroupPlaces
 from enricher.ledgers.proc import Proc
 from enricher.pipeline import Pipeline

@@ -14,9 +14,8 @@ from msgspec import Struct
 
 from enricher.attribute.containers import Containers
 from enricher.clock import Clock
-from enricher.events import Exec, Exit, Fork, Process, Seccomp
+from enricher.events import TICK_NS, Exec, Exit, Fork, Process, Seccomp
 from enricher.ledgers.adopt import adopt, is_runtime
-from enricher.ledgers.glance import TICK_NS
 from enricher.ledgers.proc import Proc, ProcessInfo
 from enricher.ledgers.proc_places import OUTSIDE, ProcPlaces
 from enricher.pipeline import Pipeline

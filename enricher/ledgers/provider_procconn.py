@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from enricher.attribute.containers import Containers
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.events import TICK_NS, Exec, Exit, Fork, Process, ProcessEvent, Seccomp
 from enricher.ledgers import glance
 from enricher.ledgers.adopt import adopt, is_runtime
-from enricher.ledgers.glance import TICK_NS, Glance
+from enricher.ledgers.glance import Glance
 from enricher.ledgers.proc import Proc, ProcessInfo
 from enricher.ledgers.proc_places import OUTSIDE, ProcPlaces
 from enricher.ledgers.procconn import Event, Execed, Exited, Forked, IdChanged, ProcConnector

@@ -13,7 +13,9 @@ from msgspec import Struct, field
 
 from enricher.events import Process
 from enricher.restart.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession
-from exectrail.record import Kind, Origin, State
+from exectrail.meta import ObjectMeta
+from exectrail.record import Kind, Origin, Request, Resource, State, UserInfo
+from exectrail.session import VERBS, AuditSession, SessionSpec, Target, User
 
 _MOST = 200_000
 """Lines that are looked at; more than a node writes between two checkpoints."""
@@ -35,6 +37,10 @@ class Line(Struct, rename="camel"):
     state: State | None = None
     phase: str | None = None
     weak: tuple[str, ...] = ()
+    resource: Resource | None = None
+    user: str | None = None
+    user_info: UserInfo | None = None
+    request: Request | None = None
 
 
 _decode = msgspec.json.Decoder(Line).decode
@@ -95,6 +101,7 @@ class _Tables:
             session = self._session(line, line.request_uid, process)
             session.told = session.told if line.phase == "end" else line.seq
             session.ended = session.ended or line.phase == "end"
+            session.audit = session.audit or _asked(line, line.request_uid)
         elif line.kind in ("exec", "clone") and line.container_id is not None:
             self._processes_of(line, process, entry, line.container_id)
 
@@ -135,3 +142,17 @@ def _process(key: str | None) -> Process | None:
     _, _, rest = (key or "").partition("-")
     pid, _, start = rest.partition("-")
     return Process(int(pid), int(start)) if pid.isdecimal() and start.isdecimal() else None
+
+
+def _asked(line: Line, uid: str) -> AuditSession | None:
+    """The request, as a session's start tells it: the API may be out of reach when it is needed next."""
+    if line.state != "confirmed" or not (line.user and line.request and line.resource):
+        return None
+    info, request, resource = line.user_info or UserInfo(), line.request, line.resource
+    verb = next((each for each in VERBS if each == request.verb), None)
+    if verb is None:
+        return None
+    user = User(line.user, groups=info.groups, extra=info.extra)
+    target = Target(resource.namespace, resource.pod, resource.container)
+    spec = SessionSpec(user, verb, request.resource, target, line.timestamp, request.command or [], request.tty)
+    return AuditSession(ObjectMeta(name=uid), spec)

@@ -89,10 +89,14 @@ class Memory:
         self._sessions.restore(dict.fromkeys(kept.bound, Process(0, 0)))
         return Restored([session_of(each) for each in kept.sessions if not each.ended], set(), [])
 
-    def settle(self, now: float) -> None:
-        """Settle what the enricher before left, as far as that can be done by now (seconds of the monotonic clock)."""
+    def settle(self, now: float) -> bool:
+        """Settle what the enricher before left, as far as that can be done by now (seconds of the monotonic clock).
+
+        Returns whether records may leave: those of the sessions that were open are to come after what this tells.
+        """
         if self._resumption and self._resumption.settle(now):
             self._resumption = None
+        return self._resumption is None or self._resumption.taken_up
 
     def note(self, at: int, complete: int) -> None:
         """Keep what is known; to be called each second.
@@ -118,6 +122,6 @@ class Memory:
             written=sealed - self._writer.unwritten,
             version=self._pipeline.tree.version,
             nodes=self._pipeline.tree.nodes(),
-            sessions=self._outlet.open_sessions(),
+            sessions=[*self._outlet.open_sessions(), *(self._resumption.waiting() if self._resumption else ())],
             bound=self._sessions.bound(),
         )

@@ -75,6 +75,15 @@ class Resumption:
         self._ready_at: float | None = None
         self._next = 0.0
 
+    @property
+    def taken_up(self) -> bool:
+        """Whether the sessions that were open are: before, no record may leave that tells of one of them."""
+        return self._ready_at is not None
+
+    def waiting(self) -> list[Session]:
+        """Those of them that are not, and of this boot."""
+        return [] if self.taken_up or self._hole.boot_id else self._open_before
+
     def settle(self, now: float) -> bool:
         """Do what can be done by now; true when nothing is left to do."""
         if self._ready_at is None:
@@ -99,13 +108,20 @@ class Resumption:
         for session in self._open_before:
             self._sessions.settle(session)
             facts = Facts(session.container, session.container.id if session.container else "", None)
-            # Of another boot, whoever has its pid and start by chance is somebody else.
-            node = None if self._hole.boot_id else self._pipeline.tree.get(session.entry)
-            facts.entry = node.entry if node else Entry(session.entry, "session", session)
-            if node or session.told is None:
+            known = self._known(session.entry)
+            facts.entry = known or Entry(session.entry, "session", session)
+            if known or session.told is None:
                 self._outlet.resume(session, facts, now)
-            if node is None:
+            if known is None:
                 self._lose(session, facts)
+
+    def _known(self, process: Process) -> Entry | None:
+        """The entry of a process that is alive, or whose end is seen."""
+        if self._hole.boot_id:  # of another boot: whoever has its pid and start by chance is somebody else
+            return None
+        node = self._pipeline.tree.get(process)
+        # While the API is waited for, an end is read, and told only after what comes of this.
+        return node.entry if node else self._pipeline.ending(process)
 
     def _lose(self, session: Session, facts: Facts) -> None:
         self._outlet.lose(session, facts, self._hole)

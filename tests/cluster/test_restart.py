@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from subprocess import Popen
@@ -83,17 +84,23 @@ class Storm:
 
         self.uid = eventually(uid)
 
+    def _stop(self) -> None:
+        self._alice.cluster.kubectl("exec", "-n", self._namespace, "web", "-c", "app", "--", "touch", "/tmp/stop")
+
     def ends(self) -> dict[str, float]:
         """When each command was over, by its number: seconds since the epoch."""
-        self._alice.cluster.kubectl("exec", "-n", self._namespace, "web", "-c", "app", "--", "touch", "/tmp/stop")
+        self._stop()
         said, problem = self._kubectl.communicate(timeout=30)
         assert self._kubectl.returncode == 0, problem
         return {number: float(at) for number, at in (line.split() for line in said.splitlines())}
 
     def gives_up(self) -> None:
         if self._kubectl.poll() is None:
-            self._kubectl.kill()
-            self._kubectl.communicate(timeout=30)
+            try:
+                self._stop()  # or it goes on in the container
+            finally:
+                self._kubectl.kill()
+                self._kubectl.communicate(timeout=30)
 
 
 @pytest.fixture
@@ -136,7 +143,8 @@ def wait_for_another(since: Since, before: int) -> None:
 def kill_and_replace(admin: Cluster) -> None:
     """End the enricher without a word. The kubelet would wait longer each time: a new pod starts at once."""
     for pid in enricher_pids():
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # one that the kubelet was ending already
+            os.kill(pid, signal.SIGKILL)
     admin.kubectl("delete", "pod", *_ENRICHERS, "--force", "--grace-period=0", "--wait=false")
 
 

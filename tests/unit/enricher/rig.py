@@ -188,9 +188,11 @@ def ask(rig: Rig, *requests: AuditSession) -> None:
         rig.asked.changed(None, each)
 
 
-def failed(process: Process, path: str, *argv: str, errno: int = 2, time: int = 10 * SECOND) -> ExecFailed:
+def failed(
+    process: Process, path: str, *argv: str, parent: Process = INIT, errno: int = 2, time: int = 10 * SECOND
+) -> ExecFailed:
     joined = b"".join(word.encode() + b"\0" for word in argv)
-    return ExecFailed(time, CGROUP, "", process, INIT, process.pid, 0, 0, errno, path.encode(), joined, truncated=False)
+    return ExecFailed(time, CGROUP, "", process, parent, process.pid, 0, 0, errno, path.encode(), joined, False)
 
 
 def by_namespace(event: ProcessEvent) -> ProcessEvent:

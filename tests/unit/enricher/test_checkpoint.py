@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -168,6 +169,51 @@ def test_what_the_trail_has_beyond_the_checkpoint_is_added_once() -> None:
     again = msgspec.json.encode(kept)
     kept.seq = 2
     assert msgspec.json.encode(applied(kept, *lines)) == again
+
+
+ASKED: dict[str, Any] = {
+    "state": "confirmed",
+    "user": "alice",
+    "userInfo": {"groups": ["dev"]},
+    "request": {"verb": "exec", "resource": "pods/exec", "command": ["sh"], "tty": True},
+    "resource": {"namespace": "shop", "pod": "web", "container": "app"},
+}
+
+
+def test_who_asked_is_known_from_the_trail_where_the_checkpoint_does_not_have_it() -> None:
+    kept = applied(Checkpoint(boot_id=BOOT, seq=2), line("session", 3, phase="start", **ASKED))
+
+    (session,) = kept.sessions
+    assert session.audit == AuditSession(
+        ObjectMeta(name=UID),
+        SessionSpec(
+            User("alice", groups=["dev"]),
+            "exec",
+            "pods/exec",
+            Target("shop", "web", "app"),
+            "2026-11-23T12:00:00.000Z",
+            ["sh"],
+            tty=True,
+        ),
+    )
+    assert checkpoint.decode(checkpoint.encode(kept)) == kept
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"state": "unconfirmed"},
+        {"state": "forged"},
+        {"user": None},
+        {"resource": None},
+        {"request": {"verb": "another", "resource": "pods/exec"}},
+    ],
+    ids=["unconfirmed", "forged", "nobody", "nowhere", "of a verb that is not known"],
+)
+def test_nobody_is_taken_for_who_asked_that_the_trail_does_not_vouch_for(other: dict[str, Any]) -> None:
+    kept = applied(Checkpoint(boot_id=BOOT, seq=2), line("session", 3, phase="start", **{**ASKED, **other}))
+
+    assert [(each.request_uid, each.audit) for each in kept.sessions] == [(UID, None)]
 
 
 def test_a_session_whose_end_is_in_the_trail_is_over() -> None:

@@ -29,6 +29,7 @@ from tests.unit.enricher.rig import (
     STAGE_1,
     UID,
     Rig,
+    by_namespace,
     container_starts,
     end,
     entering,
@@ -587,3 +588,41 @@ class FixedFilters:
 
     def __init__(self, filters: Filters) -> None:
         self.filters = filters
+
+
+# ---- born before anybody watched, and gone before anybody looked ----
+
+
+def test_what_was_born_unseen_in_a_session_is_its_users(rig: Rig) -> None:
+    rig.requests[UID] = request()
+    rig.happen(*entering())
+    child = Process(300, 3000)
+
+    told = rig.happen(
+        failed(child, "/usr/local/bin/id", "id", parent=ENTRY),
+        execute(child, "id", parent=ENTRY),
+        end(child, time=31 * SECOND),
+        end(ENTRY),
+    )
+
+    assert [each.kind for each in told] == ["exec", "exit", "exit", "session"]
+    assert {(each.user, each.weak and tuple(each.weak)) for each in told} == {("alice", None)}
+    assert told[1].duration_ms == 1000
+    assert told[-1].processes == 2
+
+
+def test_what_was_born_unseen_and_may_be_an_orphan_is_nobodys_and_no_alarm(rig: Rig) -> None:
+    container_starts(rig)
+
+    (record,) = rig.happen(execute(Process(300, 3000), "id", parent=INIT))
+
+    assert (record.origin, record.user, record.weak) == (None, None, ["origin"])
+
+
+def test_who_enters_by_namespaces_alone_is_told_as_such_whoever_is_its_parent(rig: Rig) -> None:
+    rig.requests[UID] = request()
+    rig.happen(*entering())
+
+    (record,) = rig.happen(by_namespace(execute(Process(300, 3000), "id", parent=ENTRY)))
+
+    assert (record.origin, record.user, record.outside) == ("untracked", None, "namespace")

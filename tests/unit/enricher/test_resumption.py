@@ -106,6 +106,28 @@ def test_a_start_that_was_never_written_is_told(rig: Rig) -> None:
     ]
 
 
+def test_a_session_that_ends_while_the_api_is_waited_for_has_completed(rig: Rig) -> None:
+    ask(rig, request())
+    restart = Restart(rig)
+    restart.ready = False
+    restart.before = [session()]
+    is_there(rig, ENTRY, Entry(ENTRY, "session", restart.before[0]))
+    resumption = restart.resumption()
+    resumption.settle(0.0)
+    rig.pipeline.process_event(end(ENTRY), 0.0)
+    before = resumption.taken_up, len(resumption.waiting())
+    restart.ready = True
+    resumption.settle(1.0)
+    told = rig.wait(1.0)
+
+    assert before == (False, 1)
+    assert (resumption.taken_up, len(resumption.waiting())) == (True, 0)
+    assert [(each.kind, each.outcome, each.user) for each in told] == [
+        ("exit", None, "alice"),
+        ("session", "completed", "alice"),
+    ]
+
+
 def test_a_session_of_another_boot_is_lost_though_somebody_has_its_pid_and_start(rig: Rig) -> None:
     restart = Restart(rig, replace(HOLE, reason="reboot", boot_id="fedcba98-7654"))
     restart.before = [session()]

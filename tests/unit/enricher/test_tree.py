@@ -1,13 +1,16 @@
 """The process tree: descent, reuse of pids, and bounded memory."""
 
-from enricher.attribute.tree import Entry, Tree
+import pytest
+
+from enricher.attribute.tree import Entry, Node, Tree
 from enricher.events import Exec, Exit, Fork, Process
 
 APP = "a" * 64
+OUTSIDE = Process(1, 1)
 
 
-def execute(process: Process, argv: bytes = b"sh\0") -> Exec:
-    return Exec(1, 1, "", process, Process(1, 1), 0, 0, 1, False, b"/bin/sh", argv, False)
+def execute(process: Process, argv: bytes = b"sh\0", parent: Process = OUTSIDE) -> Exec:
+    return Exec(1, 1, "", process, parent, 0, 0, 1, False, b"/bin/sh", argv, False)
 
 
 def fork(parent: Process, child: Process) -> Fork:
@@ -59,6 +62,42 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
 
     assert node.entry is None
     assert not is_init
+
+
+def test_who_was_born_unseen_belongs_to_the_parent_that_it_has() -> None:
+    init, shell, child = Process(10, 1), Process(20, 2), Process(21, 3)
+    tree = tree_with_init(init)
+    session = Entry(shell, "session")
+    tree.adopt(Node(shell, Process(1, 1), APP, 2, session))
+
+    node = tree.missed(execute(child, parent=shell), APP)
+
+    assert node
+    assert node.entry is session
+    assert (node.born, session.processes) == (3 * 10_000_000, 2)
+    assert tree.get(child) is node
+
+
+def test_of_a_child_of_the_containers_init_nobody_knows_where_it_comes_from_as_orphans_go_there() -> None:
+    init, child = Process(10, 1), Process(21, 3)
+    tree = tree_with_init(init)
+
+    node = tree.missed(execute(child, parent=init), APP)
+
+    assert node
+    assert node.entry
+    assert (node.entry.process, node.entry.origin) == (child, None)
+
+
+@pytest.mark.parametrize(
+    ("parent", "container"), [(OUTSIDE, APP), (Process(10, 2), APP), (Process(10, 1), "b" * 64)],
+    ids=["outside", "another one with its pid", "of another container"],
+)  # fmt: skip
+def test_who_has_no_parent_in_its_container_came_in_from_outside(parent: Process, container: str) -> None:
+    tree = tree_with_init(Process(10, 1))
+
+    assert tree.missed(execute(Process(21, 3), parent=parent), container) is None
+    assert len(tree) == 1
 
 
 def test_only_the_first_to_run_a_program_is_the_containers_init() -> None:
