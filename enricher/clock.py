@@ -10,8 +10,8 @@ class Clock:
 
     def __init__(self) -> None:
         self._offset = 0
-        self._second = -1
-        self._prefix = ""
+        self._second = self._wall_ms = -1
+        self._prefix = self._stamp = ""
         self.adjust()
 
     def adjust(self) -> None:
@@ -28,8 +28,11 @@ class Clock:
 
     def stamp(self, wall_ms: int) -> str:
         """RFC 3339, UTC, milliseconds."""
+        if wall_ms == self._wall_ms:  # many records share their time with the one before
+            return self._stamp
         second, milliseconds = divmod(wall_ms, 1000)
-        if second != self._second:  # most records share their second with the one before
+        if second != self._second:
             self._second = second
             self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._prefix}.{milliseconds:03d}Z"
+        self._wall_ms, self._stamp = wall_ms, f"{self._prefix}.{milliseconds:03d}Z"
+        return self._stamp

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from enricher.attribute.containers import Place
+from enricher.attribute.containers import Answer, Place
 from enricher.attribute.tree import Entry, Node
 from enricher.events import ProcessEvent, Seccomp
 
@@ -25,3 +25,5 @@ class Held(Struct):
     """What the process runs; of a fork, the parent."""
     superseded: bool = False
     """Whether it failed in one folder of PATH, and the search went on in the next."""
+    answer: Answer = Answer(0)
+    """What is known of the container; of version 0 before it was asked."""

@@ -9,7 +9,7 @@ from collections import deque
 
 from enricher import halves
 from enricher.attribute.binder import Binder
-from enricher.attribute.containers import NODE, Container, Containers, Place
+from enricher.attribute.containers import NODE, Answer, Container, Containers, Place
 from enricher.attribute.on_node import OnNode
 from enricher.attribute.sessions import Sessions
 from enricher.attribute.tag import tag_of
@@ -22,6 +22,7 @@ from enricher.ledgers.places import Places
 from enricher.outlet import Outlet
 from enricher.sources import syscalls
 
+_RUNS = (Exec, ExecFailed)
 _MAX_HELD = 50_000
 _COARSE_MS = 12
 """How far an audit time stamp, and a process's start, may be behind."""
@@ -81,7 +82,8 @@ class Pipeline:
         place = self._places.of(event)
         if place.pod_uid:
             self._place_of[place.container_id] = place
-        if self._containers.look(place).recorded is False:
+        answer = self._containers.look(place)
+        if answer.recorded is False:
             self.tally.filtered["not-recorded"] += 1
             return
         deadline = now + self._hold
@@ -89,8 +91,8 @@ class Pipeline:
         if held is None:
             self.tally.filtered["runtime"] += 1
             return
-        held.half = half
-        if isinstance(event, Exec | ExecFailed):
+        held.half, held.answer = half, answer
+        if isinstance(event, _RUNS):
             self._search(held, event)
         self._held.append(held)
         if len(self._held) > _MAX_HELD:
@@ -216,7 +218,8 @@ class Pipeline:
             return False
         if held.place.pod_uid is None:  # its folder may be found by now
             held.place = self._places.of(held.event)
-        answer = self._containers.look(held.place)
+            held.answer = self._containers.look(held.place)
+        answer = self._look(held)
         if answer.recorded is False or held.place.on_node:
             return True
         if answer.recorded is None or answer.container is None:
@@ -229,6 +232,11 @@ class Pipeline:
         if session is None:
             return not self._binder.may_match(held, answer.container)
         return self._sessions.settle(session)
+
+    def _look(self, held: Held) -> Answer:
+        if held.answer.version != self._containers.version:
+            held.answer = self._containers.look(held.place)
+        return held.answer
 
     def _overdue(self, held: Held, now: float) -> bool:
         return held.deadline + self._patience() <= now
@@ -249,7 +257,7 @@ class Pipeline:
         if held.superseded:
             self.tally.suppressed["path-search"] += 1
             return
-        answer = self._containers.look(held.place)
+        answer = self._look(held)
         if answer.recorded is not True:
             cause = self.tally.lost if answer.recorded is None else self.tally.filtered
             cause["undecided" if answer.recorded is None else "not-recorded"] += 1
