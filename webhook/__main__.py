@@ -1,10 +1,10 @@
 """Runs the webhook: reads its options, puts the pieces together, serves until SIGTERM."""
 
-import argparse
 import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Iterator
@@ -23,6 +23,8 @@ from webhook.ledger_entry import Rules
 from webhook.options import parser
 from webhook.tls import Certificate
 from webhook.view import View
+
+_BACKLOG = 2048
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,9 @@ def main() -> int:
     try:
         client = Client(options.api_server) if options.api_server else Client.in_cluster()
         certificate.wait()
+        # Not earlier: who connects is to be answered. Not later: there is nothing yet to be ended where it fails.
+        admission = _listen(options.host, options.port, "--port")
+        status = _listen(options.host, options.metrics_port, "--metrics-port")
     except RuntimeError as error:
         log.critical("%s", error)
         return 1
@@ -54,18 +59,6 @@ def main() -> int:
     view.start()
     key.start()
     ledger.start()
-    asyncio.run(_serve(options, view, key, ledger, certificate))
-    ledger.close(options.drain_seconds)
-    log.info("ended")
-    return 0
-
-
-async def _serve(
-    options: argparse.Namespace, view: View, key: CommandKey, ledger: Ledger, certificate: Certificate
-) -> None:
-    def rules() -> Rules:
-        return Rules(frozenset(options.extra_keys), key.value, options.tag_unknown)
-
     # An API server that goes away later does not make us unready: all webhooks would be, at once.
     health = Health(
         {
@@ -74,20 +67,41 @@ async def _serve(
             "certificate loaded": lambda: certificate.loaded,
         }
     )
+
+    def rules() -> Rules:
+        return Rules(frozenset(options.extra_keys), key.value, options.tag_unknown)
+
     webhook = Webhook(view.known, rules, ledger.put, options.namespace)
-    servers = [
-        _server(admission_app(webhook, health), options.host, options.port, certificate.server_context()),
-        _server(status_app(health), options.host, options.metrics_port),
-    ]
-    await _until_stopped(servers, health, options.drain_seconds)
+    servers = {
+        admission: _server(admission_app(webhook, health), certificate.server_context()),
+        status: _server(status_app(health)),
+    }
+    asyncio.run(_serve(servers, health, options.drain_seconds))
+    ledger.close(options.drain_seconds)
+    log.info("ended")
+    return 0
 
 
-def _server(app: FastAPI, host: str, port: int, tls: ssl.SSLContext | None = None) -> _Server:
+def _listen(host: str, port: int, option: str) -> socket.socket:
+    """Take a port, of IPv4 and IPv6 where no host says which.
+
+    Raises:
+        RuntimeError: It cannot be had.
+
+    """
+    both = not host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        reason, _, _ = str(error.strerror).partition(" (")  # which address that was stands here already
+        raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
+
+
+def _server(app: FastAPI, tls: ssl.SSLContext | None = None) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
             ssl_context_factory=(lambda _config, _default: tls) if tls else None,
             loop="asyncio",
             http="httptools",
@@ -97,6 +111,7 @@ def _server(app: FastAPI, host: str, port: int, tls: ssl.SSLContext | None = Non
             log_level="warning",
             access_log=False,
             server_header=False,
+            backlog=_BACKLOG,
             # Longer than the API server's own patience, else it writes into connections that just close.
             timeout_keep_alive=120,
             timeout_graceful_shutdown=5,
@@ -104,19 +119,19 @@ def _server(app: FastAPI, host: str, port: int, tls: ssl.SSLContext | None = Non
     )
 
 
-async def _until_stopped(servers: list[_Server], health: Health, drain_seconds: float) -> None:
+async def _serve(servers: dict[socket.socket, _Server], health: Health, drain_seconds: float) -> None:
     """Serve; after a signal go on serving while endpoints forget this pod, then end."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with asyncio.TaskGroup() as group:
-        for server in servers:
-            group.create_task(server.serve())
+        for listener, server in servers.items():
+            group.create_task(server.serve([listener]))
         await stopped.wait()
         log.info("draining", extra={"seconds": drain_seconds})
         health.draining = True
         await asyncio.sleep(drain_seconds)
-        for server in servers:
+        for server in servers.values():
             server.should_exit = True
 
 

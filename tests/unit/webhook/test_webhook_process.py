@@ -225,14 +225,19 @@ def test_outside_a_pod_it_says_so() -> None:
     assert "not in a pod" in json.loads(result.stderr)["message"]
 
 
-def test_a_port_in_use_ends_it_with_the_reason(tls_dir: Path, api: ApiServer) -> None:
+@pytest.mark.parametrize("option", ["--port", "--metrics-port"])
+def test_a_port_in_use_ends_it_with_the_option_and_the_reason(tls_dir: Path, api: ApiServer, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        tls = ["--tls-dir", str(tls_dir), "--port", port, "--metrics-port", "0", "--host", "127.0.0.1"]
-        result = _run("--namespace", "x", "--api-server", api.url, *tls)
+        ports = {"--port": "0", "--metrics-port": "0", option: port}
+        options = [word for pair in ports.items() for word in pair]
+        result = _run(
+            "--namespace", "x", "--api-server", api.url, "--tls-dir", str(tls_dir), "--host", "127.0.0.1", *options
+        )
 
-    assert result.returncode != 0
-    assert "address already in use" in result.stderr
+    assert result.returncode == 1
+    message = json.loads(result.stderr.splitlines()[-1])["message"]
+    assert message == f"cannot listen on 127.0.0.1:{port} ({option}): Address already in use"
 
 
 def test_help_names_every_option() -> None:
