@@ -14,13 +14,15 @@ class Provider(Protocol):
 
     name: str
     weak: tuple[str, ...]
-    gather: float
-    """How long to let events gather once there are some, in seconds: being woken costs several times more than an
-    event. 0 where what happened can be seen only for a moment."""
     loss: str
     """The cause that its losses have."""
     failures_told: bool
     """Whether it tells of failed execs."""
+
+    @property
+    def gather(self) -> float:
+        """How long to let events gather once there are some, in seconds: being woken costs several times more than an
+        event. 0 where what happened can be seen only for a moment."""
 
     @property
     def places(self) -> Places:

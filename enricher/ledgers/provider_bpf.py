@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from enricher.attribute.containers import Containers, Place
-from enricher.bpf.ledger import BpfLedger
+from enricher.bpf.ledger import BATCH, BpfLedger
 from enricher.events import TICK_NS, Process, Seccomp
 from enricher.ledgers.adopt import adopt
 from enricher.ledgers.cgroupfs import find_kubepods
@@ -20,6 +20,9 @@ from enricher.ledgers.entering import entered_from, is_entering
 from enricher.ledgers.places import CgroupPlaces
 from enricher.ledgers.proc import Proc
 from enricher.pipeline import Pipeline
+
+_GATHER = 0.05
+"""The socket has room for many times as many records as come in that time, and so has the ring."""
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +41,6 @@ class BpfProvider:
 
     name = "bpf"
     weak: tuple[str, ...] = ()
-    gather = 0.025
-    """The kernel has read everything already: the ring keeps it, and the socket has room for many times as much."""
     loss = "ring-full"
 
     def __init__(self, cgroup_root: Path, containers: Containers) -> None:
@@ -51,10 +52,16 @@ class BpfProvider:
             log.warning("the eBPF ledger lacks %s on this node", ", ".join(self._ledger.missing))
         self._attached = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._containers = containers
+        self._full = False
         self._decided: dict[int, bool] = {}
         self._adopted = False
         self._seen = (-1, -1)
         self._proc = Proc()
+
+    @property
+    def gather(self) -> float:
+        """The kernel has read everything already, and the ring keeps it; where much waits there, no time is lost."""
+        return 0.0 if self._full else _GATHER
 
     def register(self, selector: selectors.BaseSelector) -> None:
         """Wake the loop when there are events."""
@@ -84,7 +91,9 @@ class BpfProvider:
         """Feed what happened, then tell the kernel what has been decided since."""
         if not self._adopted:
             self._adopt_all(pipeline)
-        for event in self._ledger.events():
+        events = self._ledger.events()
+        self._full = len(events) >= BATCH
+        for event in events:
             if event.entered_by_namespace and is_entering(event, pipeline.tree):
                 event = replace(event, entered_from=entered_from(event))  # noqa: PLW2901 - the same, and more
             pipeline.process_event(event, now)

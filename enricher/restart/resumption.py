@@ -81,7 +81,7 @@ class Resumption:
         return self._ready_at is not None
 
     def waiting(self) -> list[Session]:
-        """Those of them that are not, and of this boot."""
+        """The sessions that were open and are not taken up yet: another restart is not to forget them."""
         return [] if self.taken_up or self._hole.boot_id else self._open_before
 
     def settle(self, now: float) -> bool:

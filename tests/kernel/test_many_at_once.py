@@ -3,41 +3,45 @@
 import io
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from enricher.bpf.ledger import BpfLedger
+from enricher.bpf.ledger import BATCH, BpfLedger
 from enricher.ledgers import provider_bpf
 from exectrail.session import TAG_VARIABLE
-from tests.kernel.fake_node import app, fake_node
+from tests.kernel.fake_node import FakeNode, app, fake_node
 
 MANY = 200
 ID = "a1" * 32
 
 
-def test_two_hundred_identical_execs_at_once_are_two_hundred_sessions(
-    bpf_object: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def node(bpf_object: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNode]:
     compiled = SimpleNamespace(open=partial(BpfLedger.open, object_path=bpf_object))
     monkeypatch.setattr(provider_bpf, "BpfLedger", compiled)
-    uids = [f"{number:08x}-188c-4596-a2a0-b64f75a1b8e4" for number in range(MANY)]
     with fake_node(io.BytesIO()) as node:
-        node.namespace("shop", record="true")
-        node.pod(app(), app=ID)
-        cgroup = node.container(ID)
-        node.start(cgroup, "sleep", "600")
-        node.turn(0.2)
-        for uid in uids:
-            node.request(uid, ["true"])
-        tagged = 'for uid in $1; do (echo 0 > "$0/cgroup.procs" && exec env {}=$uid true) & done; wait'
-        at_once = ["/bin/sh", "-c", tagged.format(TAG_VARIABLE), str(cgroup), " ".join(uids)]
-        with subprocess.Popen(at_once, cwd="/") as started:
-            while started.poll() is None:
-                node.turn()
-        node.turn(0.6)
+        yield node
+
+
+def test_two_hundred_identical_execs_at_once_are_two_hundred_sessions(node: FakeNode) -> None:
+    uids = [f"{number:08x}-188c-4596-a2a0-b64f75a1b8e4" for number in range(MANY)]
+    node.namespace("shop", record="true")
+    node.pod(app(), app=ID)
+    cgroup = node.container(ID)
+    node.start(cgroup, "sleep", "600")
+    node.turn(0.2)
+    for uid in uids:
+        node.request(uid, ["true"])
+    tagged = 'for uid in $1; do (echo 0 > "$0/cgroup.procs" && exec env {}=$uid true) & done; wait'
+    at_once = ["/bin/sh", "-c", tagged.format(TAG_VARIABLE), str(cgroup), " ".join(uids)]
+    with subprocess.Popen(at_once, cwd="/") as started:
+        while started.poll() is None:
+            node.turn()
+    node.turn(0.6)
 
     starts = [record for record in node.records if record.phase == "start"]
     ends = [record for record in node.records if record.phase == "end"]
@@ -48,3 +52,19 @@ def test_two_hundred_identical_execs_at_once_are_two_hundred_sessions(
     ran = [record for record in node.records if record.argv == ["true"]]
     assert Counter(record.request_uid for record in ran) == dict.fromkeys(uids, 1)
     assert node.missing_in_the_equation() == 0
+
+
+def test_time_to_gather_is_given_only_while_no_more_waits_than_is_read_at_once(node: FakeNode) -> None:
+    node.namespace("shop", record="true")
+    node.pod(app(), app=ID)
+    cgroup = node.container(ID)
+    calm = node.provider.gather
+    storm = node.start(cgroup, "sh", "-c", f"for i in $(seq {2 * BATCH}); do /bin/true; done")  # each is three events
+    storm.wait(30)
+
+    node.turn()
+    behind = node.provider.gather
+    node.turn(0.2)
+
+    assert behind == 0.0
+    assert node.provider.gather == calm > 0.0
