@@ -23,6 +23,11 @@ class Process(Struct, frozen=True, order=True):
     pid: int
     start: int
 
+    @property
+    def born(self) -> int:
+        """When it started, as fine as a tick: nanoseconds since boot."""
+        return self.start * TICK_NS
+
 
 class Fork(Struct, frozen=True):
     """A new process (threads do not count). `cgroup` is the child's cgroup id."""

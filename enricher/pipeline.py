@@ -23,6 +23,7 @@ from enricher.outlet import Outlet
 from enricher.sources import syscalls
 
 _RUNS = (Exec, ExecFailed)
+"""Made once: a union of types would be made anew for each event."""
 _MAX_HELD = 50_000
 _COARSE_MS = 12
 """How far an audit time stamp, and a process's start, may be behind."""

@@ -10,7 +10,7 @@ from collections import deque
 from msgspec import Struct
 
 from enricher.attribute.sessions import Session
-from enricher.events import TICK_NS, Exec, ExecFailed, Exit, Fork, Process
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process
 from exectrail.record import Origin
 
 
@@ -125,7 +125,7 @@ class Tree:
         parent = self._nodes.get(event.parent)
         if parent is None or parent.entry is None or parent.container_id != container_id:
             return None
-        node = Node(event.process, event.parent, container_id, event.process.start * TICK_NS, parent.entry)
+        node = Node(event.process, event.parent, container_id, event.process.born, parent.entry)
         if self._inits.get(container_id) == event.parent:
             node.entry = Entry(event.process, None)
         else:

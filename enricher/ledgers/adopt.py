@@ -10,7 +10,7 @@ inherited: the session of setsid(2), which the runtime begins anew for everybody
 from collections.abc import Iterable
 
 from enricher.attribute.tree import Entry, Node, Tree
-from enricher.events import TICK_NS, Process
+from enricher.events import Process
 from enricher.ledgers.proc import ProcessInfo
 
 _RUNTIMES = frozenset({b"runc", b"crun", b"youki"})
@@ -45,7 +45,7 @@ def descendants(tree: Tree, roots: Iterable[Process], processes: Iterable[Proces
         parent = tree.get(above[info.parent]) if info.parent in above else None
         if parent and parent.entry and tree.get(info.process) is None and not info.gone:
             tree.adopt(
-                Node(info.process, parent.process, parent.container_id, _born(info), parent.entry, argv=info.argv)
+                Node(info.process, parent.process, parent.container_id, info.process.born, parent.entry, argv=info.argv)
             )
             above[info.process.pid] = info.process
             found.append(info)
@@ -66,7 +66,7 @@ def is_runtime(argv: bytes) -> bool:
 def _node(tree: Tree, container_id: str, info: ProcessInfo, parent: ProcessInfo | None, *, is_first: bool) -> Node:
     above = _alive(tree, info.parent, container_id)
     known = parent.process if parent else above.process if above else Process(info.parent, 0)
-    node = Node(info.process, known, container_id, _born(info), argv=info.argv)
+    node = Node(info.process, known, container_id, info.process.born, argv=info.argv)
     may_be_orphan = parent is not None and parent.ns_pid == 1
     heir_of = above if above and not may_be_orphan else _alive(tree, info.leader, container_id)
     if heir_of and heir_of.process != info.process:
@@ -81,7 +81,3 @@ def _alive(tree: Tree, pid: int, container_id: str) -> Node | None:
     """The container's process that has this pid now."""
     node = tree.by_pid(pid)
     return node if node and node.container_id == container_id and tree.get(node.process) is node else None
-
-
-def _born(info: ProcessInfo) -> int:
-    return info.process.start * TICK_NS

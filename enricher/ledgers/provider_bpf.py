@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from enricher.attribute.containers import Containers, Place
 from enricher.bpf.ledger import BATCH, BpfLedger
-from enricher.events import TICK_NS, Process, Seccomp
+from enricher.events import Process, Seccomp
 from enricher.ledgers.adopt import adopt
 from enricher.ledgers.cgroupfs import find_kubepods
 from enricher.ledgers.entering import entered_from, is_entering
@@ -154,5 +154,5 @@ class BpfProvider:
     def _adopt(self, pipeline: Pipeline, cgroup: int, place: Place, before: int | None = None) -> None:
         """Take in who is there; who was born later than `before` is told of by the kernel, with how it came in."""
         found = filter(None, map(self._proc.process, self.places.pids(cgroup)))
-        older = (info for info in found if before is None or info.process.start * TICK_NS < before)
+        older = (info for info in found if before is None or info.process.born < before)
         adopt(pipeline.tree, place.container_id, older)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from enricher.attribute.containers import Containers
 from enricher.clock import Clock
-from enricher.events import TICK_NS, Exec, Exit, Fork, Process, Seccomp
+from enricher.events import Exec, Exit, Fork, Process, Seccomp
 from enricher.ledgers.adopt import adopt, is_runtime
 from enricher.ledgers.proc import Proc, ProcessInfo
 from enricher.ledgers.proc_places import OUTSIDE, ProcPlaces
@@ -129,7 +129,7 @@ class ProcProvider:
         """Whether it is settled what became of a record."""
         info = self._proc.process(record.pid)
         # A record of auditd's log may be late enough for its pid to be somebody else's.
-        if info is None or info.process.start * TICK_NS > self._clock.boot_ns(record.time) + _COARSE_NS:
+        if info is None or info.process.born > self._clock.boot_ns(record.time) + _COARSE_NS:
             pipeline.tally.read["seccomp"] += 1
             pipeline.tally.lost["vanished"] += 1
             return True
