@@ -3,7 +3,7 @@
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -69,8 +69,8 @@ class Loki:
 
 
 @contextmanager
-def running(program: Path, folder: Path) -> Iterator[Loki]:
-    """A Loki of its own."""
+def running(program: Path, folder: Path) -> Iterator[Callable[[], Loki]]:
+    """A Loki of its own, and what to call to have it ready: it starts for seconds, in which others work."""
     config = yaml.safe_load(CONFIG.read_text().replace("/var/lib/loki", str(folder)))
     server = config["server"]
     server["http_listen_port"], server["grpc_listen_port"] = _free_ports()
@@ -80,11 +80,15 @@ def running(program: Path, folder: Path) -> Iterator[Loki]:
     file.write_text(yaml.safe_dump(config))
     with (folder / "loki.log").open("wb") as log:
         process = subprocess.Popen([program, f"-config.file={file}"], stdout=log, stderr=log)
-    try:
-        loki = Loki(server["http_listen_port"])
+    loki = Loki(server["http_listen_port"])
+
+    def ready() -> Loki:
         eventually(lambda: process.poll() is not None or loki.ready(), 60)
         assert process.poll() is None, (folder / "loki.log").read_text()[-3000:]
-        yield loki
+        return loki
+
+    try:
+        yield ready
     finally:
         process.terminate()
         try:

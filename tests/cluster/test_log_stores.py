@@ -69,17 +69,18 @@ class Shipped(msgspec.Struct):
 @pytest.fixture(scope="module")
 def shipped(release: Release, recorded: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shipped]:
     """A session, an entry past the API server and a burst over the quota, in mode `stdout`, and then in Loki."""
-    release.with_values(*_VALUES)
-    alice = Person(Cluster(), Cluster("alice"))
-    looked_into(f"{recorded}/web/app")
-    inside = ("exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c")
-    done, session = alice.does(*inside, _COMMAND, check=False)
-    assert done.returncode == 3, done.stderr
-    uid = session["metadata"]["name"]
-    _enter_past_the_api_server(alice.admin, recorded)
-    _, burst = alice.does(*inside, _BURST)
-    lines = eventually(lambda: _complete(uid, burst["metadata"]["name"]))
-    with running(go_build(LOKI_BUILD) / "loki", tmp_path_factory.mktemp("loki")) as loki:
+    with running(go_build(LOKI_BUILD) / "loki", tmp_path_factory.mktemp("loki")) as ready:
+        release.with_values(*_VALUES)
+        alice = Person(Cluster(), Cluster("alice"))
+        looked_into(f"{recorded}/web/app")
+        inside = ("exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c")
+        done, session = alice.does(*inside, _COMMAND, check=False)
+        assert done.returncode == 3, done.stderr
+        uid = session["metadata"]["name"]
+        _enter_past_the_api_server(alice.admin, recorded)
+        _, burst = alice.does(*inside, _BURST)
+        lines = eventually(lambda: _complete(uid, burst["metadata"]["name"]))
+        loki = ready()
         loki.push(streams(recipe(), lines))
         yield Shipped(uid, recorded, lines, loki)
 

@@ -38,4 +38,4 @@ def test_a_release_may_have_other_names(alice: Person, plain: str) -> None:
     done = alice.cluster.kubectl("exec", "-n", plain, "web", "--", "true")
     assert done.returncode == 0
     eventually(lambda: alice.admin.get("auditsessions", "-n", "second")["items"])
-    alice.admin.helm("uninstall", "other", "-n", "second", "--wait")
+    alice.admin.helm("uninstall", "other", "-n", "second")
