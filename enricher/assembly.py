@@ -83,8 +83,16 @@ def assemble(args: argparse.Namespace) -> Enricher:
         containers, sessions, composer, writer.write, quota, on_start=reporter.started, on_end=reporter.ended
     )
     filters = outlet.filters = FilterFile(args.filters) if args.filters else None
-    hold, failures = args.hold_ms / 1000, provider.failures_told
-    pipeline = Pipeline(provider.places, containers, sessions, clock, outlet, hold, failures_told=failures)
+    pipeline = Pipeline(
+        provider.places,
+        containers,
+        sessions,
+        clock,
+        outlet,
+        args.hold_ms / 1000,
+        failures_told=provider.failures_told,
+        records_come=chosen.source is not None,
+    )
 
     memory = Memory(keeper, sessions, outlet, pipeline, writer, clock)
     running = Requests(containers.ready, lambda: requests.running_on(args.node), reporter.ended)

@@ -18,6 +18,8 @@ from enricher.sources import syscalls
 from exectrail import record as rec
 from exectrail.record import Kind, Record
 
+_LOGGED = 0x7FFC0000
+"""`code` of a call that the filter let through and had logged (SECCOMP_RET_LOG without data)."""
 _KEYS = 256
 """How many processes' keys are remembered: an entry's stands in every record of its descendants."""
 
@@ -141,9 +143,9 @@ class Composer:
         record = self._base("syscall", half.time, Facts(None, "", None))
         record.pid, record.uid, record.gid = half.pid, half.uid, half.gid
         record.executable = text(half.exe) if half.exe else None
-        record.syscalls = [syscalls.name(half.arch, half.syscall)]
+        _add_seccomp(record, half)
         record.source, record.reason = "auditlog", "no-ledger"
-        record.weak = ["pid"]  # the thread's, and a pid alone is no identity
+        record.weak = ["pid"]  # a pid alone is no identity
         return record
 
     def session_start(self, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
@@ -233,13 +235,21 @@ class Composer:
         record.source, executable = self._ledger, facts.caller
         if half := facts.half:
             record.source, executable = f"{self._ledger}+{half.via}", half.exe or facts.caller
-            record.syscalls = [syscalls.name(half.arch, half.syscall)]
+            _add_seccomp(record, half)
         if executable:
             record.executable = text(executable)
         unknown = ("origin",) if facts.entry and record.origin is None else ()
         if weak := (*weak, *unknown, *_weak_of(facts)):
             record.weak = list(dict.fromkeys(weak))
         return record
+
+
+def _add_seccomp(record: Record, half: Seccomp) -> None:
+    """What only the SECCOMP record of a call tells."""
+    record.syscalls = [syscalls.name(half.arch, half.syscall)]
+    record.auid, record.ses = half.auid, half.ses
+    if half.code != _LOGGED:
+        record.action = syscalls.action(half.code)
 
 
 def _no_container(entry: Entry | None) -> str:

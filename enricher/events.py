@@ -71,8 +71,6 @@ class Exec(Struct, frozen=True):
     weak: tuple[str, ...] = ()
     outside: bool = False
     entered_by_namespace: bool = False
-    tid: int = 0
-    """The thread that called execve: what its SECCOMP record has as `pid`. 0 where the ledger does not know."""
     path: bytes = b""
     """The file that runs (of a script: its interpreter), seen from the process's root and free of symbolic links; as in
     `/proc/PID/exe`, ` (deleted)` follows if it has no name any more, and memfds are `/memfd:<name> (deleted)`."""
@@ -112,7 +110,6 @@ class ExecFailed(Struct, frozen=True):
     cgroup_name: str
     process: Process
     parent: Process
-    tid: int
     uid: int
     gid: int
     errno: int
@@ -136,7 +133,8 @@ ProcessEvent = Fork | Exec | ExecFailed | Exit
 class Seccomp(Struct, frozen=True):
     """An audit record of type 1326: a system call that a seccomp filter reported, before it ran.
 
-    So `exe` and `comm` are the caller's. `time` is in milliseconds since the epoch; `pid` is the thread's id.
+    So `exe` and `comm` are the caller's. `time` is in milliseconds since the epoch; `pid` is the process's, whichever
+    of its threads made the call (kernel/auditsc.c audit_log_task: `task_tgid_nr`).
     """
 
     time: int

@@ -17,25 +17,31 @@ _COARSE_MS = 8
 _COMM = 15
 """Bytes of a program's name that the kernel keeps (TASK_COMM_LEN without NUL)."""
 
-Key = tuple[int, Literal["exec", "fork", "other"]]
-"""The caller's pid, and what it calls."""
+Call = Literal["exec", "fork", "other"]
+"""A group of system calls that mean the same here."""
+
+Key = tuple[int, Call]
+"""The calling process's pid, and what it calls."""
 
 Waiting = tuple[Seccomp, str, float]
 """A record, its system call, and until when it waits."""
 
 
+def call_of(syscall: str) -> Call:
+    """What a system call may be half of; nothing for other ones, which a profile may log as well."""
+    return "exec" if syscall in _EXEC else "fork" if syscall in _FORK else "other"
+
+
 def key_of_record(record: Seccomp, syscall: str) -> Key:
-    """What a record may be half of; nothing for other system calls, which a profile may log as well."""
-    if syscall in _EXEC:
-        return record.pid, "exec"
-    return record.pid, "fork" if syscall in _FORK else "other"
+    """Where a record is put."""
+    return record.pid, call_of(syscall)
 
 
 def key_of_event(event: Fork | Exec | ExecFailed) -> Key:
-    """Where an event's record is to be found: the caller of a fork is the parent, of an exec the thread."""
+    """Where an event's record is to be found: the caller of a fork is the parent."""
     if isinstance(event, Fork):
         return event.parent.pid, "fork"
-    return event.tid or event.process.pid, "exec"
+    return event.process.pid, "exec"
 
 
 class Halves:
@@ -95,6 +101,15 @@ class Halves:
         if comm is None or first[0].comm == comm:
             return first
         return next((each for each in in_time if each[0].comm == comm), first)
+
+    def oldest(self) -> Seccomp:
+        """Take out one of the oldest records, where too many wait."""
+        key = next(iter(self._waiting))
+        record, *_ = self._waiting[key].pop(0)
+        if not self._waiting[key]:
+            del self._waiting[key]
+        self._count -= 1
+        return record
 
     def expired(self, now: float) -> list[tuple[Seccomp, str]]:
         """Take out the records for which no event came."""

@@ -103,7 +103,11 @@ class Outlet:
 
     def unmatched(self, record: Seccomp, node: Node, container: Container | None, now: float) -> None:
         """Write a logged call that no event of the ledger belongs to."""
-        facts = Facts(container, node.container_id, node.entry)
+        entry = node.entry
+        if entry and entry.origin in _KUBELET and self._repeats.is_repeat(node.container_id, record, node.argv):
+            self.tally.suppressed[entry.origin] += 1
+            return
+        facts = Facts(container, node.container_id, entry)
         self._leave(self._composer.syscall(record, node, facts), facts, now)
 
     def lone(self, record: Seccomp, now: float) -> None:

@@ -16,6 +16,7 @@ from enricher.attribute.tag import tag_of
 from enricher.attribute.tree import Entry, Node, Tree
 from enricher.clock import Clock
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.expected import Expected
 from enricher.held import Held
 from enricher.ledgers.adopt import is_runtime
 from enricher.ledgers.places import Places
@@ -42,6 +43,7 @@ class Pipeline:
         outlet: Takes what is complete or overdue.
         hold: How long a record may wait, in seconds.
         failures_told: Whether the ledger tells of failed execs.
+        records_come: Whether there is a source of SECCOMP records.
 
     """
 
@@ -55,6 +57,7 @@ class Pipeline:
         hold: float,
         *,
         failures_told: bool = False,
+        records_come: bool = True,
     ) -> None:
         self.tree = Tree()
         self.tally = outlet.tally
@@ -64,6 +67,7 @@ class Pipeline:
         self._on_node = OnNode(containers)
         self._held: deque[Held] = deque()
         self._halves = halves.Halves(failures_told=failures_told)
+        self._expected = Expected(records_come=records_come)
         self._place_of: dict[str, Place] = {}
         self._tried: dict[Process, Held] = {}
 
@@ -104,6 +108,8 @@ class Pipeline:
         self.tally.read["seccomp"] += 1
         syscall = syscalls.name(record.arch, record.syscall)
         self._halves.add(halves.key_of_record(record, syscall), record, syscall, now + 2 * self._hold)
+        if len(self._halves) > _MAX_HELD:
+            self._unmatched(self._halves.oldest(), now)
 
     def earlier_record(self, record: Seccomp, now: float) -> None:
         """Take a SECCOMP record of a time in which this ledger did not watch: no event of it will come."""
@@ -119,9 +125,7 @@ class Pipeline:
         """Let go of every record that is complete or has waited long enough."""
         while self._held and (self._complete(self._held[0]) or self._overdue(self._held[0], now)):
             self._release(self._held.popleft(), now)
-        # Their events wait as long, unless there are too many.
-        patience = self._patience() if len(self._halves) < _MAX_HELD else 0.0
-        for record, _ in self._halves.expired(now - patience):
+        for record, _ in self._halves.expired(now - self._patience()):  # their events wait as long
             self._unmatched(record, now)
 
     def ending(self, process: Process) -> Entry | None:
@@ -144,6 +148,7 @@ class Pipeline:
             self._on_node.forget()
         self.tree.forget_container(container_id)
         self._outlet.forget_container(container_id)
+        self._expected.forget(container_id)
         self._place_of.pop(container_id, None)
 
     def flush(self) -> None:
@@ -225,10 +230,8 @@ class Pipeline:
             return True
         if answer.recorded is None or answer.container is None:
             return False
-        if answer.container.logged and held.half is None and not isinstance(held.event, Exit):
-            held.half = self._take_half(held.event, held.caller)
-            if held.half is None:
-                return False
+        if not self._has_half(held) and self._expected.of(answer.container, _call(held.event)):
+            return False
         session = self._binder.session(held, answer.container)
         if session is None:
             return not self._binder.may_match(held, answer.container)
@@ -245,12 +248,19 @@ class Pipeline:
     def _patience(self) -> float:
         return 0.0 if self._containers.ready() else _UNREADY_HOLD
 
-    def _take_half(self, event: Fork | Exec | ExecFailed, caller: bytes | None) -> Seccomp | None:
-        found = self._halves.take(halves.key_of_event(event), self._clock.wall_ms(event.time), caller)
+    def _has_half(self, held: Held) -> bool:
+        """Whether an event has its SECCOMP record by now; the end of a process has none to wait for."""
+        event = held.event
+        if held.half is not None or isinstance(event, Exit):
+            return True
+        if not self._halves:
+            return False
+        found = self._halves.take(halves.key_of_event(event), self._clock.wall_ms(event.time), held.caller)
         if found is None:
-            return None
+            return False
+        held.half = found[0]
         self.tally.merged["seccomp"] += 1
-        return found[0]
+        return True
 
     def _release(self, held: Held, now: float) -> None:
         if self._tried and self._tried.get(_process(held.event)) is held:
@@ -263,6 +273,8 @@ class Pipeline:
             cause = self.tally.lost if answer.recorded is None else self.tally.filtered
             cause["undecided" if answer.recorded is None else "not-recorded"] += 1
             return
+        if not self._has_half(held):
+            self._expected.missed(held.place.container_id, _call(held.event))
         session = self._binder.session(held, answer.container) or self._binder.match(held, answer.container)
         if session:
             self._sessions.settle(session)
@@ -274,6 +286,7 @@ class Pipeline:
         if node is None or node.entry is None:
             self.tally.filtered["not-recorded"] += 1
             return
+        self._expected.came(node.container_id, halves.call_of(syscalls.name(record.arch, record.syscall)))
         self._outlet.unmatched(record, node, self.container(node.container_id), now)
 
     def container(self, container_id: str) -> Container | None:
@@ -288,6 +301,10 @@ def _is_on_its_way(event: Exec) -> bool:
     already. Its arguments alone prove nothing: a program in a container can have the same.
     """
     return event.mounts_of_parent and event.argv != b"" and is_runtime(event.argv)
+
+
+def _call(event: ProcessEvent) -> halves.Call:
+    return "fork" if isinstance(event, Fork) else "exec"
 
 
 def _process(event: ProcessEvent) -> Process:

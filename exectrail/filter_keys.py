@@ -39,7 +39,7 @@ _NOT_ASKABLE = {
 
 _COARSE = frozenset(
     {"version", "kind", "node", "node/name", "resource", "resource/namespace", "resource/pod", "resource/container"}
-    | {"containerID", "uid", "gid", "errno"}
+    | {"containerID", "uid", "gid", "errno", "action"}
     | {"origin", "user", "requestUID", "state", "source", "reason"}
 )
 

@@ -119,6 +119,12 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
     exit: Exit | None = None
     duration_ms: int | None = None
     errno: str | None = None
+    action: str | None = None
+    """What a seccomp filter did with the call, where it did more than log it, e.g. `errno` or `kill_process`."""
+    auid: int | None = None
+    """The user who had logged in to the node (`loginuid`), where somebody had and a SECCOMP record tells."""
+    ses: int | None = None
+    """That login's session."""
 
     # Where it comes from.
     origin: Origin | None = None

@@ -14,8 +14,8 @@ TICK = 10_000_000
 # head without the kind: how, pid, time, start, cgroup
 # identity: the parent's start and pid, uid, gid, size of the cgroup's name
 _FORK = Struct("=xB2xIQQQ QIIII")
-_EXEC = Struct("=xB2xIQQQ QIIII IIIIIIBBBBB")
-_EXEC_FAILED = Struct("=xB2xIQQQ QIIII IIIII")
+_EXEC = Struct("=xB2xIQQQ QIIII IIIIIBBBBB")
+_EXEC_FAILED = Struct("=xB2xIQQQ QIIII IIII")
 _EXIT = Struct("=xB2xIQQQ I4x")
 
 _MOVED_OUT, _BY_NAMESPACE, _ON_NODE = 1, 2, 3  # enum how
@@ -54,7 +54,7 @@ def _exec(sample: Sample) -> Exec | None:
     if len(sample) < _EXEC.size:
         return None
     how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size, *more = _EXEC.unpack_from(sample)
-    tid, ns_pid, filename_size, argv_size, path_size, cwd_size, seccomp, of_parent, truncated, path, cwd = more
+    ns_pid, filename_size, argv_size, path_size, cwd_size, seccomp, of_parent, truncated, path, cwd = more
     name_end = _EXEC.size + name_size
     filename_end = name_end + filename_size
     argv_end = filename_end + argv_size
@@ -78,7 +78,6 @@ def _exec(sample: Sample) -> Exec | None:
         (),
         how == _MOVED_OUT,
         how == _BY_NAMESPACE,
-        tid,
         _path(sample[argv_end:path_end], path),
         unreachable + _path(sample[path_end:], cwd),
         bool(path & _CUT),
@@ -100,7 +99,7 @@ def _exec_failed(sample: Sample) -> ExecFailed | None:
     if len(sample) < _EXEC_FAILED.size:
         return None
     how, pid, time, start, cgroup, *more = _EXEC_FAILED.unpack_from(sample)
-    parent_start, parent_pid, uid, gid, name_size, tid, errno, filename_size, argv_size, truncated = more
+    parent_start, parent_pid, uid, gid, name_size, errno, filename_size, argv_size, truncated = more
     name_end = _EXEC_FAILED.size + name_size
     filename_end = name_end + filename_size
     if len(sample) != filename_end + argv_size:
@@ -111,7 +110,6 @@ def _exec_failed(sample: Sample) -> ExecFailed | None:
         str(sample[_EXEC_FAILED.size : name_end], "utf-8", "replace"),
         Process(pid, start // TICK),
         Process(parent_pid, parent_start // TICK),
-        tid,
         uid,
         gid,
         errno,

@@ -123,7 +123,6 @@ static __always_inline void exec_failed(long result, int first)
 	read_arguments(arguments);
 	fill_head(&sample->head, EXEC_FAILED, task, &place);
 	fill_identity(&sample->identity, task, BPF_CORE_READ(task, real_parent));
-	sample->tid = BPF_CORE_READ(task, pid);
 	sample->error = -result;
 	__u64 size = offsetof(struct exec_failed, strings) +
 		     fill_failed_strings(sample, &place, (void *)arguments[first], (void *)arguments[first + 1]);

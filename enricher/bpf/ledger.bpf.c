@@ -120,7 +120,6 @@ SEC("raw_tp/sched_process_exec")
 int on_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (void *)ctx->args[0];
-	__u32 tid = ctx->args[1]; /* before the exec, which gave the calling thread the process's id */
 	struct linux_binprm *binprm = (void *)ctx->args[2];
 	struct config *from = get_config();
 	struct place place;
@@ -139,7 +138,6 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	}
 	fill_head(&sample->head, EXEC, task, &place);
 	fill_identity(&sample->identity, task, BPF_CORE_READ(task, real_parent));
-	sample->tid = tid;
 	sample->ns_pid = BPF_CORE_READ(innermost(task), nr);
 	sample->seccomp = has_seccomp_filter(task);
 	sample->mounts_of_parent = mount_namespace(task) == mount_namespace(BPF_CORE_READ(task, real_parent));

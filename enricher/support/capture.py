@@ -67,13 +67,14 @@ def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) ->
     if source:
         source.recorder = recorder
     provider = inputs.open_provider(args, containers, clock, source)
-    recorder.begin(args.node, provider.name, "netlink" if source else "none")
+    told = provider.failures_told
+    recorder.begin(args.node, provider.name, "netlink" if source else "none", failures_told=told)
     # What waits in the kernel until then is told from what is not opted in, which is not written down.
     _wait_for([*watched, requests])
     composer = Composer(args.node, Proc().boot_id(), clock, provider.name)
     sessions = Sessions(requests.get)
     outlet = Outlet(containers, sessions, composer, lambda _: True, Quota(1, 1))
-    pipeline = TappedPipeline(provider.places, containers, sessions, clock, outlet, _HOLD)
+    pipeline = TappedPipeline(provider.places, containers, sessions, clock, outlet, _HOLD, failures_told=told)
     pipeline.record_into(recorder, source)
     _follow(provider, source, pipeline, recorder, clock, time.monotonic() + args.seconds, over)
     provider.close()

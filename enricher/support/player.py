@@ -95,7 +95,16 @@ class Player:
         composer = Composer(header.node, header.boot_id, node.clock, header.ledger, random_bits)
         quota = Quota(_NO_QUOTA, _NO_QUOTA)
         self._outlet = Outlet(node.containers, sessions, composer, write, quota, losses=lambda: self._lost)
-        self.pipeline = Pipeline(node, node.containers, sessions, node.clock, self._outlet, hold)
+        self.pipeline = Pipeline(
+            node,
+            node.containers,
+            sessions,
+            node.clock,
+            self._outlet,
+            hold,
+            failures_told=header.failures_told,
+            records_come=header.source != "none",
+        )
 
     def take(self, line: bytes) -> None:
         """Play one line.

@@ -39,10 +39,11 @@ class Recorder:
         self._offset = boot_to_wall_ns()
         self._lost: dict[str, int] = {}
 
-    def begin(self, node: str, ledger: str, source: str) -> None:
+    def begin(self, node: str, ledger: str, source: str, *, failures_told: bool) -> None:
         """Write the header."""
         boot_id = Proc().boot_id()
-        header = recording.Header(recording.VERSION, node, boot_id, ledger, source, self._began, self._offset)
+        began, offset = self._began, self._offset
+        header = recording.Header(recording.VERSION, node, boot_id, ledger, source, began, offset, failures_told)
         self._file.write(msgspec.json.encode(header) + b"\n")
 
     def turn(self) -> None:

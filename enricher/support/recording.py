@@ -36,6 +36,8 @@ class Header(Struct, frozen=True):
     """When it began, in nanoseconds since boot."""
     offset: int
     """Nanoseconds from boot time to the time since the epoch."""
+    failures_told: bool = False
+    """Whether the ledger tells of failed execs."""
 
 
 class Located(Struct, frozen=True):

@@ -65,27 +65,38 @@ class FakeNode:
     Args:
         file: The recording.
         ledger: Who tells of processes: `bpf`, `procconn`, or `proc`, for which programs run with the profile.
+        profiled: Whether they do so with the others as well.
 
     """
 
-    def __init__(self, file: BinaryIO, ledger: str = "bpf") -> None:
+    def __init__(self, file: BinaryIO, ledger: str = "bpf", *, profiled: bool = False) -> None:
         self.tree = Path(tempfile.mkdtemp(prefix="exectrail-golden-", dir=v2_tree()))
         (self.tree / "kubepods").mkdir()
         self._started: list[subprocess.Popen[bytes]] = []
         self._recorder = Recorder(file)
-        self._source = TappedSource.open(4 << 20) if ledger == "proc" else None
-        self._recorder.begin("node1", ledger, "netlink" if self._source else "none")
+        self._source = TappedSource.open(4 << 20) if profiled or ledger == "proc" else None
         containers, clock = Containers(), Clock()
+        self.provider = self._provider(ledger, containers, clock)
+        told = self.provider.failures_told
+        self._recorder.begin("node1", ledger, "netlink" if self._source else "none", failures_told=told)
         self.tables = Tables(self._recorder, containers)
         self.namespace("kube-system")
-        self.provider = self._provider(ledger, containers, clock)
         self.records: list[Record] = []
         """What the enricher makes of it."""
         self._requests: dict[str, AuditSession] = {}
         sessions = Sessions(self._requests.get)
         composer = Composer("node1", Proc().boot_id(), clock, ledger)
         outlet = Outlet(containers, sessions, composer, self._keep, Quota(1e9, 1e9))
-        self._pipeline = _Pipeline(self.provider.places, containers, sessions, clock, outlet, 0.5)
+        self._pipeline = _Pipeline(
+            self.provider.places,
+            containers,
+            sessions,
+            clock,
+            outlet,
+            0.5,
+            failures_told=told,
+            records_come=self._source is not None,
+        )
         self._pipeline.record_into(self._recorder, self._source)
         if self._source:
             self._source.recorder = self._recorder
@@ -190,6 +201,8 @@ class FakeNode:
     def close(self) -> None:
         """End all that runs, and take the cgroups away."""
         self.provider.close()
+        if self._source:
+            self._source.close()
         self._recorder.flush()
         for pid in [int(pid) for each in self.tree.rglob("cgroup.procs") for pid in each.read_text().split()]:
             with contextlib.suppress(ProcessLookupError):
@@ -206,9 +219,9 @@ def _take_the_profile() -> None:
 
 
 @contextlib.contextmanager
-def fake_node(file: BinaryIO, ledger: str = "bpf") -> Iterator[FakeNode]:
+def fake_node(file: BinaryIO, ledger: str = "bpf", *, profiled: bool = False) -> Iterator[FakeNode]:
     """A node that goes away afterwards."""
-    node = FakeNode(file, ledger)
+    node = FakeNode(file, ledger, profiled=profiled)
     try:
         yield node
     finally:

@@ -25,7 +25,18 @@ LINES = [
 LONGEST_TERM = 32_766
 """Bytes. Lucene refuses a longer one, and with it the document, unless `ignore_above` leaves it out."""
 LONGEST_KEY = 4_000
-OURS = {"version", "auditID", "processKey", "parentKey", "entryKey", "containerID", "errno", "requestUID", "candidates"}
+OURS = {
+    "version",
+    "auditID",
+    "processKey",
+    "parentKey",
+    "entryKey",
+    "containerID",
+    "errno",
+    "action",
+    "requestUID",
+    "candidates",
+}
 OURS |= {"podUID", "clusterUID", "source", "weak", "truncated", "reason", "syscalls", "exit.signal", "prev"}
 OURS |= {"node.name", "resource.namespace", "resource.pod", "resource.container", "request.verb", "request.resource"}
 """Texts that we or Kubernetes make, and keep short; all others are as long as somebody likes."""

@@ -192,7 +192,7 @@ def failed(
     process: Process, path: str, *argv: str, parent: Process = INIT, errno: int = 2, time: int = 10 * SECOND
 ) -> ExecFailed:
     joined = b"".join(word.encode() + b"\0" for word in argv)
-    return ExecFailed(time, CGROUP, "", process, parent, process.pid, 0, 0, errno, path.encode(), joined, False)
+    return ExecFailed(time, CGROUP, "", process, parent, 0, 0, errno, path.encode(), joined, False)
 
 
 def by_namespace(event: ProcessEvent) -> ProcessEvent:

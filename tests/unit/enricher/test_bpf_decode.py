@@ -31,12 +31,12 @@ def exec_sample(
     how: int = 0, path: bytes = b"ls\0bin\0usr\0", path_walked: int = 0, cwd: bytes = b"root\0", cwd_walked: int = 0
 ) -> bytes:
     sizes = struct.pack("=IIII", len(b"/bin/ls"), len(b"ls\0-l\0"), len(path), len(cwd))
-    fixed = struct.pack("=II", 43, 1) + sizes + struct.pack("=BBBBB", 1, 1, 0, path_walked, cwd_walked)
+    fixed = struct.pack("=I", 1) + sizes + struct.pack("=BBBBB", 1, 1, 0, path_walked, cwd_walked)
     return head(EXEC, how) + identity() + fixed + NAME + b"/bin/ls" + b"ls\0-l\0" + path + cwd
 
 
 def failed_sample(how: int = 0) -> bytes:
-    fixed = struct.pack("=IIIII", 43, 2, len(b"/bin/ls"), len(b"ls\0-l\0"), 1)
+    fixed = struct.pack("=IIII", 2, len(b"/bin/ls"), len(b"ls\0-l\0"), 1)
     return head(EXEC_FAILED, how) + identity() + fixed + NAME + b"/bin/ls" + b"ls\0-l\0"
 
 
@@ -62,7 +62,6 @@ def test_an_exec_carries_the_new_program() -> None:
         filename=b"/bin/ls",
         argv=b"ls\0-l\0",
         truncated=False,
-        tid=43,
         path=b"/usr/bin/ls",
         cwd=b"/root",
         mounts_of_parent=True,
@@ -76,7 +75,6 @@ def test_a_failed_exec_carries_what_was_asked_for_and_the_error() -> None:
         cgroup_name=NAME.decode(),
         process=Process(42, 1234),
         parent=Process(7, 999),
-        tid=43,
         uid=1000,
         gid=100,
         errno=2,

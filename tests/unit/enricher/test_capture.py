@@ -49,7 +49,7 @@ class Rig:
         self.file, self.records = io.BytesIO(), list[Record]()
         self.recorder, containers, clock = Recorder(self.file), Containers(), Clock()
         self.requests: dict[str, AuditSession] = {}
-        self.recorder.begin("node1", "bpf", "netlink")
+        self.recorder.begin("node1", "bpf", "netlink", failures_told=False)
         self.tables = Tables(self.recorder, containers)
         sessions = Sessions(self.requests.get)
         composer = Composer("node1", Proc().boot_id(), clock, "bpf", same_bits())

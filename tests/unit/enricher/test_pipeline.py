@@ -381,6 +381,76 @@ def test_what_never_gets_its_other_half_leaves_when_its_time_is_over(logged: Rig
     assert (line.source, line.syscalls) == ("bpf", None)
 
 
+OWN_PROFILE = PodSpec(
+    containers=[Container("app", "shop:1")],
+    security_context=SecurityContext(SeccompProfile("Localhost", "operator/my-own.json")),
+)
+
+
+def test_with_a_profile_of_the_pods_own_records_are_waited_for_once_one_has_come_alone() -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod(spec=OWN_PROFILE))
+    rig.happen(execute(INIT, "sleep", ns_pid=1))
+    assert [line.source for line in rig.happen(execute(INIT, "true", time=10 * SECOND), now=2.0)] == ["bpf"]
+    rig.pipeline.seccomp_record(seccomp(rig, INIT.pid, comm=b"sleep", exe=b"/bin/sleep"), 2.1)
+    (alone,) = rig.wait(3.1)
+    assert (alone.kind, alone.source) == ("syscall", "bpf+netlink")
+
+    assert rig.happen(execute(INIT, "true", time=10 * SECOND), now=4.0) == []
+    rig.pipeline.seccomp_record(seccomp(rig, INIT.pid, comm=b"true", exe=b"/bin/true"), 4.1)
+    (joined,) = rig.wait(4.1)
+
+    assert (joined.kind, joined.source) == ("exec", "bpf+netlink")
+
+
+def test_what_such_a_profile_does_not_log_every_time_is_waited_for_no_more() -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod(spec=OWN_PROFILE))
+    rig.happen(execute(INIT, "sleep", ns_pid=1))
+    rig.pipeline.seccomp_record(seccomp(rig, INIT.pid, comm=b"sleep", exe=b"/bin/sleep"), 0.0)
+    rig.wait(1.0)
+
+    assert rig.happen(execute(INIT, "true", time=10 * SECOND), now=2.0) == []
+    assert len(rig.wait(2.5)) == 1
+    assert len(rig.happen(execute(INIT, "true", time=10 * SECOND), now=3.0)) == 1
+
+
+def test_without_a_source_of_seccomp_records_none_is_waited_for(logged: Rig) -> None:
+    deaf = Pipeline(
+        logged.places, logged.containers, logged.sessions, logged.clock, logged.outlet, 0.5, records_come=False
+    )
+    deaf.process_event(execute(INIT, "sleep", ns_pid=1), 0.0)
+    deaf.advance(0.0)
+    assert [record.source for record in logged.records] == ["bpf"]
+
+
+def test_what_the_filter_did_with_a_call_is_told_where_it_is_more_than_to_log_it(logged: Rig) -> None:
+    killed = replace(seccomp(logged, INIT.pid, 39), code=0x80000000, auid=1000, ses=3)
+    refused = replace(seccomp(logged, INIT.pid, 40), code=0x00050001)
+    for record in (seccomp(logged, INIT.pid, 38), killed, refused):
+        logged.pipeline.seccomp_record(record, 2.0)
+
+    told = [(line.action, line.auid, line.ses) for line in logged.wait(3.1)]
+
+    assert told == [(None, None, None), ("kill_process", 1000, 3), ("errno", None, None)]
+
+
+def test_of_more_records_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enricher.pipeline._MAX_HELD", 3)
+    for number in range(5):
+        logged.pipeline.seccomp_record(replace(seccomp(logged, INIT.pid, number), serial=number), 2.0)
+
+    assert logged.pipeline.held == 3
+    assert [line.syscalls for line in logged.records[-2:]] == [["read"], ["write"]]
+
+
+def test_of_more_events_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enricher.pipeline._MAX_HELD", 3)
+
+    left = logged.happen(*[execute(INIT, "true", str(number), time=10 * SECOND) for number in range(5)], now=2.0)
+
+    assert [line.argv for line in left] == [["true", "0"], ["true", "1"]]
+    assert logged.pipeline.held_events == 3
+
+
 def test_flush_lets_go_of_everything(rig: Rig) -> None:
     rig.happen(*entering(), now=0.0)
 
@@ -441,6 +511,20 @@ def test_a_probe_is_written_once_and_its_repetitions_are_counted() -> None:
 
     assert [record.kind for record in rig.records] == ["exec", "exit"]
     assert rig.pipeline.tally.suppressed["probe"] == 8
+
+
+def test_the_logged_calls_of_a_probe_are_written_once_too() -> None:
+    rig = probed()
+    for number in range(3):
+        probe = Process(400 + number, 4000 + number)
+        rig.happen(execute(probe, "cat", "/ready"), now=number)
+        rig.wait(number + 0.5)
+        rig.pipeline.seccomp_record(seccomp(rig, probe.pid, 2, b"cat", b"/bin/cat"), number + 0.5)
+        rig.happen(end(probe), now=number + 0.6)
+
+    rig.wait(9.0)
+
+    assert [line.syscalls for line in rig.records if line.kind == "syscall"] == [["open"]]
 
 
 def test_what_is_new_about_a_probe_is_written() -> None:
