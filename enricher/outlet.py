@@ -58,7 +58,8 @@ class Outlet:
         write: Takes each finished record; false where there is no room for it.
         quota: How much a container may leave.
         losses: Everything lost on this node since the start, by cause.
-        on_start, on_end: Told of each session that begins and ends, with its record.
+        on_start, on_end: Told of each session that begins and ends, with its record; only once it is confirmed, since
+            a tag alone proves nothing and may be somebody else's.
 
     """
 
@@ -116,11 +117,13 @@ class Outlet:
 
     def tick(self, now: float, wall_ms: int) -> None:
         """Write what time alone brings: late requests, and the end of throttling."""
-        for session, facts in self._unconfirmed.settled(now):
+        for session, facts, end in self._unconfirmed.settled(now):
             record = self._composer.session_start(session, facts, self._containers.cluster_uid)
             record.reason = "late"
             self._made(record)
-            self._on_start(session, record)
+            self._tell_start(session, record)
+            if end:
+                self._tell_end(session, end)
         for container_id, refused in self._quota.ended(now):
             facts = Facts(None, container_id, None)
             self._made(self._composer.gap({"throttled": refused}, wall_ms, "throttle-stop", facts))
@@ -150,7 +153,7 @@ class Outlet:
         self._open.pop((session.request_uid, session.entry), None)
         session.ended = True
         self._made(record)
-        self._on_end(session, record)
+        self._tell_end(session, record)
 
     def forget_container(self, container_id: str) -> None:
         """A container is gone."""
@@ -161,7 +164,7 @@ class Outlet:
         record = self._composer.session_start(session, facts, self._containers.cluster_uid)
         if self._made(record):
             session.told = record.seq
-        self._on_start(session, record)
+        self._tell_start(session, record)
         self._opened(session, facts, now)
 
     def _opened(self, session: Session, facts: Facts, now: float) -> None:
@@ -177,7 +180,17 @@ class Outlet:
         lost = {cause: count - before.get(cause, 0) for cause, count in self.losses().items()}
         record.lost = {cause: count for cause, count in lost.items() if count > 0} or None
         self._made(record)
-        self._on_end(session, record)
+        self._tell_end(session, record)
+
+    def _tell_start(self, session: Session, record: Record) -> None:
+        if session.state == "confirmed":
+            self._on_start(session, record)
+
+    def _tell_end(self, session: Session, record: Record) -> None:
+        if session.state == "confirmed":
+            self._on_end(session, record)
+        else:
+            self._unconfirmed.ended(session, record)
 
     def _leave(self, record: Record, facts: Facts, now: float, *, reserved: bool = False) -> None:
         """Write within the container's quota; what opens a session or is untracked keeps its room."""

@@ -73,25 +73,22 @@ class Reporter:
 
     def started(self, session: Session, record: Record) -> None:
         """A session's first process is there."""
-        if not session.forged:
-            # The controller may have closed it as never started: null takes that back.
-            status: dict[str, Any] = {"phase": "Running", "node": self._node, "startTime": record.timestamp}
-            status |= dict.fromkeys(("outcome", "endTime"))
-            self._session(session.request_uid, status)
+        # The controller may have closed it as never started: null takes that back.
+        status: dict[str, Any] = {"phase": "Running", "node": self._node, "startTime": record.timestamp}
+        status |= dict.fromkeys(("outcome", "endTime"))
+        self._session(session.request_uid, status)
 
     def ended(self, session: Session, record: Record) -> None:
         """A session's entry is gone."""
-        if not session.forged:
-            status: dict[str, Any] = {
-                "phase": "Closed",
-                "outcome": record.outcome,
-                "exit": msgspec.to_builtins(record.exit),
-                "endTime": record.timestamp,
-                "durationMs": record.duration_ms,
-                "processes": record.processes,
-            }
-            known = {key: value for key, value in status.items() if value is not None}
-            self._session(session.request_uid, known)
+        status: dict[str, Any] = {
+            "phase": "Closed",
+            "outcome": record.outcome,
+            "exit": msgspec.to_builtins(record.exit),
+            "endTime": record.timestamp,
+            "durationMs": record.duration_ms,
+            "processes": record.processes,
+        }
+        self._session(session.request_uid, {key: value for key, value in status.items() if value is not None})
 
     def ambiguous(self, request_uids: list[str], time: str) -> None:
         """A process was started that each of these requests may have asked for, and no more will be known of it."""

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from enricher.attribute.sessions import Session, Sessions
 from enricher.compose import Facts
+from exectrail.record import Record
 
 _PATIENCE = 600.0
 """How long a request may be late, in seconds: an API server that is away comes back."""
@@ -14,6 +15,8 @@ class _Waiting(Struct):
     session: Session
     facts: Facts
     until: float
+    end: Record | None = None
+    """How it ended, where it did."""
 
 
 class Unconfirmed:
@@ -29,11 +32,17 @@ class Unconfirmed:
         if len(self._waiting) > _MOST:
             del self._waiting[next(iter(self._waiting))]
 
-    def settled(self, now: float) -> list[tuple[Session, Facts]]:
-        """Those of which more is known by now."""
+    def ended(self, session: Session, end: Record) -> None:
+        """One has ended; that is told of its request only once that has shown."""
+        waiting = self._waiting.get(session.request_uid)
+        if waiting and waiting.session is session:
+            waiting.end = end
+
+    def settled(self, now: float) -> list[tuple[Session, Facts, Record | None]]:
+        """Those of which more is known by now, and how they ended."""
         done = [uid for uid, each in self._waiting.items() if self._sessions.settle(each.session)]
         late = [uid for uid, each in self._waiting.items() if each.until <= now and uid not in done]
         found = [self._waiting.pop(uid) for uid in done]
         for uid in late:
             del self._waiting[uid]
-        return [(each.session, each.facts) for each in found]
+        return [(each.session, each.facts, each.end) for each in found]

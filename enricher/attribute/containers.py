@@ -23,7 +23,8 @@ class Place(Struct, frozen=True):
     container_id: str = ""
     pod_uid: str | None = None
     sandbox: bool = False
-    """Whether it is the pod's sandbox (pause), which the API knows nothing of."""
+    """Whether it is the pod's sandbox (pause), or else the runtime's own in the pod's cgroup (CRI-O's conmon): the API
+    knows nothing of them."""
     on_node: bool = False
     """Whether it is no container at all, but the node outside of all pods."""
 
@@ -119,11 +120,11 @@ class Containers:
         return known
 
     def _answer(self, place: Place) -> Answer:
-        if place.sandbox:
-            return Answer(self.version, recorded=False)
         if place.on_node:
             return Answer(self.version, recorded=bool(self._debugging))
         pod = self._pod(place)
+        if place.sandbox and place.container_id not in self._pod_of:  # what the kubelet reports is no sandbox
+            return Answer(self.version, recorded=False)
         recorded = self._is_recorded(pod) if pod else None
         if pod is None or recorded is None:
             return Answer(self.version)

@@ -113,9 +113,16 @@ class Sessions:
         if session.audit is None and not session.forged:
             session.audit = self._ledger(session.request_uid)
         if session.audit and session.container:
-            session.forged = session.forged or not self._meant(session, session.audit, session.container)
+            if not session.forged and not self._meant(session, session.audit, session.container):
+                session.forged = True
+                self._give_back(session)
             session.checked = True
         return session.audit is not None or session.forged
+
+    def _give_back(self, session: Session) -> None:
+        """Whom the UID is meant for may come yet."""
+        if self._first_entry.get(session.request_uid) == session.entry:
+            del self._first_entry[session.request_uid]
 
     def _meant(self, session: Session, audit: AuditSession, container: Container) -> bool:
         """Whether the request aimed at this container, and at this time."""

@@ -5,7 +5,7 @@ init, or somebody's entry (`kubectl exec`, a probe, `nsenter`). What an entry is
 whatever they do to their environment, session or parent.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 
 from msgspec import Struct
 
@@ -47,8 +47,8 @@ class Tree:
     """All live processes of recorded containers, by identity. Memory follows the number of live processes.
 
     Args:
-        most: How many are followed; beyond, the oldest that is no container's init is forgotten and counted. What
-            it starts later looks as if it came from outside.
+        most: How many are followed; beyond, one of the container that has most is forgotten and counted: its oldest
+            that did not come in from outside. What it starts later looks as if it came from outside.
 
     """
 
@@ -58,6 +58,8 @@ class Tree:
         """Rises whenever a process comes or goes."""
         self._most = most
         self._nodes: dict[Process, Node] = {}
+        self._of: defaultdict[str, dict[Process, Node]] = defaultdict(dict)
+        """The same by container."""
         self._by_pid: dict[int, Node] = {}
         self._gone: deque[tuple[int, Node]] = deque()
         self._inits: dict[str, Process] = {}
@@ -151,7 +153,7 @@ class Tree:
         """A process is gone; it stays its container's init, so that nothing later is taken for one."""
         node = self._nodes.pop(event.process, None)
         if node:
-            self.version += 1
+            self._take_out(node)
             self._gone.append((event.time, node))
         return node
 
@@ -165,20 +167,32 @@ class Tree:
     def forget_container(self, container_id: str) -> None:
         """The container is gone, or no longer recorded."""
         self._inits.pop(container_id, None)
-        for process in [each.process for each in self._nodes.values() if each.container_id == container_id]:
-            self._drop(process)
+        for node in list(self._of.get(container_id, {}).values()):
+            self._drop(node)
 
     def _add(self, node: Node) -> None:
         self.version += 1
-        self._nodes[node.process] = node
+        self._nodes[node.process] = self._of[node.container_id][node.process] = node
         self._by_pid[node.process.pid] = node
         if len(self._nodes) > self._most:
-            inits = set(self._inits.values())
-            self._drop(next(each for each in self._nodes if each not in inits))
+            self._drop(self._too_many())
             self.evicted += 1
 
-    def _drop(self, process: Process) -> None:
-        node = self._nodes.pop(process)
+    def _too_many(self) -> Node:
+        """Who is to go: never somebody else's session, for one container's flood, while there is another one."""
+        crowd = max(self._of.values(), key=len)
+        forked = (node for node in crowd.values() if node.entry is None or node.entry.process != node.process)
+        return next(forked, None) or next(iter(crowd.values()))
+
+    def _drop(self, node: Node) -> None:
+        del self._nodes[node.process]
+        self._take_out(node)
+        if self._by_pid.get(node.process.pid) is node:
+            del self._by_pid[node.process.pid]
+
+    def _take_out(self, node: Node) -> None:
         self.version += 1
-        if self._by_pid.get(process.pid) is node:
-            del self._by_pid[process.pid]
+        family = self._of[node.container_id]
+        del family[node.process]
+        if not family:
+            del self._of[node.container_id]

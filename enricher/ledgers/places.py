@@ -76,10 +76,12 @@ class CgroupPlaces:
 
     def _take(self, cgroup: int, folder: Path) -> Place:
         name = self._name(folder)
+        found = container_id.from_cgroup_path(name)
         place = Place(
-            container_id.from_cgroup_path(name) or f"cgroup-{cgroup}",
+            found or f"cgroup-{cgroup}",
             container_id.pod_uid(name),
-            sandbox=is_sandbox(folder),
+            # In a pod and no container: what watches one from outside, and sends in who is to enter it.
+            sandbox=found is None or is_sandbox(folder),
         )
         self.known[cgroup], self.folders[cgroup] = place, folder
         return place
@@ -89,7 +91,12 @@ class CgroupPlaces:
 
 
 def is_sandbox(folder: Path) -> bool:
-    """Whether it is the first cgroup of its pod: ids rise, and the runtime makes the sandbox before anything else."""
+    """Whether it is the first cgroup of its pod: ids rise, and the runtime makes the sandbox before anything else.
+
+    CRI-O makes none for most pods (`drop_infra_ctr`): the first one is a container there.
+    """
+    if folder.name.startswith("crio-"):
+        return False
     try:
         siblings = [each for each in folder.parent.iterdir() if container_id.from_folder(each.name)]
         return folder in siblings and folder == min(siblings, key=lambda each: each.stat().st_ino)

@@ -185,6 +185,44 @@ def test_a_request_that_shows_late_but_in_time_confirms_all_that_waited(rig: Rig
     assert [(r.state, r.user) for r in rig.wait(0.1)] == [("confirmed", "alice")] * 2
 
 
+def test_of_a_session_that_ended_before_its_request_showed_the_api_learns_start_and_end(rig: Rig) -> None:
+    rig.happen(*entering(), end(ENTRY, code=3), now=0.0)
+    rig.wait(0.5)
+    assert rig.told == []
+
+    rig.requests[UID] = request()
+    rig.outlet.tick(20.0, 0)
+
+    assert rig.told == [("start", UID), ("end", UID)]
+    assert [(r.phase, r.reason, r.user) for r in rig.records if r.phase] == [
+        ("start", None, None),
+        ("end", None, None),
+        ("start", "late", "alice"),
+    ]
+
+
+def test_of_a_tag_that_turns_out_to_be_somebody_elses_the_api_learns_nothing(rig: Rig) -> None:
+    rig.happen(*entering(), end(ENTRY, code=3), now=0.0)
+    rig.wait(0.5)
+
+    rig.requests[UID] = request(name="db")
+    rig.outlet.tick(20.0, 0)
+
+    assert rig.told == []
+    assert rig.records[-1].state == "forged"
+
+
+def test_a_uid_that_somebody_used_elsewhere_is_still_there_for_whom_it_is_meant(rig: Rig) -> None:
+    intruder = Process(400, 4000)
+    rig.requests[UID] = request(name="db")
+    rig.happen(execute(intruder, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh"))
+    assert {record.state for record in rig.records} == {"forged"}
+
+    rig.requests[UID] = request()
+
+    assert {(r.state, r.user) for r in rig.happen(*entering())} == {("confirmed", "alice")}
+
+
 def test_the_same_uid_a_second_time_is_forged(rig: Rig) -> None:
     rig.requests[UID] = request()
     rig.happen(*entering())
@@ -258,6 +296,24 @@ def test_an_ephemeral_container_is_the_session_that_its_spec_names() -> None:
         ("exit", "session", "alice"),
         ("session", "session", "alice"),
     ]
+
+
+def test_what_the_kubelet_reports_as_a_container_is_no_sandbox() -> None:
+    reported = replace(pod(), status=PodStatus([ContainerStatus("app", f"containerd://{APP}")]))
+    rig = Rig({"exectrail.io/record": "true"}, reported)
+    rig.places.place = replace(rig.places.place, sandbox=True)
+
+    (record,) = rig.happen(execute(INIT, "sh", ns_pid=1))
+
+    assert record.resource == Resource("shop", "web", "app")
+
+
+def test_the_pods_sandbox_is_left_out() -> None:
+    rig = Rig({"exectrail.io/record": "true"}, replace(pod(), status=PodStatus()))
+    rig.places.place = replace(rig.places.place, sandbox=True)
+
+    assert rig.happen(execute(INIT, "pause", ns_pid=1)) == []
+    assert rig.pipeline.tally.filtered["not-recorded"] == 1
 
 
 def test_the_tag_in_an_ordinary_containers_spec_is_not_believed() -> None:

@@ -40,6 +40,26 @@ def test_a_container_that_stays_is_known_with_its_pod(kubepods: Path, places: Cg
     assert places.of(execed(folder.stat().st_ino, ID)) == Place(ID, POD)
 
 
+def test_what_is_in_a_pod_and_no_container_is_the_runtimes_own(kubepods: Path, places: CgroupPlaces) -> None:
+    """CRI-O's conmon watches a container from the pod's cgroup, and runs what is to enter it."""
+    (folder := kubepods / f"pod{POD}" / f"crio-conmon-{ID}.scope").mkdir()
+
+    place = places.of(execed(folder.stat().st_ino, folder.name))
+
+    assert (place.pod_uid, place.sandbox) == (POD, True)
+
+
+@pytest.mark.parametrize(("name", "sandbox"), [(ID, True), (f"crio-{ID}", False)], ids=["containerd", "CRI-O"])
+def test_the_first_cgroup_of_a_pod_is_its_sandbox_but_with_cri_o(tmp_path: Path, name: str, sandbox: bool) -> None:
+    folder = tmp_path / "kubepods" / f"pod{POD}" / name
+    folder.mkdir(parents=True)
+    kubepods = tmp_path / "kubepods"
+
+    place = CgroupPlaces(Cgroup(kubepods.stat().st_ino, kubepods)).of(execed(folder.stat().st_ino, name))
+
+    assert place == Place(ID, POD, sandbox=sandbox)
+
+
 def test_of_one_that_was_gone_at_once_the_ends_are_told_by_the_name_that_its_execs_had(places: CgroupPlaces) -> None:
     assert [places.of(event) for event in (execed(GONE, ID), exited(GONE))] == [Place(ID)] * 2
 

@@ -32,8 +32,8 @@ def reporter(api: ApiServer) -> Reporter:
     return made
 
 
-def session(*, forged: bool = False) -> Session:
-    return Session(UID, Process(1, 2), forged=forged)
+def session() -> Session:
+    return Session(UID, Process(1, 2))
 
 
 def record(**fields: object) -> Record:
@@ -72,14 +72,6 @@ def test_a_session_that_begins_and_ends_is_told(api: ApiServer, reporter: Report
         "durationMs": 5,
         "processes": 2,
     }
-
-
-def test_nothing_is_told_of_a_forged_session(api: ApiServer, reporter: Reporter) -> None:
-    reporter.started(session(forged=True), record())
-    reporter.ended(session(forged=True), record())
-    reporter.drain(0.5)
-
-    assert api.asked == []
 
 
 def test_requests_that_cannot_be_told_apart_are_closed_as_ambiguous(api: ApiServer, reporter: Reporter) -> None:

@@ -132,6 +132,24 @@ def test_a_container_that_is_gone_leaves_nothing() -> None:
     assert (len(tree), tree.by_pid(11), tree.has_init(APP)) == (0, None, False)
 
 
+def test_a_containers_flood_pushes_out_neither_what_others_have_nor_who_came_from_outside() -> None:
+    tree = Tree(most=100)
+    quiet, flooding = Process(10, 1), Process(20, 1)
+    for init, container in ((quiet, APP), (flooding, "b" * 64)):
+        tree.exec(execute(init), container)[0].entry = Entry(init, "container")
+    guest, its_child = Process(30, 3), Process(31, 3)
+    tree.exec(execute(guest), APP)[0].entry = Entry(guest, "session")
+    tree.fork(fork(guest, its_child), APP)
+    intruder = Process(40, 4)
+    tree.exec(execute(intruder), "b" * 64)[0].entry = Entry(intruder, "untracked")
+
+    for index in range(1_000):
+        tree.fork(fork(flooding, Process(1000 + index, index)), "b" * 64)
+
+    assert (len(tree), tree.evicted) == (100, 905)
+    assert all(map(tree.get, (quiet, guest, its_child, flooding, intruder)))
+
+
 def test_too_many_processes_push_out_the_oldest_but_never_an_init() -> None:
     init = Process(10, 1)
     tree = tree_with_init(init, most=100)
