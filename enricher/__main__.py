@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import time
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -63,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if agent.unwritten else 0
 
 
-def _serve(address: str, enricher: Enricher) -> None:
+def _serve(address: str, enricher: Enricher) -> ThreadingHTTPServer:
     agent = enricher.agent
 
     def stuck() -> str | None:
@@ -77,8 +78,8 @@ def _serve(address: str, enricher: Enricher) -> None:
 
     host, _, port = address.rpartition(":")
     registry = CollectorRegistry()
-    registry.register(AgentCollector(agent))
-    serve(host.strip("[]"), int(port), stuck, unready, registry)
+    registry.register(AgentCollector(agent, enricher.reporter))
+    return serve(host.strip("[]"), int(port), stuck, unready, registry)
 
 
 def _stop_on_signals(agent: Agent) -> None:

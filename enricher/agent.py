@@ -62,13 +62,13 @@ class Agent:
         memory: Memory | None = None,
         filters: FilterFile | None = None,
     ) -> None:
-        self.provider, self.pipeline, self.writer = provider, pipeline, writer
+        self.provider, self.source, self.pipeline, self.writer = provider, source, pipeline, writer
         self.losses, self.status, self.filters = losses, status, filters
         self.progress = time.monotonic()
         """When the loop last came round, for the health check."""
         self.unwritten = 0
         """Once it has ended: the records that could not be written."""
-        self._source, self._outlet, self._clock, self._memory = source, outlet, clock, memory
+        self._outlet, self._clock, self._memory = outlet, clock, memory
         self._complete = self._watching_since = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._selector = selectors.DefaultSelector()
         self._stopped = False
@@ -77,8 +77,8 @@ class Agent:
     def run(self) -> None:
         """Work until `stop`; then write what is held and hand everything to the disk."""
         self.provider.register(self._selector)
-        if self._source:
-            self._source.register(self._selector)
+        if self.source:
+            self.source.register(self._selector)
         while not self._stopped:
             if self._selector.select(self._patience()) and self.provider.gather:
                 time.sleep(self.provider.gather)
@@ -94,8 +94,8 @@ class Agent:
         self.unwritten = self.writer.close()
         if self._memory:
             self._memory.close(at, complete)
-        if self._source:
-            self._source.close(clean=not self.unwritten)
+        if self.source:
+            self.source.close(clean=not self.unwritten)
         self.provider.close()
         self._selector.close()
 
@@ -113,11 +113,12 @@ class Agent:
     def _patience(self) -> float:
         held, events = self.pipeline.held, self.pipeline.held_events
         patience = min(_HELD if events else _HALVES if held else _IDLE, self.provider.patience())
-        return min(patience, self._source.patience()) if self._source else patience
+        return min(patience, self.source.patience()) if self.source else patience
 
     def _round(self, now: float) -> None:
+        self._clock.adjust()  # before each look: audit records carry the wall clock, which may be set at any moment
         # The records before the events: a record is made before its event, so its half is mostly there in time.
-        for record in self._source.read(now) if self._source else ():
+        for record in self.source.read(now) if self.source else ():
             if record.via == "auditlog" and self._clock.boot_ns(record.time) < self._watching_since:
                 self.pipeline.earlier_record(record, now)
             else:
@@ -132,7 +133,6 @@ class Agent:
         self.progress = now
 
     def _each_second(self, now: float) -> None:
-        self._clock.adjust()
         self.pipeline.tree.forget_gone(time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _REMEMBER_PIDS_NS)
         if now >= self._next_tidy:
             self._next_tidy = now + _TIDY
@@ -150,10 +150,10 @@ class Agent:
         self.status.tell(now)
 
     def _keep_source(self) -> None:
-        if self._source:
-            for reason in self._source.gaps():
+        if self.source:
+            for reason in self.source.gaps():
                 self._outlet.hole(Hole(reason, time.time_ns() // 1_000_000))
-            self._source.keep()
+            self.source.keep()
 
     def _complete_until(self) -> int:
         """Up to when everything that happened is sealed: nanoseconds since boot."""

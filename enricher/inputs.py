@@ -93,7 +93,9 @@ def choose_source(args: argparse.Namespace, ready: Callable[[], bool]) -> Choice
     log_of_auditd: Path | None = args.audit_log
 
     def netlink() -> Source:
-        return NetlinkSource(AuditSource.open(args.receive_buffer), state, log_of_auditd, is_ours, ready)
+        audit = AuditSource.open(args.receive_buffer)
+        _say_if_capped(args.receive_buffer, audit.receive_buffer())
+        return NetlinkSource(audit, state, log_of_auditd, is_ours, ready)
 
     def auditlog() -> Source:
         if log_of_auditd is None:
@@ -101,6 +103,12 @@ def choose_source(args: argparse.Namespace, ready: Callable[[], bool]) -> Choice
         return AuditLogSource.open(log_of_auditd, state, is_ours, ready, wait=args.source == "auditlog")
 
     return choose(args.source, {"netlink": netlink, "auditlog": auditlog})
+
+
+def _say_if_capped(asked: int, accounted: int) -> None:
+    granted = accounted // 2  # the kernel counts what it needs for itself as well (socket(7), SO_RCVBUF)
+    if granted < asked:
+        log.info("the audit socket's receive buffer has %d bytes, not %d: net.core.rmem_max caps it", granted, asked)
 
 
 def open_kernel_lost(*, asked: bool) -> KernelLost | None:

@@ -41,7 +41,7 @@ class Losses:
 
     def before_reading(self) -> dict[str, int]:
         """What the kernel had no room for, and what could not be read."""
-        lost = {self._provider.loss: self._provider.lost()}
+        lost = self._provider.lost()
         if self._source:
             lost |= self._source.lost()
         if self._kernel:

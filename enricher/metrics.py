@@ -6,6 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from enricher.agent import Agent
+from enricher.report import Reporter
 
 _STAGES = {
     "read": "What the kernel gave",
@@ -18,10 +19,10 @@ _STAGES = {
 
 
 class AgentCollector(Collector):
-    """Shows an agent's tally, its losses and how far it is behind."""
+    """Shows an agent's tally, its losses and how far it is behind; and how far its reporter is."""
 
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
+    def __init__(self, agent: Agent, reporter: Reporter) -> None:
+        self._agent, self._reporter = agent, reporter
 
     def collect(self) -> Iterator[Metric]:
         """All of it, as of now."""
@@ -36,6 +37,7 @@ class AgentCollector(Collector):
             counts = getattr(pipeline.tally, stage)
             yield _counter(f"exectrail_enricher_{stage}", f"{text}, by kind", "kind", dict(counts))
         yield self._lost()
+        yield from self._sockets()
         per_cpu = {str(cpu): count for cpu, count in enumerate(self._agent.provider.lost_per_cpu())}
         yield _counter("exectrail_enricher_ring_full", "Events that found the ring full, by CPU", "cpu", per_cpu)
         unmarked = {"": self._agent.provider.unmarked()}
@@ -47,6 +49,12 @@ class AgentCollector(Collector):
         failures = {"": self._agent.writer.failures}
         yield _counter("exectrail_enricher_write_failures", "Writes that the trail's storage refused", None, failures)
         yield _gauge("exectrail_enricher_held", "Events that wait for what explains them", pipeline.held)
+        waiting = self._agent.writer.waiting_bytes
+        yield _gauge("exectrail_enricher_unwritten_bytes", "Lines that wait for the trail's storage", waiting)
+        told = self._reporter.waiting
+        yield _gauge("exectrail_enricher_statuses_waiting", "Statuses of AuditSessions that wait for the API", told)
+        dropped, text = {"": self._reporter.dropped}, "Statuses of AuditSessions that the API never got"
+        yield _counter("exectrail_enricher_statuses_dropped", text, None, dropped)
         yield _gauge("exectrail_enricher_processes", "Live processes that are followed", len(pipeline.tree))
         evicted = {"": pipeline.tree.evicted}
         yield _counter("exectrail_enricher_processes_evicted", "Live processes that were too many", None, evicted)
@@ -61,9 +69,17 @@ class AgentCollector(Collector):
         family = CounterMetricFamily("exectrail_enricher_lost", text, labels=["stage", "cause"])
         for cause, count in self._agent.losses.before_reading().items():
             family.add_metric(["source", cause], count)
-        for cause, count in self._agent.pipeline.tally.lost.items():
+        for cause, count in dict(self._agent.pipeline.tally.lost).items():  # the agent goes on meanwhile
             family.add_metric(["pipeline", cause], count)
         return family
+
+    def _sockets(self) -> Iterator[CounterMetricFamily]:
+        sockets = {each.name: each.socket() for each in (self._agent.source, self._agent.provider) if each}
+        forged = {name: socket.forged for name, socket in sockets.items()}
+        text = "Messages that were not sent by the kernel, and refused"
+        yield _counter("exectrail_enricher_forged", text, "by", forged)
+        overruns = {name: socket.overruns for name, socket in sockets.items()}
+        yield _counter("exectrail_enricher_overruns", "How often a socket's buffer was full", "by", overruns)
 
 
 def _counter(name: str, text: str, label: str | None, counts: dict[str, int]) -> CounterMetricFamily:

@@ -64,12 +64,14 @@ class NodeStatus:
 
     def now(self) -> NodeTrailStatus:
         """How this node does."""
+        lost = self._losses.by_cause()
         return NodeTrailStatus(
             source=self._chosen.name,
             source_reason=self._chosen.reason[:MOST_REASON],
             ledger=self._provider.name,
             weak=[*self._provider.weak, *(() if self._losses.exact else ("lost",))],
-            lost=sum(self._losses.by_cause().values()),
+            lost=sum(lost.values()),
+            lost_by_cause=lost,
             seq=self._writer.seq,
             lag_ms=self._pipeline.lag_ms(time.monotonic()),
             env=dict(list(self._known_env.items())[:MOST_ENV]),

@@ -124,9 +124,11 @@ class Outlet:
             self._tell_start(session, record)
             if end:
                 self._tell_end(session, end)
-        for container_id, refused in self._quota.ended(now):
-            facts = Facts(None, container_id, None)
-            self._made(self._composer.gap({"throttled": refused}, wall_ms, "throttle-stop", facts))
+        for over in self._quota.ended(now):
+            facts = Facts(None, over.container_id, None)
+            gap = self._composer.gap({"throttled": over.refused}, wall_ms, "throttle-stop", facts)
+            gap.origin = "untracked" if over.untracked else None
+            self._made(gap)
 
     def gap(self, lost: dict[str, int], wall_ms: int, reason: str | None = None) -> None:
         """Write what was lost since the last gap, by cause; `reason` where one thing brought it all about."""
@@ -193,15 +195,16 @@ class Outlet:
             self._unconfirmed.ended(session, record)
 
     def _leave(self, record: Record, facts: Facts, now: float, *, reserved: bool = False) -> None:
-        """Write within the container's quota; what opens a session or is untracked keeps its room."""
+        """Write within the container's quota; the first process of an entry keeps its room."""
         if self.filters and not self.filters.filters.decide(record).keep:
             self.tally.filtered["filters"] += 1
             return
-        if reserved or record.origin == "untracked" or self._quota.take(facts.container_id, now):
+        untracked = record.origin == "untracked"
+        if reserved or self._quota.take(facts.container_id, now, untracked=untracked):
             self._emit(record)
             return
         self.tally.lost["throttled"] += 1
-        if self._quota.began(facts.container_id):
+        if self._quota.began(facts.container_id, untracked=untracked):
             gap = self._composer.gap({"throttled": 1}, 0, "throttle-start", facts)
             gap.timestamp = record.timestamp
             self._made(gap)

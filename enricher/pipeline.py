@@ -135,7 +135,11 @@ class Pipeline:
 
     def lag_ms(self, now: float) -> int:
         """How long the oldest record that is held has waited."""
-        return int((now - self._held[0].deadline + self._hold) * 1000) if self._held else 0
+        try:
+            oldest = self._held[0]
+        except IndexError:  # also while another thread asks
+            return 0
+        return int((now - oldest.deadline + self._hold) * 1000)
 
     def complete_until(self, boot_ns: int) -> int:
         """Up to when everything has left that has come, where all has been read (nanoseconds since boot)."""

@@ -2,12 +2,25 @@
 
 A token bucket: so many records a second in the long run, so many more at once. A container that has used its own up
 is throttled until a tenth of the bucket has filled again, so that it does not flap; start and end stand in the trail.
-Sessions, untracked entries and gaps are never throttled: evidence keeps its room.
+What came into a container without a request has a bucket of its own, which the container's own processes cannot empty.
+Sessions, the first process of each entry, and gaps are never throttled: evidence keeps its room.
 """
+
+from typing import NamedTuple
 
 from msgspec import Struct
 
 _RESUME = 0.1
+
+
+class Throttled(NamedTuple):
+    """A throttling that is over."""
+
+    container_id: str
+    untracked: bool
+    """Whether it was of what came in without a request."""
+    refused: int
+    """How many records it took."""
 
 
 class _Bucket(Struct):
@@ -28,13 +41,14 @@ class Quota:
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate, self._burst = rate, burst
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: dict[tuple[str, bool], _Bucket] = {}
 
-    def take(self, container_id: str, now: float) -> bool:
+    def take(self, container_id: str, now: float, *, untracked: bool = False) -> bool:
         """Whether one more record of this container may leave; `now` is in seconds."""
-        bucket = self._buckets.get(container_id)
+        key = container_id, untracked
+        bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[container_id] = _Bucket(self._burst, now)
+            bucket = self._buckets[key] = _Bucket(self._burst, now)
         self._fill(bucket, now)
         if bucket.refused or bucket.tokens < 1:
             bucket.refused += 1
@@ -42,25 +56,26 @@ class Quota:
         bucket.tokens -= 1
         return True
 
-    def began(self, container_id: str) -> bool:
+    def began(self, container_id: str, *, untracked: bool = False) -> bool:
         """Whether the record that was just refused is the first."""
-        bucket = self._buckets.get(container_id)
+        bucket = self._buckets.get((container_id, untracked))
         return bucket is not None and bucket.refused == 1
 
-    def ended(self, now: float) -> list[tuple[str, int]]:
-        """The containers whose throttling is over, and how many records it took."""
-        over: list[tuple[str, int]] = []
-        for container_id, bucket in self._buckets.items():
+    def ended(self, now: float) -> list[Throttled]:
+        """Whose throttling is over."""
+        over: list[Throttled] = []
+        for (container_id, untracked), bucket in self._buckets.items():
             if bucket.refused:
                 self._fill(bucket, now)
                 if bucket.tokens >= self._burst * _RESUME:
-                    over.append((container_id, bucket.refused))
+                    over.append(Throttled(container_id, untracked, bucket.refused))
                     bucket.refused = 0
         return over
 
     def forget(self, container_id: str) -> None:
         """The container is gone."""
-        self._buckets.pop(container_id, None)
+        for untracked in (False, True):
+            self._buckets.pop((container_id, untracked), None)
 
     def _fill(self, bucket: _Bucket, now: float) -> None:
         if now > bucket.at:  # not so within one round of the agent

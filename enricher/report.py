@@ -58,6 +58,11 @@ class Reporter:
         self._changed = threading.Condition()
         self._env_told: set[str] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many statuses of sessions wait to be told."""
+        return len(self._waiting)
+
     def start(self) -> None:
         """Report in a thread of its own, which ends with the process."""
         threading.Thread(target=self._run, name="report", daemon=True).start()
@@ -158,7 +163,7 @@ class Reporter:
         path = f"{self._trails_path}/{self._node}/status"
         try:
             if self._env_told is None:  # what an enricher before us told
-                self._client.patch(path, {"status": {"env": None}})
+                self._client.patch(path, {"status": {"env": None, "lostByCause": None}})
             self._client.patch(path, body)
         except ApiError as error:
             if error.status != 404:

@@ -44,6 +44,8 @@ class NodeTrailStatus(Struct, frozen=True, rename="camel"):
     weak: list[str] = []
     """Fields that this node cannot vouch for."""
     lost: int = 0
+    """Events since this agent started, of all causes."""
+    lost_by_cause: dict[str, int] = {}
     seq: int = -1
     """The last record written; -1 before the first."""
     lag_ms: int = 0

@@ -7,6 +7,7 @@ from typing import Protocol
 from enricher.events import Process, Seccomp
 from enricher.ledgers.places import Places
 from enricher.pipeline import Pipeline
+from enricher.sources.source import Socket
 
 
 class Provider(Protocol):
@@ -14,8 +15,6 @@ class Provider(Protocol):
 
     name: str
     weak: tuple[str, ...]
-    loss: str
-    """The cause that its losses have."""
     failures_told: bool
     """Whether it tells of failed execs."""
 
@@ -53,11 +52,14 @@ class Provider(Protocol):
     def tidy(self, pipeline: Pipeline, now: float) -> None:
         """Look after what came before or is gone."""
 
-    def lost(self) -> int:
-        """Events that the kernel had no room for."""
+    def lost(self) -> dict[str, int]:
+        """What was lost on the way to us since the start, by cause."""
 
     def lost_per_cpu(self) -> list[int]:
         """Of those, what found the way to us full, by CPU; empty where that cannot be told."""
+
+    def socket(self) -> Socket:
+        """What befell its socket; nothing where it has none."""
 
     def unmarked(self) -> int:
         """Processes that would be lost from sight if they left their container's cgroup."""

@@ -20,6 +20,7 @@ from enricher.ledgers.entering import entered_from, is_entering
 from enricher.ledgers.places import CgroupPlaces
 from enricher.ledgers.proc import Proc
 from enricher.pipeline import Pipeline
+from enricher.sources.source import Socket
 
 _GATHER = 0.05
 """The socket has room for many times as many records as come in that time, and so has the ring."""
@@ -41,7 +42,6 @@ class BpfProvider:
 
     name = "bpf"
     weak: tuple[str, ...] = ()
-    loss = "ring-full"
 
     def __init__(self, cgroup_root: Path, containers: Containers) -> None:
         kubepods = find_kubepods(cgroup_root)
@@ -112,9 +112,13 @@ class BpfProvider:
             pipeline.forget_container(place.container_id)
             self._containers.forget(place.container_id)
 
-    def lost(self) -> int:
-        """Events for which the ring buffer had no room."""
-        return self._ledger.lost()
+    def lost(self) -> dict[str, int]:
+        """Events for which the ring buffer had no room, and those that were not understood."""
+        return {"ring-full": self._ledger.lost(), "undecodable": self._ledger.undecodable}
+
+    def socket(self) -> Socket:
+        """It has none: nobody else can write into the ring."""
+        return Socket()
 
     def lost_per_cpu(self) -> list[int]:
         """Events that found the ring full, by the CPU they happened on."""

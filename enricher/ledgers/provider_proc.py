@@ -20,6 +20,7 @@ from enricher.ledgers.proc import Proc, ProcessInfo
 from enricher.ledgers.proc_places import OUTSIDE, ProcPlaces
 from enricher.pipeline import Pipeline
 from enricher.sources import syscalls
+from enricher.sources.source import Socket
 
 _WEAK_EXEC = ("argv", "cmdLine", "program", "parentKey", "origin")
 _WEAK_EXIT = ("exit", "durationMs", "timestamp")
@@ -54,7 +55,6 @@ class ProcProvider:
     name = "proc"
     weak: tuple[str, ...] = (*_WEAK_EXEC, *_WEAK_EXIT)
     gather = 0.0
-    loss = "vanished"
 
     def __init__(self, cgroup_root: Path, containers: Containers, clock: Clock) -> None:
         self.places = ProcPlaces(cgroup_root)
@@ -72,9 +72,13 @@ class ProcProvider:
         """How long the loop may wait for more, in seconds."""
         return _LOOK_AGAIN if self._wanted else float("inf")
 
-    def lost(self) -> int:
+    def lost(self) -> dict[str, int]:
         """Nothing is lost in the kernel on this way; what /proc no longer tells is counted where it is looked for."""
-        return 0
+        return {}
+
+    def socket(self) -> Socket:
+        """It has none of its own."""
+        return Socket()
 
     def lost_per_cpu(self) -> list[int]:
         """It has no way that could be full."""

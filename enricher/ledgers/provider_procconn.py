@@ -22,6 +22,7 @@ from enricher.ledgers.procconn import Event, Execed, Exited, Forked, IdChanged, 
 from enricher.ledgers.procconn_live import Live, monotonic_to_boot
 from enricher.ledgers.vouch import UNSURE_NS, WEAK_ARGV, Told, Waiting, doubt
 from enricher.pipeline import Pipeline
+from enricher.sources.source import Socket
 
 _MOST_BATCHES: Final = 8
 _RUNTIMES: Final = frozenset({b"runc", b"crun", b"youki"})
@@ -43,7 +44,6 @@ class ProcconnProvider:
     weak: tuple[str, ...] = WEAK_ARGV
     gather = 0.0
     """What a process runs has to be read before it is gone."""
-    loss = "connector-overrun"
 
     def __init__(self, connector: ProcConnector, cgroup_root: Path, containers: Containers) -> None:
         self.places = ProcPlaces(cgroup_root)
@@ -115,9 +115,13 @@ class ProcconnProvider:
                 self._gone(pid)
         self._forget_containers(pipeline)
 
-    def lost(self) -> int:
+    def lost(self) -> dict[str, int]:
         """Events for which the receive buffer had no room."""
-        return self._connector.dropped()
+        return {"connector-overrun": self._connector.dropped()}
+
+    def socket(self) -> Socket:
+        """What befell the connector's socket."""
+        return Socket(self._connector.forged, self._connector.overruns)
 
     def lost_per_cpu(self) -> list[int]:
         """The kernel does not say."""

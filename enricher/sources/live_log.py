@@ -15,6 +15,7 @@ from enricher.events import Seccomp
 from enricher.sources.follower import Follower
 from enricher.sources.log_tail import LogTail
 from enricher.sources.netlink import SourceUnavailable
+from enricher.sources.source import Socket
 from enricher.sources.state import SourceState
 
 POLL: Final = 0.25
@@ -80,6 +81,10 @@ class AuditLogSource:
     def lost(self) -> dict[str, int]:
         """Lines that could not be read."""
         return {"unparsable": self._tail.unparsable}
+
+    def socket(self) -> Socket:
+        """It has none."""
+        return Socket()
 
     def gaps(self) -> list[str]:
         """Why something may be missing."""

@@ -15,6 +15,7 @@ from enricher.events import Seccomp
 from enricher.sources.follower import Follower, Position, end_of
 from enricher.sources.log_tail import LogTail, Told
 from enricher.sources.netlink import AuditSource
+from enricher.sources.source import Socket
 from enricher.sources.state import SourceState
 
 LINGER: Final = 2.0
@@ -84,6 +85,10 @@ class NetlinkSource:
         dropped = 0 if self._tail else self._audit.dropped() - self._drops_settled
         unparsable = self._audit.unparsable + self._unparsable
         return {"netlink-overrun": self._lost + dropped, "unparsable": unparsable}
+
+    def socket(self) -> Socket:
+        """What befell the socket."""
+        return Socket(self._audit.forged, self._audit.overruns)
 
     def gaps(self) -> list[str]:
         """None of its own: an absence is told as one, drops are counted."""

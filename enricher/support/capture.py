@@ -110,7 +110,7 @@ def _follow(
             next_second = now + 1.0
             clock.adjust()
             recorder.clock()
-            recorder.lost({provider.loss: provider.lost(), "netlink-overrun": source.dropped() if source else 0})
+            recorder.lost(provider.lost() | {"netlink-overrun": source.dropped() if source else 0})
         if now >= next_tidy:
             next_tidy = now + _TIDY
             provider.tidy(pipeline, now)

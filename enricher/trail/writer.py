@@ -3,7 +3,8 @@
 Place means `seq` and `prev` (see `exectrail.seal`). The chain goes on over restarts, see `enricher.trail.chain`.
 
 Sealing is the caller's work, writing that of a thread: a storage that is slow, full or gone makes nobody wait. What it
-does not take waits here, in order and within 16 MiB; beyond that nothing is taken any more.
+does not take waits here, in order and within 16 MiB; beyond that nothing is taken any more. The last of them is kept
+for evidence, so that a flood of other records cannot push that out.
 """
 
 import logging
@@ -18,10 +19,11 @@ from msgspec import Struct
 from enricher.trail.chain import End, State, end_of, latest
 from enricher.trail.retention import Removed
 from enricher.trail.sink import Sink
+from exectrail.filter_keys import ALWAYS_WRITTEN
 from exectrail.record import Record, encode
 from exectrail.seal import seal
 
-_MOST = 16 << 20
+_MOST, _RESERVED = 16 << 20, 1 << 20
 _BLOCK = 1 << 18
 _TEND = 1.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.1, 2.0
@@ -76,8 +78,13 @@ class Writer:
 
     @property
     def full(self) -> bool:
-        """Whether no more can be kept: what comes now is lost."""
-        return self._size + len(self._gathered) >= _MOST
+        """Whether no more can be kept but evidence: what else comes now is lost."""
+        return self.waiting_bytes >= _MOST - _RESERVED
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Lines that were taken and are not in the sink."""
+        return self._size + len(self._gathered)
 
     @property
     def failures(self) -> int:
@@ -107,8 +114,12 @@ class Writer:
         return self._sink.removed()
 
     def write(self, record: Record) -> bool:
-        """Seal a record and take it for the next `commit`; false, and nothing is taken, while all room is used."""
-        if self.full:
+        """Seal a record and take it for the next `commit`; false, and nothing is taken, while all room is used.
+
+        Sessions, gaps, digests, and what came into a container without a request, have room of their own.
+        """
+        waiting = self._size + len(self._gathered)
+        if waiting >= _MOST - _RESERVED and (waiting >= _MOST or not _is_evidence(record)):
             return False
         record.seq, record.prev = self._end.seq + 1, self._end.prev
         line = encode(record)
@@ -232,3 +243,7 @@ class Writer:
             self._state.close()
         except OSError as error:
             self._failed(error)
+
+
+def _is_evidence(record: Record) -> bool:
+    return record.kind in ALWAYS_WRITTEN or record.origin == "untracked"

@@ -22,7 +22,7 @@ from tests.kernel.test_netlink import AUDIT_USER_AVC, FORGED, TEXT, message, run
 
 WITHIN = 10.0
 HOLD = 0.5
-"""The default of `enricher.holdMs`, in seconds."""
+"""The default of `logs.holdMs`, in seconds."""
 
 
 class Follower:

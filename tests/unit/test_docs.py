@@ -9,6 +9,7 @@ import re
 import sys
 import typing
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ from enricher.losses import Losses
 from enricher.metrics import AgentCollector
 from enricher.sources.live_log import AuditLogSource
 from enricher.sources.netlink_filled import NetlinkSource
+from enricher.sources.source import Socket
 from enricher.tally import Tally
 from exectrail import record
 from exectrail.nodetrail import NodeTrailStatus
@@ -161,9 +163,12 @@ def causes_of_loss() -> set[str]:
     nothing: typing.Any = SimpleNamespace()  # as much of each part as is asked
     source: typing.Any = SimpleNamespace(lost=lambda: from_sources)
     kernel: typing.Any = SimpleNamespace(lost=0)
-    providers: list[typing.Any] = [SimpleNamespace(loss=ledger.loss, lost=int) for ledger in LEDGERS]
+    nothing_lost: typing.Any = SimpleNamespace(
+        _ledger=SimpleNamespace(lost=int, undecodable=0), _connector=SimpleNamespace(dropped=int)
+    )
+    providers: list[typing.Any] = [SimpleNamespace(lost=partial(ledger.lost, nothing_lost)) for ledger in LEDGERS]
     asked = {cause for each in providers for cause in Losses(each, source, kernel, nothing, nothing).before_reading()}
-    code = "".join(file.read_text() for file in (REPO / "enricher").glob("*.py"))
+    code = "".join(file.read_text() for file in (REPO / "enricher").rglob("*.py"))
     return asked | {"undecided"} | set(re.findall(r"tally\.lost\[\"([\w-]+)\"\]", code))
 
 
@@ -244,13 +249,15 @@ def of_module(name: str) -> set[str]:
 def of_enricher() -> set[str]:
     agent = SimpleNamespace(
         pipeline=SimpleNamespace(tally=Tally(), held=0, tree=Tree()),
-        provider=SimpleNamespace(lost_per_cpu=list, unmarked=int),
-        writer=SimpleNamespace(failures=0),
+        provider=SimpleNamespace(name="bpf", lost_per_cpu=list, unmarked=int, socket=Socket),
+        source=None,
+        writer=SimpleNamespace(failures=0, waiting_bytes=0),
         filters=SimpleNamespace(filters=SimpleNamespace(hits={})),
         status=SimpleNamespace(now=NodeTrailStatus),
         losses=SimpleNamespace(before_reading=dict),
     )
-    return exposed(list(AgentCollector(agent).collect()))  # type: ignore[arg-type] # as much of an agent as it asks
+    reporter: typing.Any = SimpleNamespace(waiting=0, dropped=0)
+    return exposed(list(AgentCollector(agent, reporter).collect()))  # type: ignore[arg-type] # as much as it asks
 
 
 @pytest.mark.parametrize(

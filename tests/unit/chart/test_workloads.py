@@ -69,7 +69,8 @@ def test_retention_reaches_the_controller(helm_template: HelmTemplate) -> None:
 
 
 def test_the_enricher_gets_its_arguments(helm_template: HelmTemplate) -> None:
-    values = {"enricher": {"ledger": "proc", "holdMs": 250, "metrics": {"address": "10.0.0.7", "port": 9999}}}
+    enricher = {"ledger": "proc", "receiveBuffer": 33554432, "metrics": {"address": "10.0.0.7", "port": 9999}}
+    values = {"enricher": enricher, "logs": {"holdMs": 250}}
     assert container(pod_spec(helm_template(values), "enricher"), "enricher")["args"] == [
         "--trail=/trail/trail.jsonl",
         "--audit-log-interval-seconds=0",
@@ -84,6 +85,7 @@ def test_the_enricher_gets_its_arguments(helm_template: HelmTemplate) -> None:
         "--ledger=proc",
         "--source=auto",
         "--audit-log=/host/audit/audit.log",
+        "--receive-buffer=33554432",
         "--hold-ms=250",
         "--quota=10000",
         "--command-key-secret=exectrail-command-key",

@@ -3,12 +3,14 @@
 from types import SimpleNamespace
 
 import pytest
+from prometheus_client.samples import Sample
 
 from enricher.agent import Agent
 from enricher.losses import Losses
 from enricher.metrics import AgentCollector
 from enricher.node_status import NodeStatus
 from enricher.sources.choice import Choice
+from enricher.sources.source import Socket
 from exectrail.nodetrail import MOST_UNCOVERED, UncoveredPod
 from tests.unit.enricher.rig import Rig
 
@@ -21,9 +23,10 @@ def found() -> list[UncoveredPod]:
 
 @pytest.fixture
 def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
-    provider = SimpleNamespace(name="bpf", weak=(), loss="ring-full", lost=lambda: 5, lost_per_cpu=lambda: [2, 3])
+    provider = SimpleNamespace(name="bpf", weak=(), lost=lambda: {"ring-full": 5}, lost_per_cpu=lambda: [2, 3])
     provider.unmarked, provider.tidy = lambda: 7, lambda _pipeline, _now: None
-    writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list)
+    provider.socket = Socket
+    writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711)
     chosen = Choice(None, "nobody asked")
     losses = Losses(provider, None, None, rig.outlet, writer)  # type: ignore[arg-type]
     parts = (provider, chosen, rig.pipeline, writer, losses, rig.clock)
@@ -60,8 +63,34 @@ def test_of_very_many_it_names_some_and_counts_all(agent: Agent, found: list[Unc
     assert (len(status.uncovered), status.uncovered_pods) == (MOST_UNCOVERED, MOST_UNCOVERED + 1)
 
 
+def collected(agent: Agent) -> list[Sample]:
+    reporter = SimpleNamespace(waiting=12, dropped=3)
+    collector = AgentCollector(agent, reporter)  # type: ignore[arg-type] # as much of it as is asked
+    return [sample for family in collector.collect() for sample in family.samples]
+
+
+def test_what_was_lost_is_told_as_a_sum_and_by_cause(agent: Agent) -> None:
+    agent.pipeline.tally.lost["undecided"] = 2
+
+    status = agent.status.now()
+
+    assert (status.lost, status.lost_by_cause) == (7, {"ring-full": 5, "undecided": 2})
+
+
+def test_it_counts_what_was_refused_at_its_sockets_and_what_waits(agent: Agent) -> None:
+    agent.source = SimpleNamespace(name="netlink", socket=lambda: Socket(forged=4, overruns=6))
+
+    found = {(sample.name, *sample.labels.values()): sample.value for sample in collected(agent)}
+
+    assert found["exectrail_enricher_forged_total", "netlink"] == 4
+    assert found["exectrail_enricher_overruns_total", "netlink"] == 6
+    assert found["exectrail_enricher_unwritten_bytes",] == 4711
+    assert found["exectrail_enricher_statuses_waiting",] == 12
+    assert found["exectrail_enricher_statuses_dropped_total",] == 3
+
+
 def test_it_counts_what_the_ring_had_no_room_for_by_cpu_and_who_has_no_mark(agent: Agent) -> None:
-    samples = [sample for family in AgentCollector(agent).collect() for sample in family.samples]
+    samples = collected(agent)
 
     full = {sample.labels["cpu"]: sample.value for sample in samples if sample.name.endswith("ring_full_total")}
     unmarked = [sample.value for sample in samples if sample.name.endswith("processes_unmarked_total")]

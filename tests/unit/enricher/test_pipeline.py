@@ -634,6 +634,28 @@ def test_a_container_over_its_quota_is_throttled_and_says_so(rig: Rig) -> None:
     assert (end_of_it.reason, end_of_it.lost) == ("throttle-stop", {"throttled": 80})
 
 
+def test_what_came_in_without_a_request_is_seen_also_where_its_container_is_throttled_but_has_a_quota_as_well(
+    rig: Rig,
+) -> None:
+    intruder = Process(400, 4000)
+    for index in range(100):
+        rig.happen(fork(INIT, Process(1000 + index, 1000)), now=1.0)
+    rig.happen(execute(intruder, "sh"), now=1.0)
+    rig.wait(1.5)
+    assert [record.argv for record in rig.records if record.origin == "untracked"] == [["sh"]]
+    rig.records.clear()
+
+    for index in range(100):
+        rig.happen(fork(intruder, Process(2000 + index, 2000)), now=1.5)
+
+    assert [record.origin for record in rig.records if record.kind == "clone"] == ["untracked"] * 20
+    (gap,) = [record for record in rig.records if record.kind == "gap"]
+    assert (gap.reason, gap.origin, gap.container_id) == ("throttle-start", "untracked", APP)
+    rig.wait(60.0)
+    stops = [(each.origin, each.lost) for each in rig.records if each.reason == "throttle-stop"]
+    assert stops == [("untracked", {"throttled": 80})]
+
+
 def test_a_session_is_seen_also_where_its_container_is_throttled(rig: Rig) -> None:
     rig.requests[UID] = request()
     for index in range(100):

@@ -142,6 +142,6 @@ def test_containers_that_are_gone_are_taken_out_of_the_report(api: ApiServer, re
 
     before, first, second = asked(api, lambda seen: len(seen) == 3)
 
-    assert status_of(before) == {"env": None}
+    assert status_of(before) == {"env": None, "lostByCause": None}
     assert status_of(first)["env"] == {"a/b/c": True}
     assert status_of(second)["env"] == {"a/b/c": None, "d/e/f": False}

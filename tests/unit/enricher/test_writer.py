@@ -5,7 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from enricher.trail.chain import State
@@ -214,6 +216,38 @@ def test_memory_is_bounded_and_no_number_is_spent_on_what_is_not_taken(start: St
 
     assert len(disk.lines) == taken + 1
     check_chain(disk.lines)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "has_room"),
+    [
+        ({"kind": "session"}, True),
+        ({"kind": "gap"}, True),
+        ({"kind": "digest"}, True),
+        ({"origin": "untracked"}, True),
+        ({"origin": "session"}, False),
+        ({"kind": "clone"}, False),
+    ],
+    ids=str,
+)
+def test_where_others_have_used_up_the_room_evidence_has_its_own(
+    start: Start, disk: Disk, evidence: dict[str, Any], has_room: bool
+) -> None:
+    writer = start()
+    disk.error = FULL
+    while writer.write(record(100_000)):
+        writer.commit()
+
+    assert writer.write(msgspec.structs.replace(record(), **evidence)) is has_room
+
+
+def test_the_room_of_evidence_is_bounded_too(start: Start, disk: Disk) -> None:
+    writer = start()
+    disk.error = FULL
+    while writer.write(msgspec.structs.replace(record(100_000), kind="session")):
+        writer.commit()
+
+    assert writer.waiting_bytes < 17 << 20
 
 
 def test_an_end_is_not_held_up_by_a_storage_that_takes_nothing(start: Start, disk: Disk) -> None:
