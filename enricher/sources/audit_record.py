@@ -13,37 +13,34 @@ keeps them from posing as other fields: quoted when all of it is printable, with
 import re
 from binascii import unhexlify
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from enricher.events import Seccomp
 
 _QUOTED_TEXT: Final = 200
+_LONGEST_NUMBER: Final = 10
 
-# (uint32) -1 stands for: no login user, no audit session, an id without a mapping.
-_ID: Final = rb"=(?:4294967295|(\d{1,10})) "
-_IDS: Final = rb"(?:auid" + _ID + rb")?(?:uid" + _ID + rb")?(?:gid" + _ID + rb")?(?:ses" + _ID + rb")?"
+# Every number is bounded, so that int() is cheap and cannot fail.
+_STAMP = re.compile(rb"audit\((\d{1,12})\.(\d{3}):(\d{1,10})")
+
+# (uint32) -1 stands for: no login user, no audit session, an id without a mapping. An LSM's label may hold spaces and
+# whatever an administrator named a profile, e.g. `subj=docker-default (enforce)`.
+_ID: Final = rb"=(?:4294967295|(\d{1,10}))"
+_WHO = re.compile(
+    rb"(?: auid" + _ID + rb")?(?: uid" + _ID + rb")?(?: gid" + _ID + rb")?(?: ses" + _ID + rb")?(?: subj=.*)?"
+)
 
 # "<no_memory>" and "<too_long>" stand where the kernel could not make a path; paths start with a slash.
 _STRING: Final = rb'(?:"([!#-~]*)"|((?:[0-9A-F]{2})+)|\(null\))'
 _PATH: Final = rb'(?:"(?!<)([!#-~]*)"|((?:[0-9A-F]{2})+)|\(null\)|"<[a-z_]+>")'
-_CALL: Final = (
+_WHAT = re.compile(
     rb"comm=" + _STRING + rb" exe=" + _PATH + rb" sig=(-?\d{1,19}) arch=([0-9a-f]{1,8}) syscall=(-?\d{1,19}) "
+    rb"compat=-?\d{1,10} ip=0x[0-9a-f]{1,16} code=0x([0-9a-f]{1,8})"
 )
 
-
-# Every number is bounded, so that int() is cheap and cannot fail. An LSM's label may hold spaces and whatever an
-# administrator named a profile, e.g. `subj=docker-default (enforce)`; as no later value holds a space, the rest of
-# the line still has only one reading.
-_RECORD = re.compile(
-    rb"audit\((?P<seconds>\d{1,12})\.(?P<milliseconds>\d{3}):(?P<serial>\d{1,10})\): "
-    rb"(?P<ids>" + _IDS + rb")(?:subj=.*? )?pid=(?P<pid>\d{1,10}) (?P<call>" + _CALL + rb")"
-    rb"compat=-?\d{1,10} ip=0x[0-9a-f]{1,16} code=0x(?P<code>[0-9a-f]{1,8})",
-)
-
-# What a program's records have in common is read once: the parts below have passed the pattern above.
-_REMEMBERED: Final = 64  # a part has up to 8 KiB, so that is at most 1 MiB
-_IDS_PART = re.compile(_IDS)
-_CALL_PART = re.compile(_CALL)
+_REMEMBERED: Final = 128
+"""A program's records differ in their stamp and pid alone: the other parts are read once. One has up to 8 KiB, so that
+is at most 2 MiB."""
 
 
 class Unparsable(ValueError):
@@ -60,31 +57,39 @@ def parse(text: bytes) -> Seccomp:
         Unparsable: The text is anything else.
 
     """
-    match = _RECORD.fullmatch(text)
-    if match is None:
+    # Nothing is left out by cutting it up: each part is matched to its end. The first `):` ends the stamp. No value
+    # after the pid holds a space, so that the last ` pid=` is the field, whatever a label says.
+    head, _, rest = text.partition(b"):")
+    user, _, process = rest.rpartition(b" pid=")
+    pid, _, call = process.partition(b" ")
+    stamp, who, what = _STAMP.fullmatch(head), _who(user), _what(call)
+    if stamp is None or who is None or what is None or not pid.isdigit() or len(pid) > _LONGEST_NUMBER:
         raise Unparsable(text)
-    seconds, milliseconds, serial, ids, pid, call, code = match.group(
-        "seconds", "milliseconds", "serial", "ids", "pid", "call", "code"
-    )
-    uid, gid, auid, ses = _ids(ids)
-    comm, exe, signal, arch, syscall, action = _call(call, code)
+    seconds, milliseconds, serial = stamp.groups()
+    uid, gid, auid, ses = who
+    comm, exe, signal, arch, number, code = what
     return Seccomp(
-        int(seconds + milliseconds), int(serial), int(pid),
-        uid, gid, auid, ses, comm, exe, signal, arch, syscall, action,
-    )  # fmt: skip
+        int(seconds + milliseconds), int(serial), int(pid), uid, gid, auid, ses, comm, exe, signal, arch, number, code
+    )
 
 
 @lru_cache(_REMEMBERED)
-def _ids(part: bytes) -> tuple[int | None, int | None, int | None, int | None]:
+def _who(part: bytes) -> tuple[int | None, int | None, int | None, int | None] | None:
     """uid, gid, auid, ses."""
-    auid, uid, gid, ses = (None if each is None else int(each) for each in _groups(_IDS_PART, part))
+    match = _WHO.fullmatch(part)
+    if match is None:
+        return None
+    auid, uid, gid, ses = (None if each is None else int(each) for each in match.groups())
     return uid, gid, auid, ses
 
 
 @lru_cache(_REMEMBERED)
-def _call(part: bytes, code: bytes) -> tuple[bytes | None, bytes | None, int, int, int, int]:
+def _what(part: bytes) -> tuple[bytes | None, bytes | None, int, int, int, int] | None:
     """comm, exe, signal, arch, syscall, code."""
-    comm, comm_hex, exe, exe_hex, signal, arch, syscall = _groups(_CALL_PART, part)
+    match = _WHAT.fullmatch(part)
+    if match is None:
+        return None
+    comm, comm_hex, exe, exe_hex, signal, arch, syscall, code = match.groups()
     return (
         comm if comm_hex is None else unhexlify(comm_hex),
         exe if exe_hex is None else unhexlify(exe_hex),
@@ -93,9 +98,3 @@ def _call(part: bytes, code: bytes) -> tuple[bytes | None, bytes | None, int, in
         int(syscall),
         int(code, 16),
     )
-
-
-def _groups(pattern: re.Pattern[bytes], part: bytes) -> tuple[Any, ...]:
-    match = pattern.fullmatch(part)
-    assert match is not None, part  # noqa: S101 - the whole record's pattern is made of this one
-    return match.groups()
