@@ -70,21 +70,18 @@ class Composer:
 
     def process(self, event: ProcessEvent, facts: Facts) -> Record:
         """The record of a fork, an exec or an exit."""
-        record = self._process(event, facts)
-        if event.outside or event.entered_by_namespace:
-            record.outside = "moved" if event.outside else "namespace"
-        return record
-
-    def _process(self, event: ProcessEvent, facts: Facts) -> Record:
         match event:
             case Exec():
-                return self._exec(event, facts)
-            case ExecFailed():
-                return self._failed(event, facts)
+                record = self._exec(event, facts)
             case Fork():
-                return self._clone(event, facts)
-            case Exit():
-                return self._exit(event, facts)
+                record = self._clone(event, facts)
+            case ExecFailed():
+                record = self._failed(event, facts)
+            case _:
+                record = self._exit(event, facts)
+        if event.outside or event.entered_by_namespace:
+            record.outside = "moved" if event.outside else "namespace"
+        return self._finish(record, facts, event.weak)
 
     def _exec(self, event: Exec, facts: Facts) -> Record:
         record = self._call(event, facts)
@@ -96,7 +93,7 @@ class Composer:
         if event.truncated or event.path_truncated or event.cwd_truncated:
             record.truncated = _cut(event)
         record.entered_from = event.entered_from
-        return self._finish(record, facts, event.weak)
+        return record
 
     def _failed(self, event: ExecFailed, facts: Facts) -> Record:
         record = self._call(event, facts)
@@ -105,7 +102,7 @@ class Composer:
         record.cmd_line = " ".join(record.argv)
         record.errno = errno.errorcode.get(event.errno, str(event.errno))
         record.truncated = ["argv", "cmdLine"] if event.truncated else None
-        return self._finish(record, facts, event.weak)
+        return record
 
     def _call(self, event: Exec | ExecFailed, facts: Facts) -> Record:
         """What an exec and a failed one have in common: whose call it was, and when."""
@@ -120,7 +117,7 @@ class Composer:
         record.pid, record.ppid = event.child.pid, event.parent.pid
         record.uid, record.gid = event.uid, event.gid
         record.process_key, record.parent_key = self.key(event.child), self.key(event.parent)
-        return self._finish(record, facts, event.weak)
+        return record
 
     def _exit(self, event: Exit, facts: Facts) -> Record:
         record = self._base("exit", self._clock.wall_ms(event.time), facts)
@@ -128,7 +125,7 @@ class Composer:
         record.process_key = self.key(event.process)
         record.exit = exit_of(event)
         record.duration_ms = max(0, event.time - facts.born) // 1_000_000
-        return self._finish(record, facts, event.weak)
+        return record
 
     def syscall(self, half: Seccomp, node: Node, facts: Facts) -> Record:
         """The record of a logged system call that no event of the ledger belongs to."""

@@ -14,7 +14,7 @@ TICK_NS = 10_000_000
 """Nanoseconds in a clock tick of /proc (USER_HZ is 100 on all of our machines)."""
 
 
-class Process(Struct, frozen=True, order=True):
+class Process(Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """A process: its thread group id in the initial pid namespace, and its start in clock ticks since boot.
 
     The start is field 22 of `/proc/PID/stat` (proc(5)). A pid alone is reused within minutes and is never a key.

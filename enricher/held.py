@@ -3,11 +3,12 @@
 from msgspec import Struct
 
 from enricher.attribute.containers import Answer, Place
+from enricher.attribute.sessions import Session
 from enricher.attribute.tree import Entry, Node
 from enricher.events import ProcessEvent, Seccomp
 
 
-class Held(Struct):
+class Held(Struct, gc=False):
     """Waits in the pipeline until it is complete or overdue."""
 
     event: ProcessEvent
@@ -27,3 +28,5 @@ class Held(Struct):
     """Whether it failed in one folder of PATH, and the search went on in the next."""
     answer: Answer = Answer(0)
     """What is known of the container; of version 0 before it was asked."""
+    session: Session | None = None
+    """The session it belongs to, once nothing more is to be found out about that."""

@@ -11,7 +11,7 @@ from enricher import halves
 from enricher.attribute.binder import Binder
 from enricher.attribute.containers import NODE, Answer, Container, Containers, Place
 from enricher.attribute.on_node import OnNode
-from enricher.attribute.sessions import Sessions
+from enricher.attribute.sessions import Session, Sessions
 from enricher.attribute.tag import tag_of
 from enricher.attribute.tree import Entry, Node, Tree
 from enricher.clock import Clock
@@ -101,7 +101,7 @@ class Pipeline:
             self._search(held, event)
         self._held.append(held)
         if len(self._held) > _MAX_HELD:
-            self._release(self._held.popleft(), now)
+            self._give_up(self._held.popleft(), now)
 
     def seccomp_record(self, record: Seccomp, now: float) -> None:
         """Take a SECCOMP record of the audit stream."""
@@ -123,8 +123,15 @@ class Pipeline:
 
     def advance(self, now: float) -> None:
         """Let go of every record that is complete or has waited long enough."""
-        while self._held and (self._complete(self._held[0]) or self._overdue(self._held[0], now)):
-            self._release(self._held.popleft(), now)
+        overdue = now - self._patience()
+        while self._held:
+            held = self._held[0]
+            if self._complete(held):
+                self._release(self._held.popleft(), held.session, now)
+            elif held.deadline <= overdue:
+                self._give_up(self._held.popleft(), now)
+            else:
+                break
         for record, _ in self._halves.expired(now - self._patience()):  # their events wait as long
             self._unmatched(record, now)
 
@@ -236,7 +243,7 @@ class Pipeline:
             return False
         if not self._has_half(held) and self._expected.of(answer.container, _call(held.event)):
             return False
-        session = self._binder.session(held, answer.container)
+        session = held.session = self._binder.session(held, answer.container)
         if session is None:
             return not self._binder.may_match(held, answer.container)
         return self._sessions.settle(session)
@@ -245,9 +252,6 @@ class Pipeline:
         if held.answer.version != self._containers.version:
             held.answer = self._containers.look(held.place)
         return held.answer
-
-    def _overdue(self, held: Held, now: float) -> bool:
-        return held.deadline + self._patience() <= now
 
     def _patience(self) -> float:
         return 0.0 if self._containers.ready() else _UNREADY_HOLD
@@ -266,23 +270,28 @@ class Pipeline:
         self.tally.merged["seccomp"] += 1
         return True
 
-    def _release(self, held: Held, now: float) -> None:
+    def _give_up(self, held: Held, now: float) -> None:
+        """Wait no longer for what is not known: it leaves with what is."""
         if self._tried and self._tried.get(_process(held.event)) is held:
             del self._tried[_process(held.event)]
-        if held.superseded:
-            self.tally.suppressed["path-search"] += 1
-            return
-        answer = self._look(held)
-        if answer.recorded is not True:
-            cause = self.tally.lost if answer.recorded is None else self.tally.filtered
-            cause["undecided" if answer.recorded is None else "not-recorded"] += 1
-            return
+        container = self._look(held).container
         if not self._has_half(held):
             self._expected.missed(held.place.container_id, _call(held.event))
-        session = self._binder.session(held, answer.container) or self._binder.match(held, answer.container)
+        session = self._binder.session(held, container) or self._binder.match(held, container)
         if session:
             self._sessions.settle(session)
-        self._outlet.release(held, answer.container, session, now)
+        self._release(held, session, now)
+
+    def _release(self, held: Held, session: Session | None, now: float) -> None:
+        recorded = held.answer.recorded
+        if held.superseded:
+            self.tally.suppressed["path-search"] += 1
+        elif recorded is None:
+            self.tally.lost["undecided"] += 1
+        elif recorded is False:
+            self.tally.filtered["not-recorded"] += 1
+        else:
+            self._outlet.release(held, held.answer.container, session, now)
 
     def _unmatched(self, record: Seccomp, now: float) -> None:
         """A logged call without an event: an exec that failed, a call of another kind, or another container's."""

@@ -17,7 +17,7 @@ from exectrail.record import Origin, Resource
 from exectrail.session import TAG_VARIABLE, opted_in
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, cache_hash=True):
     """Where a cgroup says it is: the container's runtime id and, where the path tells, the pod's UID."""
 
     container_id: str = ""

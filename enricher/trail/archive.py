@@ -1,7 +1,8 @@
 """Looks after closed segments in a thread of its own: compresses them, and removes those that are too old or too many.
 
-zlib works without the interpreter's lock, so that records go on meanwhile. A segment is there at every moment, plain or
-compressed: the compressed file gets its name when it is whole and on the disk, and only then the plain one goes.
+ISA-L's deflate takes a quarter of zlib's time for the same size, and no lock of the interpreter, so that records go on
+meanwhile. A segment is there at every moment, plain or compressed: the compressed file gets its name when it is whole
+and on the disk, and only then the plain one goes.
 """
 
 import gzip
@@ -13,14 +14,15 @@ from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
+from isal import isal_zlib
+
 from enricher.trail.folder import Folder
 from enricher.trail.retention import Reason, Removed, Rotation, Stored, surplus
 from exectrail.segments import GZ, Names, Segment
 
 _EVERY = 60.0
 _CHUNK = 1 << 18
-_LEVEL = 3
-"""A third of the time that 6, the usual one, takes; the files are a sixth larger."""
+_LEVEL, _GZIP_FORMAT = 2, 31
 _CLOSE_WITHIN = 2.0
 _MOST_TOLD = 10_000
 _PART = ".part"
@@ -106,9 +108,10 @@ class Archive:
     def _write_compressed(self, folder: Folder, segment: Segment) -> None:
         part = segment.name + GZ + _PART
         with folder.read(segment.name) as plain, folder.create(part) as file:
-            with gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
-                while not self._closing and (chunk := plain.read(_CHUNK)):
-                    packed.write(chunk)
+            packed = isal_zlib.compressobj(_LEVEL, wbits=_GZIP_FORMAT)
+            while not self._closing and (chunk := plain.read(_CHUNK)):
+                file.write(packed.compress(chunk))
+            file.write(packed.flush())
             file.flush()
             os.fsync(file.fileno())
         if self._closing:
