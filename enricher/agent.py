@@ -8,6 +8,7 @@ import logging
 import selectors
 import time
 
+from enricher.attribute.attached import Attached
 from enricher.clock import Clock
 from enricher.ledgers.provider import Provider
 from enricher.losses import Losses
@@ -46,6 +47,7 @@ class Agent:
         clock: Kept right here.
         memory: Outlives a restart; None where nothing does.
         filters: Followed when their file changes.
+        attached: Who attached to a container.
 
     """
 
@@ -61,6 +63,7 @@ class Agent:
         clock: Clock,
         memory: Memory | None = None,
         filters: FilterFile | None = None,
+        attached: Attached | None = None,
     ) -> None:
         self.provider, self.source, self.pipeline, self.writer = provider, source, pipeline, writer
         self.losses, self.status, self.filters = losses, status, filters
@@ -68,7 +71,7 @@ class Agent:
         """When the loop last came round, for the health check."""
         self.unwritten = 0
         """Once it has ended: the records that could not be written."""
-        self._outlet, self._clock, self._memory = outlet, clock, memory
+        self._outlet, self._clock, self._memory, self._attached = outlet, clock, memory, attached
         self._complete = self._watching_since = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._selector = selectors.DefaultSelector()
         self._stopped = False
@@ -140,6 +143,7 @@ class Agent:
             self.status.look()
         self._follow_filters()
         self._outlet.tick(now, time.time_ns() // 1_000_000)
+        self._tell_attaches(now)
         self.losses.tell()
         self.losses.ask(now)
         self._keep_source()
@@ -148,6 +152,11 @@ class Agent:
         if self._memory:
             self._memory.note(time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._complete_until())
         self.status.tell(now)
+
+    def _tell_attaches(self, now: float) -> None:
+        if self._attached and self._attached.waiting:
+            for attach in self._attached.found(self.pipeline.inits(), now):
+                self._outlet.attached(attach, self._clock.boot_ns(attach.admitted_ms))
 
     def _keep_source(self) -> None:
         if self.source:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from enricher import inputs
 from enricher.agent import Agent
 from enricher.attribute import command_key, uncovered
 from enricher.attribute.asked import Asked
+from enricher.attribute.attached import Attached
 from enricher.attribute.containers import Containers
 from enricher.attribute.env_binary import EnvReport, look_into
 from enricher.attribute.sessions import Sessions
@@ -32,6 +34,9 @@ from enricher.trail.writer import Writer
 from exectrail.filter_file import FilterFile
 from exectrail.kube import Client
 from exectrail.mirror import Mirror
+from exectrail.session import AuditSession
+
+OnRequest = Callable[[AuditSession | None, AuditSession | None], None]
 
 log = logging.getLogger("enricher")
 
@@ -58,7 +63,8 @@ def assemble(args: argparse.Namespace) -> Enricher:
     """
     client = Client.in_cluster()
     clock, containers, asked = Clock(), Containers(), Asked()
-    requests = inputs.Requests(client, args.namespace, asked.changed)
+    attached = Attached(clock.stamp(time.time_ns() // 1_000_000))
+    requests = inputs.Requests(client, args.namespace, _both(asked.changed, attached.changed))
     watched = inputs.watch_node(client, args.node, containers.pod_changed, containers.namespace_changed)
     # The agent does not wait for this one: without it, pods of classes with telling names are reported all the same.
     classes = Mirror(client, uncovered.PATH, uncovered.RuntimeClass)
@@ -112,7 +118,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
         uncovered=lambda: uncovered.uncovered(containers.recorded_pods(), classes.objects),
         heartbeat=args.heartbeat,
     )
-    agent = Agent(provider, chosen.source, pipeline, outlet, writer, losses, status, clock, memory, filters)
+    agent = Agent(provider, chosen.source, pipeline, outlet, writer, losses, status, clock, memory, filters, attached)
 
     def start() -> None:
         for mirror in (*watched, requests, classes):
@@ -125,6 +131,14 @@ def assemble(args: argparse.Namespace) -> Enricher:
         log.info("recording on %s with %s, source %s: %s", args.node, provider.name, chosen.name, chosen.reason)
 
     return Enricher(agent, reporter, containers.ready, start)
+
+
+def _both(one: OnRequest, other: OnRequest) -> OnRequest:
+    def on_request(old: AuditSession | None, new: AuditSession | None) -> None:
+        one(old, new)
+        other(old, new)
+
+    return on_request
 
 
 def _synced(mirrors: list[Mirror[Any]]) -> Callable[[], bool]:

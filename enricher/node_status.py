@@ -85,10 +85,8 @@ class NodeStatus:
         """Have new containers looked into; whether something was found since it was last told."""
         if self._env is None:
             return False
-        inits = self._pipeline.tree.inits()
-        for container_id, process in inits.items():
-            if container := self._pipeline.container(container_id):
-                self._env.want(container, process.pid)
-        self._env.keep(set(inits))
+        for process, container in self._pipeline.inits().items():
+            self._env.want(container, process.pid)
+        self._env.keep(set(self._pipeline.tree.inits()))
         before, self._known_env = self._known_env, self._env.known()
         return before != self._known_env

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from enricher.attribute.attached import Attach
 from enricher.attribute.containers import Container, Containers
 from enricher.attribute.sessions import Session, Sessions
 from enricher.attribute.tree import Entry, Node
@@ -141,6 +142,12 @@ class Outlet:
     def open_sessions(self) -> list[Session]:
         """Those whose start is told and whose end is not."""
         return [each.session for each in self._open.values()]
+
+    def attached(self, attach: Attach, at: int) -> None:
+        """Somebody has attached to a container; `at` in nanoseconds since boot. It has no end that anybody sees."""
+        session = Session(attach.audit.metadata.name, attach.init, attach.container, at, attach.audit)
+        facts = Facts(attach.container, attach.container.id, Entry(attach.init, "session", session))
+        self._made(self._composer.session_start(session, facts, self._containers.cluster_uid))
 
     def resume(self, session: Session, facts: Facts, now: float) -> None:
         """A session goes on after a restart; what is told of it is told once."""

@@ -166,6 +166,11 @@ class Pipeline:
         """Let go of everything, with what is known."""
         self.advance(float("inf"))
 
+    def inits(self) -> dict[Process, Container]:
+        """The recorded containers' own inits that are alive."""
+        found = ((process, self.container(container_id)) for container_id, process in self.tree.inits().items())
+        return {process: container for process, container in found if container}
+
     def _follow(self, event: ProcessEvent, place: Place, deadline: float) -> Held | None:
         """Keep the tree; None for what the container runtime does on its way into the container."""
         match event:

@@ -95,8 +95,8 @@ class _Tables:
 
     def take(self, line: Line) -> None:
         process, entry = _process(line.process_key), _process(line.entry_key)
-        if process is None or entry is None:
-            return
+        if process is None or entry is None or (line.request and line.request.verb == "attach"):
+            return  # an attach has no process of its own, so that there is nothing to go on with
         if line.kind == "session" and line.request_uid:
             session = self._session(line, line.request_uid, process)
             session.told = session.told if line.phase == "end" else line.seq

@@ -199,6 +199,14 @@ def test_who_asked_is_known_from_the_trail_where_the_checkpoint_does_not_have_it
     assert checkpoint.decode(checkpoint.encode(kept)) == kept
 
 
+def test_an_attach_is_no_session_that_could_go_on() -> None:
+    attach = {"request": {"verb": "attach", "resource": "pods/attach"}}
+
+    kept = applied(Checkpoint(boot_id=BOOT, seq=2), line("session", 3, phase="start", **{**ASKED, **attach}))
+
+    assert kept.sessions == []
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -1,0 +1,85 @@
+"""Who attaches to a container is in its trail, though no process comes of it."""
+
+from msgspec.structs import replace
+
+from enricher.attribute.attached import Attach, Attached
+from enricher.attribute.containers import Container
+from enricher.events import Process
+from exectrail.record import Resource
+from exectrail.session import AuditSession, SessionStatus
+from tests.unit.enricher.rig import INIT, UID, Rig, container_starts, request
+
+SINCE = "2026-11-23T11:59:59.000Z"
+OTHER_INIT = Process(101, 1001)
+APP = Container("a" * 64, Resource("shop", "web", "app"), "shop:1", "pod-1")
+SIDECAR = Container("b" * 64, Resource("shop", "web", "sidecar"), "shop:1", "pod-1")
+
+
+def attach(container: str = "app", **spec: object) -> AuditSession:
+    made = request(container=container)
+    return replace(made, spec=replace(made.spec, **{"verb": "attach", "resource": "pods/attach", "command": []} | spec))
+
+
+def told(attached: Attached, inits: dict[Process, Container], now: float = 0.0) -> list[Process]:
+    return [each.init for each in attached.found(inits, now)]
+
+
+def attached_by(*requests: AuditSession) -> Attached:
+    attached = Attached(SINCE)
+    for each in requests:
+        attached.changed(None, each)
+    return attached
+
+
+def test_an_attach_is_told_once_with_the_container_that_it_named() -> None:
+    attached = attached_by(attach("sidecar"))
+
+    assert told(attached, {INIT: APP, OTHER_INIT: SIDECAR}) == [OTHER_INIT]
+    assert told(attached, {INIT: APP, OTHER_INIT: SIDECAR}) == []
+
+
+def test_its_container_is_waited_for() -> None:
+    attached = attached_by(attach())
+
+    assert told(attached, {}, 0.0) == []
+    assert attached.waiting
+    assert told(attached, {INIT: APP}, 9.0) == [INIT]
+    assert not attached.waiting
+
+
+def test_one_whose_container_does_not_come_is_given_up() -> None:
+    attached = attached_by(attach())
+
+    assert told(attached, {}, 0.0) == []
+    assert told(attached, {}, 10.0) == []
+    assert not attached.waiting
+
+
+def test_where_the_kubelet_chooses_the_container_none_is_guessed() -> None:
+    assert told(attached_by(attach("")), {INIT: APP, OTHER_INIT: SIDECAR}) == []
+    assert told(attached_by(attach("")), {INIT: APP}) == [INIT]
+
+
+def test_neither_what_was_admitted_before_nor_what_changes_later_is_told() -> None:
+    attached = attached_by(
+        attach(time="2026-11-23T11:00:00.000000Z"), attach(recorded=False), request(), attach(verb="portforward")
+    )
+    attached.changed(attach(), replace(attach(), status=SessionStatus(phase="Closed")))
+    attached.changed(attach(), None)
+
+    assert not attached.waiting
+
+
+def test_the_trail_says_who_from_when_on_and_on_which_process(rig: Rig) -> None:
+    container_starts(rig)
+    ((init, container),) = rig.pipeline.inits().items()
+
+    rig.outlet.attached(Attach(attach(), init, container), rig.clock.boot_ns(1_795_435_200_000))
+
+    start = rig.records[-1]
+    assert (start.kind, start.phase, start.user, start.request_uid) == ("session", "start", "alice", UID)
+    assert start.request
+    assert (start.request.verb, start.timestamp) == ("attach", "2026-11-23T12:00:00.000Z")
+    assert start.entry_key == start.process_key == "01234567-100-1000"
+    assert rig.outlet.open_sessions() == []
+    assert rig.told == []
