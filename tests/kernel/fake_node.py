@@ -190,6 +190,10 @@ class FakeNode:
             if now >= until:
                 break
 
+    def lose(self, lost: dict[str, int]) -> None:
+        """So much was lost in the kernel since the start, by cause."""
+        self._recorder.lost(lost)
+
     def missing_in_the_equation(self) -> int:
         """How many events are nowhere (`enricher.tally`)."""
         return self._pipeline.tally.difference(self._pipeline.held)

@@ -1,6 +1,7 @@
 """Makes the recordings of tests/unit/enricher/golden that come of fake pods: `python3 -m tests.kernel.record_golden`.
 
-Each function is a case, named like its file. It needs root and eBPF, and takes half a minute. Afterwards
+Each function is a case, named like its file. It needs root, eBPF and the system's own Python (what runs the programs is
+in the records of those that have the profile), and takes a minute. Afterwards
 `WRITE_GOLDEN=1 pytest tests/unit/enricher/test_golden.py` writes the lines that come of them.
 """
 
@@ -11,9 +12,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from enricher.attribute.pods import Container, EnvVar, ExecAction, Handler, HostPath, Lifecycle, PodSpec, Volume
+from enricher.attribute.pods import (
+    Container,
+    EnvVar,
+    ExecAction,
+    Handler,
+    HostPath,
+    Lifecycle,
+    PodSpec,
+    SeccompProfile,
+    SecurityContext,
+    Volume,
+)
 from exectrail.session import TAG_VARIABLE
 from tests.kernel.fake_node import OURS, FakeNode, app, fake_node
+from tests.kernel.test_bpf_compat import i386_program
 
 GOLDEN = Path(__file__).parents[1] / "unit/enricher/golden"
 ID, NEXT_ID, DEBUGGER_ID = "a1" * 32, "b2" * 32, "d4" * 32
@@ -214,6 +227,86 @@ def namespace_that_opts_in_while_its_pods_run(node: FakeNode) -> None:
     node.turn(1.5)
 
 
+def containers_of_every_kind_in_a_pod(node: FakeNode) -> None:
+    names = {"app": "a1" * 32, "prepare": "b2" * 32, "proxy": "c3" * 32}
+    node.namespace("shop", record="true")
+    spec = PodSpec([Container("app", "shop:1")], [Container("prepare", "tools"), Container("proxy", "mesh:2")])
+    node.pod(spec, **names)
+    for name, runtime_id in names.items():
+        cgroup = node.container(runtime_id)
+        node.turn(0.2)  # the tree is looked at ten times a second
+        node.run(cgroup, "echo", name)
+    node.turn(0.6)
+
+
+def container_that_nobody_has_named_yet(node: FakeNode) -> None:
+    node.namespace("shop", record="true")
+    node.pod(PodSpec([Container("app", "shop:1"), Container("proxy", "mesh:2")]))
+    node.run(node.container(ID), "id")
+    node.turn(0.6)
+
+
+def uid_that_was_meant_for_another_container(node: FakeNode) -> None:
+    cgroup = opted_in(node)
+    node.request(ALICE, ["id"], container="proxy")
+    node.run(cgroup, *tag(ALICE), "id")
+    node.turn(0.6)
+
+
+def arguments_that_are_cut(node: FakeNode) -> None:
+    code = """
+import os
+try: os.execv("/nothing", ["nothing", "x" * 5000])
+except OSError: os.execv("/bin/true", ["true", *["y" * 1000] * 130])
+"""
+    cgroup = opted_in(node)
+    node.run(cgroup, *PYTHON, code)
+    node.turn(0.6)
+
+
+def losses_while_a_session_is_open(node: FakeNode) -> None:
+    cgroup = opted_in(node)
+    node.request(ALICE, ["sleep", "1"])
+    inside = node.start(cgroup, *tag(ALICE), "sleep", "1")
+    node.turn(0.2)
+    node.lose({"ring-full": 3, "netlink-overrun": 2})
+    inside.wait(10)
+    node.turn(1.2)
+
+
+def exec_of_a_32_bit_program(node: FakeNode) -> None:
+    program = Path("/tmp/i386")
+    program.write_bytes(i386_program(b"/bin/true"))
+    program.chmod(0o755)
+    with_profile(node, "exectrail/process-audit.json")
+    node.run(node.container(ID), "/tmp/i386", "argument")
+    node.turn(1.2)
+    program.unlink()
+
+
+def profile_of_the_pods_own(node: FakeNode) -> None:
+    with_profile(node, "operator/my-own.json")
+    cgroup = node.container(ID)
+    node.start(cgroup, "sleep", "600")
+    node.turn(1.2)
+    code = """
+import os, threading, time
+threading.Thread(target=os.execv, args=("/bin/true", ["true"])).start()
+time.sleep(9)
+"""
+    node.run(cgroup, *PYTHON, code)
+    node.turn(1.2)
+
+
+def with_profile(node: FakeNode, path: str) -> PodSpec:
+    """The pod `web` of a recorded namespace, with a seccomp profile."""
+    context = SecurityContext(SeccompProfile("Localhost", path))
+    spec = PodSpec([Container("app", "shop:1", security_context=context)])
+    node.namespace("shop", record="true")
+    node.pod(spec, app=ID)
+    return spec
+
+
 def exec_by_the_proc_connector(node: FakeNode) -> None:
     cgroup = opted_in(node)
     node.request(ALICE, ["sh", "-c", "id; sleep 0.2; exit 3"])
@@ -238,6 +331,8 @@ CASES: dict[str, Callable[[FakeNode], None]] = {
 }
 
 
+_PROFILED = ("exec-of-a-32-bit-program", "profile-of-the-pods-own")
+"""Cases whose programs run with the built-in profile."""
 _LEDGERS = {"exec-by-the-proc-connector": "procconn", "exec-by-seccomp-records-and-proc": "proc"}
 
 
@@ -249,7 +344,7 @@ def main() -> None:
     subprocess.run(["make", "--silent", "-C", Path(__file__).parents[2] / "enricher/bpf"], check=True)
     for name in names:
         ledger = _LEDGERS.get(name, "bpf")
-        with (GOLDEN / f"{name}.input").open("wb") as file, fake_node(file, ledger) as node:
+        with (GOLDEN / f"{name}.input").open("wb") as file, fake_node(file, ledger, profiled=name in _PROFILED) as node:
             CASES[name](node)
         sys.stderr.write(f"{name}\n")
 

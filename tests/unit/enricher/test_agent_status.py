@@ -25,8 +25,8 @@ def found() -> list[UncoveredPod]:
 def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
     provider = SimpleNamespace(name="bpf", weak=(), lost=lambda: {"ring-full": 5}, lost_per_cpu=lambda: [2, 3])
     provider.unmarked, provider.tidy = lambda: 7, lambda _pipeline, _now: None
-    provider.socket = Socket
-    writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711)
+    provider.socket, provider.advance = Socket, lambda _pipeline, _now: None
+    writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
     chosen = Choice(None, "nobody asked")
     losses = Losses(provider, None, None, rig.outlet, writer)  # type: ignore[arg-type]
     parts = (provider, chosen, rig.pipeline, writer, losses, rig.clock)
@@ -43,6 +43,14 @@ def test_it_says_since_when_it_runs_and_that_does_not_move(agent: Agent) -> None
 
     assert first.since == later.since
     assert first.since <= first.heartbeat <= later.heartbeat
+
+
+def test_each_round_takes_the_wall_clock_as_it_is_now(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enricher.clock.boot_to_wall_ns", lambda: 4_711_000_000)
+
+    agent._round(0.0)
+
+    assert agent._clock.wall_ms(0) == 4_711
 
 
 def test_it_names_the_pods_that_it_cannot_record(agent: Agent, found: list[UncoveredPod]) -> None:

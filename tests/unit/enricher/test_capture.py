@@ -16,7 +16,7 @@ from enricher.attribute.sessions import Sessions
 from enricher.attribute.tree import Entry, Node
 from enricher.clock import Clock
 from enricher.compose import Composer
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
 from enricher.ledgers.proc import Proc
 from enricher.outlet import Outlet
 from enricher.quota import Quota
@@ -184,6 +184,16 @@ BYTES = st.binary(max_size=40)
 EVENT = st.one_of(
     st.builds(Fork, time=TIME, cgroup=TIME, parent=PROCESS, child=PROCESS, uid=st.integers(0, 2**32 - 1)),
     st.builds(Exec, time=TIME, cgroup=TIME, process=PROCESS, parent=PROCESS, filename=BYTES, argv=BYTES),
+    st.builds(
+        ExecFailed,
+        time=TIME,
+        cgroup=TIME,
+        process=PROCESS,
+        parent=PROCESS,
+        filename=BYTES,
+        argv=BYTES,
+        cgroup_name=st.text(),
+    ),
     st.builds(Exit, time=TIME, cgroup=TIME, process=PROCESS),
 )
 

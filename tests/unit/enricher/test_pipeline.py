@@ -15,6 +15,7 @@ from enricher.attribute.pods import (
 )
 from enricher.attribute.tree import Entry, Node
 from enricher.events import Exec, Process, Seccomp
+from enricher.ledgers.proc import boot_to_wall_ns
 from enricher.pipeline import Pipeline
 from exectrail.filter import Filters, load
 from exectrail.record import Resource
@@ -391,6 +392,20 @@ def test_an_exec_and_its_seccomp_record_become_one_line_in_either_order(logged: 
 
     assert (line.executable, line.syscalls, line.source) == ("/", ["execve"], "bpf+netlink")
     assert logged.pipeline.tally.merged["seccomp"] == 1
+
+
+@pytest.mark.parametrize("hours", [1, -1], ids=["forward", "back"])
+def test_a_step_of_the_wall_clock_leaves_the_halves_together(
+    logged: Rig, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    before = boot_to_wall_ns()
+    monkeypatch.setattr("enricher.clock.boot_to_wall_ns", lambda: before + hours * 3600 * SECOND)
+    logged.clock.adjust()
+
+    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid), 2.0)
+    _, line = logged.happen(*entering(), now=2.0)
+
+    assert line.source == "bpf+netlink"
 
 
 def test_a_fork_and_its_seccomp_record_become_one_line(logged: Rig) -> None:
