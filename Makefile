@@ -39,6 +39,11 @@ test-kernel: $(BIN)/.ready $(BPF) ## Real audit subsystem and BPF; needs root
 test-cluster: $(BIN)/.ready parts ## On the real node; needs root
 	$(BIN)/pytest tests/cluster
 
+fuzz: $(BIN)/.ready ## Fuzz the parser of audit records for a minute, or for FUZZ_SECONDS
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
+	@mkdir -p build/fuzz
+	$(BIN)/python -m tests.fuzz.fuzz_audit_record -max_total_time=$(or $(FUZZ_SECONDS),60) -artifact_prefix=build/ build/fuzz
+
 lint: $(BIN)/.ready ## Format, lint, types, boundaries between the parts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,7 +59,7 @@ format: $(BIN)/.ready ## Format the code and apply safe fixes
 	$(BIN)/ruff format .
 
 requirements: ## Pin all dependencies anew (needs uv)
-	for group in image dev; do \
+	for group in image dev fuzz; do \
 	  uv pip compile --group $$group --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/$$group.txt; \
 	done
@@ -80,4 +85,4 @@ $(BPF): enricher/bpf/Makefile $(wildcard enricher/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/bpf
 
-.PHONY: demo cluster-up cluster-down parts image test test-unit test-kernel test-cluster lint bench format requirements clean help
+.PHONY: demo cluster-up cluster-down parts image test test-unit test-kernel test-cluster fuzz lint bench format requirements clean help

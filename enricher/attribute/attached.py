@@ -49,9 +49,8 @@ class Attached:
 
     def changed(self, old: AuditSession | None, new: AuditSession | None) -> None:
         """Take over a change of the mirror of requests."""
-        if old or new is None or new.spec.verb != "attach" or not new.spec.recorded or new.spec.time < self._since:
-            return
-        self._fresh = [*self._fresh, new][-_MOST:]
+        if old is None and new and new.spec.verb == "attach" and new.spec.time >= self._since:
+            self._fresh = [*self._fresh, new][-_MOST:]
 
     @property
     def waiting(self) -> bool:

@@ -21,7 +21,7 @@ _QUOTED_TEXT: Final = 200
 _LONGEST_NUMBER: Final = 10
 
 # Every number is bounded, so that int() is cheap and cannot fail.
-_STAMP = re.compile(rb"audit\((\d{1,12})\.(\d{3}):(\d{1,10})")
+_STAMP = re.compile(rb"audit\((0|[1-9]\d{0,11})\.(\d{3}):(\d{1,10})")
 
 # (uint32) -1 stands for: no login user, no audit session, an id without a mapping. An LSM's label may hold spaces and
 # whatever an administrator named a profile, e.g. `subj=docker-default (enforce)`.
@@ -60,10 +60,10 @@ def parse(text: bytes) -> Seccomp:
     # Nothing is left out by cutting it up: each part is matched to its end. The first `):` ends the stamp. No value
     # after the pid holds a space, so that the last ` pid=` is the field, whatever a label says.
     head, _, rest = text.partition(b"):")
-    user, _, process = rest.rpartition(b" pid=")
+    user, has_pid, process = rest.rpartition(b" pid=")
     pid, _, call = process.partition(b" ")
     stamp, who, what = _STAMP.fullmatch(head), _who(user), _what(call)
-    if stamp is None or who is None or what is None or not pid.isdigit() or len(pid) > _LONGEST_NUMBER:
+    if stamp is None or who is None or what is None or not has_pid or not pid.isdigit() or len(pid) > _LONGEST_NUMBER:
         raise Unparsable(text)
     seconds, milliseconds, serial = stamp.groups()
     uid, gid, auid, ses = who

@@ -1,19 +1,22 @@
 """A fuzz target for what reads bytes that a container has a say in: the parser of audit records, and of logs.
 
-    pip install atheris
-    python -m tests.fuzz.fuzz_audit_record build/fuzz
+    make fuzz FUZZ_SECONDS=600
 
-Atheris (https://github.com/google/atheris) is coverage-guided and never ends by itself; the folder is its corpus.
+Atheris (https://github.com/google/atheris) is guided by coverage; `build/fuzz` is its corpus, which begins with the
+records that the tests know.
 `tests/unit/enricher/test_audit_record_mutations.py` runs the same check for a second.
 """
 
 import importlib
+import json
 import re
 import sys
+from pathlib import Path
 
 from enricher.sources import audit_record
 from enricher.sources.auditlog import read_line
 
+_KNOWN = Path(__file__).parents[1] / "unit/enricher/data/audit_records.json"
 _PID = re.compile(rb" pid=(\d+) comm=")
 
 
@@ -36,10 +39,17 @@ def check(data: bytes) -> bool:
 def main() -> None:
     """Fuzz until something fails."""
     atheris = importlib.import_module("atheris")  # an optional tool
-    atheris.instrument_func(audit_record.parse)
+    _seed(Path(sys.argv[-1]))
+    with atheris.instrument_imports(include=[audit_record.__name__]):
+        importlib.reload(audit_record)
     atheris.enabled_hooks.add("RegEx")
     atheris.Setup(sys.argv, _ignore_result)
     atheris.Fuzz()
+
+
+def _seed(corpus: Path) -> None:
+    for number, known in enumerate(json.loads(_KNOWN.read_text())):
+        (corpus / f"known-{number}").write_text(known["text"])
 
 
 def _ignore_result(data: bytes) -> None:

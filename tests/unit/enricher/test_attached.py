@@ -17,7 +17,8 @@ SIDECAR = Container("b" * 64, Resource("shop", "web", "sidecar"), "shop:1", "pod
 
 def attach(container: str = "app", **spec: object) -> AuditSession:
     made = request(container=container)
-    return replace(made, spec=replace(made.spec, **{"verb": "attach", "resource": "pods/attach", "command": []} | spec))
+    asked = {"verb": "attach", "resource": "pods/attach", "command": [], "recorded": False}
+    return replace(made, spec=replace(made.spec, **asked | spec))
 
 
 def told(attached: Attached, inits: dict[Process, Container], now: float = 0.0) -> list[Process]:
@@ -61,9 +62,7 @@ def test_where_the_kubelet_chooses_the_container_none_is_guessed() -> None:
 
 
 def test_neither_what_was_admitted_before_nor_what_changes_later_is_told() -> None:
-    attached = attached_by(
-        attach(time="2026-11-23T11:00:00.000000Z"), attach(recorded=False), request(), attach(verb="portforward")
-    )
+    attached = attached_by(attach(time="2026-11-23T11:00:00.000000Z"), request(), attach(verb="portforward"))
     attached.changed(attach(), replace(attach(), status=SessionStatus(phase="Closed")))
     attached.changed(attach(), None)
 

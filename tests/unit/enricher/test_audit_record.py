@@ -42,6 +42,8 @@ MALFORMED = {
     "microseconds": TEXT.replace(b".092", b".092000"),
     "a pid that is no number": TEXT.replace(b"pid=26255", b"pid=self"),
     "a negative pid": TEXT.replace(b"pid=26255", b"pid=-1"),
+    "a second with zeros in front": TEXT.replace(b"1795424943.", b"0795424943."),
+    "a number where the pid is": TEXT.replace(TEXT[TEXT.index(b" auid") : TEXT.index(b" comm")], b"55"),
     "no pid": TEXT.replace(b" pid=26255", b""),
     "digits that are not ASCII": TEXT.replace(b"pid=26255", "pid=٢٦".encode()),
     "a number longer than any": TEXT.replace(b"syscall=59", b"syscall=" + b"9" * 5000),
