@@ -21,7 +21,8 @@ import urllib3
 from msgspec import Struct
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_PAGE = 500
+_PAGE = 100
+"""Objects of one answer. An AuditSession may have 100 KiB, so that more of them would be felt."""
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
 # A watch may be silent for minutes, so a read timeout cannot tell a quiet cluster from a dead connection:
 # TCP keep-alive does, within 30 s.
@@ -61,6 +62,14 @@ class Event(Struct, Generic[T], frozen=True):
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: T | None
+    resource_version: str
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """A part of a collection, and the version that all its parts have in common: the one to watch from."""
+
+    items: Iterator[T]
+    """Each is decoded when it is asked for, and only once."""
     resource_version: str
 
 
@@ -134,8 +143,8 @@ class Client:
         body = json.dumps(merge).encode()
         self._send("PATCH", path, body=body, content_type="application/merge-patch+json")
 
-    def list(self, path: str, kind: type[T], **selectors: str) -> tuple[list[T], str]:
-        """All objects of the collection at `path`, and the resource version to watch from.
+    def pages(self, path: str, kind: type[T], **selectors: str) -> Iterator[Page[T]]:
+        """All objects of the collection at `path` as they are at one moment, page by page: never all at once in memory.
 
         An object that cannot be decoded is left out with a warning: it must not hide the others.
 
@@ -144,16 +153,18 @@ class Client:
             kind: What to decode each object into.
             selectors: `fieldSelector` and `labelSelector`.
 
+        Raises:
+            ApiError: 410 when that moment is too long ago for the next page: begin anew.
+
         """
         decoder = msgspec.json.Decoder(kind)
         query = {"limit": str(_PAGE), **selectors}
-        items: list[T] = []
-        while True:
-            page = _decode(self._send("GET", path, query=query).data, _List)
-            items += _readable(page.items or [], decoder)
-            if not page.metadata.continue_:
-                return items, page.metadata.resource_version
-            query["continue"] = page.metadata.continue_
+        more = True
+        while more:
+            found = _decode(self._send("GET", path, query=query).data, _List)
+            yield Page(_readable(found.items or [], decoder), found.metadata.resource_version)
+            query["continue"] = found.metadata.continue_
+            more = bool(found.metadata.continue_)
 
     def watch(
         self, path: str, kind: type[T], resource_version: str, seconds: int, **selectors: str

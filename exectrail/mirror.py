@@ -87,12 +87,15 @@ class Mirror(Generic[O]):
                 wait = min(wait * 2, _BACKOFF_MOST)
 
     def _list(self) -> str:
-        items, version = self._client.list(self._path, self._kind, **self._selectors)
-        fresh = {_key(item.metadata): item for item in items}
-        for key in self.objects.keys() - fresh.keys():
+        gone, version = set(self.objects), ""
+        for page in self._client.pages(self._path, self._kind, **self._selectors):
+            for item in page.items:
+                key = _key(item.metadata)
+                gone.discard(key)
+                self._set(key, item)
+            version = page.resource_version
+        for key in gone:
             self._set(key, None)
-        for key, item in fresh.items():
-            self._set(key, item)
         self.synced.set()
         return version
 

@@ -11,6 +11,8 @@ from socket import SHUT_RDWR, socket
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+_GONE = b'{"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}'
+
 
 @dataclass
 class Asked:
@@ -42,6 +44,10 @@ class ApiServer:
         """The most bytes of a watch in one HTTP chunk."""
         self.gone_as_event = False
         """Whether an expired version is told in the watch, not by the HTTP status."""
+        self.tokens_to_expire = 0
+        """How many of the next `continue` tokens are too old by the time they come back."""
+        self.snapshots: dict[int, list[dict[str, Any]]] = {}
+        """The objects as they were at the versions of lists that are not read to their ends."""
         self.watching = 0
         self.ended = 0
         self.sockets: set[socket] = set()
@@ -83,8 +89,11 @@ class ApiServer:
 
     def set(self, name: str, namespace: str = "", **labels: str) -> None:
         """Create or change an object."""
-        kind = "MODIFIED" if name in self.objects else "ADDED"
-        self._change(kind, {"metadata": {"name": name, "namespace": namespace, "labels": labels}})
+        self.put({"metadata": {"name": name, "namespace": namespace, "labels": labels}})
+
+    def put(self, obj: dict[str, Any]) -> None:
+        """Create or change an object of any kind."""
+        self._change("MODIFIED" if obj["metadata"]["name"] in self.objects else "ADDED", obj)
 
     def delete(self, name: str) -> None:
         """Delete an object."""
@@ -105,6 +114,7 @@ class ApiServer:
         """Forget the changes until now, as etcd does every few minutes."""
         with self.changed:
             self.events.clear()
+            self.snapshots.clear()
             self.oldest = self.version
 
     def counts(self) -> Counter[str]:
@@ -179,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "watch" in asked.query:
             self._watch(int(asked.query["resourceVersion"]))
         elif "limit" in asked.query:
-            self._list(int(asked.query["limit"]), int(asked.query.get("continue", 0)))
+            self._list(int(asked.query["limit"]), asked.query.get("continue", ""))
         elif url.path in api.created:
             self._reply(200, api.created[url.path])
         else:
@@ -201,25 +211,35 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _list(self, limit: int, start: int) -> None:
-        with self.server_of.changed:
-            items = list(self.server_of.objects.values())
-            meta = {"resourceVersion": str(self.server_of.version)}
-        if len(items) > start + limit:
-            meta["continue"] = str(start + limit)
+    def _list(self, limit: int, token: str) -> None:
+        """A page. All pages of a list show the objects as they were at its first: `token` has the version of that."""
+        api = self.server_of
+        with api.changed:
+            if token and api.tokens_to_expire:
+                api.tokens_to_expire -= 1
+                api.snapshots.clear()
+            version, start = (int(part) for part in token.split(":")) if token else (api.version, 0)
+            items = api.snapshots.get(version) if token else list(api.objects.values())
+            if items and len(items) > start + limit:
+                api.snapshots[version] = items
+        if items is None:
+            self._reply(410, _GONE)
+            return
+        meta: dict[str, object] = {"resourceVersion": str(version)}
+        if rest := len(items[start + limit :]):
+            meta |= {"continue": f"{version}:{start + limit}", "remainingItemCount": rest}
         self._reply(200, json.dumps({"metadata": meta, "items": items[start : start + limit] or None}).encode())
 
     def _watch(self, version: int) -> None:
         api = self.server_of
-        gone = json.dumps({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})
         if version < api.oldest and not api.gone_as_event:
-            self._reply(410, gone.encode())
+            self._reply(410, _GONE)
             return
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         if version < api.oldest:
-            self._send(f'{{"type":"ERROR","object":{gone}}}\n'.encode())
+            self._send(b'{"type":"ERROR","object":%b}\n' % _GONE)
         else:
             for data in self._changes(version):
                 self._send(data)

@@ -3,7 +3,7 @@
 import json
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ def client(api: ApiServer) -> Client:
     return Client(api.url)
 
 
-def names(pods: list[Pod]) -> list[str]:
+def names(pods: Iterable[Pod]) -> list[str]:
     return [pod.metadata.name for pod in pods]
 
 
@@ -40,20 +40,45 @@ def watch(client: Client, version: str) -> Iterator[Event[Pod]]:
     return client.watch(PODS, Pod, version, 60)
 
 
-def test_a_list_has_all_pages_in_one(api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def listed(client: Client) -> list[Pod]:
+    return [pod for page in client.pages(PODS, Pod) for pod in page.items]
+
+
+def test_a_list_comes_in_pages_of_one_version_whatever_changes_meanwhile(
+    api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(kube, "_PAGE", 2)
     for name in "abcde":
         api.set(name)
 
-    pods, version = client.list(PODS, Pod, fieldSelector="spec.nodeName=node1")
+    pages = client.pages(PODS, Pod, fieldSelector="spec.nodeName=node1")
+    first = next(pages)
+    assert len(api.asked) == 1, "the next page is asked for when it is wanted"
+    api.delete("d")
+    every = [(names(page.items), page.resource_version) for page in (first, *pages)]
 
-    assert (names(pods), version) == (list("abcde"), "105")
-    assert [asked.query.get("continue") for asked in api.asked] == [None, "2", "4"]
-    assert {asked.query["fieldSelector"] for asked in api.asked} == {"spec.nodeName=node1"}
+    assert every == [(["a", "b"], "105"), (["c", "d"], "105"), (["e"], "105")]
+    assert [asked.query.get("continue") for asked in api.asked] == [None, "105:2", "105:4"]
+    assert {(asked.query["fieldSelector"], asked.query["limit"]) for asked in api.asked} == {
+        ("spec.nodeName=node1", "2")
+    }
 
 
-def test_a_list_of_nothing_is_empty(client: Client) -> None:
-    assert client.list(PODS, Pod) == ([], "100")
+def test_a_page_that_comes_too_late_is_a_410(api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube, "_PAGE", 1)
+    api.set("a")
+    api.set("b")
+    pages = client.pages(PODS, Pod)
+    next(pages)
+    api.compact()
+
+    with pytest.raises(ApiError, match="Expired") as error:
+        next(pages)
+    assert error.value.status == 410
+
+
+def test_a_list_of_nothing_is_an_empty_page_with_its_version(client: Client) -> None:
+    assert [(list(page.items), page.resource_version) for page in client.pages(PODS, Pod)] == [([], "100")]
 
 
 def test_an_unreadable_object_does_not_hide_the_others(
@@ -64,7 +89,7 @@ def test_an_unreadable_object_does_not_hide_the_others(
     api.set("b")
 
     with caplog.at_level(logging.WARNING):
-        pods, _ = client.list(PODS, Pod)
+        pods = listed(client)
 
     assert names(pods) == ["a", "b"]
     assert "$.metadata.name" in caplog.text
@@ -204,7 +229,7 @@ def test_an_answer_of_another_shape_is_an_error(api: ApiServer, client: Client) 
 
     for _ in range(2):
         with pytest.raises(ApiError, match="Unreadable"):
-            client.list(PODS, Pod)
+            listed(client)
 
 
 def test_a_dead_server_is_an_error_without_status_and_a_new_one_is_found_again(api: ApiServer, client: Client) -> None:
@@ -225,7 +250,7 @@ def test_a_name_that_does_not_resolve_is_an_error_without_status(monkeypatch: py
     monkeypatch.setattr(socket, "getaddrinfo", fail)
 
     with pytest.raises(ApiError) as error:
-        Client("https://kubernetes.invalid").list(PODS, Pod)
+        listed(Client("https://kubernetes.invalid"))
     assert error.value.status == 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from msgspec import Struct
 
+from exectrail import kube
 from exectrail import mirror as mirror_module
 from exectrail.kube import Client
 from exectrail.meta import ObjectMeta
@@ -208,3 +209,37 @@ def test_a_server_that_ends_every_watch_at_once_is_not_hammered(
     threading.Event().wait(0.2)
 
     assert api.counts()["watch"] == 1
+
+
+def test_a_list_whose_token_expires_between_two_pages_begins_anew(
+    api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube, "_PAGE", 2)
+    for name in "abcde":
+        api.set(name, v=name)
+    api.tokens_to_expire = 1
+    watched = start()
+
+    assert watched.mirror.synced.wait(10)
+    assert watched.labels() == {name: name for name in "abcde"}
+    assert [asked.query.get("continue") for asked in api.asked][:5] == [None, "105:2", None, "105:2", "105:4"]
+    assert watched.mirror.failures == 0
+
+
+def test_what_went_while_away_goes_only_once_all_pages_are_in(
+    api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube, "_PAGE", 1)
+    for name in "abc":
+        api.set(name, v=name)
+    watched = start()
+    api.wait_until_watched()
+    api.stop()
+    api.delete("b")
+    api.compact()
+    api.tokens_to_expire = 1
+    api.start()
+
+    watched.wait_for(("b", None))
+    assert watched.labels() == {"a": "a", "c": "c"}
+    assert [new for _, new in watched.changes].count(None) == 1
