@@ -64,7 +64,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
     client = Client.in_cluster()
     clock, containers, asked = Clock(), Containers(), Asked()
     attached = Attached(clock.stamp(time.time_ns() // 1_000_000))
-    requests = inputs.Requests(client, args.namespace, _both(asked.changed, attached.changed))
+    requests = inputs.Requests(client, args.namespace, _both(asked.changed, attached.changed), args.node)
     watched = inputs.watch_node(client, args.node, containers.pod_changed, containers.namespace_changed)
     # The agent does not wait for this one: without it, pods of classes with telling names are reported all the same.
     classes = Mirror(client, uncovered.PATH, uncovered.RuntimeClass)

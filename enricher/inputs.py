@@ -4,11 +4,13 @@ import argparse
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from enricher.attribute.containers import Containers
+from enricher.attribute.over import OVER, is_over
 from enricher.attribute.pods import Namespace, Pod
 from enricher.clock import Clock
 from enricher.ledgers.proc import Proc
@@ -32,24 +34,51 @@ from exectrail.session import GROUP_VERSION, PLURAL, AuditSession
 
 S = TypeVar("S", bound=AuditSource)
 
+_MOST_MISSED = 10_000
+"""As many as wait for their requests (`enricher.unconfirmed`)."""
+
 log = logging.getLogger("enricher")
 
 
 class Requests(Mirror[AuditSession]):
-    """The requests that the webhook wrote down, in one namespace."""
+    """The requests that the webhook wrote down, in one namespace.
+
+    Args:
+        client: Where to ask.
+        namespace: Where AuditSessions are.
+        on_change: As a mirror's.
+        node: Of what is over for this node, no more is kept than that it was there; None keeps all.
+
+    """
 
     def __init__(
         self,
         client: Client,
         namespace: str,
         on_change: Callable[[AuditSession | None, AuditSession | None], None] | None = None,
+        node: str | None = None,
     ) -> None:
-        super().__init__(client, f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}", AuditSession, on_change)
-        self._namespace = namespace
+        path = f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}"
+        super().__init__(client, path, AuditSession, on_change, self._as_needed if node else None)
+        self._namespace, self._node = namespace, node or ""
+        self._missed: dict[str, None] = {}
 
     def get(self, uid: str) -> AuditSession | None:
-        """The request with this UID, as far as it is known now."""
-        return self.objects.get(f"{self._namespace}/{uid}")
+        """The request that a process with this tag came of, as far as it is known now; `OVER` where none can have."""
+        found = self.objects.get(f"{self._namespace}/{uid}")
+        if found is None:
+            self._missed[uid] = None
+            if len(self._missed) > _MOST_MISSED:
+                del self._missed[next(iter(self._missed))]
+            return None
+        self._missed.pop(uid, None)
+        return found if found.spec.verb in ("exec", "debug") else OVER
+
+    def _as_needed(self, audit: AuditSession) -> AuditSession:
+        # One that shows late may be closed by then: whoever asked for it in vain still needs it.
+        if audit is OVER or audit.metadata.name in self._missed:
+            return audit
+        return OVER if is_over(audit, self._node, time.time() * 1000) else audit
 
     def running_on(self, node: str) -> list[AuditSession]:
         """Those that run on a node, as far as the API knows now."""

@@ -17,6 +17,8 @@ from exectrail.meta import ObjectMeta
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _WATCH_SECONDS = 300
 _SHORTEST_WATCH = 1.0
+_ASK_AGAIN = 30.0
+"""Seconds between two looks at what is to be kept of all objects. Changes bring it on: without any, nothing grows."""
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ class Mirror(Generic[O]):
         kind: What to decode each object into.
         on_change: Called in the mirror's thread with each object that came or changed, and with its old and `None`
             when it went: `on_change(old, new)`.
+        keep: What to keep of an object: the object itself, or what stands in for it where it is not needed any more.
+            Called in the mirror's thread when one comes or changes, and now and then with each that is kept.
         selectors: `fieldSelector` and `labelSelector`.
 
     """
@@ -51,6 +55,7 @@ class Mirror(Generic[O]):
         path: str,
         kind: type[O],
         on_change: Callable[[O | None, O | None], None] | None = None,
+        keep: Callable[[O], O] | None = None,
         **selectors: str,
     ) -> None:
         self.objects: dict[str, O] = {}
@@ -59,7 +64,8 @@ class Mirror(Generic[O]):
         self.failures = 0
         """Requests that failed since the start."""
         self._client, self._path, self._kind = client, path, kind
-        self._on_change, self._selectors = on_change, selectors
+        self._on_change, self._keep, self._selectors = on_change, keep, selectors
+        self._ask_again_at = 0.0
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -92,7 +98,7 @@ class Mirror(Generic[O]):
             for item in page.items:
                 key = _key(item.metadata)
                 gone.discard(key)
-                self._set(key, item)
+                self._set(key, self._kept(item))
             version = page.resource_version
         for key in gone:
             self._set(key, None)
@@ -107,12 +113,32 @@ class Mirror(Generic[O]):
                 version = event.resource_version
                 if event.object is not None:
                     key = _key(event.object.metadata)
-                    self._set(key, None if event.type == "DELETED" else event.object)
+                    self._set(key, None if event.type == "DELETED" else self._kept(event.object))
+                self._keep_less()
                 if self._stop.is_set():
                     return
             if version == before and time.monotonic() - began < _SHORTEST_WATCH:
                 # A proxy, or a server that is ending: without a pause this would be a flood of requests.
                 raise ApiError(0, "", "the watch ended at once")
+
+    def _kept(self, item: O) -> O:
+        if self._keep is None:
+            return item
+        try:
+            return self._keep(item)
+        except Exception:  # as below
+            log.exception("kept whole, for a fault over it: %s in %s", item.metadata.name, self._path)
+            return item
+
+    def _keep_less(self) -> None:
+        """Ask anew what is to be kept of each: time alone may have made it less."""
+        now = time.monotonic()
+        if self._keep is None or now < self._ask_again_at:
+            return
+        self._ask_again_at = now + _ASK_AGAIN
+        less = [(key, kept) for key, item in self.objects.items() if (kept := self._kept(item)) is not item]
+        for key, kept in less:
+            self._set(key, kept)
 
     def _set(self, key: str, new: O | None) -> None:
         old = self.objects.get(key)

@@ -27,13 +27,13 @@ class Asked:
 
     def changed(self, old: AuditSession | None, new: AuditSession | None) -> None:
         """Take over a change of the mirror of requests."""
-        if old and new is None:
+        if new and new.spec.verb in ("exec", "debug"):
+            self._by_pod.setdefault(_pod(new.spec.target), {})[new.metadata.name] = new
+        elif old:
             pod = _pod(old.spec.target)
             self._by_pod.get(pod, {}).pop(old.metadata.name, None)
             if not self._by_pod.get(pod):
                 self._by_pod.pop(pod, None)
-        if new and new.spec.verb in ("exec", "debug"):
-            self._by_pod.setdefault(_pod(new.spec.target), {})[new.metadata.name] = new
 
     def by_command(self, container: Container, argv: bytes, wall_ms: int) -> list[AuditSession]:
         """Requests for this command in this container, shortly before it was run (milliseconds since the epoch)."""
@@ -66,10 +66,14 @@ def aims_at(target: Target, resource: Resource) -> bool:
     )
 
 
+def asked_ms(audit: AuditSession) -> float:
+    """When it was asked for, in milliseconds since the epoch."""
+    return datetime.fromisoformat(audit.spec.time).timestamp() * 1000
+
+
 def in_time(audit: AuditSession, wall_ms: int) -> bool:
     """Whether a process that started then may be what this request asked for (milliseconds since the epoch)."""
-    asked_ms = datetime.fromisoformat(audit.spec.time).timestamp() * 1000
-    return -_CLOCKS_DIFFER_MS <= wall_ms - asked_ms <= _WITHIN_MS
+    return -_CLOCKS_DIFFER_MS <= wall_ms - asked_ms(audit) <= _WITHIN_MS
 
 
 def _pod(target: Target) -> tuple[str, str]:

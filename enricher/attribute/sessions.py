@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from enricher.attribute.asked import Asked, aims_at, in_time
 from enricher.attribute.containers import Container
+from enricher.attribute.over import OVER
 from enricher.events import Process
 from exectrail.record import State
 from exectrail.session import AuditSession
@@ -112,6 +113,7 @@ class Sessions:
             return True
         if session.audit is None and not session.forged:
             session.audit = self._ledger(session.request_uid)
+            session.forged = session.audit is OVER
         if session.audit and session.container:
             if not session.forged and not self._meant(session, session.audit, session.container):
                 session.forged = True

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from msgspec import Struct
@@ -21,6 +22,7 @@ class Namespace(Struct, frozen=True):
 
 
 Change = tuple[str | None, str | None]
+Keep = Callable[[Namespace], Namespace] | None
 
 
 def _label(namespace: Namespace | None) -> str | None:
@@ -30,11 +32,11 @@ def _label(namespace: Namespace | None) -> str | None:
 class Watched:
     """A running mirror and the changes that it told, as label `v` before and after."""
 
-    def __init__(self, api: ApiServer, fail: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, api: ApiServer, fail: Callable[[], None] = lambda: None, keep: Keep = None) -> None:
         self.changes: list[Change] = []
         self._fail = fail
         self._told = threading.Condition()
-        self.mirror = Mirror(Client(api.url), NAMESPACES, Namespace, self._on_change, labelSelector="v")
+        self.mirror = Mirror(Client(api.url), NAMESPACES, Namespace, self._on_change, keep, labelSelector="v")
         self.thread = threading.Thread(target=self.mirror.run)
         self.thread.start()
 
@@ -68,7 +70,7 @@ def start(api: ApiServer) -> Iterator[Callable[..., Watched]]:
     """Starts mirrors, and ends them with the test."""
     running: list[Watched] = []
 
-    def mirror(**arguments: Callable[[], None]) -> Watched:
+    def mirror(**arguments: Any) -> Watched:
         running.append(Watched(api, **arguments))
         return running[-1]
 
@@ -243,3 +245,54 @@ def test_what_went_while_away_goes_only_once_all_pages_are_in(
     watched.wait_for(("b", None))
     assert watched.labels() == {"a": "a", "c": "c"}
     assert [new for _, new in watched.changes].count(None) == 1
+
+
+STAND_IN = Namespace(ObjectMeta(labels={"v": "stand-in"}))
+
+
+def _keep_unless_over(namespace: Namespace) -> Namespace:
+    return STAND_IN if namespace.metadata.labels["v"] in ("over", "stand-in") else namespace
+
+
+def test_of_what_is_over_a_stand_in_is_kept_that_still_can_go(api: ApiServer, start: Start) -> None:
+    api.set("listed", v="over")
+    api.set("b", v="1")
+    watched = start(keep=_keep_unless_over)
+    api.wait_until_watched()
+    assert watched.labels() == {"listed": "stand-in", "b": "1"}
+    assert watched.mirror.objects["listed"] is STAND_IN
+
+    api.set("b", v="over")
+    watched.wait_for(("1", "stand-in"))
+    api.delete("b")
+    api.delete("listed")
+    api.set("c", v="2")
+
+    watched.wait_for((None, "2"))
+    assert watched.labels() == {"c": "2"}
+
+
+def test_what_time_alone_ends_becomes_a_stand_in_with_a_later_change(
+    api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "_ASK_AGAIN", 0.0)
+    over: set[str] = set()
+    api.set("a", v="1")
+    watched = start(keep=lambda each: STAND_IN if each.metadata.name in over else each)
+    api.wait_until_watched()
+    over.add("a")
+    api.set("b", v="2")
+
+    watched.wait_for(("1", "stand-in"))
+    assert watched.labels() == {"a": "stand-in", "b": "2"}
+
+
+def test_an_object_that_nobody_can_judge_is_kept_whole(api: ApiServer, start: Start) -> None:
+    def fail(_: Namespace) -> Namespace:
+        raise ZeroDivisionError
+
+    api.set("a", v="1")
+    watched = start(keep=fail)
+
+    assert watched.mirror.synced.wait(10)
+    assert watched.labels() == {"a": "1"}

@@ -1,0 +1,260 @@
+"""Of a request that is over, an enricher keeps that it was there; of any other, all of it."""
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from enricher.attribute.asked import Asked
+from enricher.attribute.attached import Attached
+from enricher.attribute.containers import Container
+from enricher.attribute.over import OVER, is_over
+from enricher.attribute.sessions import Session, Sessions
+from enricher.events import Process
+from enricher.inputs import Requests
+from exectrail.kube import Client
+from exectrail.meta import ObjectMeta
+from exectrail.record import Resource
+from exectrail.session import AuditSession, SessionSpec, SessionStatus, Target, User
+from tests.unit.exectrail.api_server import ApiServer
+
+HERE, ELSEWHERE = "node1", "node2"
+LATE = Process(7, 70)
+APP = Container("c" * 64, Resource("shop", "web", "app"), "shop:1", "pod-1", None, logged=True)
+SECOND, DAY = 1, 86_400
+NOW = datetime.now(UTC)
+NOW_MS = round(NOW.timestamp() * 1000)
+
+
+def ask(
+    verb: Any = "exec",
+    phase: Any = "Closed",
+    outcome: Any = None,
+    node: str | None = None,
+    age: float = 3600,
+    *,
+    uid: str = "one",
+    recorded: bool = True,
+) -> AuditSession:
+    """A request for a process in `APP`, made so many seconds ago."""
+    time = (NOW - timedelta(seconds=age)).isoformat()
+    spec = SessionSpec(
+        User("alice", groups=["dev", "system:authenticated"]),
+        verb,
+        "pods/exec",
+        Target("shop", "web", "app"),
+        time,
+        ["sh", "-c", "id"],
+        tag="match",
+        recorded=recorded,
+    )
+    return AuditSession(ObjectMeta(name=uid, namespace="exectrail"), spec, SessionStatus(phase, outcome, node=node))
+
+
+@pytest.mark.parametrize(
+    ("audit", "over"),
+    [
+        pytest.param(ask(phase="Open"), False, id="its process may still come"),
+        pytest.param(ask(phase="Open", age=30 * DAY), False, id="nobody has closed it, however old it is"),
+        pytest.param(ask(phase="Running", node=ELSEWHERE), False, id="it runs, on whichever node"),
+        pytest.param(ask("attach", age=SECOND), False, id="an attach is told of"),
+        pytest.param(ask("attach", age=2 * 3600), True, id="an attach is told of within an hour"),
+        pytest.param(ask("attach", "Open", age=SECOND, recorded=False), True, id="nobody tells of this attach"),
+        pytest.param(ask("portforward", "Open", age=SECOND), True, id="a port-forward starts no process"),
+        pytest.param(ask(outcome="completed", node=HERE), True, id="its process has ended"),
+        pytest.param(ask("debug", outcome="completed", node=HERE), True, id="its container has ended"),
+        pytest.param(ask(outcome="lost", node=HERE), True, id="its end was not seen"),
+        pytest.param(ask(outcome="ambiguous", node=HERE), False, id="the next process may be its as well"),
+        pytest.param(ask(outcome="completed", node=ELSEWHERE, age=SECOND), True, id="it was another node's"),
+        pytest.param(ask("debug", outcome="never-started", node=ELSEWHERE), True, id="another node pulls its image"),
+        pytest.param(ask("debug", outcome="never-started", node=HERE), False, id="its image is being pulled"),
+        pytest.param(ask("debug", outcome="not-recorded"), False, id="its image is being pulled, for nobody knows"),
+        pytest.param(
+            ask("debug", outcome="not-recorded", recorded=False, age=DAY),
+            False,
+            id="its namespace may opt in before its image is there",
+        ),
+        pytest.param(ask(outcome="never-started", node=HERE), False, id="it may have come while no enricher ran"),
+        pytest.param(ask(outcome="not-recorded"), False, id="it may have come while no enricher ran, for all we know"),
+        pytest.param(ask(outcome="not-recorded", age=2 * DAY), True, id="no enricher is away so long"),
+        pytest.param(ask(outcome="not-recorded", recorded=False), True, id="nothing was to be recorded"),
+        pytest.param(
+            ask(outcome="not-recorded", recorded=False, age=60),
+            False,
+            id="its namespace may have opted in before its process came",
+        ),
+        pytest.param(OVER, True, id="what stands in for it stays"),
+    ],
+)
+def test_a_request_is_over_when_no_process_of_this_node_can_come_of_it(audit: AuditSession, over: bool) -> None:
+    assert is_over(audit, HERE, NOW_MS) == over
+
+
+class Node:
+    """What a node knows of requests, as of its last look at the API."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self.asked = Asked()
+        self.requests = Requests(Client(api.url), "exectrail", self.asked.changed, HERE)
+        self.sessions = Sessions(self.requests.get, self.asked)
+
+    def look(self) -> None:
+        self.requests._list()
+
+    def comes(self, uid: str = "one", container: Container | None = APP) -> Session:
+        """A process with this tag."""
+        session = self.sessions.bind(LATE, uid, 0)
+        session.container = container
+        self.sessions.settle(session)
+        return session
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    with ApiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def node(api: ApiServer) -> Node:
+    return Node(api)
+
+
+def put(api: ApiServer, *requests: AuditSession) -> None:
+    for each in requests:
+        api.put(msgspec.to_builtins(each))
+
+
+@pytest.mark.parametrize(
+    ("audit", "state", "user"),
+    [
+        pytest.param(ask(phase="Open"), "confirmed", "alice", id="an open one is its user's"),
+        pytest.param(ask(outcome="completed", node=HERE), "forged", None, id="one that is completed is forged"),
+        pytest.param(ask(outcome="completed", node=ELSEWHERE), "forged", None, id="another node's is forged"),
+        pytest.param(ask("debug", outcome="completed", node=HERE), "forged", None, id="an ended container's is forged"),
+        pytest.param(ask("attach", "Open", age=SECOND), "forged", None, id="an attach's is forged"),
+        pytest.param(
+            ask("debug", outcome="never-started", node=HERE),
+            "confirmed",
+            "alice",
+            id="a late image's is its user's",
+        ),
+        pytest.param(None, "unconfirmed", None, id="one that nobody knows is unconfirmed"),
+    ],
+)
+def test_who_comes_with_the_uid_of_a_request_is(
+    api: ApiServer, node: Node, audit: AuditSession | None, state: str, user: str | None
+) -> None:
+    put(api, *([audit] if audit else []))
+    node.look()
+
+    session = node.comes()
+
+    assert (session.state, session.user) == (state, user)
+
+
+def test_who_comes_with_the_uid_of_one_that_is_over_is_forged_also_where_the_container_is_not_known(
+    api: ApiServer, node: Node
+) -> None:
+    put(api, ask(outcome="completed", node=HERE))
+    node.look()
+
+    session = node.comes(container=None)
+
+    assert (session.state, session.user) == ("forged", None)
+    assert node.sessions.settle(session), "there is nothing to wait for"
+
+
+def test_a_debug_request_that_was_closed_as_never_started_is_found_when_its_container_starts(
+    api: ApiServer, node: Node
+) -> None:
+    put(api, ask("debug", "Open"))
+    node.look()
+    put(api, ask("debug", outcome="never-started", node=HERE))
+    node.look()
+
+    assert node.sessions.made(APP) == "one"
+    assert node.comes().user == "alice"
+
+
+def test_a_request_that_shows_only_once_it_is_closed_is_still_its_users(api: ApiServer, node: Node) -> None:
+    session = node.comes()
+    assert session.state == "unconfirmed"
+    put(api, ask(outcome="completed", node=HERE))
+    node.look()
+
+    assert node.sessions.settle(session)
+    assert (session.state, session.user) == ("confirmed", "alice")
+
+    node.look()
+    assert node.requests.get("one") is OVER, "and then it is over"
+
+
+def test_one_that_is_over_is_no_candidate_any_more_and_can_be_deleted(api: ApiServer, node: Node) -> None:
+    put(api, ask(phase="Open", age=SECOND), ask("debug", "Open", uid="two"))
+    node.look()
+    argv = b"sh\0-c\0id\0"
+    assert node.sessions.match(APP, argv, NOW_MS, tagged=False) == ["one"]
+
+    put(api, ask(outcome="completed", node=ELSEWHERE, age=SECOND))
+    put(api, ask("debug", outcome="completed", node=HERE, uid="two"))
+    node.look()
+    assert node.sessions.match(APP, argv, NOW_MS, tagged=False) == []
+    assert node.sessions.made(APP) is None
+    assert node.asked._by_pod == {}
+    assert node.requests.running_on(HERE) == []
+
+    api.delete("one")
+    node.look()
+    assert node.requests.get("one") is None
+
+
+def test_an_attach_that_is_closed_before_it_shows_is_still_told_of(api: ApiServer) -> None:
+    attached = Attached((NOW - timedelta(days=1)).isoformat())
+    put(api, ask("attach", outcome="not-recorded", age=600))
+    requests = Requests(Client(api.url), "exectrail", attached.changed, HERE)
+
+    requests._list()
+
+    assert [each.init for each in attached.found({LATE: APP}, 0.0)] == [LATE]
+
+
+def test_uids_that_are_asked_for_in_vain_are_remembered_within_a_bound(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enricher.inputs._MOST_MISSED", 2)
+    for uid in ("one", "two", "one", "three"):
+        node.requests.get(uid)
+
+    assert list(node.requests._missed) == ["two", "three"]
+
+
+def test_without_a_node_all_is_kept_whole(api: ApiServer) -> None:
+    put(api, ask(outcome="completed", node=HERE))
+    requests = Requests(Client(api.url), "exectrail")
+    requests._list()
+
+    kept = requests.get("one")
+    assert kept
+    assert kept.spec.user.username == "alice"
+
+
+def test_ten_thousand_requests_that_are_over_take_less_than_3_mib(api: ApiServer, node: Node) -> None:
+    one = msgspec.to_builtins(ask(outcome="completed", node=HERE))
+    for number in range(10_000):
+        uid = f"00000000-0000-4000-8000-{number:012x}"
+        api.objects[uid] = {**one, "metadata": {"name": uid, "namespace": "exectrail"}}
+    tracemalloc.start()
+    try:
+        node.look()
+        gc.collect()
+        allocated, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(node.requests.objects) == 10_000
+    assert allocated < 3 << 20
