@@ -1,9 +1,11 @@
 """`python -m bench.crowd`: a full node, played to a pipeline; prints its private memory in MiB.
 
-Three numbers: with 110 pods, which is what a kubelet runs by default (`maxPods`), and 50 sessions in them; after a
-load; after as much again. The pods are not real; the tables that follow them are, and so is the trail.
+Four numbers: what the API's list of closed sessions leaves behind; all of it with 110 pods, which is what a kubelet
+runs by default (`maxPods`), and 50 sessions in them; after a load; after as much again. The pods are not real; the
+tables that follow them are, and so are the mirror of the sessions and the trail.
 """
 
+import logging
 import os
 import tempfile
 import time
@@ -11,15 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import enricher.__main__  # noqa: F401 - all that a running enricher has loaded
+from bench.full_ledger import SESSIONS as CLOSED
+from bench.full_ledger import full_ledger
 from bench.memory import private_mib
+from enricher.attribute.asked import Asked
 from enricher.attribute.containers import Place
 from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
 from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
+from enricher.inputs import Requests
 from enricher.support.player import Player
 from enricher.support.recording import Header, Item, Located, NamespaceSeen, PodSeen, SessionSeen
 from enricher.trail.chain import State
 from enricher.trail.file_sink import FileSink
 from enricher.trail.writer import Writer
+from exectrail.kube import Client
 from exectrail.meta import ObjectMeta
 from exectrail.session import AuditSession, SessionSpec, Target, User
 
@@ -36,17 +43,24 @@ HEADER = Header(1, "node1", "5f2b1c04-3c1e-4f5e-9d0b-2a6f8c7e1b90", "bpf", "none
 
 def main() -> None:
     """Fill the node, load it, and say what that takes."""
-    with tempfile.TemporaryDirectory() as folder:
+    with full_ledger() as api, tempfile.TemporaryDirectory() as folder:
         writer = Writer(FileSink(Path(folder) / "trail.jsonl"), State(Path(folder) / "chain.json"))
         writer.start()
         player = Player(HEADER, writer.write, 0.5, lambda bits: int.from_bytes(os.urandom(bits // 8)))
+        before = private_mib(os.getpid())
+        requests = Requests(Client(api), "exectrail", Asked().changed, HEADER.node)
+        requests.start()
+        if not requests.synced.wait(60) or len(requests.objects) != CLOSED:
+            raise RuntimeError("the list is not in")
+        listed = private_mib(os.getpid()) - before
         _play(player, writer, node())
         full = private_mib(os.getpid())
         _play(player, writer, load(0, EXECS // 2))
         early = private_mib(os.getpid())
         _play(player, writer, load(EXECS // 2, EXECS))
-        print(full, early, private_mib(os.getpid()))
+        print(listed, full, early, private_mib(os.getpid()))
         writer.close()
+        logging.disable()  # the API server goes before the mirror, which would complain
 
 
 def _play(player: Player, writer: Writer, items: Iterator[tuple[int, Item]]) -> None:
