@@ -25,7 +25,7 @@ def is_over(audit: AuditSession, node: str, wall_ms: float) -> bool:
     spec, status = audit.spec, audit.status
     age = wall_ms - asked_ms(audit)
     if spec.verb not in ("exec", "debug"):  # they start none, but an attach is told of
-        return spec.verb != "attach" or not spec.recorded or age > _LATE_MS
+        return spec.verb != "attach" or age > _LATE_MS
     if status.phase != "Closed":
         return False
     if status.node not in (None, node):  # a pod stays where it is

@@ -63,7 +63,9 @@ def ask(
         pytest.param(ask(phase="Running", node=ELSEWHERE), False, id="it runs, on whichever node"),
         pytest.param(ask("attach", age=SECOND), False, id="an attach is told of"),
         pytest.param(ask("attach", age=2 * 3600), True, id="an attach is told of within an hour"),
-        pytest.param(ask("attach", "Open", age=SECOND, recorded=False), True, id="nobody tells of this attach"),
+        pytest.param(
+            ask("attach", "Open", age=SECOND, recorded=False), False, id="of an attach the webhook does not say"
+        ),
         pytest.param(ask("portforward", "Open", age=SECOND), True, id="a port-forward starts no process"),
         pytest.param(ask(outcome="completed", node=HERE), True, id="its process has ended"),
         pytest.param(ask("debug", outcome="completed", node=HERE), True, id="its container has ended"),
