@@ -36,6 +36,9 @@ test-unit: $(BIN)/.ready ## No privileges needed; under a minute
 test-kernel: $(BIN)/.ready $(BPF) ## Real audit subsystem and BPF; needs root
 	$(BIN)/pytest tests/kernel
 
+test-kernels: $(BIN)/.ready ## The kernel's tests on older and newer kernels, pure cgroup v1 and v2, arm64; in emulators, an hour and more
+	$(BIN)/python -m tests.vm
+
 test-cluster: $(BIN)/.ready parts ## On the real node; needs root
 	$(BIN)/pytest tests/cluster
 
@@ -85,4 +88,4 @@ $(BPF): enricher/bpf/Makefile $(wildcard enricher/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/bpf
 
-.PHONY: demo cluster-up cluster-down parts image test test-unit test-kernel test-cluster fuzz lint bench format requirements clean help
+.PHONY: demo cluster-up cluster-down parts image test test-unit test-kernel test-kernels test-cluster fuzz lint bench format requirements clean help

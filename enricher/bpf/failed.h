@@ -75,8 +75,10 @@ static __always_inline void copy_failed_argv(struct exec_failed *sample, char *t
 			return;
 		long copied = bpf_probe_read_user_str(to + used, FAILED_ARGV_SIZE, argument);
 
-		if (copied <= 0)
+		if (copied < 0)
 			return;
+		if (!copied)
+			copied = 1; /* of an empty string, before Linux 6.16: the NUL is there, but was not counted */
 		*size = used + copied;
 		if (copied == FAILED_ARGV_SIZE)
 			return;

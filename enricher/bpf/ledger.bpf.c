@@ -174,7 +174,8 @@ static __always_inline bool is_first_to_tell(const struct head *head)
 	struct process process = { .start = head->start, .pid = head->pid };
 	__u8 sent = 1;
 
-	return bpf_map_update_elem(&exited, &process, &sent, BPF_NOEXIST) != -17 /* EEXIST */;
+	/* As an int, which is what it was before Linux 6.4: there the upper half of the register is not the sign's. */
+	return (int)bpf_map_update_elem(&exited, &process, &sent, BPF_NOEXIST) != -17 /* EEXIST */;
 }
 
 /* As the kernel's wait_task_zombie. */

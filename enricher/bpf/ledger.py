@@ -85,9 +85,9 @@ class BpfLedger:
             _size_maps(library, loaded, ring_bytes)
             library.need(library.call.bpf_object__load(loaded), "load the program into the kernel")
             ledger = cls(library, loaded)
-        except LedgerUnavailable:
+        except LedgerUnavailable as error:
             library.call.bpf_object__close(loaded)
-            raise
+            raise LedgerUnavailable(f"{error}{preconditions.age(os.uname().release)}") from error
         try:
             ledger._start(kubepods)
         except LedgerUnavailable:

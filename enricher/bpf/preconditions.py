@@ -1,5 +1,6 @@
 """What a node must offer before the eBPF ledger is tried: said by name, instead of libbpf's EPERM or EINVAL."""
 
+import re
 from pathlib import Path
 
 from enricher.ledgers.unavailable import LedgerUnavailable
@@ -11,6 +12,9 @@ OWN_STATUS = Path("/proc/self/status")
 _NEEDED = {"CAP_PERFMON": 1 << 38, "CAP_BPF": 1 << 39}
 _CAP_SYS_ADMIN = 1 << 21  # includes both
 
+OLDEST = (5, 11)
+"""The first Linux that counts the memory of maps to the container, and not to RLIMIT_MEMLOCK, which is too low."""
+
 
 def check(object_path: Path, kernel_btf: Path = KERNEL_BTF, status: Path = OWN_STATUS) -> None:
     """Raises LedgerUnavailable with the first reason that stands against loading `object_path` here."""
@@ -21,6 +25,14 @@ def check(object_path: Path, kernel_btf: Path = KERNEL_BTF, status: Path = OWN_S
     missing = missing_capabilities(status.read_text(encoding="ascii", errors="replace"))
     if missing:
         raise LedgerUnavailable(f"missing {' and '.join(missing)} in the container's securityContext.capabilities")
+
+
+def age(release: str) -> str:
+    """What to add to the kernel's own reason for refusing the program, by its release (uname(2)); mostly nothing."""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    if numbers is None or (int(numbers[1]), int(numbers[2])) >= OLDEST:
+        return ""
+    return f"; this is Linux {release}, and it takes {OLDEST[0]}.{OLDEST[1]} or newer"
 
 
 def missing_capabilities(status: str) -> list[str]:

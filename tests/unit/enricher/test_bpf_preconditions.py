@@ -73,6 +73,20 @@ def test_missing_capabilities_are_a_reason(host: Host) -> None:
     assert host.reason() == "missing CAP_PERFMON and CAP_BPF in the container's securityContext.capabilities"
 
 
+@pytest.mark.parametrize(
+    ("release", "added"),
+    [
+        ("6.18.44-fc", ""),
+        ("5.11.0", ""),
+        ("5.10.0-32-amd64", "; this is Linux 5.10.0-32-amd64, and it takes 5.11 or newer"),
+        ("4.18.0-553.el8.x86_64", "; this is Linux 4.18.0-553.el8.x86_64, and it takes 5.11 or newer"),
+        ("of its own kind", ""),
+    ],
+)
+def test_where_the_program_is_refused_an_old_kernel_is_named(release: str, added: str) -> None:
+    assert preconditions.age(release) == added
+
+
 def test_a_missing_libbpf_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libbpf, "LIBRARY", "libbpf-absent.so.1")
 
