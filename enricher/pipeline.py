@@ -238,10 +238,12 @@ class Pipeline:
     def _complete(self, held: Held) -> bool:
         if self._tried and self._tried.get(_process(held.event)) is held:  # it may go on in the next folder
             return False
-        if held.place.pod_uid is None:  # its folder may be found by now
-            held.place = self._places.of(held.event)
-            held.answer = self._containers.look(held.place)
         answer = self._look(held)
+        if answer.container is None and answer.recorded is not False and not held.place.on_node:
+            held.place = self._places.again(held.event)
+            answer = held.answer = self._containers.look(held.place)
+            if held.place.name:
+                self._place_of[held.place.container_id] = held.place
         if answer.recorded is False or held.place.on_node:
             return True
         if answer.recorded is None or answer.container is None:

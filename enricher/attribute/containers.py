@@ -1,7 +1,7 @@
 """Which container is this, and is it recorded? Answers from a live copy of the node's pods and the namespaces.
 
-The kubelet reports a container's id a second or more after its start. Its pod is known from the cgroup's path
-at once, and so is the container itself where only one of the pod's containers can be meant.
+The kubelet reports a container's id a second or more after its start. Its pod is known from the cgroup's path at once,
+and so is the container itself, where it is its pod's only one or the node tells its name.
 """
 
 import threading
@@ -27,6 +27,8 @@ class Place(Struct, frozen=True, cache_hash=True):
     knows nothing of them."""
     on_node: bool = False
     """Whether it is no container at all, but the node outside of all pods."""
+    name: str = ""
+    """The container's name in its pod, where the node itself tells it; empty until somebody had to ask."""
 
 
 NODE = Place(on_node=True)
@@ -67,6 +69,8 @@ class Containers:
         """Rises with every change that can alter an answer."""
         self.ready: Callable[[], bool] = lambda: True
         """Whether pods and namespaces have been read at least once: before, not to know them means nothing."""
+        self.is_there: Callable[[str], bool] = lambda _id: True
+        """Whether a container is on the node still, by its id."""
         self._lock = threading.Lock()
         self._pods: dict[str, Pod] = {}
         self._pod_of: dict[str, str] = {}
@@ -128,7 +132,7 @@ class Containers:
         recorded = self._is_recorded(pod) if pod else None
         if pod is None or recorded is None:
             return Answer(self.version)
-        spec = _spec_of(pod, place.container_id)
+        spec = _spec_of(pod, place, self.is_there)
         return Answer(self.version, recorded, _container(pod, spec, place) if spec else None)
 
     def forget(self, container_id: str) -> None:
@@ -169,14 +173,17 @@ def _doors(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
     return doors | {tuple(each.exec.command): "probe" for each in probes if each and each.exec}
 
 
-def _spec_of(pod: Pod, container_id: str) -> ContainerSpec | None:
-    """Which of the pod's containers has this id: as reported, or the only one that can."""
-    names = ids_of(pod)
-    every = containers_of(pod)
-    if container_id in names:
-        every = [each for each in every if each.name == names[container_id]]
-    elif len(every) > 1:
-        every = [each for each in every if each.name not in names.values()]
+def _spec_of(pod: Pod, place: Place, is_there: Callable[[str], bool]) -> ContainerSpec | None:
+    """Which of the pod's containers this is: as reported, as the node tells, or the only one that can be.
+
+    That another one has an id by now proves nothing unless that is there: this may be the same one, started again.
+    """
+    every, ids = containers_of(pod), ids_of(pod)
+    if name := ids.get(place.container_id) or place.name:
+        return next((each for each in every if each.name == name), None)
+    if len(every) > 1:
+        others = {name for container_id, name in ids.items() if is_there(container_id)}
+        every = [each for each in every if each.name not in others] if len(others) == len(ids) else []
     return every[0] if len(every) == 1 else None
 
 

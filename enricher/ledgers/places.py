@@ -3,12 +3,17 @@
 from pathlib import Path
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from enricher.attribute import container_id
 from enricher.attribute.containers import NODE, Place
-from enricher.events import Exit, ProcessEvent
+from enricher.events import Exit, Fork, ProcessEvent
 from enricher.ledgers.cgroupfs import Cgroup, CgroupIndex, folders_below
+from enricher.ledgers.container_name import container_name
 
 _MOST_NAMED = 1024
+_MOST_ASKED = 8
+"""Processes of a container that are asked for its name at once."""
 
 NODE_CGROUP = 0
 """No cgroup has this id: it stands for the node outside of all pods."""
@@ -19,6 +24,9 @@ class Places(Protocol):
 
     def of(self, event: ProcessEvent) -> Place:
         """The place of an event's process; its pod may not be known yet."""
+
+    def again(self, event: ProcessEvent) -> Place:
+        """The same, once more: its pod may be known by now, and the node is asked for the container's name."""
 
 
 class CgroupPlaces:
@@ -54,10 +62,24 @@ class CgroupPlaces:
                 del self._named[next(iter(self._named))]
         return Place(self._named.get(event.cgroup) or f"cgroup-{event.cgroup}")
 
+    def again(self, event: ProcessEvent) -> Place:
+        """The place, with the container's name where a process in there still tells it."""
+        place = self.of(event)
+        if place.pod_uid is None or place.name:
+            return place
+        if name := self._named_by([pid_of(event), *self.pids(event.cgroup)], place.pod_uid):
+            place = self.known[event.cgroup] = replace(place, name=name)
+        return place
+
+    def is_there(self, container_id: str) -> bool:
+        """Whether a container has a cgroup still."""
+        cgroups = [cgroup for cgroup, place in self.known.items() if place.container_id == container_id]
+        return any(self.folders[cgroup].exists() for cgroup in cgroups if cgroup in self.folders)
+
     def scan(self) -> None:
         """Take in every cgroup of every pod."""
         for folder, cgroup in folders_below(self._kubepods):
-            if cgroup not in self.known and container_id.from_cgroup_path(self._name(folder)):
+            if cgroup not in self.known and container_id.from_cgroup_path(self._path(folder)):
                 self._take(cgroup, folder)
 
     def pids(self, cgroup: int) -> list[int]:
@@ -75,19 +97,28 @@ class CgroupPlaces:
         return [self.known.pop(cgroup) for cgroup in gone]
 
     def _take(self, cgroup: int, folder: Path) -> Place:
-        name = self._name(folder)
-        found = container_id.from_cgroup_path(name)
-        place = Place(
+        path = self._path(folder)
+        found, uid = container_id.from_cgroup_path(path), container_id.pod_uid(path)
+        self.folders[cgroup] = folder
+        place = self.known[cgroup] = Place(
             found or f"cgroup-{cgroup}",
-            container_id.pod_uid(name),
+            uid,
             # In a pod and no container: what watches one from outside, and sends in who is to enter it.
             sandbox=found is None or is_sandbox(folder),
+            name=self._named_by(self.pids(cgroup), uid) if found and uid else "",
         )
-        self.known[cgroup], self.folders[cgroup] = place, folder
         return place
 
-    def _name(self, folder: Path) -> str:
+    def _named_by(self, pids: list[int], pod_uid: str) -> str:
+        return next(filter(None, (container_name(pid, pod_uid) for pid in pids[:_MOST_ASKED])), "")
+
+    def _path(self, folder: Path) -> str:
         return f"/{self._kubepods.name}/{folder.relative_to(self._kubepods)}"
+
+
+def pid_of(event: ProcessEvent) -> int:
+    """The process that an event tells of."""
+    return event.child.pid if isinstance(event, Fork) else event.process.pid
 
 
 def is_sandbox(folder: Path) -> bool:

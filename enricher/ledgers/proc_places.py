@@ -7,11 +7,14 @@ import itertools
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from enricher.attribute import container_id
 from enricher.attribute.containers import Place
 from enricher.events import ProcessEvent
 from enricher.ledgers.cgroupfs import find_kubepods
-from enricher.ledgers.places import is_sandbox
+from enricher.ledgers.container_name import container_name
+from enricher.ledgers.places import is_sandbox, pid_of
 from enricher.ledgers.unavailable import LedgerUnavailable
 
 OUTSIDE: Final = 0
@@ -43,6 +46,19 @@ class ProcPlaces:
     def of(self, event: ProcessEvent) -> Place:
         """The place of an event's process."""
         return self.known.get(event.cgroup) or Place("unknown")
+
+    def again(self, event: ProcessEvent) -> Place:
+        """The place, with the container's name where the process still tells it."""
+        place = self.of(event)
+        if place.pod_uid is None or place.name or event.cgroup not in self.known:
+            return place
+        if name := container_name(pid_of(event), place.pod_uid):
+            place = self.known[event.cgroup] = replace(place, name=name)
+        return place
+
+    def is_there(self, container_id: str) -> bool:
+        """Whether a container has processes still."""
+        return container_id in self._numbers
 
     def number(self, text: str) -> int:
         """The number of the container that a cgroup file's text tells of; `OUTSIDE` for none."""

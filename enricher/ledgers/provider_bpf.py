@@ -52,6 +52,7 @@ class BpfProvider:
             log.warning("the eBPF ledger lacks %s on this node", ", ".join(self._ledger.missing))
         self._attached = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._containers = containers
+        containers.is_there = self.places.is_there
         self._full = False
         self._decided: dict[int, bool] = {}
         self._adopted = False

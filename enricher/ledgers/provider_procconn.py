@@ -48,6 +48,7 @@ class ProcconnProvider:
     def __init__(self, connector: ProcConnector, cgroup_root: Path, containers: Containers) -> None:
         self.places = ProcPlaces(cgroup_root)
         self._connector, self._containers = connector, containers
+        containers.is_there = self.places.is_there
         self._live: dict[int, Live] = {}
         self._ended: dict[int, tuple[Live, Told]] = {}
         """Those that seem to have ended, until that is certain."""

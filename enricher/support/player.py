@@ -57,6 +57,10 @@ class RecordedNode:
         """The place of an event's process."""
         return self._places.get(event.cgroup) or Place("unknown")
 
+    def again(self, event: ProcessEvent) -> Place:
+        """As far as it is known by now."""
+        return self.of(event)
+
     def learn(self, item: Located | PodSeen | NamespaceSeen | RequestSeen | Offset) -> None:
         """Something changed."""
         match item:

@@ -48,6 +48,8 @@ class OnePlace:
     def of(self, event: ProcessEvent) -> Place:
         return self.place
 
+    again = of
+
 
 class Rig:
     """A pipeline with a container, a ledger of requests and a clock to turn by hand."""

@@ -60,6 +60,27 @@ def test_the_first_cgroup_of_a_pod_is_its_sandbox_but_with_cri_o(tmp_path: Path,
     assert place == Place(ID, POD, sandbox=sandbox)
 
 
+def test_a_container_is_named_by_a_process_that_is_still_in_it(
+    kubepods: Path, places: CgroupPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := kubepods / f"pod{POD}" / ID).mkdir()
+    (folder / "cgroup.procs").write_text("11\n12\n")
+    names: dict[int, str] = {}
+    monkeypatch.setattr("enricher.ledgers.places.container_name", lambda pid, uid: names.get(pid, "") * (uid == POD))
+    event = execed(folder.stat().st_ino, ID)
+
+    assert places.again(event) == places.of(event) == Place(ID, POD)
+    names[12] = "app"
+    assert places.again(event) == Place(ID, POD, name="app")
+    assert places.of(event) == Place(ID, POD, name="app")
+
+
+def test_where_nobody_tells_its_name_it_has_none(kubepods: Path, places: CgroupPlaces) -> None:
+    (folder := kubepods / f"pod{POD}" / ID).mkdir()
+
+    assert places.again(execed(folder.stat().st_ino, ID)) == Place(ID, POD)
+
+
 def test_of_one_that_was_gone_at_once_the_ends_are_told_by_the_name_that_its_execs_had(places: CgroupPlaces) -> None:
     assert [places.of(event) for event in (execed(GONE, ID), exited(GONE))] == [Place(ID)] * 2
 

@@ -1,0 +1,67 @@
+"""Which of its pod's containers this is: as the kubelet reports, as the node tells, or the only one that there is."""
+
+import pytest
+
+from enricher.attribute.containers import Containers, Place
+from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from exectrail.meta import ObjectMeta
+
+ID, OTHER_ID, THERE = "a" * 64, "b" * 64, "d" * 64
+APP, PREPARE, PROXY, DEBUGGER = (Container(name, "image") for name in ("app", "prepare", "proxy", "debugger"))
+
+
+def named(spec: PodSpec, status: PodStatus, place: Place, there: set[str]) -> str | None:
+    containers = Containers()
+    containers.is_there = there.__contains__
+    containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels={"exectrail.io/record": "true"})))
+    containers.pod_changed(None, Pod(ObjectMeta(name="web", namespace="shop", uid="pod-1"), spec, status))
+    found = containers.look(place).container
+    return found.resource.container if found else None
+
+
+def reported(name: str, container_id: str = ID) -> list[ContainerStatus]:
+    return [ContainerStatus(name, f"containerd://{container_id}")]
+
+
+ONE = PodSpec([APP])
+MANY = PodSpec([APP], init_containers=[PREPARE, PROXY])
+DEBUGGED = PodSpec([APP], ephemeral_containers=[DEBUGGER])
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "name", "expected"),
+    [
+        (ONE, PodStatus(), "", "app"),
+        (MANY, PodStatus(reported("app")), "", "app"),
+        (MANY, PodStatus(init_container_statuses=reported("prepare")), "", "prepare"),
+        (MANY, PodStatus(init_container_statuses=reported("proxy")), "", "proxy"),
+        (DEBUGGED, PodStatus(ephemeral_container_statuses=reported("debugger")), "", "debugger"),
+        (MANY, PodStatus(), "proxy", "proxy"),
+        (DEBUGGED, PodStatus(reported("app", OTHER_ID)), "debugger", "debugger"),
+        (MANY, PodStatus(reported("app")), "proxy", "app"),
+        (MANY, PodStatus(), "", None),
+        (MANY, PodStatus(), "of another pod", None),
+        (DEBUGGED, PodStatus(reported("app", OTHER_ID)), "", None),
+        (DEBUGGED, PodStatus(reported("app", THERE)), "", "debugger"),
+        (MANY, PodStatus(reported("app", THERE)), "", None),
+        (MANY, PodStatus(reported("app", OTHER_ID), reported("proxy", "c" * 64)), "", None),
+    ],
+    ids=[
+        "the only one",
+        "reported",
+        "an init container",
+        "a sidecar",
+        "an ephemeral container",
+        "told by the node before it is reported",
+        "an ephemeral container, told by the node",
+        "the kubelet's word goes before the node's",
+        "nobody has told yet",
+        "the node tells what is not in the spec",
+        "the other one was reported, and may have been started again",
+        "the other one is there",
+        "one of the others is there",
+        "all others were reported, and may have been started again",
+    ],
+)
+def test_a_container_is_known_by(spec: PodSpec, status: PodStatus, name: str, expected: str | None) -> None:
+    assert named(spec, status, Place(ID, "pod-1", name=name), {THERE}) == expected
