@@ -78,6 +78,14 @@ def pod(namespace: str, name: str = "web", *containers: str, **spec: Any) -> dic
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name}, "spec": fields}
 
 
+def container_id(namespace: str, container: str = "app", pod: str = "web") -> str:
+    """The runtime's id of a container that runs."""
+    found = api.get(f"/api/v1/namespaces/{namespace}/pods/{pod}")
+    assert found, f"there is no pod {namespace}/{pod}"
+    (runs,) = [each for each in found["status"]["containerStatuses"] if each["name"] == container]
+    return str(runs["containerID"]).removeprefix("containerd://")
+
+
 def looked_into(*containers: str) -> None:
     """Wait until the node has said that these (`namespace/pod/container`) have an `env`: from then on execs are tagged.
 

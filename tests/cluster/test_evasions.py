@@ -9,10 +9,10 @@ import pytest
 
 from exectrail.record import Record
 
-from .cluster import Cluster, eventually
+from .cluster import eventually
 from .node.paths import BIN
-from .product import may_enter, pod
-from .sessions import Person, auditsessions, programs, records_of, trail
+from .product import container_id, may_enter, pod
+from .sessions import Person, auditsessions, enter_by_the_runtime, programs, records_of, trail
 
 OTHER_UID = "11111111-2222-4333-8444-555555555555"
 
@@ -55,7 +55,7 @@ def test_a_live_sessions_tag_in_another_command_does_not_move_it(alice: Person, 
         replayed = ("env", f"SPO_EXEC_REQUEST_UID={live.request_uid}", "id", "-Gn")
 
         uid, records = alice.executes(recorded, *replayed)
-        _enter_by_the_runtime(alice.admin, recorded, *replayed)
+        enter_by_the_runtime(alice.admin, recorded, *replayed)
         past = eventually(lambda: [r for r in records_of(str(live.request_uid)) if r.argv == ["id", "-Gn"]])
     finally:
         victim.kill()
@@ -66,27 +66,10 @@ def test_a_live_sessions_tag_in_another_command_does_not_move_it(alice: Person, 
     assert {(record.state, record.user) for record in past} == {("forged", None)}
 
 
-def _enter_by_the_runtime(admin: Cluster, where: str, *command: str) -> None:
-    """What root on the node can do: enter a container without asking the API server."""
-    statuses = admin.get("pod", "web", "-n", where)["status"]["containerStatuses"]
-    (container,) = [each["containerID"] for each in statuses if each["name"] == "app"]
-    admin.run("ctr", "task", "exec", "--exec-id", "intruder", container.removeprefix("containerd://"), *command)
-
-
-def test_an_entry_past_the_api_server_is_untracked(alice: Person, recorded: str) -> None:
-    _enter_by_the_runtime(alice.admin, recorded, "id", "--user")
-
-    def seen() -> list[Record]:
-        return [record for record in trail() if record.argv == ["id", "--user"]]
-
-    (record, *_) = eventually(seen)
-    assert (record.origin, record.user, record.request_uid) == ("untracked", None, None)
-
-
 def test_a_uid_that_is_used_again_is_forged(alice: Person, recorded: str) -> None:
     uid, _ = alice.executes(recorded, "true")
 
-    _enter_by_the_runtime(alice.admin, recorded, "env", f"SPO_EXEC_REQUEST_UID={uid}", "id", "--groups")
+    enter_by_the_runtime(alice.admin, recorded, "env", f"SPO_EXEC_REQUEST_UID={uid}", "id", "--groups")
 
     def seen() -> list[Record]:
         return [record for record in records_of(uid) if record.argv == ["id", "--groups"]]
@@ -167,8 +150,7 @@ def test_a_container_that_restarts_inside_a_session_ends_it(alice: Person, recor
     alice.admin.kubectl("delete", "pod", "-n", recorded, "restarting", "--ignore-not-found")
     alice.admin.apply(pod(recorded, "restarting"))
     alice.admin.kubectl("wait", "-n", recorded, "pod/restarting", "--for=condition=Ready", "--timeout=60s")
-    statuses = alice.admin.get("pod", "restarting", "-n", recorded)["status"]["containerStatuses"]
-    task = statuses[0]["containerID"].removeprefix("containerd://")
+    task = container_id(recorded, pod="restarting")
     process = alice.cluster.start("kubectl", "exec", "-n", recorded, "restarting", "--", "sleep", "60")
     (uid,) = eventually(lambda: _open_sessions(alice, "restarting"))
     eventually(lambda: programs(records_of(uid))[-1:] == ["sleep"])

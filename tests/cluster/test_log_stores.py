@@ -17,7 +17,7 @@ from .node.build import go_build
 from .node.components import LOKI_BUILD
 from .node.paths import REPOSITORY
 from .product import NAMESPACE, Release, looked_into
-from .sessions import Person
+from .sessions import Person, enter_by_the_runtime
 from .shipper import Line, read, recipe, streams
 
 # A session of some processes, one of which has an argument longer than what a container runtime leaves in one piece.
@@ -77,18 +77,12 @@ def shipped(release: Release, recorded: str, tmp_path_factory: pytest.TempPathFa
         done, session = alice.does(*inside, _COMMAND, check=False)
         assert done.returncode == 3, done.stderr
         uid = session["metadata"]["name"]
-        _enter_past_the_api_server(alice.admin, recorded)
+        enter_by_the_runtime(alice.admin, recorded, "id", "--user")
         _, burst = alice.does(*inside, _BURST)
         lines = eventually(lambda: _complete(uid, burst["metadata"]["name"]))
         loki = ready()
         loki.push(streams(recipe(), lines))
         yield Shipped(uid, recorded, lines, loki)
-
-
-def _enter_past_the_api_server(admin: Cluster, namespace: str) -> None:
-    statuses = admin.get("pod", "web", "-n", namespace)["status"]["containerStatuses"]
-    (container,) = [each["containerID"] for each in statuses if each["name"] == "app"]
-    admin.run("ctr", "task", "exec", "--exec-id", "intruder", container.removeprefix("containerd://"), "id", "--user")
 
 
 def _complete(*uids: str) -> list[Line]:
