@@ -1,7 +1,10 @@
 """Every way into a container through the API: who it was, what ran, and how it ended."""
 
 import json
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -79,20 +82,47 @@ def test_an_ephemeral_container_is_a_session_of_who_made_it(alice: Person, recor
     assert records[-1].exit.code == 4
 
 
-def test_attach_and_port_forward_are_in_the_ledger_alone(alice: Person, recorded: str) -> None:
-    for words, verb in (
-        (("attach", "-n", recorded, "web", "-c", "app"), "attach"),
-        (("port-forward", "-n", recorded, "pod/web", ":80"), "portforward"),
-    ):
-        before = {each["metadata"]["name"] for each in auditsessions()}
-        process = alice.cluster.start("kubectl", *words)
-        try:
-            (uid,) = eventually(partial(_new, alice.admin, before, verb))
-        finally:
-            process.terminate()
-            process.communicate(timeout=30)
-        assert closed(uid)["outcome"] == "not-recorded"
-        assert records_of(uid) == []
+def test_a_port_forward_is_in_the_ledger_alone(alice: Person, recorded: str) -> None:
+    with started(alice, "portforward", "port-forward", "-n", recorded, "pod/web", ":80") as (_, uid):
+        pass
+
+    assert closed(uid)["outcome"] == "not-recorded"
+    assert records_of(uid) == []
+
+
+def test_what_is_typed_into_a_containers_own_shell_is_the_containers_and_the_attach_in_the_ledger(
+    alice: Person, recorded: str
+) -> None:
+    desk = pod(recorded, "desk")
+    desk["spec"]["containers"][0] |= {"command": ["sh"], "stdin": True}
+    alice.admin.apply(desk)
+    alice.admin.kubectl("wait", "-n", recorded, "pod/desk", "--for=condition=Ready", "--timeout=60s")
+
+    with started(alice, "attach", "attach", "-i", "-n", recorded, "desk") as (attached, uid):
+        assert attached.stdin
+        attached.stdin.write("id --typed\n")
+        attached.stdin.flush()
+        (typed,) = eventually(lambda: [record for record in trail() if record.argv == ["id", "--typed"]])
+
+    assert (typed.resource and typed.resource.pod) == "desk"
+    assert (typed.origin, typed.user, typed.request_uid) == ("container", None, None)
+    assert closed(uid)["outcome"] == "not-recorded"
+    assert records_of(uid) == []
+
+
+@contextmanager
+def started(alice: Person, verb: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A kubectl of alice's that goes on until it is ended, and its request's UID."""
+    before = {each["metadata"]["name"] for each in auditsessions()}
+    process = alice.cluster.start("kubectl", *words)
+    try:
+        (uid,) = eventually(partial(_new, alice.admin, before, verb))
+        (session,) = [each for each in auditsessions() if each["metadata"]["name"] == uid]
+        assert session["spec"]["user"]["username"] == "alice"
+        yield process, uid
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def _new(admin: Cluster, before: set[str], verb: str) -> list[str]:
