@@ -6,35 +6,27 @@ import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from exectrail.record import Record
 
 from .cluster import Cluster, eventually
 from .node import pki
 from .product import container_id
-from .sessions import auditsessions, enter_by_the_runtime, trail
+from .sessions import auditsessions, enter_by_nodes_proxy, enter_by_the_runtime, trail
 
 
-def by_nodes_proxy(admin: Cluster, namespace: str, word: str) -> None:
-    path = f"/api/v1/nodes/{pki.NODE_NAME}/proxy/run/{namespace}/web/app?cmd=true%20{word}"
-    admin.kubectl("create", "--raw", path, "-f", "/dev/null")
-
-
-def by_the_kubelets_own_api(admin: Cluster, namespace: str, word: str) -> None:
+def enter_by_the_kubelets_own_api(admin: Cluster, namespace: str, *command: str) -> None:
     context = ssl.create_default_context(cafile=str(pki.CA))
     context.load_cert_chain(pki.file(admin.user, "crt"), pki.file(admin.user, "key"))
     # No proxy of the environment: this is an address of this machine.
     handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    url = f"https://{pki.NODE_ADDRESS}:10250/run/{namespace}/web/app?cmd=true%20{word}"
+    url = f"https://{pki.NODE_ADDRESS}:10250/run/{namespace}/web/app?cmd={quote(' '.join(command))}"
     with urllib.request.build_opener(*handlers).open(urllib.request.Request(url, method="POST"), timeout=10) as answer:
         answer.read()
 
 
-def by_the_runtime(admin: Cluster, namespace: str, word: str) -> None:
-    enter_by_the_runtime(admin, namespace, "true", word)
-
-
-WAYS_IN: tuple[Callable[[Cluster, str, str], None], ...] = (by_nodes_proxy, by_the_kubelets_own_api, by_the_runtime)
+WAYS_IN: tuple[Callable[..., None], ...] = (enter_by_nodes_proxy, enter_by_the_kubelets_own_api, enter_by_the_runtime)
 
 
 def execs_with(word: str) -> list[Record]:
@@ -45,7 +37,7 @@ def test_who_comes_in_past_admission_is_untracked_and_nobody(admin: Cluster, rec
     asked = {each["metadata"]["name"] for each in auditsessions()}
     words = [str(uuid.uuid4()) for _ in WAYS_IN]
     for enter, word in zip(WAYS_IN, words, strict=True):
-        enter(admin, recorded, word)
+        enter(admin, recorded, "true", word)
 
     def seen() -> list[Record]:
         records = [record for word in words for record in execs_with(word)]
