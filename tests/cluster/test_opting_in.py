@@ -2,15 +2,18 @@
 
 import json
 import subprocess
+import uuid
 from typing import Any
 
 import pytest
 import yaml
 
+from exectrail.record import Record
+
 from .cluster import Cluster, eventually
 from .node.paths import REPOSITORY
-from .product import namespace, pod
-from .sessions import Person
+from .product import may_enter, namespace, pod
+from .sessions import Person, trail
 
 
 def test_the_profile_label_puts_the_profile_into_the_pod_and_into_the_kernel(alice: Person, profiled: str) -> None:
@@ -48,6 +51,49 @@ def test_a_pod_that_chose_its_own_profile_keeps_it(admin: Cluster, profiled: str
     admin.apply(pod(profiled, "own", securityContext=own))
 
     assert admin.get("pod", "own", "-n", profiled)["spec"]["securityContext"] == own
+
+
+def test_what_runs_already_is_recorded_from_when_its_namespace_opts_in(alice: Person, admin: Cluster) -> None:
+    name = f"joining-{uuid.uuid4().hex[:8]}"
+    admin.apply(namespace(name), *may_enter(name))
+    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=120s")
+    busy = pod(name)
+    busy["spec"]["containers"][0]["command"] = ["sh", "-c", "while sleep 0.2; do :; done"]
+    admin.apply(busy)
+    admin.kubectl("wait", "-n", name, "pod/web", "--for=condition=Ready", "--timeout=60s")
+    within = ("exec", "-n", name, "web", "--", "sh", "-c", "echo in; while sleep 0.3; do :; done")
+    session = alice.cluster.start("kubectl", *within)
+    try:
+        assert session.stdout
+        assert session.stdout.readline() == "in\n"
+        assert of_namespace(name) == []
+
+        admin.kubectl("label", "namespace", name, "exectrail.io/record=true")
+
+        of_container = eventually(lambda: whole(name, "0.2"))
+        of_session = eventually(lambda: whole(name, "0.3"))
+    finally:
+        admin.kubectl("delete", "namespace", name, "--wait=false")
+        session.kill()
+        session.communicate(timeout=30)
+
+    assert [(each.origin, each.user, each.weak) for each in of_container] == [("container", None, None)] * 3
+    # Nothing proves where it came from: its request was before anything was recorded.
+    assert [(each.origin, each.user, each.weak) for each in of_session] == [(None, None, ["origin"])] * 3
+
+
+def of_namespace(name: str) -> list[Record]:
+    return [record for record in trail() if record.resource and record.resource.namespace == name]
+
+
+def whole(name: str, seconds: str) -> list[Record]:
+    """The records of a process from its beginning to its end, which are there once one has ended."""
+    records = of_namespace(name)
+    ran = [record.process_key for record in records if record.argv == ["sleep", seconds]]
+    assert ran, f"{len(records)} records"
+    own = [record for record in records if record.process_key == ran[0]]
+    assert [record.kind for record in own] == ["clone", "exec", "exit"]
+    return own
 
 
 def test_an_unknown_profile_name_admits_the_pod_and_warns_with_the_known_names(admin: Cluster) -> None:
