@@ -2,11 +2,16 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exectrail import cli
+from exectrail.record import Record
 
 from .cluster import Cluster, eventually
 from .node.components import WORKLOAD_IMAGE
@@ -14,6 +19,35 @@ from .product import TRAIL, pod
 from .sessions import Person, api_audit_event, auditsessions, closed, programs, records_of, trail
 
 DEMO = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slow_starters(recorded: str) -> Iterator[None]:
+    """Pods that take seconds until a test can look at them: all at once, and before the first test."""
+    admin = Cluster()
+    made = (crew(recorded), desk(recorded), pod(recorded, "job", restartPolicy="Never"))
+    names = [f"pod/{each['metadata']['name']}" for each in made]
+    admin.kubectl("delete", "-n", recorded, *names, "--ignore-not-found", "--now")
+    admin.apply(*made)
+    yield
+    admin.kubectl("delete", "-n", recorded, *names, "--now", "--wait=false")
+
+
+def crew(namespace: str) -> dict[str, Any]:
+    """A pod with each kind of container; each runs a program again and again."""
+    made = pod(namespace, "crew")
+    (app,) = made["spec"]["containers"]
+    app["command"] = ["sh", "-c", "while sleep 0.3; do :; done"]
+    prepare = {**app, "name": "prepare", "command": ["sh", "-c", "for i in 1 2 3 4 5 6; do sleep 0.3; done"]}
+    made["spec"]["initContainers"] = [prepare, {**app, "name": "helper", "restartPolicy": "Always"}]
+    return made
+
+
+def desk(namespace: str) -> dict[str, Any]:
+    """A pod whose container is a shell that waits for what is typed."""
+    made = pod(namespace, "desk")
+    made["spec"]["containers"][0] |= {"command": ["sh"], "stdin": True}
+    return made
 
 
 def shape(document: dict[str, object]) -> object:
@@ -43,11 +77,14 @@ def test_an_exec_is_explained_from_the_request_to_each_processs_result(alice: Pe
     assert closed(uid)["exit"] == {"code": 3}
 
 
-def test_ten_execs_in_a_row_give_the_same_tree(alice: Person, profiled: str) -> None:
+def test_ten_execs_in_a_row_give_the_same_tree(
+    alice: Person, profiled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     shapes = []
     for _ in range(10):
         uid, _ = alice.executes(profiled, "sh", "-c", DEMO, code=3)
-        shapes.append(shape(json.loads(alice.admin.exectrail("show", uid, TRAIL, "-o", "json").stdout)))
+        assert cli.run(["show", uid, TRAIL, "-o", "json"]) == 0
+        shapes.append(shape(json.loads(capsys.readouterr().out)))
 
     assert all(each == shapes[0] for each in shapes), shapes
     assert str(shapes[0]).count("'sleep'") == 1
@@ -93,9 +130,6 @@ def test_a_port_forward_is_in_the_ledger_alone(alice: Person, recorded: str) -> 
 def test_what_is_typed_into_a_containers_own_shell_is_the_containers_and_the_attach_in_the_ledger(
     alice: Person, recorded: str
 ) -> None:
-    desk = pod(recorded, "desk")
-    desk["spec"]["containers"][0] |= {"command": ["sh"], "stdin": True}
-    alice.admin.apply(desk)
     alice.admin.kubectl("wait", "-n", recorded, "pod/desk", "--for=condition=Ready", "--timeout=60s")
 
     with started(alice, "attach", "attach", "-i", "-n", recorded, "desk") as (attached, uid):
@@ -136,13 +170,17 @@ def _new(admin: Cluster, before: set[str], verb: str) -> list[str]:
 
 def test_kubectl_run_is_a_pod_like_any_other_with_its_attach_in_the_ledger(admin: Cluster, recorded: str) -> None:
     image = (f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
-    before = {each["metadata"]["name"] for each in auditsessions()}
+    before, told = {each["metadata"]["name"] for each in auditsessions()}, len(trail())
     run = ("run", "-n", recorded, "asked", "-i", "--rm", *image, "--", "sh", "-c", "read line; id")
     admin.kubectl(*run, stdin="go\n")
 
     (uid,) = eventually(partial(_new, admin, before, "attach"))
     assert admin.get("auditsession", uid, "-n", "exectrail")["spec"]["target"]["pod"] == "asked"
-    own = eventually(lambda: [r for r in trail() if r.kind == "exec" and r.resource and r.resource.pod == "asked"])
+
+    def of_pod() -> list[Record]:
+        return [r for r in trail()[told:] if r.kind == "exec" and r.resource and r.resource.pod == "asked"]
+
+    own = eventually(of_pod)
     assert programs(own) == ["sh", "id"]
     assert {(record.origin, record.request_uid) for record in own} == {("container", None)}
 
@@ -156,14 +194,16 @@ def test_a_copy_shows_the_tar_that_carried_it(alice: Person, recorded: str, tmp_
     assert commands == [["env", "test"], ["env", "tar"]]
 
 
-def test_an_exec_where_nobody_opted_in_is_in_the_ledger_and_left_alone(alice: Person, plain: str) -> None:
+def test_an_exec_where_nobody_opted_in_is_in_the_ledger_and_left_alone(
+    alice: Person, plain: str, recorded: str
+) -> None:
     done, session = alice.does("exec", "-n", plain, "web", "--", "sh", "-c", "echo $SPO_EXEC_REQUEST_UID; exit 0")
 
     assert done.stdout == "\n"
     assert session["spec"]["command"] == ["sh", "-c", "echo $SPO_EXEC_REQUEST_UID; exit 0"]
     uid = session["metadata"]["name"]
     assert closed(uid)["outcome"] == "not-recorded"
-    time.sleep(1)
+    alice.executes(recorded, "true")  # records leave in the order of what they tell: nothing before it is held
     own = [record for record in trail() if record.resource and record.resource.namespace == plain]
     assert [record for record in own if record.resource and record.resource.pod == "web"] == []
     assert api_audit_event(alice.admin, uid)["user"]["username"] == "alice"
@@ -201,11 +241,31 @@ def test_an_exec_without_a_container_name_is_recorded_in_the_default_one(alice: 
 
 
 def test_processes_of_the_pod_itself_are_no_session(admin: Cluster, recorded: str) -> None:
-    admin.apply(pod(recorded, "job", restartPolicy="Never"))
-
     def started() -> bool:
         own = [r for r in trail() if r.kind == "exec" and r.resource and r.resource.pod == "job"]
         assert own
         return {(r.origin, r.user, r.request_uid) for r in own} == {("container", None, None)}
 
     eventually(started)
+
+
+def test_init_containers_and_sidecars_are_told_apart_as_soon_as_the_kubelet_names_them(
+    admin: Cluster, recorded: str
+) -> None:
+    """It takes it a second, and what a container does until then may leave without a name, never with another's."""
+    admin.kubectl("wait", "-n", recorded, "pod/crew", "--for=condition=Ready", "--timeout=60s")
+    status = admin.get("pod", "crew", "-n", recorded)["status"]
+    every = [*status["initContainerStatuses"], *status["containerStatuses"]]
+    names = {each["containerID"].removeprefix("containerd://"): each["name"] for each in every}
+
+    def told() -> list[Record]:
+        records = [record for record in trail() if record.container_id in names]
+        assert {each.resource.container for each in records if each.resource} >= {"prepare", "helper", "app"}
+        return records
+
+    for record in eventually(told):
+        known = record.resource and (record.resource.pod, record.resource.container)
+        assert known == ("crew", names[str(record.container_id)]) or (known, record.reason) == (
+            None,
+            "container-unknown",
+        )
