@@ -9,7 +9,7 @@ import pytest
 
 from exectrail.record import Record
 
-from .cluster import eventually
+from .cluster import Cluster, eventually
 from .node.paths import BIN
 from .product import container_id, may_enter, pod
 from .sessions import Person, auditsessions, enter_by_the_runtime, programs, records_of, trail
@@ -23,6 +23,25 @@ def python(code: str) -> tuple[str, ...]:
 
 def last_exec(records: list[Record]) -> Record:
     return [record for record in records if record.kind == "exec"][-1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slow_starters(recorded: str) -> None:
+    """Pods that take seconds until a test can enter them: all at once, and before the first test."""
+    admin = Cluster()
+    admin.kubectl("delete", "-n", recorded, "pod/restarting", "pod/outer", "--ignore-not-found", "--now")
+    role, binding = may_enter(recorded, "nested")
+    account = {"kind": "ServiceAccount", "name": "default", "namespace": recorded}
+    admin.apply(pod(recorded, "restarting"), outer(recorded), role, binding | {"subjects": [account]})
+
+
+def outer(namespace: str) -> dict[str, Any]:
+    """A pod with kubectl in it."""
+    made = pod(
+        namespace, "outer", volumes=[{"name": "kubectl", "hostPath": {"path": str((BIN / "kubectl").resolve())}}]
+    )
+    made["spec"]["containers"][0]["volumeMounts"] = [{"name": "kubectl", "mountPath": "/usr/bin/kubectl"}]
+    return made
 
 
 STAY = {
@@ -176,8 +195,6 @@ def test_a_process_that_outlives_its_session_keeps_its_name(alice: Person, recor
 
 
 def test_a_container_that_restarts_inside_a_session_ends_it(alice: Person, recorded: str) -> None:
-    alice.admin.kubectl("delete", "pod", "-n", recorded, "restarting", "--ignore-not-found")
-    alice.admin.apply(pod(recorded, "restarting"))
     alice.admin.kubectl("wait", "-n", recorded, "pod/restarting", "--for=condition=Ready", "--timeout=60s")
     task = container_id(recorded, pod="restarting")
     process = alice.cluster.start("kubectl", "exec", "-n", recorded, "restarting", "--", "sleep", "60")
@@ -215,13 +232,6 @@ def _open_sessions(alice: Person, name: str) -> list[str]:
 
 def test_a_nested_kubectl_exec_is_a_session_of_the_pods_own_account(alice: Person, recorded: str) -> None:
     admin = alice.admin
-    program = str((BIN / "kubectl").resolve())
-    role, binding = may_enter(recorded, "nested")
-    account = {"kind": "ServiceAccount", "name": "default", "namespace": recorded}
-    admin.apply(role, binding | {"subjects": [account]})
-    outer = pod(recorded, "outer", volumes=[{"name": "kubectl", "hostPath": {"path": program}}])
-    outer["spec"]["containers"][0]["volumeMounts"] = [{"name": "kubectl", "mountPath": "/usr/bin/kubectl"}]
-    admin.apply(outer)
     admin.kubectl("wait", "-n", recorded, "pod/outer", "--for=condition=Ready", "--timeout=60s")
     before = {item["metadata"]["name"] for item in auditsessions()}
 

@@ -29,15 +29,20 @@ def labelled(namespace: str, name: str, mode: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def matched(release: Release) -> str:
-    """A recorded namespace with tag mode `match`; pod `web` goes by it, pod `own` has mode `env`."""
+def matched(release: Release, recorded: str) -> str:
+    """A recorded namespace with tag mode `match`; pod `web` goes by it, pod `own` has mode `env`.
+
+    In the recorded namespace without a mode, `own` has mode `match`, and `mistyped` one that there is none of.
+    """
     release.with_any_values()
     name, admin = "matched", Cluster()
     admin.kubectl("delete", "namespace", name, "--ignore-not-found")
     admin.apply(namespace(name, record="true", tag="match"), *may_enter(name))
     admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=120s")
-    admin.apply(pod(name), labelled(name, "own", "env"))
+    own, mistyped = labelled(recorded, "own", "match"), labelled(recorded, "mistyped", "mtach")
+    admin.apply(pod(name), labelled(name, "own", "env"), own, mistyped)
     admin.kubectl("wait", "-n", name, "pod", "--all", "--for=condition=Ready", "--timeout=60s")
+    admin.kubectl("wait", "-n", recorded, "pod/own", "pod/mistyped", "--for=condition=Ready", "--timeout=60s")
     return name
 
 
@@ -69,9 +74,6 @@ def test_in_mode_match_an_ephemeral_container_gets_no_variable(alice: Person, ma
 
 
 def test_the_label_of_a_pod_wins_over_its_namespaces(alice: Person, matched: str, recorded: str) -> None:
-    alice.admin.apply(labelled(recorded, "own", "match"))
-    alice.admin.kubectl("wait", "-n", recorded, "pod/own", "--for=condition=Ready", "--timeout=60s")
-
     tagged, its_session = alice.does("exec", "-n", matched, "own", "--", *SHOW_TAG)
     untagged, other_session = alice.does("exec", "-n", recorded, "own", "--", *SHOW_TAG)
 
@@ -79,10 +81,7 @@ def test_the_label_of_a_pod_wins_over_its_namespaces(alice: Person, matched: str
     assert (other_session["spec"]["tag"], untagged.stdout) == ("match", "\n")
 
 
-def test_a_mode_that_there_is_none_of_is_told_to_who_asks(alice: Person, recorded: str) -> None:
-    alice.admin.apply(labelled(recorded, "mistyped", "mtach"))
-    alice.admin.kubectl("wait", "-n", recorded, "pod/mistyped", "--for=condition=Ready", "--timeout=60s")
-
+def test_a_mode_that_there_is_none_of_is_told_to_who_asks(alice: Person, matched: str, recorded: str) -> None:
     image = (f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never")
     done, session = alice.does("debug", "-n", recorded, "mistyped", *image, "--", "true")
 
