@@ -1,8 +1,11 @@
 """What a namespace's label does to its pods, and what it leaves alone."""
 
 import json
+import shutil
 import subprocess
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from exectrail.record import Record
 from .cluster import Cluster, eventually
 from .node.paths import REPOSITORY
 from .product import may_enter, namespace, pod
-from .sessions import Person, trail
+from .sessions import Person, check_equation, trail
 
 
 def test_the_profile_label_puts_the_profile_into_the_pod_and_into_the_kernel(alice: Person, profiled: str) -> None:
@@ -35,6 +38,47 @@ def test_under_the_profile_the_kernels_own_records_join_the_ledgers(alice: Perso
     assert [(record.argv or [""])[0] for record in execs] == ["env", "sh", "id"]
     assert [record.executable for record in execs] == ["/", "/usr/bin/env", "/usr/bin/dash"]
     assert {tuple(record.syscalls or ()) for record in execs} == {("execve",)}
+
+
+@pytest.fixture
+def own_profile() -> Iterator[str]:
+    """A profile that somebody else put onto the node; it logs each exec."""
+    folder = Path("/var/lib/kubelet/seccomp/somebodys")
+    logs = {"names": ["execve", "execveat"], "action": "SCMP_ACT_LOG"}
+    folder.mkdir(parents=True)
+    try:
+        (folder / "logged.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [logs]}))
+        yield "somebodys/logged.json"
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_under_a_profile_of_its_own_that_logs_execs_each_is_one_record_too(
+    alice: Person, recorded: str, own_profile: str
+) -> None:
+    own = {"seccompProfile": {"type": "Localhost", "localhostProfile": own_profile}}
+    logged = pod(recorded, "logged", securityContext=own)
+    logged["metadata"]["labels"] = {"exectrail.io/tag": "env"}
+    alice.admin.apply(logged)
+    try:
+        alice.admin.kubectl("wait", "-n", recorded, "pod/logged", "--for=condition=Ready", "--timeout=60s")
+        _, session = alice.does("exec", "-n", recorded, "logged", "--", "sh", "-c", "id; true")
+        _, records = alice.trail_of(session)
+        eventually(lambda: check_equation()["held"] == 0)
+    finally:
+        alice.admin.kubectl("delete", "pod", "-n", recorded, "logged", "--now", "--wait=false")
+
+    execs = [record for record in records if record.kind == "exec"]
+    assert [((record.argv or [""])[0], record.source) for record in execs] == [
+        ("env", "bpf+netlink"),
+        ("sh", "bpf+netlink"),
+        ("id", "bpf+netlink"),
+    ]
+    assert [
+        each
+        for each in of_namespace(recorded)
+        if each.kind == "syscall" and each.resource and each.resource.pod == "logged"
+    ] == []
 
 
 def test_the_record_label_changes_no_pod(alice: Person, recorded: str) -> None:
