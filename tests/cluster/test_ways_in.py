@@ -25,7 +25,7 @@ DEMO = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
 def slow_starters(recorded: str) -> Iterator[None]:
     """Pods that take seconds until a test can look at them: all at once, and before the first test."""
     admin = Cluster()
-    made = (crew(recorded), desk(recorded), pod(recorded, "job", restartPolicy="Never"))
+    made = (crew(recorded), again(recorded), desk(recorded), pod(recorded, "job", restartPolicy="Never"))
     names = [f"pod/{each['metadata']['name']}" for each in made]
     admin.kubectl("delete", "-n", recorded, *names, "--ignore-not-found", "--now")
     admin.apply(*made)
@@ -40,6 +40,16 @@ def crew(namespace: str) -> dict[str, Any]:
     app["command"] = ["sh", "-c", "while sleep 0.3; do :; done"]
     prepare = {**app, "name": "prepare", "command": ["sh", "-c", "for i in 1 2 3 4 5 6; do sleep 0.3; done"]}
     made["spec"]["initContainers"] = [prepare, {**app, "name": "helper", "restartPolicy": "Always"}]
+    return made
+
+
+def again(namespace: str) -> dict[str, Any]:
+    """A pod whose init container fails at first: the kubelet runs it again, with another id."""
+    made = pod(namespace, "again", volumes=[{"name": "once", "emptyDir": {}}])
+    (app,) = made["spec"]["containers"]
+    prepare = {**app, "name": "prepare", "volumeMounts": [{"name": "once", "mountPath": "/once"}]}
+    prepare["command"] = ["sh", "-c", "mkdir /once/more && exit 1; for i in 1 2 3 4 5 6; do sleep 0.3; done"]
+    made["spec"]["initContainers"] = [prepare]
     return made
 
 
@@ -249,23 +259,24 @@ def test_processes_of_the_pod_itself_are_no_session(admin: Cluster, recorded: st
     eventually(started)
 
 
+@pytest.mark.parametrize("name", ["crew", "again"])
 def test_init_containers_and_sidecars_are_told_apart_as_soon_as_the_kubelet_names_them(
-    admin: Cluster, recorded: str
+    admin: Cluster, recorded: str, name: str
 ) -> None:
     """It takes it a second, and what a container does until then may leave without a name, never with another's."""
-    admin.kubectl("wait", "-n", recorded, "pod/crew", "--for=condition=Ready", "--timeout=60s")
-    status = admin.get("pod", "crew", "-n", recorded)["status"]
+    admin.kubectl("wait", "-n", recorded, f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+    status = admin.get("pod", name, "-n", recorded)["status"]
     every = [*status["initContainerStatuses"], *status["containerStatuses"]]
     names = {each["containerID"].removeprefix("containerd://"): each["name"] for each in every}
 
     def told() -> list[Record]:
         records = [record for record in trail() if record.container_id in names]
-        assert {each.resource.container for each in records if each.resource} >= {"prepare", "helper", "app"}
+        assert {each.resource.container for each in records if each.resource} >= set(names.values())
         return records
 
     for record in eventually(told):
         known = record.resource and (record.resource.pod, record.resource.container)
-        assert known == ("crew", names[str(record.container_id)]) or (known, record.reason) == (
+        assert known == (name, names[str(record.container_id)]) or (known, record.reason) == (
             None,
             "container-unknown",
         )
