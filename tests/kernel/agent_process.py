@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from enricher.__main__ import main
-from exectrail.kube import ApiError, Client, Event
+from exectrail.kube import ApiError, Client, Event, Page
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class FolderClient(Client):
         file = self._folder / f"{path.rpartition('/')[2]}.jsonl"
         return file.read_bytes().splitlines() if file.exists() else []
 
-    def list(self, path: str, kind: type[T], **_: str) -> tuple[list[T], str]:
+    def pages(self, path: str, kind: type[T], **_: str) -> Iterator[Page[T]]:
         lines = self._lines(path)
-        return [msgspec.json.decode(line, type=kind) for line in lines], str(len(lines))
+        yield Page((msgspec.json.decode(line, type=kind) for line in lines), str(len(lines)))
 
 
 if __name__ == "__main__":
