@@ -9,12 +9,10 @@ from pathlib import Path
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.cluster import equation
 from tests.cluster.cluster import Cluster, Failed
 
 _METRICS = "http://127.0.0.1:9464/metrics"
-_WENT = ("written", "merged", "filtered", "suppressed")
-_NEVER_READ = ("ring-full", "netlink-overrun", "unparsable")
-"""Losses in the kernel, or of what is no event at all: these were not read."""
 
 
 class Spent(Struct):
@@ -71,10 +69,7 @@ class Counters:
 
     def unexplained(self) -> float:
         """What the equation of the loss accounting misses: 0."""
-        causes = [each for each in self._samples if each.name == "exectrail_enricher_lost_total"]
-        given_up = sum(each.value for each in causes if each.labels["cause"] not in _NEVER_READ)
-        went = sum(map(self.total, _WENT))
-        return self.total("read") + self.total("made") - went - given_up - self.total("held")
+        return equation.missing(equation.sums(self._samples))
 
 
 def _pid(container_id: str) -> int:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exectrail.record import Record, decode
 
+from . import equation
 from .cluster import Cluster, eventually
 from .node import api
 from .node.pki import NODE_NAME
@@ -136,13 +137,7 @@ def api_audit_event(admin: Cluster, uid: str) -> dict[str, Any]:
 def check_equation() -> dict[str, float]:
     """Everything that the enricher read is somewhere: see `enricher.tally`. Returns the sums by stage."""
     with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
-        metrics = list(text_string_to_metric_families(answer.read().decode()))
-    sums: dict[str, float] = {}
-    for family in metrics:
-        stage = family.name.removeprefix("exectrail_enricher_")
-        counted = [each for each in family.samples if each.labels.get("stage") != "source"]
-        sums[stage] = sum(each.value for each in counted if not each.name.endswith("_created"))
-    came = sums["read"] + sums["made"]
-    went = sum(sums[stage] for stage in ("written", "merged", "filtered", "suppressed", "lost", "held"))
-    assert came == went, sums
+        families = text_string_to_metric_families(answer.read().decode())
+        sums = equation.sums(sample for family in families for sample in family.samples)
+    assert equation.missing(sums) == 0, sums
     return sums
