@@ -5,6 +5,7 @@ kept, so that a long absence of the API server costs no more memory than the ses
 """
 
 import logging
+import random
 import threading
 import time
 from collections import OrderedDict
@@ -22,7 +23,7 @@ from exectrail.record import Record
 from exectrail.session import GROUP_VERSION, PLURAL
 
 _MOST = 10_000
-_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 30.0
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _UNSEEN_FOR = 60.0
 """How long a session that the API does not know may still come: the webhook writes it after its answer."""
 
@@ -118,8 +119,8 @@ class Reporter:
                 self._step()
                 backoff = _BACKOFF_FIRST
             except ApiError as error:
-                log.warning("cannot report to the API: %s; next try in %.1f s", error, backoff)
-                time.sleep(backoff)
+                log.warning("cannot report to the API: %s; next try in at most %.1f s", error, backoff)
+                time.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 backoff = min(backoff * 2, _BACKOFF_MOST)
 
     def _step(self) -> None:
