@@ -24,7 +24,7 @@ _KEYS = 256
 """How many processes' keys are remembered: an entry's stands in every record of its descendants."""
 
 
-class Facts(msgspec.Struct):
+class Facts(msgspec.Struct, gc=False):
     """What the pipeline found out about an event."""
 
     container: Container | None

@@ -29,7 +29,7 @@ class Process(Struct, frozen=True, order=True, cache_hash=True, gc=False):
         return self.start * TICK_NS
 
 
-class Fork(Struct, frozen=True):
+class Fork(Struct, frozen=True, gc=False):
     """A new process (threads do not count). `cgroup` is the child's cgroup id."""
 
     time: int
@@ -48,7 +48,7 @@ class Fork(Struct, frozen=True):
     """Whether it is in `cgroup`'s container by its mount or pid namespace alone, as `nsenter` does it."""
 
 
-class Exec(Struct, frozen=True):
+class Exec(Struct, frozen=True, gc=False):
     """A process runs another program; sent after the exec succeeded, so all of it is the new program's."""
 
     time: int
@@ -88,7 +88,7 @@ class Exec(Struct, frozen=True):
     """Of a process that enters a container by its namespaces: where it comes from."""
 
 
-class Exit(Struct, frozen=True):
+class Exit(Struct, frozen=True, gc=False):
     """The last thread of a process is gone; `code` or `signal` is set, neither where the ledger cannot know."""
 
     time: int
@@ -102,7 +102,7 @@ class Exit(Struct, frozen=True):
     on_node: bool = False
 
 
-class ExecFailed(Struct, frozen=True):
+class ExecFailed(Struct, frozen=True, gc=False):
     """A process could not run a program; it goes on as it was, and so do its ids."""
 
     time: int
@@ -130,7 +130,7 @@ class ExecFailed(Struct, frozen=True):
 ProcessEvent = Fork | Exec | ExecFailed | Exit
 
 
-class Seccomp(Struct, frozen=True):
+class Seccomp(Struct, frozen=True, gc=False):
     """An audit record of type 1326: a system call that a seccomp filter reported, before it ran.
 
     So `exe` and `comm` are the caller's. `time` is in milliseconds since the epoch; `pid` is the process's, whichever

@@ -77,19 +77,18 @@ class Halves:
         waiting = self._waiting.get(key)
         if waiting is None:
             return None
+        if len(waiting) == 1 and waiting[0][0].time <= wall_ms + _COARSE_MS:  # nearly always
+            del self._waiting[key]
+            self._count -= 1
+            return waiting[0][0], waiting[0][1]
         found = self._choose(waiting, key, wall_ms + _COARSE_MS, caller)
         if found is None:
             return None
-        if len(waiting) == 1:
-            del self._waiting[key]
-        else:
-            waiting.remove(found)
+        waiting.remove(found)
         self._count -= 1
         return found[0], found[1]
 
     def _choose(self, waiting: list[Waiting], key: Key, latest: int, caller: bytes | None) -> Waiting | None:
-        if len(waiting) == 1:
-            return waiting[0] if waiting[0][0].time <= latest else None
         # One at a time: a shell that forks a lot has many waiting, and the first one is nearly always it.
         in_time = (each for each in waiting if each[0].time <= latest)
         first = next(in_time, None)

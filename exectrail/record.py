@@ -80,7 +80,7 @@ class EnteredFrom(Struct, frozen=True, omit_defaults=True):
     """What the parent process runs."""
 
 
-class Record(Struct, kw_only=True, rename="camel", omit_defaults=True):
+class Record(Struct, kw_only=True, rename="camel", omit_defaults=True, gc=False):
     """One line of a trail.
 
     Times are UTC with milliseconds (RFC 3339). `pid` is the thread group id in the initial pid namespace; `uid`

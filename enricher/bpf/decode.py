@@ -4,6 +4,7 @@ Runs for every process of every watched container, so it is kept light: one unpa
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
@@ -20,6 +21,9 @@ _EXIT = Struct("=xB2xIQQQ I4x")
 
 _MOVED_OUT, _BY_NAMESPACE, _ON_NODE = 1, 2, 3  # enum how
 _CUT, _DELETED, _UNREACHABLE = 1, 2, 4  # enum walked
+
+_PATHS = 256
+"""How many paths are remembered: programs and folders come again, and a path has 4 KiB at most."""
 
 Sample = bytes
 
@@ -87,6 +91,7 @@ def _exec(sample: Sample) -> Exec | None:
     )
 
 
+@lru_cache(_PATHS)
 def _path(upwards: bytes, walked: int) -> bytes:
     """The path with these names on the way from the file to the root, each ended by NUL."""
     path = b"/".join(upwards[:-1].split(b"\0")[::-1])

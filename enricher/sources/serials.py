@@ -36,6 +36,10 @@ class Serials:
 
     def take(self, serial: int) -> bool:
         """Whether an event comes for the first time."""
+        if self.highest is not None and serial == self.highest + 1:  # nearly always
+            self.highest = serial
+            self._taken[serial % self._window] = True
+            return True
         ahead = (serial - self.highest) % _WIDTH if self.highest is not None else 1
         if 0 < ahead < _WIDTH // 2:
             if ahead > 1:

@@ -39,6 +39,8 @@ class _Block(Struct):
     lines: bytearray
     since: float
     """When its first line was handed over, in seconds of the monotonic clock."""
+    end: End
+    """The chain's end with its last line."""
 
 
 class Writer:
@@ -135,9 +137,10 @@ class Writer:
             last = self._blocks[-1] if self._blocks else None
             # The first block is the thread's while it writes.
             if last is None or last is self._blocks[0] or len(last.lines) >= _BLOCK:
-                last = _Block(bytearray(), time.monotonic())
+                last = _Block(bytearray(), time.monotonic(), self._end)
                 self._blocks.append(last)
             last.lines += self._gathered
+            last.end = self._end
             self._size += len(self._gathered)
             self._gathered = bytearray()
             self._changed.notify()
@@ -193,7 +196,7 @@ class Writer:
             done = self._sink.write(block.lines)
             self._waiting_since = time.monotonic()
             if done:
-                self._unsaved = end_of(bytes(block.lines[block.lines.rfind(b"\n", 0, done - 1) + 1 : done]))
+                self._unsaved = block.end if done == len(block.lines) else _end_within(block.lines, done)
                 with self._changed:
                     del block.lines[:done]
                     self._size -= done
@@ -243,6 +246,11 @@ class Writer:
             self._state.close()
         except OSError as error:
             self._failed(error)
+
+
+def _end_within(lines: bytearray, done: int) -> End:
+    """The chain's end with the last of the lines in the first bytes."""
+    return end_of(bytes(lines[lines.rfind(b"\n", 0, done - 1) + 1 : done]))
 
 
 def _is_evidence(record: Record) -> bool:
