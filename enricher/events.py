@@ -130,6 +130,11 @@ class ExecFailed(Struct, frozen=True, gc=False):
 ProcessEvent = Fork | Exec | ExecFailed | Exit
 
 
+def process_of(event: ProcessEvent) -> Process:
+    """The process that an event tells of: of a fork, the new one."""
+    return event.child if isinstance(event, Fork) else event.process
+
+
 class Seccomp(Struct, frozen=True, gc=False):
     """An audit record of type 1326: a system call that a seccomp filter reported, before it ran.
 

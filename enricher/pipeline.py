@@ -15,7 +15,7 @@ from enricher.attribute.sessions import Session, Sessions
 from enricher.attribute.tag import tag_of
 from enricher.attribute.tree import Entry, Node, Tree
 from enricher.clock import Clock
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp, process_of
 from enricher.expected import Expected
 from enricher.held import Held
 from enricher.ledgers.adopt import is_runtime
@@ -132,7 +132,7 @@ class Pipeline:
                 self._give_up(self._held.popleft(), now)
             else:
                 break
-        for record, _ in self._halves.expired(now - self._patience()):  # their events wait as long
+        for record, _ in self._halves.expired(overdue):  # their events wait as long
             self._unmatched(record, now)
 
     def ending(self, process: Process) -> Entry | None:
@@ -236,7 +236,7 @@ class Pipeline:
             self._tried[event.process] = held
 
     def _complete(self, held: Held) -> bool:
-        if self._tried and self._tried.get(_process(held.event)) is held:  # it may go on in the next folder
+        if self._tried and self._tried.get(process_of(held.event)) is held:  # it may go on in the next folder
             return False
         answer = self._look(held)
         if answer.container is None and answer.recorded is not False and not held.place.on_node:
@@ -279,8 +279,8 @@ class Pipeline:
 
     def _give_up(self, held: Held, now: float) -> None:
         """Wait no longer for what is not known: it leaves with what is."""
-        if self._tried and self._tried.get(_process(held.event)) is held:
-            del self._tried[_process(held.event)]
+        if self._tried and self._tried.get(process_of(held.event)) is held:
+            del self._tried[process_of(held.event)]
         container = self._look(held).container
         if not self._has_half(held):
             self._expected.missed(held.place.container_id, _call(held.event))
@@ -325,7 +325,3 @@ def _is_on_its_way(event: Exec) -> bool:
 
 def _call(event: ProcessEvent) -> halves.Call:
     return "fork" if isinstance(event, Fork) else "exec"
-
-
-def _process(event: ProcessEvent) -> Process:
-    return event.child if isinstance(event, Fork) else event.process

@@ -5,10 +5,9 @@ be somebody's doing, in the start of a session that has the init for its entry. 
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import NamedTuple
 
-from enricher.attribute.asked import aims_at
+from enricher.attribute.asked import aims_at, asked_ms
 from enricher.attribute.containers import Container
 from enricher.events import Process
 from exectrail.session import AuditSession
@@ -31,7 +30,7 @@ class Attach(NamedTuple):
     @property
     def admitted_ms(self) -> int:
         """When, in milliseconds since the epoch."""
-        return round(datetime.fromisoformat(self.audit.spec.time).timestamp() * 1000)
+        return round(asked_ms(self.audit))
 
 
 class Attached:

@@ -28,7 +28,7 @@ class Place(Struct, frozen=True, cache_hash=True):
     on_node: bool = False
     """Whether it is no container at all, but the node outside of all pods."""
     name: str = ""
-    """The container's name in its pod, where the node itself tells it; empty until somebody had to ask."""
+    """The container's name in its pod, where the node itself tells it; else empty."""
 
 
 NODE = Place(on_node=True)

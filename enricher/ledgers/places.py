@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from enricher.attribute import container_id
 from enricher.attribute.containers import NODE, Place
-from enricher.events import Exit, Fork, ProcessEvent
+from enricher.events import Exit, ProcessEvent, process_of
 from enricher.ledgers.cgroupfs import Cgroup, CgroupIndex, folders_below
 from enricher.ledgers.container_name import container_name
 
@@ -67,7 +67,7 @@ class CgroupPlaces:
         place = self.of(event)
         if place.pod_uid is None or place.name:
             return place
-        if name := self._named_by([pid_of(event), *self.pids(event.cgroup)], place.pod_uid):
+        if name := self._named_by([process_of(event).pid, *self.pids(event.cgroup)], place.pod_uid):
             place = self.known[event.cgroup] = replace(place, name=name)
         return place
 
@@ -114,11 +114,6 @@ class CgroupPlaces:
 
     def _path(self, folder: Path) -> str:
         return f"/{self._kubepods.name}/{folder.relative_to(self._kubepods)}"
-
-
-def pid_of(event: ProcessEvent) -> int:
-    """The process that an event tells of."""
-    return event.child.pid if isinstance(event, Fork) else event.process.pid
 
 
 def is_sandbox(folder: Path) -> bool:

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from enricher.attribute import container_id
 from enricher.attribute.containers import Place
-from enricher.events import ProcessEvent
+from enricher.events import ProcessEvent, process_of
 from enricher.ledgers.cgroupfs import find_kubepods
 from enricher.ledgers.container_name import container_name
-from enricher.ledgers.places import is_sandbox, pid_of
+from enricher.ledgers.places import is_sandbox
 from enricher.ledgers.unavailable import LedgerUnavailable
 
 OUTSIDE: Final = 0
@@ -52,7 +52,7 @@ class ProcPlaces:
         place = self.of(event)
         if place.pod_uid is None or place.name or event.cgroup not in self.known:
             return place
-        if name := container_name(pid_of(event), place.pod_uid):
+        if name := container_name(process_of(event).pid, place.pod_uid):
             place = self.known[event.cgroup] = replace(place, name=name)
         return place
 
