@@ -4,10 +4,13 @@ A build is made in a temporary folder and renamed when it is complete, so what i
 as it stands, and an interrupted build leaves nothing behind that looks like a finished one.
 """
 
+import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .paths import CACHE
@@ -18,21 +21,16 @@ _PARTIAL = ".partial-"
 def cached(name: str, inputs: str, make: Callable[[Path], None]) -> Path:
     """The folder of build `name`, made by `make(folder)` unless one from the same `inputs` is there.
 
-    One build of each name is kept: the others, and what a killed build left, go. Callers hold the node's lock.
+    One build of each name is kept: the others, and what a killed build left, go. Whoever asks for a build that
+    another thread or process makes waits for it.
     """
     target = CACHE / name / inputs
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=target.parent))
-    try:
-        make(partial)
-        partial.chmod(0o755)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for other in set(target.parent.iterdir()) - {target}:
-        shutil.rmtree(other)
+    with _locked(target.parent):
+        if not target.is_dir():
+            _make(target, make)
     return target
 
 
@@ -48,3 +46,26 @@ def digest(files: Iterable[Path], *texts: str, root: Path | None = None) -> str:
         content, name = file.read_bytes(), file.relative_to(root) if root else file.name
         total.update(f"{name}:{len(content)}:".encode() + content)
     return total.hexdigest()[:12]
+
+
+def _make(target: Path, make: Callable[[Path], None]) -> None:
+    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=target.parent))
+    try:
+        make(partial)
+        partial.chmod(0o755)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for other in set(target.parent.iterdir()) - {target}:
+        shutil.rmtree(other)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    # Of the folder itself: nothing of the lock has to be kept or removed. Each opening of it has a lock of its own.
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

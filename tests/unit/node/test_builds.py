@@ -1,8 +1,10 @@
 """What the node is built from is pinned, built once and never half there."""
 
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -58,6 +60,26 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(NodeError, match="compiler"):
         cache.cached("tool", "1", fail)
     assert list((tmp_path / "cache/tool").iterdir()) == []
+
+
+def test_who_asks_for_a_build_that_is_being_made_waits_for_it() -> None:
+    made: list[Path] = []
+    begun, go_on = Event(), Event()
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        begun.set()
+        assert go_on.wait(60)
+        (folder / "program").touch()
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(cache.cached, "tool", "1", make)
+        assert begun.wait(60)
+        second = threads.submit(cache.cached, "tool", "1", make)
+        go_on.set()
+        assert first.result(60) == second.result(60)
+    assert len(made) == 1
+    assert (first.result() / "program").exists()
 
 
 def test_the_digest_changes_with_content_name_and_text(tmp_path: Path) -> None:
