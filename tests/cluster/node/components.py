@@ -110,6 +110,8 @@ PACKAGES = (
     Package("conntrack", "conntrack"),
     Package("kmod", "modprobe"),
     Package("openssl", "openssl"),
+    # What Go trusts, to download modules.
+    Package("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
     Package("busybox-static", "busybox"),
     Package("debootstrap", "debootstrap"),
     Package("buildah", "buildah"),
