@@ -62,7 +62,7 @@ format: $(BIN)/.ready ## Format the code and apply safe fixes
 	$(BIN)/ruff format .
 
 requirements: ## Pin all dependencies anew (needs uv)
-	for group in image dev fuzz; do \
+	for group in image dev fuzz go; do \
 	  uv pip compile --group $$group --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/$$group.txt; \
 	done

@@ -14,6 +14,7 @@ from .components import (
     cert_manager_image,
 )
 from .config import kubeconfig
+from .go import find_go
 from .run import run, say, step
 
 _NAMESPACE = "cert-manager"
@@ -55,9 +56,9 @@ def _chart() -> Path:
     """The chart's folder. The module holds a template of it, and the custom resources beside it."""
 
     def make(folder: Path) -> None:
-        module = CERT_MANAGER_BUILD.module
-        run("go", "mod", "download", CERT_MANAGER_MODULE, cwd=module)
-        deploy = Path(run("go", "list", "-m", "-f", "{{.Dir}}", CERT_MANAGER_MODULE, cwd=module).strip()) / "deploy"
+        go, module = find_go(), CERT_MANAGER_BUILD.module
+        go.run("mod", "download", CERT_MANAGER_MODULE, module=module)
+        deploy = Path(go.run("list", "-m", "-f", "{{.Dir}}", CERT_MANAGER_MODULE, module=module).strip()) / "deploy"
         # Go's module cache is read-only; a chart that can't be removed would stay for ever.
         shutil.copytree(deploy / "charts/cert-manager", folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
         for crd in (deploy / "crds").glob("*.yaml"):

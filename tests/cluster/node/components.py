@@ -1,5 +1,6 @@
 """What the node is made of: every part with its version, where it comes from and how it is made."""
 
+import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +113,8 @@ PACKAGES = (
     Package("openssl", "openssl"),
     # What Go trusts, to download modules.
     Package("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
+    # pip, which installs the pinned Go.
+    Package("python3-venv", sysconfig.get_path("stdlib") + "/ensurepip"),
     Package("busybox-static", "busybox"),
     Package("debootstrap", "debootstrap"),
     Package("buildah", "buildah"),
