@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from enricher.attribute.containers import Container
+from enricher.attribute.over import OVER
 from enricher.attribute.sessions import Session
 from enricher.attribute.tree import Entry, Node
 from enricher.clock import Clock
@@ -149,12 +150,21 @@ class Composer:
         """Who asked for what: said once, so that a trail explains itself without the cluster."""
         record = self._session("start", session, facts, session.started, cluster_uid)
         record.weak = list(session.weak) or None
-        if session.audit and not session.forged:
+        if session.audit and session.audit is not OVER:
             spec = session.audit.spec
             record.request = rec.Request(spec.verb, spec.resource, spec.command or None, spec.tty)
-            record.user_info = rec.UserInfo(spec.user.groups, spec.user.extra)
+            if not session.forged:
+                record.user_info = rec.UserInfo(spec.user.groups, spec.user.extra)
+        record.reason = session.rejected
         if facts.container:
             record.image, record.pod_uid = facts.container.image, facts.container.pod_uid
+        return record
+
+    def claim(self, claim: Session, facts: Facts, cluster_uid: str | None) -> Record:
+        """That an entry carries a UID that is not its own, and is explained without it: no start, and it has no end."""
+        of_claim = Facts(facts.container, facts.container_id, Entry(claim.entry, "session", claim))
+        record = self.session_start(claim, of_claim, cluster_uid)
+        record.phase = None
         return record
 
     def session_end(self, event: Exit, session: Session, facts: Facts, cluster_uid: str | None) -> Record:

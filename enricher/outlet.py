@@ -97,6 +97,8 @@ class Outlet:
         facts = Facts(container, container_id, held.entry, held.half, held.caller, held.node.born)
         if held.opens:
             held.entry.settled = True
+            if claim := held.entry.claim:
+                self._report_claim(claim, facts)
             if session:
                 self._start(session, facts, now)
         self._leave(self._composer.process(held.event, facts), facts, now, reserved=held.opens)
@@ -168,6 +170,9 @@ class Outlet:
         """A container is gone."""
         self._repeats.forget(container_id)
         self._quota.forget(container_id)
+
+    def _report_claim(self, claim: Session, facts: Facts) -> None:
+        self._made(self._composer.claim(claim, facts, self._containers.cluster_uid))
 
     def _start(self, session: Session, facts: Facts, now: float) -> None:
         record = self._composer.session_start(session, facts, self._containers.cluster_uid)

@@ -11,7 +11,7 @@ from enricher import halves
 from enricher.attribute.binder import Binder
 from enricher.attribute.containers import NODE, Answer, Container, Containers, Place
 from enricher.attribute.on_node import OnNode
-from enricher.attribute.sessions import Session, Sessions
+from enricher.attribute.sessions import Command, Session, Sessions
 from enricher.attribute.tag import tag_of
 from enricher.attribute.tree import Entry, Node, Tree
 from enricher.clock import Clock
@@ -22,6 +22,7 @@ from enricher.ledgers.adopt import is_runtime
 from enricher.ledgers.places import Places
 from enricher.outlet import Outlet
 from enricher.sources import syscalls
+from exectrail.record import Origin
 
 _RUNS = (Exec, ExecFailed)
 """Made once: a union of types would be made anew for each event."""
@@ -214,18 +215,25 @@ class Pipeline:
 
     def _entry(self, event: Exec, is_init: bool) -> Entry:
         # The runtimes put what the API asks for into the container's cgroup: who is not there was not sent by it.
-        if not event.entered_by_namespace and (tag := tag_of(event.argv)):
-            return Entry(event.process, "session", self._sessions.bind(event.process, tag, event.time))
-        return Entry(event.process, "container" if is_init else "untracked")
+        origin: Origin = "container" if is_init else "untracked"
+        session = None if event.entered_by_namespace else self._tagged(event)
+        return Entry(event.process, "session", session, otherwise=origin) if session else Entry(event.process, origin)
 
     def _is_explained(self, entry: Entry, event: Exec) -> bool:
         """Whether an entry that was found at the start tells only now by its tag where it comes from."""
         if entry.origin is not None or entry.process != event.process or event.entered_by_namespace:
             return False
+        session = self._tagged(event)
+        if session:
+            entry.origin, entry.session = "session", session
+        return session is not None
+
+    def _tagged(self, event: Exec) -> Session | None:
         tag = tag_of(event.argv)
-        if tag:
-            entry.origin, entry.session = "session", self._sessions.bind(event.process, tag, event.time)
-        return tag is not None
+        if tag is None:
+            return None
+        uid, argv = tag
+        return self._sessions.bind(event.process, uid, event.time, "argv", Command(argv, event.truncated))
 
     def _search(self, held: Held, event: Exec | ExecFailed) -> None:
         """Along PATH a program is tried in each folder: only what came of the search is worth a line."""
@@ -250,10 +258,7 @@ class Pipeline:
             return False
         if not self._has_half(held) and self._expected.of(answer.container, _call(held.event)):
             return False
-        session = held.session = self._binder.session(held, answer.container)
-        if session is None:
-            return not self._binder.may_match(held, answer.container)
-        return self._sessions.settle(session)
+        return self._binder.is_settled(held, answer.container)
 
     def _look(self, held: Held) -> Answer:
         if held.answer.version != self._containers.version:
@@ -284,10 +289,7 @@ class Pipeline:
         container = self._look(held).container
         if not self._has_half(held):
             self._expected.missed(held.place.container_id, _call(held.event))
-        session = self._binder.session(held, container) or self._binder.match(held, container)
-        if session:
-            self._sessions.settle(session)
-        self._release(held, session, now)
+        self._release(held, self._binder.decide(held, container), now)
 
     def _release(self, held: Held, session: Session | None, now: float) -> None:
         recorded = held.answer.recorded

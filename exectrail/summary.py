@@ -57,9 +57,11 @@ _UNTOLD: tuple[object, ...] = (None, [], {})
 def from_records(uid: str, records: Iterable[Record]) -> Summary:
     """The session of this UID from its records, in any order; what later records say corrects earlier ones."""
     summary = Summary(request_uid=uid)
-    # A forged record only claims the UID: it tells who lied, not who asked, so all others may overrule it.
-    # Among those, `session` records come last, as they are made to tell this.
-    for record in sorted(records, key=lambda r: (r.state != "forged", r.kind == "session", r.seq)):
+    # A forged record only claims the UID: it tells who lied, not who asked. `session` records come last, as they are
+    # made to tell this.
+    every = list(records)
+    told = [record for record in every if record.state != "forged"]
+    for record in sorted(told or every, key=lambda r: (r.kind == "session", r.seq)):
         _tell(summary, record)
     return summary
 

@@ -3,11 +3,10 @@
 Weaker than a tag: somebody else may run the same command in the same container at the same time.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 
+from enricher.attribute.command import runs_as, same_command
 from enricher.attribute.containers import Container
-from exectrail.command_hash import command_hash
 from exectrail.record import Resource
 from exectrail.session import AuditSession, Target
 
@@ -35,16 +34,20 @@ class Asked:
             if not self._by_pod.get(pod):
                 self._by_pod.pop(pod, None)
 
-    def by_command(self, container: Container, argv: bytes, wall_ms: int) -> list[AuditSession]:
+    def by_command(
+        self, container: Container, argv: bytes, wall_ms: int, *, truncated: bool = False
+    ) -> list[AuditSession]:
         """Requests for this command in this container, shortly before it was run (milliseconds since the epoch)."""
-        hashed = command_hash(self.key, argv.split(b"\0")[:-1]) if self.key else None
         return [
             each
             for each in self._of(container)
             if each.spec.verb == "exec"
             and aims_at(each.spec.target, container.resource)
             and in_time(each, wall_ms)
-            and (each.spec.command_hash == hashed or argv in _runs_as(each.spec.command))
+            and (
+                same_command(each.spec, argv, self.key, truncated=truncated) != "other"
+                or argv in runs_as(each.spec.command)
+            )
         ]
 
     def maker(self, container: Container) -> str | None:
@@ -78,18 +81,3 @@ def in_time(audit: AuditSession, wall_ms: int) -> bool:
 
 def _pod(target: Target) -> tuple[str, str]:
     return target.namespace, target.pod
-
-
-def _runs_as(command: list[str]) -> Iterator[bytes]:
-    """The arguments that a command's process has at one time or another: `env A=b sh` becomes `sh`."""
-    yield _joined(command)
-    if command and command[0].rpartition("/")[2] == "env":
-        rest = command[1:]
-        while rest and "=" in rest[0]:
-            rest = rest[1:]
-        if rest and not rest[0].startswith("-"):
-            yield _joined(rest)
-
-
-def _joined(command: list[str]) -> bytes:
-    return b"".join(word.encode() + b"\0" for word in command)

@@ -2,17 +2,20 @@
 
 The last way has no tag to go by (`exectrail.io/tag: match`, or a ledger that saw the arguments too late). It waits
 until the hold time is over, so that every request that may be meant is known; then there is one, or it is left open.
+
+A tag that is not the entry's own is set aside as its claim, and the entry is looked for as if it had none. So a user
+gets nobody else's name by it, and does not lose their own.
 """
 
 from enricher.attribute.containers import Container
-from enricher.attribute.sessions import Session, Sessions
+from enricher.attribute.sessions import WEAK, Session, Sessions
+from enricher.attribute.tree import Entry
 from enricher.clock import Clock
 from enricher.compose import words_of
 from enricher.events import Exec
 from enricher.held import Held
 
-_LATE_ARGV = ("requestUID", "user", "origin")
-_NO_TAG = ("requestUID", "user")
+_LATE_ARGV = (*WEAK, "origin")
 
 
 class Binder:
@@ -27,41 +30,102 @@ class Binder:
     def __init__(self, sessions: Sessions, clock: Clock) -> None:
         self._sessions, self._clock = sessions, clock
 
-    def session(self, held: Held, container: Container | None) -> Session | None:
+    def _session(self, held: Held, container: Container | None) -> Session | None:
         """The session that is known by a tag; a container that a request made is found once it is known itself."""
         entry = held.entry
         if held.opens and entry.session is None and container and entry.origin == "container":
-            uid = container.tag or (self._sessions.made(container) if container.ephemeral else None)
-            if uid:
-                entry.session = self._sessions.bind(entry.process, uid, held.event.time)
+            entry.session = self._by_spec(entry, container, held.event.time)
         if entry.session and container and entry.session.container is None:
             entry.session.container = container
         return entry.session
 
-    def may_match(self, held: Held, container: Container) -> bool:
+    def is_settled(self, held: Held, container: Container) -> bool:
+        """Whether nothing more is to be found out about an event's session; puts it into the event."""
+        session = self._session(held, container)
+        if session:
+            if not self._sessions.settle(session):
+                return False
+            if session.forged and self._set_aside(held):
+                return self.is_settled(held, container)
+        elif held.entry.claim and held.opens:
+            return False  # decided once every request that may be meant is known
+        held.session = session
+        return session is not None or not self._may_match(held, container)
+
+    def _by_spec(self, entry: Entry, container: Container, time: int) -> Session | None:
+        """The session of a container that a request made."""
+        if container.tag and entry.claim is None:
+            entry.otherwise = entry.origin
+            return self._sessions.bind(entry.process, container.tag, time, "spec")
+        uid = self._sessions.made(container) if container.ephemeral else None
+        return self._sessions.bind(entry.process, uid, time) if uid else None
+
+    def _set_aside(self, held: Held) -> bool:
+        """Take a session that is not the entry's for its claim; false where there is none, or was one before."""
+        entry, session = held.entry, held.entry.session
+        if not held.opens or session is None or entry.claim or session.found_by == "request":
+            return False
+        entry.claim, entry.session, entry.origin = session, None, entry.otherwise
+        return True
+
+    def decide(self, held: Held, container: Container | None) -> Session | None:
+        """The session of an event for which nothing more is waited for."""
+        session = self._session(held, container)
+        confirmed = session is not None and self._sessions.settle(session) and not session.forged
+        if not confirmed and self._set_aside(held):
+            session = self._session(held, container)  # of an ephemeral container, by its name
+        session = session or self._match(held, container)
+        if session:
+            self._sessions.settle(session)
+        return self._judge_claim(held, container) or session
+
+    def _judge_claim(self, held: Held, container: Container | None) -> Session | None:
+        """The claim, where nothing else explains the entry; what does proves an unconfirmed one wrong."""
+        entry, claim = held.entry, held.entry.claim
+        if claim is None or not held.opens:
+            return None
+        is_init = entry.otherwise == "container" and claim.found_by == "argv"
+        if entry.session or entry.candidates or is_init or _is_kubelets(held, container):
+            if not claim.forged:
+                self._sessions.reject(claim, "other-command")
+            return None
+        entry.claim, entry.session, entry.origin = None, claim, "session"
+        return claim
+
+    def _may_match(self, held: Held, container: Container) -> bool:
         """Whether it is an entry that a request without a tag may have made."""
         if not held.opens or held.entry.session or held.entry.origin != "untracked":
             return False
         if held.event.entered_by_namespace:  # no runtime did that
             return False
-        return not any(words_of(argv) in container.doors for argv in _seen(held))
+        return not _is_kubelets(held, container)
 
-    def match(self, held: Held, container: Container | None) -> Session | None:
+    def _match(self, held: Held, container: Container | None) -> Session | None:
         """The session of such an entry if one request alone can be meant; else all that can be are its candidates."""
-        if container is None or not self.may_match(held, container):
+        if container is None or not self._may_match(held, container):
             return None
-        late = isinstance(held.event, Exec) and "argv" in held.event.weak
-        at = self._clock.wall_ms(held.event.time)
-        meant = {uid for argv in _seen(held) for uid in self._sessions.match(container, argv, at, tagged=late)}
+        event = held.event
+        late = isinstance(event, Exec) and "argv" in event.weak
+        cut = isinstance(event, Exec) and event.truncated
+        at = self._clock.wall_ms(event.time)
+        seen = _seen(held)
+        meant = {uid for argv in seen for uid in self._sessions.match(container, argv, at, tagged=late, truncated=cut)}
         if len(meant) > 1:
             held.entry.origin, held.entry.candidates = "session", sorted(meant)
             self._sessions.on_ambiguous(held.entry.candidates, held.event.time)
         if len(meant) != 1:
             return None
         session = self._sessions.bind(held.entry.process, meant.pop(), held.event.time)
-        session.container, session.weak = container, _LATE_ARGV if late else _NO_TAG
+        session.container, session.weak = container, _LATE_ARGV if late else WEAK
         held.entry.session = session
         return session
+
+
+def _is_kubelets(held: Held, container: Container | None) -> bool:
+    """Whether an entry runs the words of one of the pod's probes or hooks."""
+    if container is None or held.event.entered_by_namespace:
+        return False
+    return any(words_of(argv) in container.doors for argv in _seen(held))
 
 
 def _seen(held: Held) -> set[bytes]:

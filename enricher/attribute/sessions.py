@@ -1,15 +1,18 @@
 """Sessions: which request an entry belongs to, and how sure that is.
 
-A request's UID binds once, to the first entry that carries it in the container that the request named. Whoever
-comes with it later, or elsewhere, is `forged`; an entry whose request the ledger has not shown yet is `unconfirmed`.
+A request's UID binds once, to the first entry that carries it in the container that the request named, and only where
+the request was tagged and its own command runs. An entry that carries a UID in any other way is `forged`; one whose
+request the API has not shown yet is `unconfirmed`.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from msgspec import Struct
 
 from enricher.attribute.asked import Asked, aims_at, in_time
+from enricher.attribute.command import same_command
 from enricher.attribute.containers import Container
 from enricher.attribute.over import OVER
 from enricher.events import Process
@@ -18,6 +21,24 @@ from exectrail.session import AuditSession
 
 _REMEMBERED = 10_000
 """How many UIDs are remembered after their session ended, so that a late user of one is still found out."""
+
+
+FoundBy = Literal["argv", "spec", "request"]
+"""Where a UID was found: in the entry's arguments, in its pod's spec, or by looking for what was asked for."""
+
+Rejection = Literal["uid-used", "request-over", "not-tagged", "other-command", "other-container", "too-late"]
+"""Why an entry's UID does not hold: it was bound before; its request is over, was not tagged in this way, or asked for
+another command, another container, or more than 30 seconds ago."""
+
+WEAK = ("requestUID", "user")
+"""The fields that nothing proves where no tag tells that it is this request."""
+
+
+class Command(Struct, frozen=True):
+    """What an entry runs after its tag: arguments, each terminated by NUL."""
+
+    argv: bytes
+    truncated: bool = False
 
 
 class Session(Struct):
@@ -29,7 +50,11 @@ class Session(Struct):
     started: int = 0
     """Nanoseconds since boot."""
     audit: AuditSession | None = None
-    forged: bool = False
+    rejected: Rejection | None = None
+    """Why the UID does not hold, once that is known."""
+    found_by: FoundBy = "request"
+    command: Command | None = None
+    """With `found_by="argv"`; None after a restart that forgot it."""
     checked: bool = False
     """Whether it is known what its request aimed at: asked once, not for each of its processes."""
     weak: tuple[str, ...] = ()
@@ -40,6 +65,11 @@ class Session(Struct):
     """Whether its end is told as well."""
     interrupted: bool = False
     """Whether the enricher restarted meanwhile: what it did then is not known."""
+
+    @property
+    def forged(self) -> bool:
+        """Whether the UID is not this entry's."""
+        return self.rejected is not None
 
     @property
     def user(self) -> str | None:
@@ -75,12 +105,20 @@ class Sessions:
         self._ledger, self._asked, self._wall_ms = ledger, asked, wall_ms
         self._first_entry: OrderedDict[str, Process] = OrderedDict()
 
-    def bind(self, entry: Process, request_uid: str, time: int) -> Session:
-        """An entry came in with this tag."""
+    def bind(
+        self,
+        entry: Process,
+        request_uid: str,
+        time: int,
+        found_by: FoundBy = "request",
+        command: Command | None = None,
+    ) -> Session:
+        """Bind a UID to the entry that came with it; `time` in nanoseconds since boot."""
         first = self._first_entry.setdefault(request_uid, entry)
         if len(self._first_entry) > _REMEMBERED:
             self._first_entry.popitem(last=False)
-        return Session(request_uid, entry, started=time, forged=first != entry)
+        rejected: Rejection | None = "uid-used" if first != entry else None
+        return Session(request_uid, entry, started=time, rejected=rejected, found_by=found_by, command=command)
 
     def bound(self) -> dict[str, Process]:
         """The UIDs that are taken, and by which entry."""
@@ -90,13 +128,15 @@ class Sessions:
         """Take UIDs as taken that were so before a restart."""
         self._first_entry.update(bound)
 
-    def match(self, container: Container, argv: bytes, wall_ms: int, *, tagged: bool) -> list[str]:
+    def match(
+        self, container: Container, argv: bytes, wall_ms: int, *, tagged: bool, truncated: bool = False
+    ) -> list[str]:
         """UIDs that an entry without a tag may belong to: the same container and command, a short time ago.
 
         Those that are bound already are not among them; those that were tagged only where `tagged` says so, for an
         entry whose tag may have been missed.
         """
-        asked = self._asked.by_command(container, argv, wall_ms) if self._asked else []
+        asked = self._asked.by_command(container, argv, wall_ms, truncated=truncated) if self._asked else []
         return [
             each.metadata.name
             for each in asked
@@ -111,24 +151,44 @@ class Sessions:
         """Look the request up; true once nothing more is to be waited for."""
         if session.checked:
             return True
-        if session.audit is None and not session.forged:
+        if session.audit is None and (not session.forged or session.rejected == "uid-used"):
             session.audit = self._ledger(session.request_uid)
-            session.forged = session.audit is OVER
+            if session.audit is OVER and not session.forged:
+                session.rejected = "request-over"
         if session.audit and session.container:
-            if not session.forged and not self._meant(session, session.audit, session.container):
-                session.forged = True
-                self._give_back(session)
+            if not session.forged and (why := self._misfit(session, session.audit, session.container)):
+                self.reject(session, why)
             session.checked = True
         return session.audit is not None or session.forged
 
-    def _give_back(self, session: Session) -> None:
-        """Whom the UID is meant for may come yet."""
+    def reject(self, session: Session, why: Rejection) -> None:
+        """The UID is not this entry's. The process that it is meant for may come yet."""
+        session.rejected = why
         if self._first_entry.get(session.request_uid) == session.entry:
             del self._first_entry[session.request_uid]
 
-    def _meant(self, session: Session, audit: AuditSession, container: Container) -> bool:
-        """Whether the request aimed at this container, and at this time."""
+    def _misfit(self, session: Session, audit: AuditSession, container: Container) -> Rejection | None:
+        """Why the request cannot have made this entry; None where it can."""
+        if not aims_at(audit.spec.target, container.resource):
+            return "other-container"
         # Images are pulled and pods scheduled before what they are asked for runs; an exec runs at once, or never.
         if audit.spec.verb == "exec" and self._wall_ms and not in_time(audit, self._wall_ms(session.started)):
-            return False
-        return aims_at(audit.spec.target, container.resource)
+            return "too-late"
+        if session.found_by == "request":
+            return None
+        if audit.spec.tag != "env" or audit.spec.verb != ("exec" if session.found_by == "argv" else "debug"):
+            return "not-tagged"
+        return self._other_command(session, audit) if session.found_by == "argv" else None
+
+    def _other_command(self, session: Session, audit: AuditSession) -> Rejection | None:
+        if session.command is None:
+            match = "beginning"
+        else:
+            key = self._asked.key if self._asked else None
+            command = session.command
+            match = same_command(audit.spec, command.argv, key, truncated=command.truncated)
+        if match == "other":
+            return "other-command"
+        if match == "beginning":
+            session.weak = WEAK
+        return None

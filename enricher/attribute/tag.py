@@ -12,7 +12,7 @@ _UID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TAGGED = re.compile(rb"(?:[^\0]*/)?env\0" + TAG_VARIABLE.encode() + rb"=(" + _UID + rb")\0")
 
 
-def tag_of(argv: bytes) -> str | None:
-    """The UID that these NUL-terminated arguments are tagged with."""
+def tag_of(argv: bytes) -> tuple[str, bytes] | None:
+    """The UID that these NUL-terminated arguments are tagged with, and the arguments after it."""
     match = _TAGGED.match(argv)
-    return match[1].decode() if match else None
+    return (match[1].decode(), argv[match.end() :]) if match else None

@@ -21,6 +21,10 @@ class Entry(Struct):
     origin: Origin | None
     """None where it came before anybody watched."""
     session: Session | None = None
+    claim: Session | None = None
+    """A session whose UID it carried and that turned out not to be its own."""
+    otherwise: Origin | None = None
+    """What its origin is where the UID that it carries does not hold."""
     candidates: list[str] = []
     """UIDs of the requests that may have made it, where more than one can be meant."""
     processes: int = 1

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from enricher.attribute.containers import Container
-from enricher.attribute.sessions import Session
+from enricher.attribute.sessions import Command, FoundBy, Rejection, Session
 from enricher.attribute.tree import Node
 from enricher.events import Process
 from exectrail.record import Origin
@@ -35,7 +35,10 @@ class KeptSession(Struct, omit_defaults=True):
     entry: Process
     started: int = 0
     """Nanoseconds since boot."""
-    forged: bool = False
+    rejected: Rejection | None = None
+    found_by: FoundBy = "request"
+    """Kept while its request is not known: afterwards nothing of it is to be compared any more."""
+    command: Command | None = None
     weak: tuple[str, ...] = ()
     container: Container | None = None
     audit: AuditSession | None = None
@@ -163,7 +166,9 @@ def _kept(session: Session) -> KeptSession:
         session.request_uid,
         session.entry,
         session.started,
-        session.forged,
+        session.rejected,
+        session.found_by if session.audit is None else "request",
+        session.command if session.audit is None else None,
         session.weak,
         # What the kubelet runs in it is in the pod's spec, and would be no key of JSON.
         replace(session.container, doors={}) if session.container else None,

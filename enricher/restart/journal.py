@@ -97,7 +97,7 @@ class _Tables:
         process, entry = _process(line.process_key), _process(line.entry_key)
         if process is None or entry is None or (line.request and line.request.verb == "attach"):
             return  # an attach has no process of its own, so that there is nothing to go on with
-        if line.kind == "session" and line.request_uid:
+        if line.kind == "session" and line.phase and line.request_uid:
             session = self._session(line, line.request_uid, process)
             session.told = session.told if line.phase == "end" else line.seq
             session.ended = session.ended or line.phase == "end"
@@ -109,9 +109,9 @@ class _Tables:
         key = uid, entry
         if key not in self._sessions:
             self._sessions[key] = len(self._to.sessions)
-            forged, weak = line.state == "forged", line.weak if line.kind == "session" else ()
-            self._to.sessions.append(KeptSession(uid, entry, self._time(line), forged, weak))
-            self._to.bound.setdefault(uid, entry)
+            self._to.sessions.append(_kept(line, uid, entry, self._time(line)))
+            if line.state != "forged":
+                self._to.bound.setdefault(uid, entry)
         return self._to.sessions[self._sessions[key]]
 
     def _processes_of(self, line: Line, process: Process, entry: Process, container: str) -> None:
@@ -135,6 +135,18 @@ class _Tables:
 
     def _time(self, line: Line) -> int:
         return self._boot_ns(round(datetime.fromisoformat(line.timestamp).timestamp() * 1000))
+
+
+def _kept(line: Line, uid: str, entry: Process, started: int) -> KeptSession:
+    """What a line tells of a session. Which command carried the UID is not in it."""
+    return KeptSession(
+        uid,
+        entry,
+        started,
+        rejected="uid-used" if line.state == "forged" else None,
+        found_by="argv" if line.state == "unconfirmed" else "request",
+        weak=line.weak if line.kind == "session" else (),
+    )
 
 
 def _process(key: str | None) -> Process | None:

@@ -33,8 +33,8 @@ def restore(kept: Checkpoint, tree: Tree, proc: Proc) -> Restored:
             each.process,
             each.origin,
             None if each.session is None else sessions[each.session],
-            each.candidates,
-            each.processes,
+            candidates=each.candidates,
+            processes=each.processes,
             settled=each.origin is not None,
         )
         for each in kept.entries

@@ -128,8 +128,9 @@ def node_that_is_debugged(node: FakeNode) -> None:
 
 def execs_that_fail(node: FakeNode) -> None:
     cgroup = opted_in(node)
-    node.request(ALICE, ["sh", "-c", "..."])
-    node.run(cgroup, *tag(ALICE), "sh", "-c", "PATH=/sbin:/bin; /etc/passwd; env no-such-program; env A=b id; exit 0")
+    script = "PATH=/sbin:/bin; /etc/passwd; env no-such-program; env A=b id; exit 0"
+    node.request(ALICE, ["sh", "-c", script])
+    node.run(cgroup, *tag(ALICE), "sh", "-c", script)
     node.turn(0.6)
 
 
@@ -171,7 +172,7 @@ threading.Thread(target=lambda: os.execv("/bin/sh", ["sh", "-c", "exit 9"])).sta
 time.sleep(5)
 """
     cgroup = opted_in(node)
-    node.request(ALICE, [*PYTHON, "..."])
+    node.request(ALICE, [*PYTHON, code])
     node.run(cgroup, *tag(ALICE), *PYTHON, code)
     node.turn(0.6)
 
@@ -190,9 +191,9 @@ def attempts_to_leave_the_session(node: FakeNode) -> None:
 
 def process_that_leaves_its_cgroup(node: FakeNode) -> None:
     cgroup = opted_in(node)
-    node.request(ALICE, ["sh", "-c", "..."])
     moved = 'echo 0 > "$0"; /bin/true child; exec /bin/true last'
     out = node.tree / "cgroup.procs"
+    node.request(ALICE, ["sh", "-c", moved, str(out)])
     node.run(cgroup, *tag(ALICE), "sh", "-c", moved, str(out))
     node.turn(0.6)
 

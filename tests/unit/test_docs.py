@@ -18,6 +18,7 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
+from enricher.attribute.sessions import Rejection
 from enricher.attribute.tree import Tree
 from enricher.inputs import add_flags
 from enricher.ledgers.provider_bpf import BpfProvider
@@ -111,13 +112,14 @@ def test_fields_that_nobody_writes_are_marked_so() -> None:
     [
         ("## What kinds of records are there?", record.Kind),
         ("## Where does a process come from?", record.Origin | record.State | record.Outcome),
+        ("## Why is a UID forged?", Rejection),
     ],
-    ids=["kinds", "origins, states and outcomes"],
+    ids=["kinds", "origins, states and outcomes", "rejections"],
 )
 def test_every_choice_of_a_field_is_explained(heading: str, choices: object) -> None:
     members = typing.get_args(choices)
     words = {word for each in members for word in (typing.get_args(each) or (each,))}
-    headers = {"kind", "origin", "state", "outcome"}
+    headers = {"kind", "origin", "state", "outcome", "reason"}
     assert named(section(page("records.md"), heading)) - headers == words
 
 

@@ -1,6 +1,7 @@
 """A pipeline with a container, a ledger of requests and a clock to turn by hand; and what happens in it."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
@@ -182,6 +183,21 @@ def matched_request(uid: str = UID, user: str = "alice", command: tuple[str, ...
     asked = request(uid)
     spec = msgspec.structs.replace(asked.spec, tag="match", user=User(user), command=list(command))
     return msgspec.structs.replace(asked, spec=spec)
+
+
+def debug_request(
+    container: str, uid: str = UID, user: str = "alice", tag: Literal["env", "match"] = "env"
+) -> AuditSession:
+    """A request for an ephemeral container."""
+    spec = msgspec.structs.replace(
+        request(uid, container).spec,
+        user=User(user),
+        verb="debug",
+        resource="pods/ephemeralcontainers",
+        command=[],
+        tag=tag,
+    )
+    return AuditSession(ObjectMeta(name=uid), spec)
 
 
 def ask(rig: Rig, *requests: AuditSession) -> None:

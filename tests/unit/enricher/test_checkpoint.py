@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.attribute.containers import Container
-from enricher.attribute.sessions import Session
+from enricher.attribute.sessions import Command, Session
 from enricher.attribute.tree import Entry, Node, Tree
 from enricher.clock import Clock
 from enricher.events import Process
@@ -41,7 +41,9 @@ sessions = st.builds(
     request_uid=texts,
     entry=processes,
     started=st.integers(0, 2**60),
-    forged=st.booleans(),
+    rejected=st.sampled_from([None, "uid-used", "other-command"]),
+    found_by=st.sampled_from(["argv", "spec", "request"]),
+    command=st.none() | st.builds(Command, st.binary(max_size=20), st.booleans()),
     container=st.none() | st.builds(Container, texts, st.builds(Resource, texts, texts, texts), texts, texts),
     audit=st.none() | st.just(AUDIT),
     told=st.none() | st.integers(0, 2**50),

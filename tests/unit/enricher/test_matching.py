@@ -61,7 +61,7 @@ def test_two_hundred_identical_execs_at_once_are_each_bound_to_their_own_request
     entries = [Process(1000 + number, 5000) for number in range(200)]
 
     for uid, entry in zip(uids, entries, strict=True):
-        rig.happen(execute(entry, "env", f"SPO_EXEC_REQUEST_UID={uid}", "true"), end(entry))
+        rig.happen(execute(entry, "env", f"SPO_EXEC_REQUEST_UID={uid}", "sh", "-c", "id"), end(entry))
 
     starts = [record for record in rig.records if record.phase == "start"]
     assert sorted(record.request_uid or "" for record in starts) == uids

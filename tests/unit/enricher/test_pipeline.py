@@ -32,6 +32,7 @@ from tests.unit.enricher.rig import (
     Rig,
     by_namespace,
     container_starts,
+    debug_request,
     end,
     entering,
     execute,
@@ -217,7 +218,7 @@ def test_a_uid_that_somebody_used_elsewhere_is_still_there_for_whom_it_is_meant(
     intruder = Process(400, 4000)
     rig.requests[UID] = request(name="db")
     rig.happen(execute(intruder, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh"))
-    assert {record.state for record in rig.records} == {"forged"}
+    assert {record.state for record in rig.wait(0.5)} == {"forged"}
 
     rig.requests[UID] = request()
 
@@ -228,16 +229,17 @@ def test_the_same_uid_a_second_time_is_forged(rig: Rig) -> None:
     rig.requests[UID] = request()
     rig.happen(*entering())
 
-    forged = rig.happen(execute(Process(400, 4000), "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh"))
+    rig.happen(execute(Process(400, 4000), "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh"))
 
-    assert [(r.state, r.user) for r in forged] == [("forged", None)] * 2
+    assert [(r.state, r.user) for r in rig.wait(0.5)] == [("forged", None)] * 2
 
 
 @pytest.mark.parametrize("meant", [request(container="sidecar"), request(name="db")])
 def test_a_uid_that_was_meant_for_another_container_is_forged(rig: Rig, meant: AuditSession) -> None:
     rig.requests[UID] = meant
+    rig.happen(*entering())
 
-    assert {r.state for r in rig.happen(*entering())} == {"forged"}
+    assert {r.state for r in rig.wait(0.5)} == {"forged"}
 
 
 def test_a_request_without_a_container_name_binds_in_any_container_of_its_pod(rig: Rig) -> None:
@@ -287,7 +289,7 @@ def test_an_ephemeral_container_is_the_session_that_its_spec_names() -> None:
     )
     status = PodStatus(container_statuses=[ContainerStatus("app", "containerd://other")])
     rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec, status=status))
-    rig.requests[UID] = request(container="debugger")
+    rig.requests[UID] = debug_request("debugger")
 
     records = rig.happen(execute(INIT, "sh", ns_pid=1), end(INIT))
 
@@ -703,8 +705,9 @@ def test_a_tag_that_comes_too_long_after_its_request_is_forged(rig: Rig) -> None
     rig.requests[UID] = msgspec.structs.replace(
         late, spec=msgspec.structs.replace(late.spec, time="2026-11-23T11:59:00.000000Z")
     )
+    rig.happen(*entering())
 
-    assert {record.state for record in rig.happen(*entering())} == {"forged"}
+    assert {record.state for record in rig.wait(0.5)} == {"forged"}
 
 
 def test_an_exec_that_fails_leaves_its_errno_and_changes_nothing_else(rig: Rig) -> None:
