@@ -72,7 +72,7 @@ class Agent:
         self.unwritten = 0
         """Once it has ended: the records that could not be written."""
         self._outlet, self._clock, self._memory, self._attached = outlet, clock, memory, attached
-        self._complete = self._watching_since = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._complete = self._watching_since = self._read_until = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._selector = selectors.DefaultSelector()
         self._stopped = False
         self._next_second = self._next_tidy = 0.0
@@ -106,7 +106,7 @@ class Agent:
         """Read what is there already; in a storm there is always more, so not for ever."""
         until = time.monotonic() + _DRAIN
         self._round(time.monotonic())
-        while self._selector.select(0) and time.monotonic() < until:
+        while self._behind() and time.monotonic() < until:
             self._round(time.monotonic())
 
     def stop(self) -> None:
@@ -119,6 +119,7 @@ class Agent:
         return min(patience, self.source.patience()) if self.source else patience
 
     def _round(self, now: float) -> None:
+        began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._clock.adjust()  # before each look: audit records carry the wall clock, which may be set at any moment
         # The records before the events: a record is made before its event, so its half is mostly there in time.
         for record in self.source.read(now) if self.source else ():
@@ -127,6 +128,8 @@ class Agent:
             else:
                 self.provider.seccomp(self.pipeline, record, now)
         self.provider.advance(self.pipeline, now)
+        if not self._behind():
+            self._read_until = began
         if self._memory is None or self._memory.settle(now):
             self.pipeline.advance(now)
         self.writer.commit()
@@ -164,12 +167,16 @@ class Agent:
                 self._outlet.hole(Hole(reason, time.time_ns() // 1_000_000))
             self.source.keep()
 
+    def _behind(self) -> bool:
+        """Whether there was more to read than the last round has."""
+        return self.provider.behind or (self.source is not None and self.source.behind)
+
     def _complete_until(self) -> int:
-        """Up to when everything that happened is sealed: nanoseconds since boot."""
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        # What has not been read is newer than what is held.
-        if self.pipeline.held or not self._selector.select(0):
-            self._complete = max(self._complete, self.pipeline.complete_until(now - _UNREAD_NS))
+        """Up to when everything that happened is sealed: nanoseconds since boot.
+
+        Whether there is something to read now does not matter: another pod may be logged all the time.
+        """
+        self._complete = max(self._complete, self.pipeline.complete_until(self._read_until - _UNREAD_NS))
         return self._complete
 
     def _follow_filters(self) -> None:

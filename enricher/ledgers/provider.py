@@ -24,6 +24,10 @@ class Provider(Protocol):
         event. 0 where what happened can be seen only for a moment."""
 
     @property
+    def behind(self) -> bool:
+        """Whether more may wait than the last `advance` took."""
+
+    @property
     def places(self) -> Places:
         """Where its events' processes are."""
 

@@ -53,7 +53,7 @@ class BpfProvider:
         self._attached = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._containers = containers
         containers.is_there = self.places.is_there
-        self._full = False
+        self.behind = False
         self._decided: dict[int, bool] = {}
         self._adopted = False
         self._seen = (-1, -1)
@@ -62,7 +62,7 @@ class BpfProvider:
     @property
     def gather(self) -> float:
         """The kernel has read everything already, and the ring keeps it; where much waits there, no time is lost."""
-        return 0.0 if self._full else _GATHER
+        return 0.0 if self.behind else _GATHER
 
     def register(self, selector: selectors.BaseSelector) -> None:
         """Wake the loop when there are events."""
@@ -93,7 +93,7 @@ class BpfProvider:
         if not self._adopted:
             self._adopt_all(pipeline)
         events = self._ledger.events()
-        self._full = len(events) >= BATCH
+        self.behind = len(events) >= BATCH
         for event in events:
             if event.entered_by_namespace and is_entering(event, pipeline.tree):
                 event = replace(event, entered_from=entered_from(event))  # noqa: PLW2901 - the same, and more

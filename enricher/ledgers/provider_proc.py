@@ -55,6 +55,7 @@ class ProcProvider:
     name = "proc"
     weak: tuple[str, ...] = (*_WEAK_EXEC, *_WEAK_EXIT)
     gather = 0.0
+    behind = False
 
     def __init__(self, cgroup_root: Path, containers: Containers, clock: Clock) -> None:
         self.places = ProcPlaces(cgroup_root)

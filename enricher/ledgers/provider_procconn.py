@@ -53,6 +53,7 @@ class ProcconnProvider:
         self._ended: dict[int, tuple[Live, Told]] = {}
         """Those that seem to have ended, until that is certain."""
         self._waiting = Waiting()
+        self.behind = False
         self._heard_until = 0
         """Up to when everything that the kernel told has been taken."""
         self._decided: dict[int, bool] = {}
@@ -87,6 +88,7 @@ class ProcconnProvider:
         if self._overruns != self._connector.overruns:  # the first time as well
             self._overruns = self._connector.overruns
             self._scan()
+        self.behind = True
         for _ in range(_MOST_BATCHES):
             started = time.monotonic_ns()
             events = self._connector.read()
@@ -94,6 +96,7 @@ class ProcconnProvider:
                 self._take(event, pipeline)
             if not events:
                 self._heard_until = started
+                self.behind = False
                 break
         for each in self._waiting.certain(self._heard_until):
             if isinstance(each, Exit):

@@ -67,6 +67,11 @@ class AuditLogSource:
         follower, gap = _begin(path, state)
         return cls(LogTail(follower, state.serials, is_ours, state.told, ready), state, gap)
 
+    @property
+    def behind(self) -> bool:
+        """Whether more may wait in the log."""
+        return self._tail.behind or self._tail.waiting
+
     def register(self, selector: selectors.BaseSelector) -> None:
         """A file wakes nobody."""
 

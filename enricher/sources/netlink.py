@@ -49,7 +49,7 @@ class AuditSource:
 
     The attributes count messages since the start: `records` (SECCOMP records handed out), `foreign` (other types; the
     socket's filter should let none through), `unparsable`, `forged` (not sent by the kernel, refused), and `overruns`
-    (times that the receive buffer was full).
+    (times that the receive buffer was full). `behind` says whether more may wait than the last `read` took.
     """
 
     def __init__(self, audit: socket.socket) -> None:
@@ -59,6 +59,7 @@ class AuditSource:
         self.unparsable = 0
         self.forged = 0
         self.overruns = 0
+        self.behind = False
 
     @classmethod
     def open(cls, receive_buffer: int) -> Self:
@@ -90,11 +91,13 @@ class AuditSource:
         """Take what has arrived, at most `BATCH` messages, without waiting."""
         # One loop, for its cost: it comes round for every record of the node.
         records: list[Seccomp] = []
+        self.behind = True
         receive, take = self._socket.recvfrom, records.append
         for _ in range(BATCH):
             try:
                 message, (port, _) = receive(_LARGEST)
             except BlockingIOError:
+                self.behind = False
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:

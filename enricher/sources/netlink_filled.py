@@ -61,6 +61,11 @@ class NetlinkSource:
         if state.before and state.before.log:
             self._begin(state.before.log, time.monotonic(), state.told)
 
+    @property
+    def behind(self) -> bool:
+        """Whether more may wait, in the socket or in the log."""
+        return self._audit.behind or (self._tail is not None and (self._tail.behind or self._tail.waiting))
+
     def register(self, selector: selectors.BaseSelector) -> None:
         """Wake the loop when records come."""
         selector.register(self._audit, selectors.EVENT_READ)

@@ -20,6 +20,10 @@ class Source(Protocol):
 
     name: str
 
+    @property
+    def behind(self) -> bool:
+        """Whether more may wait than the last `read` took."""
+
     def register(self, selector: selectors.BaseSelector) -> None:
         """Have the loop woken when there is something, if the source can."""
 

@@ -76,6 +76,6 @@ def test_what_was_called_while_no_enricher_ran_is_in_the_trail_once(node: Node, 
         assert (record.kind, record.source, record.reason) == ("syscall", "auditlog", "no-ledger")
     runs_under_filter(node, "/bin/true", "after")
     assert node.ran("/bin/true", "after").source == f"bpf+{source}"
-    times = Counter((each.pid, each.timestamp) for each in node.records() if each.reason == "no-ledger")
-    assert set(times.values()) == {1}
+    # Other processes of this machine may be logged as well, and some of them more than once in a millisecond.
+    assert Counter(each.pid for each in node.records() if each.pid in missed) == Counter(missed)
     assert any(each.reason == "restart" for each in node.records() if each.kind == "gap")

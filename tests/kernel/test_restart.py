@@ -22,6 +22,7 @@ import pytest
 from exectrail.record import Record, decode
 from exectrail.seal import seal
 from tests.kernel.fake_pods import JOIN_AND_EXEC, FakeContainer, v2_tree
+from tests.kernel.other_pod import logged_all_the_time
 
 T = TypeVar("T")
 
@@ -479,6 +480,20 @@ def test_a_stopped_enricher_has_written_all_and_its_hole_begins_where_it_ended(n
     assert gap.since and asked - 1 <= stamp(gap.since) <= stopped
     assert stamp(gap.since) >= stamp(last.timestamp) - 0.1
     chain(node)
+
+
+def test_a_stop_forgets_nothing_while_another_pod_is_logged_all_the_time(node: Node) -> None:
+    with logged_all_the_time():
+        node.start()
+        node.enters()
+        time.sleep(1.5)  # it keeps each second up to when all is written
+        asked = time.time()
+        node.ends(signal.SIGTERM)
+
+    node.start()
+
+    (gap,) = until(lambda: gaps(node))
+    assert gap.since and stamp(gap.since) >= asked - 0.2
 
 
 def test_what_cannot_be_written_at_the_end_shows_in_the_exit_code(node: Node) -> None:

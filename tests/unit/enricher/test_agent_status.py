@@ -25,7 +25,7 @@ def found() -> list[UncoveredPod]:
 def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
     provider = SimpleNamespace(name="bpf", weak=(), lost=lambda: {"ring-full": 5}, lost_per_cpu=lambda: [2, 3])
     provider.unmarked, provider.tidy = lambda: 7, lambda _pipeline, _now: None
-    provider.socket, provider.advance = Socket, lambda _pipeline, _now: None
+    provider.socket, provider.advance, provider.behind = Socket, lambda _pipeline, _now: None, False
     writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
     chosen = Choice(None, "nobody asked")
     losses = Losses(provider, None, None, rig.outlet, writer)  # type: ignore[arg-type]
