@@ -2,10 +2,19 @@
 
 The built-in profile is known by its name. What another one logs is not to be seen in a pod's spec, so there experience
 tells: a container that has made one such record is taken to make one each time, until an event gets none.
+
+The records of a node come one after another, and a slow auditd holds all of them up: the kernel hands each record to
+auditd before it turns to the next (kauditd_thread in kernel/audit.c), and waits for it. So a record that is missing may
+only be late, as long as no later one has come.
 """
 
 from enricher.attribute.containers import Container
 from enricher.halves import Call
+
+LATE = 10.0
+"""How much longer than others an event waits for a SECCOMP record that may be late, in seconds."""
+_OUT_OF_ORDER_MS = 1_000
+"""How much older than the records before it a record may be, in milliseconds."""
 
 
 class Expected:
@@ -19,19 +28,44 @@ class Expected:
     def __init__(self, *, records_come: bool = True) -> None:
         self._records_come = records_come
         self._learned: set[tuple[str, Call]] = set()
+        self._missing: set[tuple[str, Call]] = set()
+        """Calls whose record was waited for in vain: the next one is not taken to be late."""
+        self._newest_ms = 0
 
     def of(self, container: Container, call: Call) -> bool:
         """Whether such a call of this container makes a record."""
         return self._records_come and (container.logged or (container.id, call) in self._learned)
 
-    def came(self, container_id: str, call: Call) -> None:
-        """A record of such a call came."""
-        self._learned.add((container_id, call))
+    def may_be_late(self, container: Container, call: Call, at_ms: int) -> bool:
+        """Whether the record of a call at this time (milliseconds since the epoch) may come yet.
 
-    def missed(self, container_id: str, call: Call) -> None:
+        Not for what experience tells: a profile that logs some of these calls would hold up the trail for each other.
+        """
+        if not self._newest_ms or self._newest_ms >= at_ms + _OUT_OF_ORDER_MS:
+            return False
+        return self._records_come and container.logged and (container.id, call) not in self._missing
+
+    def read(self, record_ms: int) -> None:
+        """A record of this time was read, whosever it is."""
+        self._newest_ms = max(self._newest_ms, record_ms)
+
+    def joined(self, container_id: str, call: Call) -> None:
+        """Such a call got its record."""
+        if self._missing:
+            self._missing.discard((container_id, call))
+
+    def came(self, container_id: str, call: Call) -> None:
+        """A record of such a call came, and its event did not."""
+        self._learned.add((container_id, call))
+        self._missing.discard((container_id, call))
+
+    def missed(self, container: Container, call: Call, at_ms: int) -> None:
         """None came: the profile logs only some of these calls, or the record was lost."""
-        self._learned.discard((container_id, call))
+        self._learned.discard((container.id, call))
+        if self.may_be_late(container, call, at_ms):
+            self._missing.add((container.id, call))
 
     def forget(self, container_id: str) -> None:
         """The container is gone."""
         self._learned = {each for each in self._learned if each[0] != container_id}
+        self._missing = {each for each in self._missing if each[0] != container_id}

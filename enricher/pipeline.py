@@ -16,7 +16,7 @@ from enricher.attribute.tag import tag_of
 from enricher.attribute.tree import Entry, Node, Tree
 from enricher.clock import Clock
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp, process_of
-from enricher.expected import Expected
+from enricher.expected import LATE, Expected
 from enricher.held import Held
 from enricher.ledgers.adopt import is_runtime
 from enricher.ledgers.places import Places
@@ -107,6 +107,7 @@ class Pipeline:
     def seccomp_record(self, record: Seccomp, now: float) -> None:
         """Take a SECCOMP record of the audit stream."""
         self.tally.read["seccomp"] += 1
+        self._expected.read(record.time)
         syscall = syscalls.name(record.arch, record.syscall)
         self._halves.add(halves.key_of_record(record, syscall), record, syscall, now + 2 * self._hold)
         if len(self._halves) > _MAX_HELD:
@@ -129,9 +130,10 @@ class Pipeline:
             held = self._held[0]
             if self._complete(held):
                 self._release(self._held.popleft(), held.session, now)
-            elif held.deadline <= overdue:
+            elif held.deadline <= overdue and not self._may_be_late(held, overdue):
                 self._give_up(self._held.popleft(), now)
             else:
+                overdue = min(overdue, held.deadline)  # those behind it are waiting for their records, too
                 break
         for record, _ in self._halves.expired(overdue):  # their events wait as long
             self._unmatched(record, now)
@@ -279,16 +281,24 @@ class Pipeline:
         if found is None:
             return False
         held.half = found[0]
+        self._expected.joined(held.place.container_id, _call(event))
         self.tally.merged["seccomp"] += 1
         return True
+
+    def _may_be_late(self, held: Held, overdue: float) -> bool:
+        """Whether only its SECCOMP record is missing, and that may be on its way."""
+        container, event = held.answer.container, held.event
+        if container is None or held.half is not None or isinstance(event, Exit) or held.deadline + LATE <= overdue:
+            return False
+        return self._expected.may_be_late(container, _call(event), self._clock.wall_ms(event.time))
 
     def _give_up(self, held: Held, now: float) -> None:
         """Wait no longer for what is not known: it leaves with what is."""
         if self._tried and self._tried.get(process_of(held.event)) is held:
             del self._tried[process_of(held.event)]
         container = self._look(held).container
-        if not self._has_half(held):
-            self._expected.missed(held.place.container_id, _call(held.event))
+        if not self._has_half(held) and container:
+            self._expected.missed(container, _call(held.event), self._clock.wall_ms(held.event.time))
         self._release(held, self._binder.decide(held, container), now)
 
     def _release(self, held: Held, session: Session | None, now: float) -> None:

@@ -454,6 +454,69 @@ def test_what_never_gets_its_other_half_leaves_when_its_time_is_over(logged: Rig
     assert (line.source, line.syscalls) == ("bpf", None)
 
 
+def of_another_pod(rig: Rig, seconds: float) -> Seccomp:
+    """A SECCOMP record of a process that is not recorded here, made so long after `entering`."""
+    record = seccomp(rig, 4242, comm=b"sh", exe=b"/bin/sh")
+    return replace(record, time=record.time + int(seconds * 1000))
+
+
+def test_a_record_that_is_late_because_all_are_is_waited_for(logged: Rig) -> None:
+    logged.pipeline.seccomp_record(of_another_pod(logged, -5), 2.0)
+    assert logged.happen(*entering(), now=2.0) == []
+    assert logged.wait(7.0) == []
+    logged.pipeline.seccomp_record(of_another_pod(logged, -1), 7.0)
+    assert logged.wait(9.0) == []
+
+    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid), 9.0)
+    _, line = logged.wait(9.0)
+
+    assert line.source == "bpf+netlink"
+
+
+def test_late_records_of_several_events_are_all_joined(logged: Rig) -> None:
+    again = execute(ENTRY, "sh", "-c", "id", time=10 * SECOND + 20_000_000)
+    logged.pipeline.seccomp_record(of_another_pod(logged, -5), 2.0)
+    logged.happen(*entering(), again, now=2.0)
+    second = replace(seccomp(logged, ENTRY.pid, comm=b"env", exe=b"/bin/env"), serial=2)
+    for record in (replace(second, time=second.time + 20), seccomp(logged, ENTRY.pid)):
+        logged.pipeline.seccomp_record(record, 6.0)
+
+    lines = [each for each in logged.wait(8.0) if each.kind == "exec"]
+
+    assert [line.source for line in lines] == ["bpf+netlink"] * 2
+
+
+def test_a_record_is_waited_for_no_longer_once_later_ones_have_come(logged: Rig) -> None:
+    logged.happen(*entering(), now=2.0)
+    logged.pipeline.seccomp_record(of_another_pod(logged, 1.0), 2.4)
+
+    _, line = logged.wait(2.5)
+
+    assert line.source == "bpf"
+
+
+def test_a_record_that_does_not_come_is_waited_for_once(logged: Rig) -> None:
+    logged.pipeline.seccomp_record(of_another_pod(logged, -5), 2.0)
+    logged.happen(*entering(), now=2.0)
+    assert logged.wait(12.4) == []
+    assert [line.source for line in logged.wait(12.5)][-1] == "bpf"
+
+    logged.happen(execute(ENTRY, "id"), now=13.0)
+
+    assert [line.source for line in logged.wait(13.5)] == ["bpf"]
+
+
+def test_after_records_have_come_again_a_late_one_is_waited_for_again(logged: Rig) -> None:
+    test_a_record_that_does_not_come_is_waited_for_once(logged)
+    logged.happen(execute(ENTRY, "id"), now=20.0)
+    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid, comm=b"id", exe=b"/bin/id"), 20.1)
+    assert [line.source for line in logged.wait(20.1)] == ["bpf+netlink"]
+
+    logged.happen(execute(ENTRY, "id"), now=30.0)
+
+    assert logged.wait(35.0) == []
+
+
 OWN_PROFILE = PodSpec(
     containers=[Container("app", "shop:1")],
     security_context=SecurityContext(SeccompProfile("Localhost", "operator/my-own.json")),
