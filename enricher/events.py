@@ -60,8 +60,8 @@ class Exec(Struct, frozen=True, gc=False):
     gid: int
     ns_pid: int
     """The pid in the process's own pid namespace: 1 for the init of a container with a namespace of its own."""
-    seccomp: bool
-    """Whether a seccomp filter is on the process (mode 2)."""
+    seccomp: bool | None
+    """Whether a seccomp filter is on the process (mode 2); None where the ledger cannot know."""
     filename: bytes
     """The path that was executed, as given to execve: of a script its own, not its interpreter's."""
     argv: bytes

@@ -41,7 +41,9 @@ class Expected:
 
         Not for what experience tells: a profile that logs some of these calls would hold up the trail for each other.
         """
-        if not self._newest_ms or self._newest_ms >= at_ms + _OUT_OF_ORDER_MS:
+        if self._newest_ms >= at_ms + _OUT_OF_ORDER_MS:
+            return False
+        if not self._newest_ms and self._missing:  # none comes at all, of no container
             return False
         return self._records_come and container.logged and (container.id, call) not in self._missing
 
@@ -59,11 +61,18 @@ class Expected:
         self._learned.add((container_id, call))
         self._missing.discard((container_id, call))
 
-    def missed(self, container: Container, call: Call, at_ms: int) -> None:
-        """None came: the profile logs only some of these calls, or the record was lost."""
-        self._learned.discard((container.id, call))
-        if self.may_be_late(container, call, at_ms):
-            self._missing.add((container.id, call))
+    def missed(self, container_id: str, call: Call, *, in_vain: bool) -> None:
+        """None came: the profile logs only some of these calls, or the record was lost.
+
+        Args:
+            container_id: The caller's container.
+            call: What it called.
+            in_vain: Whether it was waited for as one that may be late.
+
+        """
+        self._learned.discard((container_id, call))
+        if in_vain:
+            self._missing.add((container_id, call))
 
     def forget(self, container_id: str) -> None:
         """The container is gone."""

@@ -130,11 +130,13 @@ class Pipeline:
             held = self._held[0]
             if self._complete(held):
                 self._release(self._held.popleft(), held.session, now)
-            elif held.deadline <= overdue and not self._may_be_late(held, overdue):
-                self._give_up(self._held.popleft(), now)
-            else:
-                overdue = min(overdue, held.deadline)  # those behind it are waiting for their records, too
+            elif held.deadline > overdue:
                 break
+            elif held.deadline + LATE > overdue and self._may_be_late(held):
+                overdue = held.deadline  # those behind it wait for their records, too
+                break
+            else:
+                self._give_up(self._held.popleft(), now)
         for record, _ in self._halves.expired(overdue):  # their events wait as long
             self._unmatched(record, now)
 
@@ -258,9 +260,12 @@ class Pipeline:
             return True
         if answer.recorded is None or answer.container is None:
             return False
-        if not self._has_half(held) and self._expected.of(answer.container, _call(held.event)):
+        if not self._has_half(held) and self._is_expected(answer.container, held.event):
             return False
         return self._binder.is_settled(held, answer.container)
+
+    def _is_expected(self, container: Container, event: ProcessEvent) -> bool:
+        return not _is_unfiltered(event) and self._expected.of(container, _call(event))
 
     def _look(self, held: Held) -> Answer:
         if held.answer.version != self._containers.version:
@@ -275,7 +280,7 @@ class Pipeline:
         event = held.event
         if held.half is not None or isinstance(event, Exit):
             return True
-        if not self._halves:
+        if not self._halves or _is_unfiltered(event):
             return False
         found = self._halves.take(halves.key_of_event(event), self._clock.wall_ms(event.time), held.caller)
         if found is None:
@@ -285,10 +290,10 @@ class Pipeline:
         self.tally.merged["seccomp"] += 1
         return True
 
-    def _may_be_late(self, held: Held, overdue: float) -> bool:
+    def _may_be_late(self, held: Held) -> bool:
         """Whether only its SECCOMP record is missing, and that may be on its way."""
         container, event = held.answer.container, held.event
-        if container is None or held.half is not None or isinstance(event, Exit) or held.deadline + LATE <= overdue:
+        if container is None or held.half is not None or isinstance(event, Exit) or _is_unfiltered(event):
             return False
         return self._expected.may_be_late(container, _call(event), self._clock.wall_ms(event.time))
 
@@ -297,8 +302,8 @@ class Pipeline:
         if self._tried and self._tried.get(process_of(held.event)) is held:
             del self._tried[process_of(held.event)]
         container = self._look(held).container
-        if not self._has_half(held) and container:
-            self._expected.missed(container, _call(held.event), self._clock.wall_ms(held.event.time))
+        if not self._has_half(held):
+            self._expected.missed(held.place.container_id, _call(held.event), in_vain=self._may_be_late(held))
         self._release(held, self._binder.decide(held, container), now)
 
     def _release(self, held: Held, session: Session | None, now: float) -> None:
@@ -333,6 +338,11 @@ def _is_on_its_way(event: Exec) -> bool:
     already. Its arguments alone prove nothing: a program in a container can have the same.
     """
     return event.mounts_of_parent and event.argv != b"" and is_runtime(event.argv)
+
+
+def _is_unfiltered(event: ProcessEvent) -> bool:
+    """Whether no seccomp filter can have logged an exec: a record of the same process is another call's."""
+    return isinstance(event, Exec) and event.seccomp is False
 
 
 def _call(event: ProcessEvent) -> halves.Call:

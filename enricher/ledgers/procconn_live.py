@@ -38,7 +38,7 @@ class Live(Struct):
             uid=self.uid,
             gid=self.gid,
             ns_pid=0,
-            seccomp=False,
+            seccomp=None,
             filename=path,
             argv=argv,
             truncated=bool(seen and seen.truncated),

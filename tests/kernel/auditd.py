@@ -74,6 +74,16 @@ class Auditd:
                 self._daemon.wait()
                 self._daemon = None
 
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """It takes nothing from the kernel meanwhile, as on a node without CPU or with a slow disk."""
+        assert self._daemon
+        self._daemon.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._daemon.send_signal(signal.SIGCONT)
+
     def rotate(self) -> None:
         """Have it begin a new file (auditd(8), SIGUSR1)."""
         assert self._daemon

@@ -11,6 +11,7 @@ import pytest
 
 from exectrail.record import Record
 from tests.kernel.auditd import Auditd, running_auditd
+from tests.kernel.other_pod import logged_all_the_time
 from tests.kernel.test_netlink import NUMBERS, UNDER_FILTER, run_under_filter
 from tests.kernel.test_restart import POD, Node, until
 
@@ -56,6 +57,19 @@ def test_with_the_source_auditlog_both_halves_of_an_exec_are_one_record(node: No
 
     record = node.ran("/bin/true", "halves")
     assert (record.kind, record.source, record.syscalls) == ("exec", "bpf+auditlog", ["execve"])
+
+
+def test_an_exec_is_one_record_also_where_a_slow_auditd_holds_its_seccomp_record_up(node: Node, auditd: Auditd) -> None:
+    node.start("bpf", "--source", "netlink", "--audit-log", auditd.log)
+    numbers = [str(number) for number in range(12)]
+
+    # Few enough that none is dropped at our own socket, and more than auditd's takes.
+    with logged_all_the_time(calls=2), auditd.stalled():
+        for number in numbers:
+            runs_under_filter(node, "/bin/true", number)
+
+    calls = {number: node.ran("/bin/true", number).syscalls for number in numbers}
+    assert calls == {number: ["execve"] for number in numbers}
 
 
 @pytest.mark.parametrize("source", ["netlink", "auditlog"])

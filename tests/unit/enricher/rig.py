@@ -133,7 +133,7 @@ def fork(parent: Process, child: Process, time: int = 10 * SECOND) -> Fork:
 
 def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int = 10 * SECOND, ns_pid: int = 7) -> Exec:
     joined = b"".join(word.encode() + b"\0" for word in argv)
-    return Exec(time, CGROUP, "", process, parent, 0, 0, ns_pid, False, b"/bin/" + argv[0].encode(), joined, False)
+    return Exec(time, CGROUP, "", process, parent, 0, 0, ns_pid, True, b"/bin/" + argv[0].encode(), joined, False)
 
 
 def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> Exit:

@@ -373,8 +373,7 @@ def test_a_call_from_before_anybody_watched_stands_for_itself(
 @pytest.fixture
 def logged() -> Rig:
     made = Rig({"exectrail.io/profile": "process-audit"}, pod(spec=LOGGED))
-    made.happen(execute(INIT, "sleep", "inf", parent=Process(1, 1), ns_pid=1))
-    made.wait(1.0)
+    made.happen(replace(execute(INIT, "sleep", "inf", parent=Process(1, 1), ns_pid=1), seccomp=False))
     made.records.clear()
     made.requests[UID] = request()
     return made
@@ -449,15 +448,38 @@ def test_seccomp_records_of_processes_that_are_not_recorded_are_left_out(logged:
 def test_what_never_gets_its_other_half_leaves_when_its_time_is_over(logged: Rig) -> None:
     assert logged.happen(*entering(), now=2.0) == []
 
-    _, line = logged.wait(2.5)
+    _, line = logged.wait(12.5)
 
     assert (line.source, line.syscalls) == ("bpf", None)
+
+
+def test_where_no_record_comes_at_all_only_one_is_waited_for_as_late(logged: Rig) -> None:
+    logged.happen(*entering(), now=2.0)
+    logged.wait(12.5)
+
+    logged.happen(fork(ENTRY, Process(300, 3000)), now=13.0)
+
+    assert [line.source for line in logged.wait(13.5)] == ["bpf"]
 
 
 def of_another_pod(rig: Rig, seconds: float) -> Seccomp:
     """A SECCOMP record of a process that is not recorded here, made so long after `entering`."""
     record = seccomp(rig, 4242, comm=b"sh", exe=b"/bin/sh")
     return replace(record, time=record.time + int(seconds * 1000))
+
+
+def test_a_process_without_a_filter_has_no_record_to_wait_for(logged: Rig) -> None:
+    event = entering()[-1]
+    assert isinstance(event, Exec)
+    later = replace(event, argv=b"id\0", time=event.time + 8_000_000)
+    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid), 2.0)
+
+    lines = logged.happen(replace(event, seccomp=False), later, now=2.0)
+
+    assert [(line.argv and line.argv[0], line.source) for line in lines if line.kind == "exec"] == [
+        ("env", "bpf"),
+        ("id", "bpf+netlink"),
+    ]
 
 
 def test_a_record_that_is_late_because_all_are_is_waited_for(logged: Rig) -> None:
