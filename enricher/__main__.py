@@ -19,7 +19,7 @@ from enricher.ledgers.unavailable import LedgerUnavailable
 from enricher.metrics import AgentCollector
 from enricher.sources.netlink import SourceUnavailable
 from enricher.trail import storage
-from exectrail import logs
+from exectrail import logs, threads
 from exectrail.filter import FilterError
 from exectrail.serving import serve
 
@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(importlib.import_module(f"enricher.support.{words[0]}").main(words[1:]))
     args = _parser().parse_args(words)
     logs.setup(args.log_level)
+    threads.end_process_on_fault()
     try:
         return _run(args)
     except (OSError, RuntimeError, FilterError, LedgerUnavailable, SourceUnavailable) as error:
@@ -61,7 +62,7 @@ def _run(args: argparse.Namespace) -> int:
     agent.run()
     enricher.reporter.drain(_DRAIN)
     log.info("stopped; the last record is %d", agent.writer.seq)
-    return 1 if agent.unwritten else 0
+    return threads.exit_code(1 if agent.unwritten else 0)
 
 
 def _serve(address: str, enricher: Enricher) -> ThreadingHTTPServer:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from exectrail.kubectl import Kubectl, KubectlError
 from exectrail.summary import Summary, from_audit_session
 from exectrail.trail import Damage, Source
+from exectrail.unreadable import UNREADABLE
 
 _AUDIT_SESSIONS = "auditsessions.exectrail.io"
 _LABELS = "app.kubernetes.io/name=exectrail,app.kubernetes.io/component="
@@ -65,7 +66,7 @@ def audit_sessions(kubectl: Kubectl, damage: Damage, name: str | None = None) ->
     for item in _decode(answer, _RawList).items:
         try:
             yield from_audit_session(item)
-        except msgspec.ValidationError:
+        except UNREADABLE:
             damage.lines += 1
 
 
@@ -122,5 +123,5 @@ def _log(kubectl: Kubectl, pod: _Pod) -> Source:
 def _decode(answer: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer, type=kind)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise KubectlError(f"kubectl's answer is not what was asked for: {error}") from error

@@ -20,6 +20,8 @@ import msgspec
 import urllib3
 from msgspec import Struct
 
+from exectrail.unreadable import UNREADABLE
+
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 100
 """Objects of one answer. An AuditSession may have 100 KiB, so that more of them would be felt."""
@@ -215,10 +217,11 @@ class Client:
                 headers=self._headers(content_type),
                 timeout=timeout,
                 preload_content=not stream,
+                redirect=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(0, "", f"{self.server}: {error}") from error
-        if response.status >= 400:
+        if not 200 <= response.status < 300:  # a redirect has done nothing, and is not followed with our token
             raise _refusal(response)
         return response
 
@@ -234,7 +237,7 @@ class Client:
 def _decode(data: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ApiError(200, "Unreadable", str(error)) from error
 
 
@@ -242,7 +245,7 @@ def _readable(items: list[msgspec.Raw], decoder: msgspec.json.Decoder[T]) -> Ite
     for item in items:
         try:
             yield decoder.decode(item)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.warning("left out an object of a list: %s", error)
 
 
@@ -261,13 +264,13 @@ def _event(line: bytes, decoder: msgspec.json.Decoder[T]) -> Event[T]:
             status = msgspec.json.decode(event.object, type=Status)
             raise ApiError(status.code, status.reason, status.message)
         version = msgspec.json.decode(event.object, type=_Versioned).metadata.resource_version
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ApiError(200, "Unreadable", str(error)) from error
     if event.type == "BOOKMARK":
         return Event("BOOKMARK", None, version)
     try:
         return Event(event.type, decoder.decode(event.object), version)  # type: ignore[arg-type]
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         log.warning("left out a change: %s", error)
         return Event("BOOKMARK", None, version)
 
@@ -276,6 +279,6 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> ApiError:
     text = response.data
     try:
         status = msgspec.json.decode(text, type=Status)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return ApiError(response.status, "", text[:200].decode(errors="replace"))
     return ApiError(response.status, status.reason, status.message)

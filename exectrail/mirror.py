@@ -1,7 +1,8 @@
 """A live copy of a collection of the API: list, then watch, for ever, without ever blocking who reads it.
 
 Readers look into a plain dict from any thread. While the API server is away they see the last known state; the
-mirror retries with backoff and jitter and recovers by itself. An expired resource version (410) lists again.
+mirror retries with backoff and jitter and recovers by itself, whatever went wrong. An expired resource version (410)
+lists again.
 """
 
 import logging
@@ -66,6 +67,7 @@ class Mirror(Generic[O]):
         self._client, self._path, self._kind = client, path, kind
         self._on_change, self._keep, self._selectors = on_change, keep, selectors
         self._ask_again_at = 0.0
+        self._heard_at = time.monotonic()
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -76,6 +78,13 @@ class Mirror(Generic[O]):
         """End the mirror at the next event or retry."""
         self._stop.set()
 
+    def age(self) -> float:
+        """Seconds since the API server last said anything, at first since the start; about a minute where all is well.
+
+        It sends a bookmark about once a minute where nothing changes.
+        """
+        return time.monotonic() - self._heard_at
+
     def run(self) -> None:
         """List and watch until stopped."""
         wait = _BACKOFF_FIRST
@@ -83,18 +92,23 @@ class Mirror(Generic[O]):
             began = time.monotonic()
             try:
                 self._follow(self._list())
+                continue
             except ApiError as error:
-                # A watch that held for a while ended by accident: only quick failures in a row back off.
-                if time.monotonic() - began > _BACKOFF_MOST:
-                    wait = _BACKOFF_FIRST
                 self.failures += error.status != 410  # an expired version is no fault of anyone
                 log.warning("cannot watch %s: %s; next try in at most %.1f s", self._path, error, wait)
-                self._stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                wait = min(wait * 2, _BACKOFF_MOST)
+            except Exception:  # a copy that is no longer kept up would go on being believed
+                self.failures += 1
+                log.exception("fault while watching %s; next try in at most %.1f s", self._path, wait)
+            # A watch that held for a while ended by accident: only quick failures in a row back off.
+            if time.monotonic() - began > _BACKOFF_MOST:
+                wait = _BACKOFF_FIRST
+            self._stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            wait = min(wait * 2, _BACKOFF_MOST)
 
     def _list(self) -> str:
         gone, version = set(self.objects), ""
         for page in self._client.pages(self._path, self._kind, **self._selectors):
+            self._heard_at = time.monotonic()
             for item in page.items:
                 key = _key(item.metadata)
                 gone.discard(key)
@@ -111,6 +125,7 @@ class Mirror(Generic[O]):
             began, before = time.monotonic(), version
             for event in self._client.watch(self._path, self._kind, version, seconds, **self._selectors):
                 version = event.resource_version
+                self._heard_at = time.monotonic()
                 if event.object is not None:
                     key = _key(event.object.metadata)
                     self._set(key, None if event.type == "DELETED" else self._kept(event.object))

@@ -13,6 +13,7 @@ from typing import IO
 import msgspec
 
 from exectrail.record import Record, decode
+from exectrail.unreadable import UNREADABLE
 
 LONGEST_LINE = 1 << 20
 """Bytes. No record comes near it; a longer line is skipped without being held in memory."""
@@ -66,7 +67,7 @@ def read(source: Source, wanted: Callable[[bytes], object], damage: Damage) -> I
                 try:
                     record = decode(line)
                 # msgspec raises RecursionError for JSON nested deeper than the interpreter's limit.
-                except (ValueError, RecursionError) as error:
+                except UNREADABLE as error:
                     if not _is_log_line(line):
                         damage.lines += 1
                         refusal = refusal or f"{source.name}:{number}: not a record of a trail: {error}"
@@ -108,5 +109,5 @@ _log_line = msgspec.json.Decoder(_LogLine)
 def _is_log_line(line: bytes) -> bool:
     try:
         return _log_line.decode(line).audit_id is msgspec.UNSET
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return False

@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError
 from exectrail import nodetrail, session
 from exectrail.kube import ApiError, Status
 from exectrail.nodetrail import NodeTrail
+from exectrail.unreadable import UNREADABLE
 from profiles.retention import Close, Pod, Session
 
 _TIMEOUT = (5.0, 15.0)  # seconds to connect, and to wait for an answer
@@ -155,14 +156,14 @@ def _message(error: ApiException) -> str:
     body = error.body or ""
     try:
         return msgspec.json.decode(body, type=Status).message
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return str(body[:200])
 
 
 def _decode(data: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ApiError(200, "Unreadable", str(error)) from error
 
 
@@ -171,5 +172,5 @@ def _readable(page: _List, decoder: msgspec.json.Decoder[T]) -> Iterator[T]:
     for item in page.items or []:
         try:
             yield decoder.decode(item)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.warning("left out an object of a list: %s", error)

@@ -15,7 +15,7 @@ from datetime import timedelta
 from kubernetes import client
 from kubernetes.config import ConfigException
 
-from exectrail import logs
+from exectrail import logs, threads
 from exectrail.serving import serve
 from profiles import api, health
 from profiles.lease import Lease
@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run until SIGTERM; 1 when the configuration cannot work."""
     arguments = _arguments(argv)
     logs.setup(arguments.log_level)
+    threads.end_process_on_fault()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -79,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     sessions = api.Api(api_client, arguments.namespace)
     Rounds(sessions, _policy(arguments), lease.held, pulse.beat).run(arguments.interval, stop)
     lease.give_back()
-    return 0
+    return threads.exit_code()
 
 
 def _policy(arguments: argparse.Namespace) -> Policy:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from enricher.restart.checkpoint import FORMAT, Unusable
+from exectrail.unreadable import UNREADABLE
 
 _SIZE = 256
 _MOST = 600
@@ -115,7 +116,7 @@ def decode(data: bytes) -> Alive:
     """
     try:
         found = msgspec.json.decode(data, type=Alive)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Unusable("checkpoint-unreadable", f"the time of the last record cannot be read: {error}") from error
     if found.format != FORMAT:
         raise Unusable("checkpoint-format", f"its time has format {found.format}, and this enricher reads {FORMAT}")

@@ -16,6 +16,7 @@ from enricher.attribute.tree import Node
 from enricher.events import Process
 from exectrail.record import Origin
 from exectrail.session import AuditSession
+from exectrail.unreadable import UNREADABLE
 
 FORMAT = 1
 
@@ -111,7 +112,7 @@ def decode(data: bytes) -> Checkpoint:
             raise Unusable("checkpoint-format", text)
         found = msgspec.json.decode(data, type=Checkpoint)
         _check(found)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Unusable("checkpoint-unreadable", f"the checkpoint cannot be read: {error}") from error
     return found
 

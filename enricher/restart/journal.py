@@ -16,6 +16,7 @@ from enricher.restart.checkpoint import Checkpoint, KeptEntry, KeptProcess, Kept
 from exectrail.meta import ObjectMeta
 from exectrail.record import Kind, Origin, Request, Resource, State, UserInfo
 from exectrail.session import VERBS, AuditSession, SessionSpec, Target, User
+from exectrail.unreadable import UNREADABLE
 
 _MOST = 200_000
 """Lines that are looked at; more than a node writes between two checkpoints."""
@@ -52,7 +53,7 @@ def since(seq: int, newest_first: Iterable[bytes]) -> list[Line]:
     for _, line in zip(range(_MOST), newest_first, strict=False):
         try:
             record = _decode(line)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except UNREADABLE:
             continue
         if record.seq <= seq:
             break

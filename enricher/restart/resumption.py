@@ -9,7 +9,6 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable
 
-import msgspec
 from msgspec import Struct
 
 from enricher.attribute.containers import Container
@@ -23,6 +22,7 @@ from enricher.pipeline import Pipeline
 from enricher.restart.hole import Hole
 from exectrail.record import Record, Resource, decode
 from exectrail.session import AuditSession
+from exectrail.unreadable import UNREADABLE
 
 _PATIENCE = 30.0
 """How long the API is waited for, in seconds: as long as records wait for it."""
@@ -183,7 +183,7 @@ class Resumption:
             if b'"phase":"end"' in line and any(needle in line for needle in needles):
                 try:
                     record = decode(line)
-                except (msgspec.MsgspecError, ValueError, RecursionError):
+                except UNREADABLE:
                     continue
                 if record.kind == "session" and record.request_uid in uids:
                     yield record

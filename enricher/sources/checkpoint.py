@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from enricher.sources.follower import Position
+from exectrail.unreadable import UNREADABLE
 
 FORMAT: Final = 1
 
@@ -55,7 +56,7 @@ def load(path: Path, boot: str) -> Checkpoint | None:
         found = msgspec.json.decode(data, type=Checkpoint)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise Unusable("checkpoint-unreadable") from error
     if found.boot != boot:
         raise Unusable("checkpoint-boot")

@@ -15,6 +15,7 @@ from enricher.attribute.pods import Namespace, Pod
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
 from exectrail.record import Origin
 from exectrail.session import AuditSession
+from exectrail.unreadable import UNREADABLE
 
 VERSION: Final = 1
 
@@ -158,7 +159,7 @@ def decode_header(line: bytes) -> Header:
     """
     try:
         header = _decode_header(line)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Broken(f"no header of a recording: {error}") from error
     if header.recording != VERSION:
         raise Broken(f"a recording of version {header.recording}; this enricher reads version {VERSION}")

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from exectrail.seal import GENESIS, seal
+from exectrail.unreadable import UNREADABLE
 
 _STATE_SIZE = 128
 _FORMAT = 1
@@ -49,7 +50,7 @@ class State:
         data = os.pread(self._fd, _STATE_SIZE, 0)
         try:
             saved = msgspec.json.decode(data, type=_Saved)
-        except (msgspec.MsgspecError, ValueError):
+        except UNREADABLE:
             self.unreadable = bool(data)
             return End()
         self.unreadable = saved.format != _FORMAT
@@ -91,7 +92,7 @@ def latest(saved: End, lines: Iterable[bytes]) -> End:
     for line in lines:
         try:
             end = end_of(line)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             continue
         return end if end.seq > saved.seq else saved
     return saved

@@ -103,11 +103,12 @@ class ApiServer:
         """Tell watchers a newer version, as after changes to objects that they do not select."""
         self._change("BOOKMARK", {"kind": "Pod", "metadata": {}})
 
-    def send(self, line: str) -> None:
+    def send(self, line: str | bytes) -> None:
         """Send watchers something else."""
+        data = line if isinstance(line, bytes) else line.encode()
         with self.changed:
             self.version += 1
-            self.events.append((self.version, line.encode() + b"\n"))
+            self.events.append((self.version, data + b"\n"))
             self.changed.notify_all()
 
     def compact(self) -> None:

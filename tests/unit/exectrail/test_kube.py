@@ -173,8 +173,19 @@ def test_an_unreadable_object_does_not_end_a_watch(
     assert "$.metadata.labels" in caplog.text
 
 
-def test_a_watch_that_speaks_no_json_is_an_error(api: ApiServer, client: Client) -> None:
-    api.send("<html>")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<html>",
+        b'{"type": "ADDED", "object": {"metadata": {"name": "\xff", "resourceVersion": "\xff"}}}',
+        "[" * 100_000,
+        '{"type": "ADDED", "object": ' + '{"metadata":' * 50_000,
+        "null",
+    ],
+    ids=["HTML", "not UTF-8", "nested deep", "nested deep inside", "null"],
+)
+def test_a_watch_that_speaks_no_json_is_an_error(api: ApiServer, client: Client, line: str | bytes) -> None:
+    api.send(line)
 
     with pytest.raises(ApiError, match="Unreadable"):
         next(watch(client, "100"))
@@ -212,6 +223,8 @@ def test_one_object_is_read(api: ApiServer, client: Client) -> None:
         (502, b"<html>bad gateway</html>", "<html>bad gateway</html>"),
         (500, b"\xff" * 1000, "\ufffd" * 200),
         (503, b"", ""),
+        (302, b"elsewhere", "elsewhere"),
+        (304, b"", ""),
     ],
 )
 def test_a_refusal_tells_status_and_reason(

@@ -184,6 +184,54 @@ def test_an_unreadable_object_does_not_stop_the_others(api: ApiServer, start: St
     assert watched.mirror.failures == 0
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b'{"type": "ADDED", "object": {"metadata": {"name": "\xff", "resourceVersion": "1\xff"}}}', b"[" * 100_000, b"{}"],
+    ids=["not UTF-8", "nested deep", "empty"],
+)
+def test_no_line_of_a_watch_ends_the_mirror(api: ApiServer, start: Start, line: bytes) -> None:
+    watched = start()
+    api.wait_until_watched()
+    api.send(line)
+    api.set("b", v="2")
+
+    watched.wait_for((None, "2"))
+    assert watched.mirror.failures == 1
+
+
+def test_a_fault_that_nobody_has_thought_of_does_not_end_the_mirror(
+    api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [ZeroDivisionError("a fault")]
+    real = Client.watch
+
+    def watch(*args: Any, **selectors: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return real(*args, **selectors)
+
+    monkeypatch.setattr(Client, "watch", watch)
+    watched = start()
+    api.wait_until_watched()
+    api.set("b", v="2")
+
+    watched.wait_for((None, "2"))
+    assert watched.mirror.failures == 1
+
+
+def test_its_age_is_the_time_since_the_server_last_said_anything(api: ApiServer, start: Start) -> None:
+    watched = start()
+    api.wait_until_watched()
+    before = watched.mirror.age()
+    threading.Event().wait(0.1)
+    silent = watched.mirror.age()
+    api.set("a", v="1")
+    watched.wait_for((None, "1"))
+
+    assert silent >= before + 0.1
+    assert watched.mirror.age() < silent
+
+
 def test_a_reader_that_fails_does_not_stop_the_mirror(api: ApiServer, start: Start) -> None:
     failures = [ZeroDivisionError()]
 
