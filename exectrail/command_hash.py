@@ -19,10 +19,9 @@ def command_hash(key: bytes, argv: Iterable[bytes]) -> str:
 
     The length keeps words apart whatever bytes are in them: `["a b"]`, `["a", "b"]` and `["a", "b", ""]` differ.
     """
-    digest = hmac.new(key, digestmod="sha256")
-    for word in map(_as_asked, argv):
-        digest.update(len(word).to_bytes(8, "big") + word)
-    return digest.hexdigest()[:HEX_DIGITS]
+    words = (word if word.isascii() else _as_asked(word) for word in argv)
+    message = b"".join([len(word).to_bytes(8, "big") + word for word in words])
+    return hmac.new(key, message, digestmod="sha256").hexdigest()[:HEX_DIGITS]
 
 
 def _as_asked(word: bytes) -> bytes:
