@@ -1,0 +1,65 @@
+"""Cuts words to a size, and says what is missing.
+
+A client chooses how long most words of a request are, and everything that is kept of it costs etcd.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import msgspec
+
+MARKER_BYTES = 48
+"""More than a marker takes as JSON, with quotes and comma: a body has no number of more than 7 digits of anything."""
+
+
+def marker(size: int, words: int) -> str:
+    """What stands in place of words that are left out, or at the end of one that is cut.
+
+    Args:
+        size: Their bytes, in UTF-8; of words that were never decoded, those of their JSON.
+        words: Their number.
+
+    """
+    return f"[cut: {size} bytes in {words} words]"
+
+
+def cut(words: list[str], most: int) -> list[str]:
+    """As many words as take at most `most` bytes as a JSON list; the last one tells what is missing."""
+    if _fitting(words, most) == len(words):
+        return words
+    most -= MARKER_BYTES
+    whole = _fitting(words, most)
+    left = most - sum(map(json_bytes, words[:whole]))
+    rest = words[whole]
+    length = bisect_right(range(1, min(len(rest), max(left, 0)) + 1), left, key=lambda n: json_bytes(rest[:n]))
+    missing = _utf8_bytes(words[whole:]) - _utf8_bytes([rest[:length]])
+    return [*words[:whole], rest[:length] + marker(missing, len(words) - whole)]
+
+
+def cut_word(word: str, most: int) -> str:
+    """The same of a single word."""
+    return "".join(cut([word], most))
+
+
+def cut_away(words: list[str]) -> str:
+    """What stands in place of all of these words."""
+    return marker(_utf8_bytes(words), len(words))
+
+
+def json_bytes(word: str) -> int:
+    """What a word takes as a member of a JSON list, with its quotes and the comma behind it."""
+    return len(msgspec.json.encode(word)) + 1
+
+
+def _fitting(words: list[str], most: int) -> int:
+    """How many words fit in whole."""
+    for number, word in enumerate(words):
+        # No character takes less than a byte: a word of megabytes is not encoded to see that it is too long.
+        most -= json_bytes(word) if len(word) < most else most + 1
+        if most < 0:
+            return number
+    return len(words)
+
+
+def _utf8_bytes(words: Iterable[str]) -> int:
+    return sum(len(word.encode()) for word in words)
