@@ -1,9 +1,10 @@
 """Recognises the pods that `kubectl debug node/...` and `oc debug node/...` make: whoever is in one is on the node."""
 
-_LABELS = {
+LABELS = {
     "app.kubernetes.io/managed-by": "kubectl-debug",  # kubectl 1.34 and later
     "debug.openshift.io/managed-by": "oc-debug",
 }
+"""The labels that such a pod has, and what they say."""
 _NAME = "node-debugger-"  # kubectl before 1.34 sets no label
 
 
@@ -17,6 +18,6 @@ def is_node_debug(name: str, labels: dict[str, str], *, on_the_host: bool, sees_
         sees_the_root: Whether the node's root folder is mounted into it.
 
     """
-    if any(labels.get(key) == value for key, value in _LABELS.items()):
+    if any(labels.get(key) == value for key, value in LABELS.items()):
         return True
     return name.startswith(_NAME) and on_the_host and sees_the_root

@@ -6,7 +6,7 @@ controller's. The trail is the durable record: AuditSessions are bounded by age 
 
 from typing import Literal, get_args
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from exectrail.meta import ObjectMeta
 from exectrail.record import Exit, Outcome
@@ -78,6 +78,9 @@ class SessionSpec(Struct, frozen=True, omit_defaults=True, rename="camel"):
     `match` the node looks for it by container, command and time; with `none` nobody looks."""
     recorded: bool = False
     """Whether the namespace was opted in when the request was admitted; always so for a pod to debug a node."""
+    request_uid: str = field(default="", name="requestUID")
+    """The UID of the request, where that is not the session's name: of several containers that a request makes, each
+    has a session, and the first one's has the request's UID for its name."""
 
 
 class SessionStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -94,7 +97,7 @@ class SessionStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class AuditSession(Struct, frozen=True, rename={"api_version": "apiVersion"}):
-    """One admitted request; its name is the request's UID."""
+    """One admitted request; its name is the request's UID, or derived from that (`SessionSpec.request_uid`)."""
 
     metadata: ObjectMeta
     spec: SessionSpec

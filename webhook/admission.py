@@ -1,30 +1,24 @@
 """AdmissionReview, the envelope of every admission request (admission.k8s.io/v1).
 
-Only the fields that a decision uses are decoded: a review of a big pod is mostly bytes that are skipped. The
-object inside stays raw until it is known what it should be.
+Only what a decision uses is decoded: a review of a big pod is mostly bytes that are skipped. The object inside stays
+as it came until it is known what it should be.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+import re
+from typing import Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from exectrail.session import TAG_VARIABLE, SessionSpec
+from webhook.json_value import NOTHING, BadReview, Value
 
 API_VERSION = "admission.k8s.io/v1"
 MAX_BYTES = 8 << 20
 """The largest body to read: the API server takes objects of up to 3 MiB, and an update carries two."""
 
-_NULL = Raw(b"null")
-
-Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
-"""The API server's identifier of one webhook call: it becomes an object's name and a word of a command."""
-
-T = TypeVar("T")
-
-
-class BadReview(Exception):
-    """A body that is no AdmissionReview v1, or whose object is not of the kind its request says."""
+_UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_USER_BYTES = 16 << 10
 
 
 class UserInfo(Struct, frozen=True):
@@ -32,37 +26,61 @@ class UserInfo(Struct, frozen=True):
 
     username: str = ""
     uid: str = ""
-    groups: list[str] | None = None
-    extra: dict[str, list[str] | None] | None = None
+    groups: list[str] = []
+    extra: Value = NOTHING
 
 
-class Request(Struct, frozen=True, rename="camel"):
+class Type(NamedTuple):
+    """A GroupVersionKind, or a GroupVersionResource."""
+
+    group: str
+    version: str
+    name: str
+
+
+class Request(Struct, frozen=True):
     """What the API server is about to do (AdmissionRequest)."""
 
-    uid: Uid
+    uid: str
+    """The API server's identifier of one webhook call: it becomes an object's name and a word of a command."""
     operation: str
-    user_info: UserInfo = UserInfo()
-    name: str = ""
-    namespace: str = ""
-    sub_resource: str = ""
-    object: Raw = _NULL
-    old_object: Raw = _NULL
-    dry_run: bool | None = None
+    kind: Type
+    """Of the object."""
+    resource: Type
+    sub_resource: str
+    name: str
+    namespace: str
+    user_info: UserInfo
+    object: Value
+    old_object: Value
+    dry_run: bool
 
-
-class Review(Struct, frozen=True, rename="camel"):
-    """The body of a webhook call."""
-
-    api_version: Literal["admission.k8s.io/v1"]
-    request: Request
+    @property
+    def pods_kind(self) -> str:
+        """The kind of its object, where that is of v1 and the request one for a pod or a pod's subresource; else ""."""
+        is_ours = self.resource == ("", "v1", "pods") and self.kind[:2] == ("", "v1")
+        return self.kind.name if is_ours else ""
 
 
 class Operation(Struct, frozen=True):
-    """One step of a JSON patch. `add` also replaces a member that is there; its parent must be (RFC 6902, 4.1)."""
+    """One step of a JSON patch (RFC 6902, 4.1).
+
+    `add` replaces a member that is there, and moves up the elements of a list; its parent must be there.
+    """
 
     path: str
     value: Any
     op: Literal["add"] = "add"
+
+
+class Removal(Struct, frozen=True):
+    """A step that takes out what is there (RFC 6902, 4.2)."""
+
+    path: str
+    op: Literal["remove"] = "remove"
+
+
+Patch = list[Operation | Removal]
 
 
 class Decision(Struct, frozen=True):
@@ -70,9 +88,9 @@ class Decision(Struct, frozen=True):
 
     reason: str
     """Why this and nothing else was done: a metric's label."""
-    patch: list[Operation] = []
-    session: SessionSpec | None = None
-    """What the ledger keeps of it."""
+    patch: Patch = []
+    sessions: dict[str, SessionSpec] = {}
+    """What the ledger keeps of it, by UID: the request's own first."""
     warnings: list[str] = []
     """Shown to the person who asked; the API server cuts each at 256 characters."""
 
@@ -92,9 +110,6 @@ class _Answer(Struct, frozen=True, rename="camel"):
     kind: str = "AdmissionReview"
 
 
-_review = msgspec.json.Decoder(Review)
-
-
 def decode(body: bytes) -> Request:
     """Read the request out of a webhook call's body.
 
@@ -103,29 +118,62 @@ def decode(body: bytes) -> Request:
 
     """
     try:
-        return _review.decode(body).request
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _request(_checked(Value(Raw(body), "$")))
+    except BadReview as error:
         raise BadReview(f"not an AdmissionReview of {API_VERSION}: {error}") from error
 
 
-def decode_object(raw: Raw, decoder: msgspec.json.Decoder[T], member: str) -> T:
-    """Read the request's `object` or `oldObject`.
+def _checked(review: Value) -> Value:
+    version, request = review.members("apiVersion", "request")
+    if (said := version.text()) != API_VERSION:
+        raise BadReview(f"Expected {API_VERSION!r}, got {said!r:.60} - at `{version.path}`")
+    return request.required()
 
-    Raises:
-        BadReview: It is of another kind; the message names the field by its path in the review.
 
-    """
-    try:
-        return decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        path = f"$.request.{member}"
-        reason = str(error).replace("`$", f"`{path}")
-        raise BadReview(reason if path in reason else f"{reason} - at `{path}`") from error
+def _request(value: Value) -> Request:
+    # In one go: each question goes over all of the request.
+    uid, operation, kind, resource, sub_resource, name, namespace, user, new, old, dry_run = value.members(
+        "uid",
+        "operation",
+        "kind",
+        "resource",
+        "subResource",
+        "name",
+        "namespace",
+        "userInfo",
+        "object",
+        "oldObject",
+        "dryRun",
+    )
+    if not _UID.fullmatch(uid.text()):
+        raise BadReview(f"Expected a UID, got {uid.text()!r:.60} - at `{uid.path}`")
+    return Request(
+        uid=uid.text(),
+        operation=operation.text(),
+        kind=_type(kind, "kind"),
+        resource=_type(resource, "resource"),
+        sub_resource=sub_resource.text(),
+        name=name.text(),
+        namespace=namespace.text(),
+        user_info=_user(user),
+        object=new,
+        old_object=old,
+        dry_run=dry_run.flag(),
+    )
+
+
+def _type(value: Value, name: str) -> Type:
+    return Type(*(each.text() for each in value.members("group", "version", name)))
+
+
+def _user(value: Value) -> UserInfo:
+    username, uid, groups, extra = value.members("username", "uid", "groups", "extra")
+    return UserInfo(username.text(_USER_BYTES), uid.text(_USER_BYTES), groups.some_words(), extra)
 
 
 def answer(request: Request, decision: Decision) -> bytes:
     """The body that carries a decision back to the API server."""
-    recorded = decision.session is not None and not request.dry_run
+    recorded = decision.sessions and not request.dry_run
     response = _Response(
         uid=request.uid,
         allowed=True,

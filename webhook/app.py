@@ -17,7 +17,8 @@ from starlette.requests import ClientDisconnect
 from exectrail.meta import ObjectMeta
 from exectrail.session import AuditSession
 from webhook import admission, binding, exec_metadata, metrics
-from webhook.admission import BadReview, Decision
+from webhook.admission import Decision
+from webhook.json_value import BadReview
 from webhook.ledger_entry import Rules
 from webhook.tag_mode import Known
 
@@ -64,10 +65,10 @@ class Webhook(Struct, frozen=True):
         """Answer an exec, attach, port-forward or debug, and put it into the ledger."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), now)
-        session = decision.session
-        metrics.REQUESTS.labels("exec-metadata", session.verb if session else "none", decision.reason).inc()
-        if session and not request.dry_run:
-            self.record(AuditSession(ObjectMeta(name=request.uid, namespace=self.namespace), session))
+        verb = next((session.verb for session in decision.sessions.values()), "none")
+        metrics.REQUESTS.labels("exec-metadata", verb, decision.reason).inc()
+        for uid, session in decision.sessions.items() if not request.dry_run else ():
+            self.record(AuditSession(ObjectMeta(name=uid, namespace=self.namespace), session))
         return decision
 
 

@@ -4,37 +4,12 @@ A profile is set for the whole pod and only where the pod sets none, so a contai
 stays, and a second look at the same pod changes nothing (reinvocationPolicy IfNeeded).
 """
 
-from typing import Any
-
-import msgspec
-from msgspec import Struct, field
-
 from exectrail.profile import BUILT_IN
 from exectrail.session import PROFILE_LABEL
-from webhook.admission import Decision, Operation, Request, decode_object
+from webhook.admission import Decision, Operation, Request
+from webhook.json_value import Value
 
 _MIRROR_POD = "kubernetes.io/config.mirror"
-
-
-class _Metadata(Struct, frozen=True):
-    annotations: dict[str, str] = {}
-
-
-class _OS(Struct, frozen=True):
-    name: str = ""
-
-
-class _Spec(Struct, frozen=True, rename="camel"):
-    security_context: dict[str, Any] | None = None
-    os: _OS | None = None
-
-
-class _Pod(Struct, frozen=True):
-    spec: _Spec
-    metadata: _Metadata = field(default_factory=_Metadata)
-
-
-_pod = msgspec.json.Decoder(_Pod)
 
 
 def decide(request: Request, labels: dict[str, str] | None) -> Decision:
@@ -48,10 +23,11 @@ def decide(request: Request, labels: dict[str, str] | None) -> Decision:
         BadReview: The request's object is no pod.
 
     """
-    if request.operation != "CREATE" or request.sub_resource:
+    if (request.operation, request.sub_resource, request.pods_kind) != ("CREATE", "", "Pod"):
         return Decision("unsupported")
-    pod = decode_object(request.object, _pod, "object")
-    if reason := _not_ours(pod):
+    metadata, spec = request.object.required().members("metadata", "spec")
+    context, os = spec.required().members("securityContext", "os")
+    if reason := _not_ours(metadata, context, os):
         return Decision(reason)
     # The API server asks only where it sees the label: when we do not, our copy is behind.
     name = (labels or {}).get(PROFILE_LABEL)
@@ -61,25 +37,29 @@ def decide(request: Request, labels: dict[str, str] | None) -> Decision:
         )
     if name not in BUILT_IN:
         return _unbound("unknown-profile", f"no profile {name!r:.80}; known: {', '.join(sorted(BUILT_IN))}")
-    return Decision("bound", [_set_profile(pod, BUILT_IN[name])])
+    return Decision("bound", [_set_profile(context, BUILT_IN[name])])
 
 
-def _not_ours(pod: _Pod) -> str | None:
-    if _MIRROR_POD in pod.metadata.annotations:
+def _not_ours(metadata: Value, context: Value, os: Value) -> str | None:
+    (annotations,), (system,), (profile,) = (
+        metadata.members("annotations"),
+        os.members("name"),
+        context.members("seccompProfile"),
+    )
+    (mirror,) = annotations.members(_MIRROR_POD)
+    if not mirror.absent:
         return "mirror-pod"  # the kubelet runs it from a file, whatever the API says
-    if pod.spec.os and pod.spec.os.name == "windows":
+    if system.text() == "windows":
         return "windows"
-    if pod.spec.security_context and pod.spec.security_context.get("seccompProfile"):
-        return "pod-has-profile"
-    return None
+    return None if profile.absent else "pod-has-profile"
 
 
 def _unbound(reason: str, why: str) -> Decision:
     return Decision(reason, warnings=[f"exectrail: pod admitted without an audit profile: {why}"])
 
 
-def _set_profile(pod: _Pod, path: str) -> Operation:
+def _set_profile(context: Value, path: str) -> Operation:
     profile = {"type": "Localhost", "localhostProfile": path}
-    if pod.spec.security_context is None:
+    if context.absent:
         return Operation("/spec/securityContext", {"seccompProfile": profile})
     return Operation("/spec/securityContext/seccompProfile", profile)

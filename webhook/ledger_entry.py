@@ -1,10 +1,9 @@
-"""What the ledger keeps of a request: only what is allowed to be kept, and never more than etcd takes.
+"""What the ledger keeps of a request: only what is allowed to be kept, and never more than 8 KiB.
 
-A client chooses the length of most of these words, and etcd refuses objects of 1.5 MiB: each part has a bound, and
-what was cut says so.
+A client chooses the length of most of these words, and etcd holds every session: each part has a bound, and what was
+cut says so.
 """
 
-from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
@@ -12,6 +11,8 @@ from msgspec import Struct
 from exectrail.command_hash import command_hash
 from exectrail.session import SessionSpec, Target, User, Verb
 from webhook.admission import Request, UserInfo
+from webhook.cut import MARKER_BYTES, cut, cut_away, cut_word, json_bytes
+from webhook.json_value import Value
 
 DEFAULT_EXTRA_KEYS = (
     # Which credential, and for a pod's token which pod on which node (Kubernetes 1.30 and later).
@@ -32,10 +33,12 @@ DEFAULT_EXTRA_KEYS = (
 )
 """Keys of `userInfo.extra` that tell who it was. Others may carry a credential (an OIDC or cloud assertion)."""
 
-_COMMAND_BYTES = 64 << 10
-_GROUPS_BYTES = 32 << 10
-_EXTRA_BYTES = 2 << 10
-_NAME_BYTES = 1 << 10
+# Of JSON: together with all that has no bound of its own, an AuditSession stays below 8 KiB.
+_COMMAND_BYTES = 2816
+_GROUPS_BYTES = 1024
+_EXTRA_BYTES = 1536
+_USERNAME_BYTES = 512
+_NAME_BYTES = 264  # a name of 253 characters is never cut
 
 
 class Asked(Struct, frozen=True):
@@ -48,6 +51,9 @@ class Asked(Struct, frozen=True):
     stdin: bool = False
     node: str = ""
     generate_name: str = ""
+    exact: bool = False
+    """Whether the command is what will run, word for word: a new container's may be the image's, and the kubelet
+    expands variables in it."""
 
 
 class Rules(Struct, frozen=True):
@@ -62,17 +68,28 @@ class Rules(Struct, frozen=True):
 
 
 def session_spec(
-    request: Request, asked: Asked, *, tag: Literal["env", "match", "none"], recorded: bool, now: str, rules: Rules
+    request: Request,
+    asked: Asked,
+    *,
+    uid: str,
+    tag: Literal["env", "match", "none"],
+    recorded: bool,
+    now: str,
+    rules: Rules,
 ) -> SessionSpec:
     """The AuditSession's spec of a request.
 
     Args:
         request: The request.
         asked: What its object says.
+        uid: The session's.
         tag: How its process will be found.
         recorded: Whether its process will be recorded.
         now: RFC 3339, UTC, microseconds.
         rules: What the installation keeps.
+
+    Raises:
+        BadReview: What the request says of its user is not of the right types.
 
     """
     return SessionSpec(
@@ -81,54 +98,47 @@ def session_spec(
         resource=f"pods/{request.sub_resource}".rstrip("/"),
         target=_target(request, asked),
         time=now,
-        command=_bounded(asked.command, _COMMAND_BYTES),
+        command=cut(asked.command, _COMMAND_BYTES),
         command_hash=_hash(asked, rules.command_key),
         tty=asked.tty,
         stdin=asked.stdin,
         tag=tag,
         recorded=recorded,
+        request_uid="" if uid == request.uid else request.uid,
     )
 
 
 def _target(request: Request, asked: Asked) -> Target:
     names = (request.namespace, request.name, asked.container, asked.node, asked.generate_name)
-    return Target(*map(_name, names))
+    return Target(*(cut_word(name, _NAME_BYTES) for name in names))
 
 
 def _hash(asked: Asked, key: bytes | None) -> str:
-    # A new container's command may be the image's, and the kubelet expands variables in it: only an exec's is exact.
-    if key is None or asked.verb != "exec" or not asked.command:
+    if key is None or not asked.exact or not asked.command:
         return ""
-    return command_hash(key, (word.encode(errors="replace") for word in asked.command))
+    return command_hash(key, (word.encode() for word in asked.command))
 
 
 def _user(info: UserInfo, extra_keys: frozenset[str]) -> User:
-    extra = {
-        key: _bounded(values or [], _EXTRA_BYTES) for key, values in (info.extra or {}).items() if key in extra_keys
-    }
-    return User(_name(info.username), _name(info.uid), _bounded(info.groups or [], _GROUPS_BYTES), extra)
+    return User(
+        cut_word(info.username, _USERNAME_BYTES),
+        cut_word(info.uid, _NAME_BYTES),
+        cut(info.groups, _GROUPS_BYTES),
+        _extra(info.extra, sorted(extra_keys)),
+    )
 
 
-def _name(word: str) -> str:
-    return "".join(_bounded([word], _NAME_BYTES))
-
-
-def _bounded(words: list[str], most: int) -> list[str]:
-    """As many words as fit into `most` bytes; a last one tells what is missing."""
-    if len(words) + sum(map(len, words)) <= most // 4:  # no character takes more than 4 bytes
-        return words
-    return list(_cut(words, most))
-
-
-def _cut(words: list[str], most: int) -> Iterator[str]:
-    left = most
-    for number, word in enumerate(words):
-        data = word.encode(errors="replace")
-        left -= len(data) + 1  # a word costs at least one byte, or empty ones would be free
-        if left < 0:
-            missing = sum(len(rest.encode(errors="replace")) for rest in words[number:])
-            kept = data[: max(0, left + len(data))].decode(errors="ignore")
-            missing -= len(kept.encode())
-            yield f"{kept}[cut: {missing} bytes in {len(words) - number} words]"
-            return
-        yield word
+def _extra(extra: Value, keys: list[str]) -> dict[str, list[str]]:
+    """What is said under each key: short ones whole, and the rest of the space shared among the long ones."""
+    said = {key: words for key, value in zip(keys, extra.members(*keys), strict=True) if (words := value.some_words())}
+    kept: dict[str, list[str]] = {}
+    dropped: list[str] = []
+    left = _EXTRA_BYTES - MARKER_BYTES
+    for done, key in enumerate(sorted(said, key=lambda key: sum(map(json_bytes, said[key])))):
+        room = left // (len(said) - done) - json_bytes(key) - len("[],")
+        if room < MARKER_BYTES:
+            dropped += [key, *said[key]]
+            continue
+        kept[key] = cut(said[key], room)
+        left -= json_bytes(key) + len("[],") + sum(map(json_bytes, kept[key]))
+    return kept | ({cut_away(dropped): []} if dropped else {})

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--extra-keys",
-        type=lambda text: [key for key in text.split(",") if key],
+        type=lambda text: [_extra_key(key) for key in text.split(",") if key],
         default=",".join(DEFAULT_EXTRA_KEYS),
         metavar="KEY,...",
         help="the keys of a user's extra that the ledger keeps; others may carry credentials",
@@ -75,6 +75,12 @@ def _port(text: str) -> int:
     if not 0 <= (port := int(text)) <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is no port (0 to 65535)")
     return port
+
+
+def _extra_key(text: str) -> str:
+    if re.search(r'[\x00-\x1f"\\]', text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no key of a user's extra: it has quotes or control characters")
+    return text
 
 
 def _name(text: str) -> str:

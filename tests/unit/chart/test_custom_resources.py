@@ -26,6 +26,7 @@ SESSION = AuditSession(
         stdin=True,
         tag="env",
         recorded=True,
+        request_uid="439b23d5-cd0d-42ac-9058-4211913ea3aa",
     ),
     status=SessionStatus(
         phase="Closed",
@@ -142,7 +143,7 @@ def test_no_request_that_was_admitted_is_too_large_for_the_ledger(definitions: d
     bounded = {
         path for path, schema in nodes(spec) if {"maxLength", "maxItems", "maxProperties", "pattern"} & schema.keys()
     }
-    assert bounded == {".resource"}
+    assert bounded == {".resource", ".requestUID"}
 
 
 def test_a_node_knows_how_many_containers_it_may_report(definitions: dict[str, Document]) -> None:

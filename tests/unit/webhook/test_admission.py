@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from exectrail.session import SessionSpec, Target, User
-from webhook.admission import BadReview, Decision, Operation, answer, decode
+from webhook.admission import Decision, Operation, answer, decode
+from webhook.json_value import BadReview
 
 Load = Callable[..., dict[str, Any]]
 
@@ -23,21 +24,23 @@ def test_what_an_api_server_sends_is_read(review: Load, name: str) -> None:
     assert (request.uid, request.name) == (body["request"]["uid"], body["request"]["name"])
     assert request.sub_resource == body["request"].get("subResource", "")
     assert request.user_info.username == "alice@example.com"
-    assert json.loads(bytes(request.object)) == body["request"]["object"]
+    assert json.loads(bytes(request.object.raw)) == body["request"]["object"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"uid": 7}, "Expected `str`, got `int` - at `$.request.uid`"),
-        ({"uid": "../../pods"}, "at `$.request.uid`"),
+        ({"uid": "../../pods"}, "Expected a UID, got '../../pods' - at `$.request.uid`"),
+        ({"uid": "07cf31f2-6128-4a85-85e8-aeafba2d26e9\n"}, "at `$.request.uid`"),
+        ({"uid": None}, "Expected a UID, got '' - at `$.request.uid`"),
         ({"uid": "07CF31F2-6128-4A85-85E8-AEAFBA2D26E9"}, "at `$.request.uid`"),
         (
             {"userInfo": {"username": "a", "groups": [1]}},
             "Expected `str`, got `int` - at `$.request.userInfo.groups[0]`",
         ),
-        ({"dryRun": "no"}, "Expected `bool | null`, got `str` - at `$.request.dryRun`"),
-        ({"namespace": None}, "Expected `str`, got `null` - at `$.request.namespace`"),
+        ({"dryRun": "no"}, "Expected `bool`, got `str` - at `$.request.dryRun`"),
+        ({"kind": {"kind": 7}}, "Expected `str`, got `int` - at `$.request.kind.kind`"),
     ],
 )
 def test_a_request_that_is_none_is_refused_with_the_fields_path(
@@ -54,14 +57,18 @@ def test_a_request_that_is_none_is_refused_with_the_fields_path(
     [
         (b"", "Input data was truncated"),
         (b"[]", "Expected `object`, got `array`"),
-        (b"{}", "missing required field `apiVersion`"),
-        (b'{"apiVersion": "admission.k8s.io/v1"}', "missing required field `request`"),
+        (b"{}", "Expected 'admission.k8s.io/v1', got '' - at `$.apiVersion`"),
+        (b'{"apiVersion": "admission.k8s.io/v1"}', "Expected `object`, got `null` - at `$.request`"),
         (
             b'{"apiVersion": "admission.k8s.io/v1beta1", "request": {}}',
-            "'admission.k8s.io/v1beta1' - at `$.apiVersion`",
+            "got 'admission.k8s.io/v1beta1' - at `$.apiVersion`",
         ),
+        (b'{"apiVersion": "' + b"x" * 200 + b'"}', "got '" + "x" * 59 + " - at `$.apiVersion`"),
+        (b'{"apiVersion": "' + b"x" * 8_000_000 + b'"}', "got '[cut: 8000000 bytes in 1 words]' - at `$.apiVersion`"),
+        (b'{"' + b"x" * 300 + b'": [}', "malformed"),
         (b'{"apiVersion": "\xff"}', "invalid"),
         (b"[" * 100_000, "Expected `object`, got `array`"),
+        (b'{"x":' * 100_000, "nested too deeply - at `$`"),
     ],
 )
 def test_a_body_that_is_no_review_is_refused(body: bytes, message: str) -> None:
@@ -69,6 +76,7 @@ def test_a_body_that_is_no_review_is_refused(body: bytes, message: str) -> None:
         decode(body)
 
     assert message in str(refused.value)
+    assert len(str(refused.value)) <= 200
 
 
 def test_an_answer_has_what_the_api_wants_and_nothing_empty(review: Load) -> None:
@@ -86,7 +94,9 @@ def test_the_audit_log_points_to_the_ledger_where_there_is_an_entry(review: Load
     request = decode(json.dumps(review("exec-sh", dryRun=dry_run)).encode())
     session = SessionSpec(User("a"), "exec", "pods/exec", Target("n", "p"), "now")
 
-    response = json.loads(answer(request, Decision("tagged", [Operation("/command", ["x"])], session)))["response"]
+    response = json.loads(answer(request, Decision("tagged", [Operation("/command", ["x"])], {request.uid: session})))[
+        "response"
+    ]
 
     assert response.get("auditAnnotations") == (None if dry_run else {"SPO_EXEC_REQUEST_UID": request.uid})
     assert response["patchType"] == "JSONPatch"

@@ -38,11 +38,8 @@ def test_an_exec_is_tagged_annotated_and_in_the_ledger(
 
     assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
     assert patch_of(reply.json()) == [
-        {
-            "op": "add",
-            "path": "/command",
-            "value": ["env", f"SPO_EXEC_REQUEST_UID={uid}", "sh", "-c", "ps | head -3"],
-        }
+        {"op": "add", "path": "/command/0", "value": f"SPO_EXEC_REQUEST_UID={uid}"},
+        {"op": "add", "path": "/command/0", "value": "env"},
     ]
     assert reply.json()["response"]["auditAnnotations"] == {"SPO_EXEC_REQUEST_UID": uid}
     assert [(session.metadata.name, session.metadata.namespace) for session in ledger] == [(uid, "exectrail")]
@@ -69,6 +66,20 @@ def test_every_request_is_in_the_ledger_and_the_audit_log_also_where_nothing_is_
     uid = body["request"]["uid"]
     assert response == {"uid": uid, "allowed": True, "auditAnnotations": {"SPO_EXEC_REQUEST_UID": uid}}
     assert [session.spec.verb for session in ledger] == [verb]
+
+
+def test_each_new_container_of_one_request_is_in_the_ledger_and_the_audit_log_leads_to_the_first(
+    client: TestClient, review: Load, ledger: list[AuditSession]
+) -> None:
+    body = review("ephemeralcontainers", oldObject=None)
+    uid = body["request"]["uid"]
+
+    response = client.post(EXEC_METADATA_PATH, json=body).json()["response"]
+
+    assert response["auditAnnotations"] == {"SPO_EXEC_REQUEST_UID": uid}
+    assert [(each.spec.target.container, each.spec.request_uid) for each in ledger] == [("dbg1", ""), ("dbg2", uid)]
+    assert ledger[0].metadata.name == uid
+    assert {each.metadata.namespace for each in ledger} == {"exectrail"}
 
 
 def test_a_pod_to_debug_a_node_is_tagged_and_in_the_ledger_also_where_nothing_is_opted_in(

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.admission import BadReview, Decision, decode
+from webhook.admission import Decision, decode
 from webhook.binding import decide
+from webhook.json_value import BadReview
 
 Load = Callable[..., dict[str, Any]]
 Apply = Callable[[dict[str, Any], list[Any]], dict[str, Any]]
@@ -93,8 +94,17 @@ def test_a_label_that_is_not_known_yet_leaves_the_pod_unbound_with_a_warning(
     assert "exectrail.io/profile of namespace default is not known here yet" in decision.warnings[0]
 
 
-@pytest.mark.parametrize("changes", [{"operation": "UPDATE"}, {"subResource": "ephemeralcontainers"}])
-def test_only_the_creation_of_a_pod_binds(review: Load, changes: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"operation": "UPDATE"},
+        {"subResource": "ephemeralcontainers"},
+        {"kind": {"group": "", "version": "v1", "kind": "PodTemplate"}},
+        {"resource": {"group": "apps", "version": "v1", "resource": "pods"}},
+        {"kind": None},
+    ],
+)
+def test_only_the_creation_of_a_pod_binds(review: Load, changes: dict[str, Any]) -> None:
     assert decided(review("pod-create", **changes)) == Decision("unsupported")
 
 
@@ -102,7 +112,7 @@ def test_a_pod_without_a_spec_is_refused_with_the_fields_path(review: Load) -> N
     asked = review("pod-create")
     del asked["request"]["object"]["spec"]
 
-    with pytest.raises(BadReview, match=r"missing required field `spec` - at `\$\.request\.object`"):
+    with pytest.raises(BadReview, match=r"Expected `object`, got `null` - at `\$\.request\.object\.spec`"):
         decided(asked)
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enricher.attribute.tag import tag_of
 from exectrail.command_hash import command_hash
 from exectrail.session import SessionSpec
-from webhook.admission import BadReview, Decision, decode
+from webhook.admission import Decision, decode
 from webhook.exec_metadata import decide
+from webhook.json_value import BadReview
 from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Rules
 from webhook.tag_mode import Known
 
@@ -34,8 +37,7 @@ def decided(review: dict[str, Any], labels: dict[str, str] | None = RECORD) -> D
 
 
 def session_of(review: dict[str, Any], labels: dict[str, str] | None = RECORD) -> SessionSpec:
-    session = decided(review, labels).session
-    assert session is not None
+    (session,) = decided(review, labels).sessions.values()
     return session
 
 
@@ -50,7 +52,6 @@ def test_an_exec_in_an_opted_in_namespace_runs_under_env_with_its_uid(
     decision = decided(asked, labels)
 
     assert decision.reason == "tagged"
-    assert len(decision.patch) == 1
     expected = asked["request"]["object"] | {"command": ["env", f"{TAG}={uid}", *command]}
     assert patched(asked, decision.patch) == expected
 
@@ -81,10 +82,8 @@ def test_a_command_that_env_would_change_stays_as_it_is(
     assert decision.reason == reason
     assert decision.patch == []
     assert bool(decision.warnings) == warned
-    assert decision.session is not None
-    assert decision.session.tag == tag
-    assert decision.session.recorded
-    assert decision.session.command == (command or [])
+    (session,) = decision.sessions.values()
+    assert (session.tag, session.recorded, session.command) == (tag, True, command or [])
 
 
 @pytest.mark.parametrize(
@@ -107,8 +106,8 @@ def test_outside_opted_in_namespaces_nothing_changes_and_the_ledger_knows(
     assert decision.reason == reason
     assert decision.patch == []
     assert bool(decision.warnings) == warned
-    assert decision.session is not None
-    assert (decision.session.tag, decision.session.recorded) == (tag, False)
+    (session,) = decision.sessions.values()
+    assert (session.tag, session.recorded) == (tag, False)
 
 
 @pytest.mark.parametrize("name", ["exec-sh", "ephemeralcontainers"])
@@ -116,8 +115,8 @@ def test_a_namespace_may_ask_for_tags_without_being_recorded(review: Load, name:
     decision = decided(review(name), {"exectrail.io/tag": "env"})
 
     assert (decision.reason, bool(decision.patch)) == ("tagged", True)
-    assert decision.session is not None
-    assert (decision.session.tag, decision.session.recorded) == ("env", False)
+    (session,) = decision.sessions.values()
+    assert (session.tag, session.recorded) == ("env", False)
 
 
 @pytest.mark.parametrize("name", ["exec-sh", "exec-env", "exec-tar", "ephemeralcontainers"])
@@ -125,8 +124,8 @@ def test_where_processes_are_to_be_matched_nothing_changes_and_the_node_looks_fo
     decision = decided(review(name), RECORD | {"exectrail.io/tag": "match"})
 
     assert (decision.reason, decision.patch, decision.warnings) == ("match", [], [])
-    assert decision.session is not None
-    assert (decision.session.tag, decision.session.recorded) == ("match", True)
+    (session,) = decision.sessions.values()
+    assert (session.tag, session.recorded) == ("match", True)
 
 
 def test_an_exec_is_known_by_the_hash_of_its_whole_command_also_where_that_is_cut(review: Load) -> None:
@@ -145,9 +144,8 @@ def test_only_an_exec_has_a_command_whose_hash_is_exact(review: Load, name: str)
 
 def test_without_the_key_there_is_no_hash(review: Load) -> None:
     rules = msgspec.structs.replace(RULES, command_key=None)
-    session = decide(decode(json.dumps(review("exec-sh")).encode()), Known(RECORD), rules, NOW).session
+    (session,) = decide(decode(json.dumps(review("exec-sh")).encode()), Known(RECORD), rules, NOW).sessions.values()
 
-    assert session
     assert (session.command_hash, session.tag) == ("", "env")
 
 
@@ -194,8 +192,7 @@ def test_attach_and_port_forward_go_to_the_ledger_only(
     decision = decided(review(name))
 
     assert (decision.reason, decision.patch, decision.warnings) == ("ledger-only", [], [])
-    session = decision.session
-    assert session is not None
+    (session,) = decision.sessions.values()
     assert (session.verb, session.resource, session.target.container) == (verb, resource, container)
     assert (session.tag, session.recorded) == ("none", False)
 
@@ -248,15 +245,57 @@ def test_every_ephemeral_container_is_new_where_there_is_no_old_pod(review: Load
     assert paths == ["/spec/ephemeralContainers/0/env", "/spec/ephemeralContainers/1/env"]
 
 
+def test_each_new_container_has_a_session_whose_uid_is_its_tag(review: Load, patched: Apply) -> None:
+    asked = review("ephemeralcontainers", oldObject=None)
+    uid = asked["request"]["uid"]
+    containers = [{"name": "one", "command": ["id"]}, {"name": "two", "args": ["-c", "ls"]}, {"name": "three"}]
+    asked["request"]["object"]["spec"]["ephemeralContainers"] = containers
+
+    decision = decided(asked)
+
+    after = patched(asked, decision.patch)["spec"]["ephemeralContainers"]
+    assert [each["env"] for each in after] == [[{"name": TAG, "value": each}] for each in decision.sessions]
+    assert [(each.target.container, each.command, each.request_uid) for each in decision.sessions.values()] == [
+        ("one", ["id"], ""),
+        ("two", ["-c", "ls"], uid),
+        ("three", [], uid),
+    ]
+    assert list(decision.sessions) == [uid, *(str(uuid.uuid5(uuid.UUID(uid), name)) for name in ("two", "three"))]
+    assert all(tag_of(f"env\0{TAG}={each}\0sh\0".encode()) == each for each in decision.sessions)
+
+
+@pytest.mark.parametrize(("number", "sessions"), [(128, 128), (129, 1)])
+def test_the_number_of_sessions_of_one_request_is_bounded(review: Load, number: int, sessions: int) -> None:
+    asked = review("ephemeralcontainers", oldObject=None)
+    asked["request"]["object"]["spec"]["ephemeralContainers"] = [{"name": f"c{each}"} for each in range(number)]
+
+    decision = decided(asked)
+
+    assert len(decision.sessions) == sessions
+    assert decision.reason == ("tagged" if sessions == number else "too-large")
+    assert {session.tag for session in decision.sessions.values()} == {"env" if sessions == number else "none"}
+
+
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
         ("exec-sh", {"operation": "CREATE"}),
         ("exec-sh", {"subResource": "log"}),
         ("pod-create", {"operation": "UPDATE"}),
+        ("exec-sh", {"subResource": "attach"}),
+        ("exec-sh", {"kind": {"group": "", "version": "v1", "kind": "PodAttachOptions"}}),
+        ("exec-sh", {"kind": {"group": "", "version": "v2", "kind": "PodExecOptions"}}),
+        ("exec-sh", {"kind": {"group": "x", "version": "v1", "kind": "PodExecOptions"}}),
+        ("exec-sh", {"kind": None}),
+        ("exec-sh", {"resource": {"group": "", "version": "v1", "resource": "services"}}),
+        ("attach", {"resource": {"group": "kubevirt.io", "version": "v1", "resource": "pods"}}),
+        ("portforward", {"resource": {"group": "", "version": "v1beta1", "resource": "pods"}}),
+        ("portforward", {"resource": None}),
+        ("ephemeralcontainers", {"kind": {"group": "", "version": "v1", "kind": "EphemeralContainers"}}),
+        ("pod-node-debug", {"kind": {"group": "apps", "version": "v1", "kind": "Pod"}}),
     ],
 )
-def test_other_requests_are_left_alone(review: Load, name: str, changes: dict[str, str]) -> None:
+def test_other_requests_are_left_alone(review: Load, name: str, changes: dict[str, Any]) -> None:
     assert decided(review(name, **changes)) == Decision("unsupported")
 
 
@@ -268,7 +307,7 @@ def test_other_requests_are_left_alone(review: Load, name: str, changes: dict[st
         (
             "ephemeralcontainers",
             {"spec": {"ephemeralContainers": [{"image": "x"}]}},
-            "Object missing required field `name` - at `$.request.object.spec.ephemeralContainers[0]`",
+            "Expected `str`, got `null` - at `$.request.object.spec.ephemeralContainers[0].name`",
         ),
     ],
 )
@@ -331,14 +370,20 @@ def test_whatever_the_pod_just_its_new_ephemeral_containers_end_with_one_tag(
     asked = review("ephemeralcontainers")
     asked["request"]["object"]["spec"]["ephemeralContainers"] = containers
     asked["request"]["oldObject"]["spec"]["ephemeralContainers"] = old
-    tag = {"name": TAG, "value": asked["request"]["uid"]}
     known = {container["name"] for container in old}
 
-    after = patched(asked, decided(asked).patch)["spec"]["ephemeralContainers"]
+    decision = decided(asked)
 
+    after = patched(asked, decision.patch)["spec"]["ephemeralContainers"]
+    tags = iter(decision.sessions)
     assert after == [
         container
         if container["name"] in known
-        else {**container, "env": [*(each for each in container.get("env", []) if each["name"] != TAG), tag]}
+        else {**container, "env": [*others(container), {"name": TAG, "value": next(tags)}]}
         for container in containers
     ]
+    assert list(tags) == []
+
+
+def others(container: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in container.get("env", []) if each["name"] != TAG]

@@ -9,19 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail.session import SessionSpec
+from exectrail.meta import ObjectMeta
+from exectrail.session import AuditSession, SessionSpec
 from webhook.admission import decode
 from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Asked, Rules, session_spec
 
 Load = Callable[..., dict[str, Any]]
 
-ETCD_BYTES = 1_500_000
+MOST = 8 << 10
+TIME = "2026-11-23T12:00:00.000001Z"
 
 
-def spec(review: dict[str, Any], asked: Asked) -> SessionSpec:
+def spec(review: dict[str, Any], asked: Asked, extra_keys: tuple[str, ...] = DEFAULT_EXTRA_KEYS) -> SessionSpec:
     request = decode(json.dumps(review).encode())
-    rules = Rules(frozenset(DEFAULT_EXTRA_KEYS), b"key", "env")
-    return session_spec(request, asked, tag="env", recorded=True, now="now", rules=rules)
+    rules = Rules(frozenset(extra_keys), b"key", "env")
+    uid = "439b23d5-cd0d-52ac-9058-4211913ea3aa"
+    return session_spec(request, asked, uid=uid, tag="match", recorded=True, now=TIME, rules=rules)
 
 
 @pytest.mark.parametrize(
@@ -47,26 +50,78 @@ def test_a_user_without_groups_and_extra_is_a_user(review: Load) -> None:
     assert msgspec.to_builtins(spec(body, Asked("exec")).user) == {"username": "bob"}
 
 
-@pytest.mark.parametrize(
-    ("command", "kept"),
-    [
-        (["x" * 65_535], ["x" * 65_535]),
-        (["x" * 65_536], ["x" * 65_535 + "[cut: 1 bytes in 1 words]"]),
-        (["echo", "x" * 70_000, "end"], ["echo", "x" * 65_530 + "[cut: 4473 bytes in 2 words]"]),
-        (["é" * 40_000], ["é" * 32_767 + "[cut: 14466 bytes in 1 words]"]),
-        ([""] * 65_537, [""] * 65_536 + ["[cut: 0 bytes in 1 words]"]),
-    ],
+def test_a_long_value_of_extra_is_cut_and_leaves_the_others_whole(review: Load) -> None:
+    body = review("exec-sh")
+    extra = {"sessionName": ["alice"], "arn": ["a" * 500], "canonicalArn": ["b" * 4000], "principalId": ["c" * 200]}
+    body["request"]["userInfo"]["extra"] = extra
+
+    kept = spec(body, Asked("exec")).user.extra
+
+    assert kept["sessionName"] == ["alice"]
+    assert kept["arn"] == ["a" * 500]
+    assert kept["principalId"] == ["c" * 200]
+    (word,) = kept["canonicalArn"]
+    assert word.startswith("b" * 400)
+    assert word.endswith(" bytes in 1 words]")
+
+
+def test_keys_of_extra_that_do_not_fit_are_counted(review: Load) -> None:
+    keys = tuple(f"{letter * 500}" for letter in "abcd")
+    body = review("exec-sh")
+    body["request"]["userInfo"]["extra"] = {key: ["value"] for key in keys}
+
+    assert spec(body, Asked("exec"), keys).user.extra == {
+        "c" * 500: ["value"],
+        "d" * 500: ["value"],
+        "[cut: 1010 bytes in 4 words]": [],
+    }
+
+
+@pytest.mark.parametrize("words", [["sh", "-c", "x" * 2000], [""] * 900, ["é" * 1400]])
+def test_what_is_not_long_is_kept_word_for_word(review: Load, words: list[str]) -> None:
+    assert spec(review("exec-sh"), Asked("exec", command=words)).command == words
+
+
+@pytest.mark.parametrize("name", ["system:serviceaccount:" + "n" * 63 + ":" + "s" * 253, "a" * 500])
+def test_a_username_is_kept_whole(review: Load, name: str) -> None:
+    assert spec(review("exec-sh", userInfo={"username": name}), Asked("exec")).user.username == name
+
+
+def test_names_of_the_longest_that_kubernetes_takes_are_kept_whole(review: Load) -> None:
+    asked = Asked("debug", container="c" * 63, node="n" * 253, generate_name="g" * 253)
+    target = spec(review("exec-sh", name="p" * 253, namespace="s" * 63), asked).target
+
+    assert msgspec.structs.astuple(target) == ("s" * 63, "p" * 253, "c" * 63, "n" * 253, "g" * 253)
+
+
+# Each is longest in one way: bytes in JSON, in UTF-8, characters, words.
+_TEXT = st.sampled_from(["\x01", '"', "é", "\U0001f600", "x", "\x01é", ""]).flatmap(
+    lambda text: st.integers(0, 9000).map(lambda times: text * times)
 )
-def test_a_long_command_is_cut_and_says_so(review: Load, command: list[str], kept: list[str]) -> None:
-    assert spec(review("exec-sh"), Asked("exec", command=command)).command == kept
+_WORDS = st.lists(_TEXT, max_size=5) | st.integers(0, 9000).map(lambda number: [""] * number)
 
 
-@given(st.lists(st.text(), max_size=10))
-def test_a_short_command_is_kept_word_for_word(review: Load, command: list[str]) -> None:
-    assert spec(review("exec-sh"), Asked("exec", command=command)).command == command
+@given(
+    names=st.lists(_TEXT, min_size=7, max_size=7),
+    command=_WORDS,
+    groups=_WORDS,
+    extra=st.dictionaries(st.sampled_from(DEFAULT_EXTRA_KEYS) | st.text("aé\U0001f600", min_size=1), _WORDS),
+)
+def test_whatever_the_request_its_session_is_small(
+    review: Load, names: list[str], command: list[str], groups: list[str], extra: dict[str, list[str]]
+) -> None:
+    username, uid, name, namespace, container, node, generate_name = names
+    user = {"username": username, "uid": uid, "groups": groups, "extra": extra}
+    body = review("exec-sh", userInfo=user, name=name, namespace=namespace, subResource="ephemeralcontainers")
+    asked = Asked("portforward", container, command, True, True, node, generate_name, exact=True)
+
+    kept = spec(body, asked, tuple(extra))
+
+    meta = ObjectMeta(name="439b23d5-cd0d-52ac-9058-4211913ea3aa", namespace="n" * 63)
+    assert len(msgspec.json.encode(AuditSession(meta, kept))) <= MOST
 
 
-def test_the_worst_request_still_fits_into_etcd(review: Load) -> None:
+def test_the_worst_request_still_fits(review: Load) -> None:
     worst = "\x01" * 200_000  # six bytes each in JSON
     body = review("exec-sh", name=worst, namespace=worst)
     extra = {key: [worst, worst] for key in DEFAULT_EXTRA_KEYS}
@@ -75,4 +130,4 @@ def test_the_worst_request_still_fits_into_etcd(review: Load) -> None:
     asked = Asked("exec", container=worst, command=[worst, worst], node=worst, generate_name=worst)
     session = spec(body, asked)
 
-    assert len(msgspec.json.encode(session)) < ETCD_BYTES
+    assert len(msgspec.json.encode(session)) <= MOST

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from webhook.admission import BadReview, Decision, decode
+from webhook.admission import Decision, decode
 from webhook.exec_metadata import decide
+from webhook.json_value import BadReview
 from webhook.ledger_entry import Rules
 from webhook.tag_mode import Known
 
@@ -49,7 +50,7 @@ def test_its_container_gets_the_variable_whatever_the_namespace(
 
 
 def test_the_ledger_keeps_who_asked_for_which_node(review: Load, decided: Decided) -> None:
-    session = decided(review("pod-node-debug")).session
+    (session,) = decided(review("pod-node-debug")).sessions.values()
 
     assert msgspec.to_builtins(session) == {
         "user": {
@@ -120,27 +121,48 @@ def test_every_container_gets_the_variable_and_nobody_elses_stays(
     other = {"name": "A", "value": "b"}
     mine = {"name": "c1", "env": [{"name": TAG, "value": "forged"}, other, {"name": TAG, "value": "forged"}]}
     asked = pod(review, NAME, HOST | {"containers": [mine, {"name": "c2"}], "initContainers": [{"name": "i"}]})
-    tag = {"name": TAG, "value": asked["request"]["uid"]}
 
-    spec = patched(asked, decided(asked).patch)["spec"]
+    decision = decided(asked)
 
-    assert [each["env"] for each in spec["containers"]] == [[other, tag], [tag]]
-    assert [each["env"] for each in spec["initContainers"]] == [[tag]]
+    spec = patched(asked, decision.patch)["spec"]
+    first, second, third = ({"name": TAG, "value": uid} for uid in decision.sessions)
+    assert [each["env"] for each in spec["containers"]] == [[other, first], [second]]
+    assert [each["env"] for each in spec["initContainers"]] == [[third]]
+
+
+def test_each_container_has_a_session_and_the_first_that_goes_on_running_the_requests_uid(
+    review: Load, decided: Decided
+) -> None:
+    containers = {"containers": [{"name": "c1"}, {"name": "c2"}], "initContainers": [{"name": "i"}]}
+    asked = pod(review, NAME, HOST | containers)
+    uid = asked["request"]["uid"]
+
+    sessions = decided(asked).sessions
+
+    assert [(session.target.container, session.request_uid) for session in sessions.values()] == [
+        ("c1", ""),
+        ("c2", uid),
+        ("i", uid),
+    ]
+    assert next(iter(sessions)) == uid
+    assert {session.target.node for session in sessions.values()} == {"node1"}
 
 
 def test_a_pod_that_the_api_server_names_is_known_by_how_its_name_begins(review: Load, decided: Decided) -> None:
     asked = pod(review, "", {"nodeName": "node1"}, generateName="node1-debug-", labels=OC)
 
-    session = decided(asked).session
+    (session,) = decided(asked).sessions.values()
 
-    assert session is not None
     assert (session.target.pod, session.target.generate_name) == ("", "node1-debug-")
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"containers": [{"image": "i"}]}, "missing required field `name` - at `$.request.object.spec.containers[0]`"),
+        (
+            {"containers": [{"image": "i"}]},
+            "Expected `str`, got `null` - at `$.request.object.spec.containers[0].name`",
+        ),
         ({"hostPID": "yes"}, "Expected `bool`, got `str` - at `$.request.object.spec.hostPID`"),
     ],
 )
