@@ -23,11 +23,8 @@ def decided(review: dict[str, Any], labels: dict[str, str] | None = LABELS) -> D
     return decide(decode(json.dumps(review).encode()), labels)
 
 
-@pytest.mark.parametrize("name", ["pod-create", "pod-node-debug"])
-def test_a_pod_without_a_profile_gets_that_of_its_namespace_and_no_other_change(
-    review: Load, patched: Apply, name: str
-) -> None:
-    asked = review(name)
+def test_a_pod_without_a_profile_gets_that_of_its_namespace_and_no_other_change(review: Load, patched: Apply) -> None:
+    asked = review("pod-create")
     expected = json.loads(json.dumps(asked["request"]["object"]))
     expected["spec"]["securityContext"]["seccompProfile"] = PROFILE
 
@@ -116,12 +113,142 @@ def test_a_pod_without_a_spec_is_refused_with_the_fields_path(review: Load) -> N
         decided(asked)
 
 
+ADDS = {"capabilities": {"add": ["SYS_ADMIN", "NET_RAW"]}}
+WARNING = "exectrail: container 'c' runs without the audit profile: "
+
+
+def spec_of(review: Load, patched: Apply, spec: dict[str, Any]) -> tuple[Decision, dict[str, Any]]:
+    """What becomes of a pod."""
+    asked = review("pod-create", {"spec": spec})
+    decision = decided(asked)
+    after: dict[str, Any] = patched(asked, decision.patch)["spec"]
+    return decision, after
+
+
+@pytest.mark.parametrize(
+    ("context", "why"),
+    [
+        (ADDS, "it adds SYS_ADMIN"),
+        ({"capabilities": {"add": ["CAP_SYS_PTRACE", "bpf"], "drop": ["ALL"]}}, "it adds CAP_SYS_PTRACE, bpf"),
+        ({"capabilities": {"add": ["ALL"]}}, "it adds ALL"),
+        ({"privileged": True}, "it is privileged"),
+        ({"privileged": True} | ADDS, "it is privileged"),
+    ],
+)
+@pytest.mark.parametrize("member", ["containers", "initContainers"])
+def test_a_container_that_may_do_more_than_the_profile_allows_stays_as_it_is_and_the_others_get_it(
+    review: Load, patched: Apply, member: str, context: dict[str, Any], why: str
+) -> None:
+    mine = {"name": "c", "securityContext": context}
+    spec: dict[str, Any] = {"containers": [{"name": "a"}], "initContainers": [{"name": "i", "securityContext": {}}]}
+    spec[member] = [*spec[member], mine]
+
+    decision, after = spec_of(review, patched, spec)
+
+    assert (decision.reason, decision.warnings) == ("bound-in-part", [WARNING + why])
+    assert after[member][-1] == mine
+    assert after["containers"][0] == {"name": "a", "securityContext": {"seccompProfile": PROFILE}}
+    assert after["initContainers"][0] == {"name": "i", "securityContext": {"seccompProfile": PROFILE}}
+    assert "securityContext" not in after
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}},
+        {"capabilities": {"add": ["CAP_CHOWN", "audit_write", "SETFCAP"]}},
+        {"capabilities": {"add": None}},
+        {"privileged": False, "allowPrivilegeEscalation": True},
+    ],
+)
+def test_what_the_runtime_gives_anyway_is_no_reason(review: Load, patched: Apply, context: dict[str, Any]) -> None:
+    decision, after = spec_of(review, patched, {"containers": [{"name": "c", "securityContext": context}]})
+
+    assert (decision.reason, decision.warnings) == ("bound", [])
+    assert after["securityContext"] == {"seccompProfile": PROFILE}
+
+
+def test_a_container_that_is_unconfined_by_its_own_choice_is_told_of(review: Load, patched: Apply) -> None:
+    mine = {"name": "c", "securityContext": {"seccompProfile": {"type": "Unconfined"}}}
+
+    decision, after = spec_of(review, patched, {"containers": [mine, {"name": "a"}]})
+
+    assert (decision.reason, decision.warnings) == ("bound", [WARNING + "it is Unconfined"])
+    assert after["containers"] == [mine, {"name": "a"}]
+
+
+def test_a_container_that_may_do_more_under_a_profile_of_its_own_keeps_that(review: Load, patched: Apply) -> None:
+    mine = {"name": "c", "securityContext": ADDS | {"seccompProfile": {"type": "RuntimeDefault"}}}
+
+    decision, after = spec_of(review, patched, {"containers": [mine]})
+
+    assert (decision.reason, decision.warnings) == ("bound", [])
+    assert after["containers"] == [mine]
+
+
+def test_a_pod_of_which_no_container_can_have_the_profile_is_admitted_as_it_is(review: Load) -> None:
+    decision = decided(review("pod-node-debug"))
+
+    assert (decision.reason, decision.patch) == ("beyond-profile", [])
+    assert decision.warnings == [
+        "exectrail: container 'debugger' runs without the audit profile: it is privileged",
+    ]
+
+
+def test_a_container_that_another_webhook_adds_takes_the_profile_from_the_pod_to_the_others(
+    review: Load, patched: Apply
+) -> None:
+    _, before = spec_of(review, patched, {"containers": [{"name": "a"}], "securityContext": {"runAsUser": 7}})
+    proxy = {"name": "c", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}
+
+    decision, after = spec_of(review, patched, before | {"initContainers": [proxy]})
+
+    assert (decision.reason, decision.warnings) == ("bound-in-part", [WARNING + "it adds NET_ADMIN"])
+    assert after == {
+        "containers": [{"name": "a", "securityContext": {"seccompProfile": PROFILE}}],
+        "initContainers": [proxy],
+        "securityContext": {"runAsUser": 7},
+    }
+
+
+def test_many_containers_do_not_make_many_warnings(review: Load) -> None:
+    containers = [{"name": f"c{number}", "securityContext": {"privileged": True}} for number in range(20)]
+
+    warnings = decided(review("pod-create", {"spec": {"containers": containers}})).warnings
+
+    assert len(warnings) == 9
+    assert warnings[-1] == "exectrail: 12 more containers run without the audit profile"
+
+
+def test_a_warning_is_short_whatever_the_names(review: Load) -> None:
+    context = {"capabilities": {"add": ["X" * 500] * 100}}
+
+    (warning,) = decided(
+        review("pod-create", {"spec": {"containers": [{"name": "n" * 250, "securityContext": context}]}})
+    ).warnings
+
+    assert len(warning) <= 256
+
+
+def test_a_pod_with_more_containers_than_are_read_is_admitted_as_it_is(review: Load) -> None:
+    decision = decided(review("pod-create", {"spec": {"containers": [{"name": "c"}] * 10_001}}))
+
+    assert (decision.reason, decision.patch) == ("too-large", [])
+    assert "there is more in it than is read of a pod" in decision.warnings[0]
+
+
 _PROFILES = st.sampled_from([None, {"type": "Unconfined"}, {"type": "RuntimeDefault"}, PROFILE])
 _CONTEXTS: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.fixed_dictionaries(
     {}, optional={"seccompProfile": _PROFILES, "runAsUser": st.integers(0, 9), "sysctls": st.just([])}
 )
+_CAPABILITIES = st.none() | st.fixed_dictionaries(
+    {}, optional={"add": st.none() | st.lists(st.sampled_from(["CHOWN", "SYS_ADMIN", "ALL"]), max_size=2)}
+)
+_CONTAINER_CONTEXTS: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.fixed_dictionaries(
+    {}, optional={"seccompProfile": _PROFILES, "privileged": st.booleans(), "capabilities": _CAPABILITIES}
+)
 _CONTAINERS = st.lists(
-    st.fixed_dictionaries({"name": st.text(max_size=5)}, optional={"securityContext": _CONTEXTS}), max_size=4
+    st.fixed_dictionaries({"name": st.text(max_size=5)}, optional={"securityContext": _CONTAINER_CONTEXTS}), max_size=4
 )
 _SPECS = st.fixed_dictionaries(
     {"containers": _CONTAINERS},
@@ -129,20 +256,50 @@ _SPECS = st.fixed_dictionaries(
 )
 
 
+def profile_of(owner: dict[str, Any]) -> Any:
+    return (owner.get("securityContext") or {}).get("seccompProfile")
+
+
+def may_more(container: dict[str, Any]) -> bool:
+    context = container.get("securityContext") or {}
+    added = (context.get("capabilities") or {}).get("add") or []
+    return bool(context.get("privileged") or set(added) - {"CHOWN"})
+
+
+def containers_in(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*spec["containers"], *spec.get("initContainers", [])]
+
+
 @given(spec=_SPECS)
-def test_any_pod_has_a_profile_afterwards_keeps_the_rest_and_a_second_look_changes_nothing(
+def test_whatever_the_pod_each_container_has_the_profile_that_suits_it_and_a_second_look_changes_nothing(
     review: Load, patched: Apply, spec: dict[str, Any]
 ) -> None:
-    asked = review("pod-create", {"spec": spec})
+    decision, after = spec_of(review, patched, spec)
 
-    after = patched(asked, decided(asked).patch)
+    pods_own = profile_of(spec)
+    for before, container in zip(containers_in(spec), containers_in(after), strict=True):
+        runs_with = profile_of(container) or profile_of(after)
+        if own := profile_of(before):
+            assert runs_with == own
+        elif pods_own not in (None, PROFILE):
+            assert runs_with == pods_own
+        else:
+            assert runs_with == (None if may_more(before) else PROFILE)
+    assert _without_profiles(after) == _without_profiles(spec)
+    again = decided(review("pod-create", {"spec": after}))
+    assert (again.patch, again.warnings) == ([], decision.warnings)
 
-    own = (spec.get("securityContext") or {}).get("seccompProfile")
-    assert after["spec"]["securityContext"]["seccompProfile"] == (own or PROFILE)
-    assert _without_profile(after["spec"]) == _without_profile(spec)
-    assert decided(review("pod-create", after)) == Decision("pod-has-profile")
 
+def _without_profiles(spec: dict[str, Any]) -> dict[str, Any]:
+    """A spec whose securityContexts are there, and say nothing of profiles."""
 
-def _without_profile(spec: dict[str, Any]) -> dict[str, Any]:
-    context = {key: value for key, value in (spec.get("securityContext") or {}).items() if key != "seccompProfile"}
-    return spec | {"securityContext": context}
+    def stripped(owner: dict[str, Any]) -> dict[str, Any]:
+        context = owner.get("securityContext") or {}
+        return owner | {"securityContext": {key: value for key, value in context.items() if key != "seccompProfile"}}
+
+    lists = {
+        member: [stripped(each) for each in spec[member]]
+        for member in ("containers", "initContainers")
+        if member in spec
+    }
+    return stripped(spec) | lists
