@@ -212,6 +212,8 @@ def _is_node_debug(pod: Pod) -> bool:
 
 
 def _is_logged(pod: Pod, spec: ContainerSpec) -> bool:
+    if spec.security_context and spec.security_context.privileged:
+        return False  # runtimes give it no seccomp, whatever its pod's profile
     context = next((c for c in (spec.security_context, pod.spec.security_context) if c and c.seccomp_profile), None)
     profile = context.seccomp_profile if context else None
     return bool(profile and profile.type == "Localhost" and profile.localhost_profile in BUILT_IN.values())

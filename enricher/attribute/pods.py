@@ -13,9 +13,10 @@ class SeccompProfile(Struct, frozen=True, rename="camel"):
 
 
 class SecurityContext(Struct, frozen=True, rename="camel"):
-    """The part that pods' and containers' security contexts share."""
+    """What a pod's and a container's security context say of seccomp; a pod's is never `privileged`."""
 
     seccomp_profile: SeccompProfile | None = None
+    privileged: bool = False
 
 
 class EnvVar(Struct, frozen=True):

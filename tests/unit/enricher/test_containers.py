@@ -3,7 +3,16 @@
 import pytest
 
 from enricher.attribute.containers import Containers, Place
-from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.attribute.pods import (
+    Container,
+    ContainerStatus,
+    Namespace,
+    Pod,
+    PodSpec,
+    PodStatus,
+    SeccompProfile,
+    SecurityContext,
+)
 from exectrail.meta import ObjectMeta
 
 ID, OTHER_ID, THERE = "a" * 64, "b" * 64, "d" * 64
@@ -65,3 +74,34 @@ DEBUGGED = PodSpec([APP], ephemeral_containers=[DEBUGGER])
 )
 def test_a_container_is_known_by(spec: PodSpec, status: PodStatus, name: str, expected: str | None) -> None:
     assert named(spec, status, Place(ID, "pod-1", name=name), {THERE}) == expected
+
+
+OURS = SecurityContext(SeccompProfile("Localhost", "exectrail/process-audit.json"))
+OWN = SecurityContext(SeccompProfile("RuntimeDefault"))
+
+
+@pytest.mark.parametrize(
+    ("pods", "containers", "logged"),
+    [
+        (OURS, None, True),
+        (OURS, SecurityContext(), True),
+        (OURS, OWN, False),
+        (None, OURS, True),
+        (OWN, OURS, True),
+        (None, None, False),
+        (OURS, SecurityContext(privileged=True), False),
+        (None, SecurityContext(OURS.seccomp_profile, privileged=True), False),
+    ],
+)
+def test_the_kernel_logs_a_container_by_its_own_profile_or_its_pods_and_never_a_privileged_one(
+    pods: SecurityContext | None, containers: SecurityContext | None, logged: bool
+) -> None:
+    known = Containers()
+    known.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels={"exectrail.io/record": "true"})))
+    spec = PodSpec([Container("app", security_context=containers)], security_context=pods)
+    known.pod_changed(None, Pod(ObjectMeta(name="web", namespace="shop", uid="pod-1"), spec))
+
+    found = known.look(Place(ID, "pod-1")).container
+
+    assert found is not None
+    assert found.logged is logged
