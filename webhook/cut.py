@@ -25,6 +25,8 @@ def marker(size: int, words: int) -> str:
 
 def cut(words: list[str], most: int) -> list[str]:
     """As many words as take at most `most` bytes as a JSON list; the last one tells what is missing."""
+    if 6 * sum(map(len, words)) + 3 * len(words) <= most:  # no character takes more than `\u0001`
+        return words
     if _fitting(words, most) == len(words):
         return words
     most -= MARKER_BYTES
@@ -62,4 +64,4 @@ def _fitting(words: list[str], most: int) -> int:
 
 
 def _utf8_bytes(words: Iterable[str]) -> int:
-    return sum(len(word.encode()) for word in words)
+    return len("".join(words).encode())

@@ -30,8 +30,6 @@ _URL_BYTES = (1 << 20) + (4 << 10)
 _COMMAND = Most(words=_URL_BYTES // len("&command="), characters=2 * _URL_BYTES)
 """An exec's words reach the API server in a URL, which Go's net/http bounds (DefaultMaxHeaderBytes and its slop). There
 each character takes a byte or more; in JSON two at most, but for `\\uXXXX`, which counts as one."""
-_CONTAINERS = 128
-"""How many containers of one request have a session each."""
 
 
 class _Found(Struct, frozen=True):
@@ -154,8 +152,6 @@ def _made(
     asked = {request.uid: Asked("debug")}
     try:
         new = containers(budget)
-        if len(new) > _CONTAINERS:
-            return asked, [], "too-large"
         tagged = list(zip(uids(request.uid, [each.asked.container for each in new]), new, strict=True))
         asked = {uid: each.asked for uid, each in tagged}
         return asked, [step for uid, each in tagged for step in set_variable(each, uid, budget)], None
@@ -167,6 +163,5 @@ def _new_containers(request: Request, budget: Budget) -> list[Container]:
     """The ephemeral containers that this update brings; those there before cannot be changed any more."""
     (old,), (spec,) = request.old_object.members("spec"), request.object.required().members("spec")
     (before,), (now,) = (each.members("ephemeralContainers") for each in (old, spec.required()))
-    known = {name.text() for (name,) in before.objects(budget, "name")}
-    every = containers_of(now, "ephemeralContainers", budget)
-    return [each for each in every if each.asked.container not in known]
+    known = frozenset(name.text() for (name,) in before.objects(budget, "name"))
+    return list(containers_of(now, "ephemeralContainers", budget, known=known))

@@ -44,21 +44,22 @@ FEW = Most(words=16 << 10, characters=128 << 10)
 
 
 class Budget:
-    """How many objects are read of one request's lists, all together."""
+    """How many objects are read of one request's lists, all together, and how many sessions come of them."""
 
-    def __init__(self, objects: int = 10_000) -> None:
-        self.left = objects
+    def __init__(self, objects: int = 10_000, sessions: int = 128) -> None:
+        self._objects, self._sessions = objects, sessions
 
-    def spend(self) -> None:
-        """One more object.
+    def take(self, *, objects: int = 0, sessions: int = 0) -> None:
+        """Count some more.
 
         Raises:
             TooLarge: There were too many.
 
         """
-        self.left -= 1
-        if self.left < 0:
-            raise TooLarge("more objects than are read")
+        self._objects -= objects
+        self._sessions -= sessions
+        if self._objects < 0 or self._sessions < 0:
+            raise TooLarge("more objects or containers than are read")
 
 
 class Value(Struct, frozen=True):
@@ -125,21 +126,18 @@ class Value(Struct, frozen=True):
         """
         if self.absent:
             return []
-        if not self._is_within(most):
-            raise TooLarge(marker(len(self.raw), _count(self.raw).words))
+        if len(self.raw) > min(2 * most.words, most.characters):  # a word takes two bytes at least
+            has = _count(self.raw)
+            if has.words > most.words or has.characters > most.characters:
+                raise TooLarge(marker(len(self.raw), has.words))
         return _read(_words, self.raw, self.path)
 
-    def some_words(self) -> list[str]:
+    def some_words(self, most: Most = FEW) -> list[str]:
         """The same; a marker in place of a list that is too large."""
         try:
-            return self.words()
+            return self.words(most)
         except TooLarge as error:
             return [str(error)]
-
-    def _is_within(self, most: Most) -> bool:
-        if len(self.raw) <= min(2 * most.words, most.characters):  # a word takes two bytes at least
-            return True
-        return all(has <= may for has, may in zip(_count(self.raw), most, strict=True))
 
 
 def _count(raw: Raw) -> Most:
@@ -167,7 +165,7 @@ _spending = _Spending()
 
 
 def _spend(_made: object) -> None:
-    _spending.budget.spend()
+    _spending.budget.take(objects=1)
 
 
 @lru_cache

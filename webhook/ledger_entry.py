@@ -98,7 +98,7 @@ def session_spec(
         resource=f"pods/{request.sub_resource}".rstrip("/"),
         target=_target(request, asked),
         time=now,
-        command=cut(asked.command, _COMMAND_BYTES),
+        command=kept_command(asked.command),
         command_hash=_hash(asked, rules.command_key),
         tty=asked.tty,
         stdin=asked.stdin,
@@ -106,6 +106,11 @@ def session_spec(
         recorded=recorded,
         request_uid="" if uid == request.uid else request.uid,
     )
+
+
+def kept_command(words: list[str]) -> list[str]:
+    """What a session keeps of a command."""
+    return cut(words, _COMMAND_BYTES)
 
 
 def _target(request: Request, asked: Asked) -> Target:
@@ -130,7 +135,10 @@ def _user(info: UserInfo, extra_keys: frozenset[str]) -> User:
 
 def _extra(extra: Value, keys: list[str]) -> dict[str, list[str]]:
     """What is said under each key: short ones whole, and the rest of the space shared among the long ones."""
-    said = {key: words for key, value in zip(keys, extra.members(*keys), strict=True) if (words := value.some_words())}
+    if extra.absent:
+        return {}
+    there = {key: value for key, value in zip(keys, extra.members(*keys), strict=True) if not value.absent}
+    said = {key: words for key, value in there.items() if (words := value.some_words())}
     kept: dict[str, list[str]] = {}
     dropped: list[str] = []
     left = _EXTRA_BYTES - MARKER_BYTES

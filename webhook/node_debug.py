@@ -32,9 +32,12 @@ def node_debug(request: Request, budget: Budget) -> list[Container]:
     )
     if not is_ours or not node.text():  # the client chose it; what the scheduler places has none yet
         return []
-    chosen = {"node": node.text(), "generate_name": "" if request.name else generate_name.text()}
-    running = list(containers_of(containers, "containers", budget, **chosen))
-    return [*running, *containers_of(init, "initContainers", budget, **chosen)] if running else []
+    beginning = "" if request.name else generate_name.text()
+    running, before = (
+        list(containers_of(listed, member, budget, node=node.text(), generate_name=beginning))
+        for member, listed in (("containers", containers), ("initContainers", init))
+    )
+    return [*running, *before] if running else []
 
 
 def _is_root(host_path: Value) -> bool:

@@ -7,8 +7,11 @@ from msgspec import Struct
 
 from exectrail.session import TAG_VARIABLE
 from webhook.admission import Operation, Patch, Removal
-from webhook.json_value import Budget, Value
-from webhook.ledger_entry import Asked
+from webhook.json_value import Budget, Most, Value
+from webhook.ledger_entry import Asked, kept_command
+
+_COMMAND = Most(words=4096, characters=16 << 10)
+"""What is read of a container's command, and of its arguments; a session keeps less."""
 
 
 class Container(Struct, frozen=True):
@@ -22,7 +25,13 @@ class Container(Struct, frozen=True):
 
 
 def containers_of(
-    listed: Value, member: str, budget: Budget, *, node: str = "", generate_name: str = ""
+    listed: Value,
+    member: str,
+    budget: Budget,
+    *,
+    known: frozenset[str] = frozenset(),
+    node: str = "",
+    generate_name: str = "",
 ) -> Iterator[Container]:
     """The containers in a member of a pod's spec.
 
@@ -30,6 +39,7 @@ def containers_of(
         listed: The member.
         member: Its name.
         budget: How much may be read.
+        known: The names of those that are to be left out.
         node: The node that they are to debug.
         generate_name: How their pod's name begins, where the API server chooses it.
 
@@ -41,7 +51,10 @@ def containers_of(
     found = listed.objects(budget, "name", "command", "args", "env", "tty", "stdin")
     for index, (name, command, args, env, tty, stdin) in enumerate(found):
         text = name.required("str").text()
-        words = [*command.some_words(), *args.some_words()]
+        if text in known:
+            continue
+        budget.take(sessions=1)
+        words = kept_command([*command.some_words(_COMMAND), *args.some_words(_COMMAND)])
         asked = Asked("debug", text, words, tty.flag(), stdin.flag(), node, generate_name)
         yield Container(f"/spec/{member}/{index}", asked, env)
 

@@ -59,6 +59,9 @@ WORDS = {
 OBJECTS = {
     "objects": (b"[{}@]", b",{}"),
     "named objects": (b'[{"name":"a"}@]', b',{"name":"a"}'),
+    "long commands": (b'[{"name":"a"}@]', b',{"name":"b","args":["x"' + b',"y"' * 4000 + b"]}"),
+    "long commands of few": (b'[{"name":"a"}@]', b',{"name":"b","args":["x"' + b',"y"' * 16000 + b"]}"),
+    "short commands": (b'[{"name":"a"}@]', b',{"name":"b","command":["x"' + b',"y"' * 700 + b"]}"),
     "long names": (b'[{"name":"a"}@]', b',{"name":"' + EMOJI + b"x" * 250 + b'"}'),
 }
 
