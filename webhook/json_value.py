@@ -126,6 +126,8 @@ class Value(Struct, frozen=True):
         """
         if self.absent:
             return []
+        if len(self.raw) > 6 * most.characters + 3 * most.words:  # of which each character is an escape, with commas
+            raise TooLarge(marker(len(self.raw), bytes(self.raw).count(b'"') // 2))
         if len(self.raw) > min(2 * most.words, most.characters):  # a word takes two bytes at least
             has = _count(self.raw)
             if has.words > most.words or has.characters > most.characters:

@@ -22,8 +22,8 @@ Load = Callable[..., dict[str, Any]]
 PatchOf = Callable[[dict[str, Any]], list[Any]]
 
 EXTRA_MEMORY = 25 << 20
-SECONDS = 0.2
-"""Of processor time. Alone on its processor it is half of that at most."""
+SECONDS = 0.3
+"""Of processor time. Alone on its processor it is about a third of that at most."""
 
 HOLE = "@hole@"
 EMOJI = "\U0001f600".encode()
