@@ -1,18 +1,26 @@
-"""The mark at the end of a list of words that was too long to keep: how much is missing."""
+"""The mark in place of words that were too long to keep: how much is missing.
+
+A session keeps of a command only what fits; whoever compares the command later has to know where that ends.
+"""
 
 import re
 
 _MARK = re.compile(r"\[cut: \d+ bytes in \d+ words\]\Z")
 
 
-def cut_mark(missing: int, words: int) -> str:
-    """What the last word that is kept ends with: so many bytes are missing, of so many words."""
-    return f"[cut: {missing} bytes in {words} words]"
+def cut_mark(size: int, words: int) -> str:
+    """What stands in place of words that are left out, or at the end of one that is cut.
+
+    Args:
+        size: Their bytes, in UTF-8; of words that were never decoded, those of their JSON.
+        words: Their number.
+
+    """
+    return f"[cut: {size} bytes in {words} words]"
 
 
 def uncut(words: list[str]) -> list[str]:
     """The words without such a mark. A user may have typed one: then less of the last word is believed, no more."""
     if not words or not (mark := _MARK.search(words[-1])):
         return words
-    kept = words[-1][: mark.start()]
-    return [*words[:-1], kept]
+    return [*words[:-1], words[-1][: mark.start()]]

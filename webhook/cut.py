@@ -8,19 +8,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from exectrail.cut import cut_mark
+
 MARKER_BYTES = 48
 """More than a marker takes as JSON, with quotes and comma: a body has no number of more than 7 digits of anything."""
-
-
-def marker(size: int, words: int) -> str:
-    """What stands in place of words that are left out, or at the end of one that is cut.
-
-    Args:
-        size: Their bytes, in UTF-8; of words that were never decoded, those of their JSON.
-        words: Their number.
-
-    """
-    return f"[cut: {size} bytes in {words} words]"
 
 
 def cut(words: list[str], most: int) -> list[str]:
@@ -35,7 +26,7 @@ def cut(words: list[str], most: int) -> list[str]:
     rest = words[whole]
     length = bisect_right(range(1, min(len(rest), max(left, 0)) + 1), left, key=lambda n: json_bytes(rest[:n]))
     missing = _utf8_bytes(words[whole:]) - _utf8_bytes([rest[:length]])
-    return [*words[:whole], rest[:length] + marker(missing, len(words) - whole)]
+    return [*words[:whole], rest[:length] + cut_mark(missing, len(words) - whole)]
 
 
 def cut_word(word: str, most: int) -> str:
@@ -45,7 +36,7 @@ def cut_word(word: str, most: int) -> str:
 
 def cut_away(words: list[str]) -> str:
     """What stands in place of all of these words."""
-    return marker(_utf8_bytes(words), len(words))
+    return cut_mark(_utf8_bytes(words), len(words))
 
 
 def json_bytes(word: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from webhook.cut import marker
+from exectrail.cut import cut_mark
 
 _MESSAGE_CHARACTERS = 200
 NAME_BYTES = 256
@@ -110,7 +110,7 @@ class Value(Struct, frozen=True):
         if self.absent:
             return ""
         if len(self.raw) > most + 2 and memoryview(self.raw)[0] == ord('"'):
-            return marker(len(self.raw) - 2, 1)
+            return cut_mark(len(self.raw) - 2, 1)
         return _read(_text, self.raw, self.path)
 
     def flag(self) -> bool:
@@ -127,11 +127,11 @@ class Value(Struct, frozen=True):
         if self.absent:
             return []
         if len(self.raw) > 6 * most.characters + 3 * most.words:  # of which each character is an escape, with commas
-            raise TooLarge(marker(len(self.raw), bytes(self.raw).count(b'"') // 2))
+            raise TooLarge(cut_mark(len(self.raw), bytes(self.raw).count(b'"') // 2))
         if len(self.raw) > min(2 * most.words, most.characters):  # a word takes two bytes at least
             has = _count(self.raw)
             if has.words > most.words or has.characters > most.characters:
-                raise TooLarge(marker(len(self.raw), has.words))
+                raise TooLarge(cut_mark(len(self.raw), has.words))
         return _read(_words, self.raw, self.path)
 
     def some_words(self, most: Most = FEW) -> list[str]:

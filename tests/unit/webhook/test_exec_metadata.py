@@ -261,7 +261,7 @@ def test_each_new_container_has_a_session_whose_uid_is_its_tag(review: Load, pat
         ("three", [], uid),
     ]
     assert list(decision.sessions) == [uid, *(str(uuid.uuid5(uuid.UUID(uid), name)) for name in ("two", "three"))]
-    assert all(tag_of(f"env\0{TAG}={each}\0sh\0".encode()) == each for each in decision.sessions)
+    assert all(tag_of(f"env\0{TAG}={each}\0sh\0".encode()) == (each, b"sh\0") for each in decision.sessions)
 
 
 @pytest.mark.parametrize(("number", "sessions"), [(128, 128), (129, 1)])
