@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 
 import uvicorn
-from fastapi import FastAPI
 from msgspec import Raw
+from starlette.applications import Starlette
 
 from exectrail import logs
 from exectrail.kube import Client
@@ -98,7 +98,7 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
         raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
 
 
-def _server(app: FastAPI, tls: ssl.SSLContext | None = None) -> _Server:
+def _server(app: Starlette, tls: ssl.SSLContext | None = None) -> _Server:
     return _Server(
         uvicorn.Config(
             app,

@@ -9,10 +9,12 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from fastapi import FastAPI, Request, Response
 from msgspec import Struct, field
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.requests import ClientDisconnect
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from exectrail.meta import ObjectMeta
 from exectrail.session import AuditSession
@@ -72,25 +74,24 @@ class Webhook(Struct, frozen=True):
         return decision
 
 
-def admission_app(webhook: Webhook, health: Health) -> FastAPI:
-    """What the TLS port serves."""
-    app = FastAPI(openapi_url=None)
-    app.add_route(BINDING_PATH, _review("binding", webhook.bind, health), methods=["POST"])
-    app.add_route(EXEC_METADATA_PATH, _review("exec-metadata", webhook.tag, health), methods=["POST"])
-    _add_health(app, health)
-    return app
+def admission_app(webhook: Webhook, health: Health) -> Starlette:
+    """Build what the TLS port serves."""
+    return Starlette(
+        routes=[
+            Route(BINDING_PATH, _review("binding", webhook.bind, health), methods=["POST"]),
+            Route(EXEC_METADATA_PATH, _review("exec-metadata", webhook.tag, health), methods=["POST"]),
+            *_health_routes(health),
+        ]
+    )
 
 
-def status_app(health: Health) -> FastAPI:
-    """What the plain port serves: health and metrics."""
-    app = FastAPI(openapi_url=None)
-    _add_health(app, health)
+def status_app(health: Health) -> Starlette:
+    """Build what the plain port serves: health and metrics."""
 
-    @app.get("/metrics")
-    async def _metrics() -> Response:
+    async def metrics_page(_http: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+    return Starlette(routes=[Route("/metrics", metrics_page), *_health_routes(health)])
 
 
 def respond(name: str, decide: Decide, body: bytes) -> bytes:
@@ -154,13 +155,13 @@ def _refuse(name: str, status: int, why: str) -> Response:
     return Response(why + "\n", status, media_type="text/plain", headers={"connection": "close"})
 
 
-def _add_health(app: FastAPI, health: Health) -> None:
-    @app.get("/healthz")
-    async def _healthz() -> Response:
+def _health_routes(health: Health) -> list[Route]:
+    async def healthz(_http: Request) -> Response:
         return Response("ok\n", media_type="text/plain")
 
-    @app.get("/readyz")
-    async def _readyz() -> Response:
+    async def readyz(_http: Request) -> Response:
         missing = health.missing()
         text = f"not ready: {', '.join(missing)}\n" if missing else "ok\n"
         return Response(text, 503 if missing else 200, media_type="text/plain")
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]
