@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from bench import auditlog, filters, memory, parsing, pipeline, storage
+from bench import auditlog, filters, memory, parsing, pipeline, storage, webhook
 from bench.figures import Figure, keep, show
 
 
@@ -27,6 +27,7 @@ def _figures(args: argparse.Namespace) -> Iterator[Figure]:
     yield from filters.figures()
     yield from storage.figures()
     yield from auditlog.figures(args.backlog)
+    yield from webhook.figures(args.seconds)
     if args.node:
         from bench import node  # noqa: PLC0415 - needs root and the node's packages
 
@@ -38,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--node", action="store_true", help="also on the real node, which is brought up (needs root)")
     add("--installed", action="store_true", help="measure what is installed there already, and install nothing")
-    add("--seconds", type=int, default=60, help="of each load on the node (default 60)")
+    add("--seconds", type=int, default=60, help="of each load on the webhook and on the node (default 60)")
     add("--soak", type=int, default=0, metavar="MINUTES", help="then load it so long, and look at its memory")
     add("--backlog", type=int, default=256, metavar="MB", help="of auditd's log at the start (default 256)")
     add("--strict", action="store_true", help="exit with 1 where a bound is missed")

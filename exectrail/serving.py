@@ -32,6 +32,9 @@ def serve(
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10  # seconds: a client that sends nothing would keep its thread for ever
+        # Headers and body leave together and at once, instead of waiting for the client to acknowledge the headers.
+        wbufsize = -1
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:

@@ -1,5 +1,6 @@
 """The controller's health endpoint."""
 
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -58,6 +59,13 @@ def test_it_serves_the_metrics_with_every_outcome_from_the_start(address: str) -
     assert 'exectrail_controller_sessions{phase="Open"} 3.0' in text
     for outcome in ("never-started", "not-recorded"):
         assert f'exectrail_controller_sessions_closed_total{{outcome="{outcome}"}}' in text
+
+
+def test_an_answer_is_one_write_and_never_waits_for_an_acknowledgement(address: str) -> None:
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert connection.recv(1 << 16).endswith(b"\r\n\r\nok\n")
 
 
 def test_another_path_is_not_found(address: str) -> None:

@@ -7,9 +7,11 @@ import os
 import signal
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,21 @@ def test_an_exec_is_tagged_by_its_namespaces_labels_and_its_session_reaches_the_
     assert json.loads(api.created[f"{sessions}/{uid}"])["spec"]["commandHash"] == command_hash(
         key, [b"sh", b"-c", b"ps | head -3"]
     )
+
+
+def test_an_answer_does_not_wait_until_the_caller_acknowledges_its_headers(run: Run, review: Load) -> None:
+    process = run()
+    process.wait_until_ready()
+    took = []
+    for _ in range(15):
+        connection = process.connect()
+        connection.connect()
+        began = time.perf_counter()
+        post(connection, review("attach"))
+        took.append(time.perf_counter() - began)
+        connection.close()
+
+    assert statistics.median(took) < 0.03  # an acknowledgement that is delayed takes 40 ms
 
 
 def test_after_sigterm_it_goes_on_serving_while_it_is_not_ready_and_then_ends_with_0(

@@ -1,0 +1,3 @@
+module exectrail.io/bench/caller
+
+go 1.26.0
