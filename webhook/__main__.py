@@ -1,40 +1,30 @@
 """Runs the webhook: reads its options, puts the pieces together, serves until SIGTERM."""
 
 import asyncio
-import contextlib
+import gc
 import logging
 import signal
 import socket
-import ssl
 import sys
-from collections.abc import Iterator
 
-import uvicorn
 from msgspec import Raw
-from starlette.applications import Starlette
 
 from exectrail import logs
 from exectrail.kube import Client
 from exectrail.session import GROUP_VERSION, PLURAL
 from webhook.app import Health, Webhook, admission_app, status_app
+from webhook.callers import Limits
 from webhook.command_key import CommandKey
 from webhook.ledger import Ledger
 from webhook.ledger_entry import Rules
 from webhook.options import parser
+from webhook.server import Bounds, Server, serve
 from webhook.tls import Certificate
 from webhook.view import View
 
 _BACKLOG = 2048
 
 log = logging.getLogger(__name__)
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals alone: uvicorn's own handler would stop it before the drain."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def main() -> int:
@@ -72,14 +62,27 @@ def main() -> int:
         return Rules(frozenset(options.extra_keys), key.value, options.tag_unknown)
 
     webhook = Webhook(view.known, rules, ledger.put, options.namespace)
-    servers = {
-        admission: _server(admission_app(webhook, health), certificate.server_context()),
-        status: _server(status_app(health)),
-    }
-    asyncio.run(_serve(servers, health, options.drain_seconds))
+    limits = Limits(
+        connections=options.max_connections,
+        address_connections=options.max_address_connections,
+        idle_seconds=options.idle_seconds,
+    )
+    bounds = Bounds(limits)
+    servers = [
+        Server(admission_app(webhook, health), admission, bounds, certificate.server_context()),
+        Server(status_app(health), status, bounds),
+    ]
+    gc.collect()
+    gc.freeze()  # what is there now stays: the collector need not look at it each time
+    code = 0
+    try:
+        asyncio.run(_serve(servers, bounds, health, options.drain_seconds))
+    except Exception:
+        log.exception("the server failed; the process ends")
+        code = 1
     ledger.close(options.drain_seconds)
     log.info("ended")
-    return 0
+    return code
 
 
 def _listen(host: str, port: int, option: str) -> socket.socket:
@@ -92,50 +95,24 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
     both = not host and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         reason, _, _ = str(error.strerror).partition(" (")  # which address that was stands here already
         raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
-    # Accepted sockets inherit it. asyncio sets it only where the protocol number says TCP, which here is 0; without it
-    # an answer's body waits until the caller acknowledges the headers: 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    return listener
 
 
-def _server(app: Starlette, tls: ssl.SSLContext | None = None) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            ssl_context_factory=(lambda _config, _default: tls) if tls else None,
-            loop="asyncio",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            backlog=_BACKLOG,
-            # Longer than the API server's own patience, else it writes into connections that just close.
-            timeout_keep_alive=120,
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-
-async def _serve(servers: dict[socket.socket, _Server], health: Health, drain_seconds: float) -> None:
+async def _serve(servers: list[Server], bounds: Bounds, health: Health, drain_seconds: float) -> None:
     """Serve; after a signal go on serving while endpoints forget this pod, then end."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with asyncio.TaskGroup() as group:
-        for listener, server in servers.items():
-            group.create_task(server.serve([listener]))
+        group.create_task(serve(servers, bounds))
         await stopped.wait()
         log.info("draining", extra={"seconds": drain_seconds})
         health.draining = True
         await asyncio.sleep(drain_seconds)
-        for server in servers.values():
+        for server in servers:
             server.should_exit = True
 
 

@@ -4,9 +4,10 @@ A call that cannot be read gets a 4xx, and `failurePolicy: Ignore` lets its requ
 gets that far: the request is allowed as it was, with a warning, and the fault is counted.
 """
 
+import io
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from msgspec import Struct, field
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from exectrail.meta import ObjectMeta
 from exectrail.session import AuditSession
@@ -22,6 +24,7 @@ from webhook import admission, binding, exec_metadata, metrics
 from webhook.admission import Decision
 from webhook.json_value import BadReview
 from webhook.ledger_entry import Rules
+from webhook.sparse_log import LONGEST, SparseLog
 from webhook.tag_mode import Known
 
 BINDING_PATH = "/mutate-v1-pod-binding"
@@ -29,7 +32,12 @@ EXEC_METADATA_PATH = "/mutate-v1-exec-metadata"
 
 _FAULT = "exectrail: internal error; the request goes on unchanged"
 
+_MOST_DISCARDED = 4 * admission.MAX_BYTES
+"""Bytes of a body that are read although it is too large already."""
+_PIECE = 16 << 10
+
 log = logging.getLogger(__name__)
+sparse = SparseLog(log)
 
 Decide = Callable[[admission.Request], Decision]
 
@@ -78,8 +86,8 @@ def admission_app(webhook: Webhook, health: Health) -> Starlette:
     """Build what the TLS port serves."""
     return Starlette(
         routes=[
-            Route(BINDING_PATH, _review("binding", webhook.bind, health), methods=["POST"]),
-            Route(EXEC_METADATA_PATH, _review("exec-metadata", webhook.tag, health), methods=["POST"]),
+            Route(BINDING_PATH, _Review("binding", webhook.bind, health), methods=["POST"]),
+            Route(EXEC_METADATA_PATH, _Review("exec-metadata", webhook.tag, health), methods=["POST"]),
             *_health_routes(health),
         ]
     )
@@ -88,7 +96,8 @@ def admission_app(webhook: Webhook, health: Health) -> Starlette:
 def status_app(health: Health) -> Starlette:
     """Build what the plain port serves: health and metrics."""
 
-    async def metrics_page(_http: Request) -> Response:
+    async def metrics_page(http: Request) -> Response:
+        await http.body()  # its turn comes with the end of the body
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(routes=[Route("/metrics", metrics_page), *_health_routes(health)])
@@ -113,46 +122,78 @@ def respond(name: str, decide: Decide, body: bytes) -> bytes:
     return admission.answer(request, decision)
 
 
-def _review(name: str, decide: Decide, health: Health) -> Callable[[Request], Awaitable[Response]]:
-    latency = metrics.LATENCY.labels(name)
+class _Answer(Response):
+    """A response that leaves in pieces: sent at once, a large one would be there three times, encrypted and not."""
 
-    async def handle(http: Request) -> Response:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it, as fast as the caller takes it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for at in range(0, len(self.body), _PIECE):
+            more = at + _PIECE < len(self.body)
+            await send({"type": "http.response.body", "body": self.body[at : at + _PIECE], "more_body": more})
+
+
+class _TooLarge(Exception):
+    """A body of more than `admission.MAX_BYTES`."""
+
+
+class _Review:
+    """One of the two webhooks, as an ASGI application."""
+
+    def __init__(self, name: str, decide: Decide, health: Health) -> None:
+        self._name, self._decide, self._health = name, decide, health
+        self._latency = metrics.LATENCY.labels(name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call; how long that took counts where it was a review."""
         try:
-            body = await _body(http)
+            body = await _body(Request(scope, receive))
+            began = time.perf_counter()
+            answer = self._answer(body)
         except ClientDisconnect:
-            return _refuse(name, 400, "the body ended early")
-        if body is None:
-            return _refuse(name, 413, f"a body of more than {admission.MAX_BYTES} bytes")
-        began = time.perf_counter()
-        try:
-            content = respond(name, decide, body)
+            await self._refuse(400, "the body ended early")(scope, receive, send)
+        except _TooLarge:
+            await self._refuse(413, f"a body of more than {admission.MAX_BYTES} bytes")(scope, receive, send)
         except BadReview as error:
-            return _refuse(name, 400, str(error))
-        latency.observe(time.perf_counter() - began)
+            await self._refuse(400, str(error))(scope, receive, send)
+        else:
+            del body  # it may be large, and the caller slow to take the answer
+            await answer(scope, receive, send)
+            self._latency.observe(time.perf_counter() - began)
+
+    def _answer(self, body: bytes) -> Response:
         # The API server keeps its connections to a pod that ends: this sends it on to another one.
-        headers = {"connection": "close"} if health.draining else None
-        return Response(content, media_type="application/json", headers=headers)
+        headers = {"connection": "close"} if self._health.draining else None
+        return _Answer(respond(self._name, self._decide, body), media_type="application/json", headers=headers)
 
-    return handle
+    def _refuse(self, status: int, why: str) -> Response:
+        metrics.BAD_REQUESTS.labels(self._name, status).inc()
+        told = f"refused a call of {self._name}: {why}"
+        sparse.warning(f"{self._name} {status}", told)
+        return Response(f"{why[:LONGEST]}\n", status, media_type="text/plain", headers={"connection": "close"})
 
 
-async def _body(http: Request) -> bytes | None:
-    """The whole body; `None` as soon as it is too long."""
-    declared = http.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > admission.MAX_BYTES:
-        return None
-    body = bytearray()
+async def _body(http: Request) -> bytes:
+    """Read the whole body.
+
+    Raises:
+        ClientDisconnect: It ended early.
+        _TooLarge: It has too many bytes. All of them were read, within bounds: a caller that is still writing when
+            its connection closes never sees the answer.
+
+    """
+    body, length = io.BytesIO(), 0  # gives its bytes away without a copy
     async for chunk in http.stream():
-        body += chunk
-        if len(body) > admission.MAX_BYTES:
-            return None
-    return bytes(body)
-
-
-def _refuse(name: str, status: int, why: str) -> Response:
-    metrics.BAD_REQUESTS.labels(name, status).inc()
-    log.warning("refused a call of %s: %s", name, why)
-    return Response(why + "\n", status, media_type="text/plain", headers={"connection": "close"})
+        length += len(chunk)
+        if length <= admission.MAX_BYTES:
+            body.write(chunk)
+        elif length > _MOST_DISCARDED:
+            break
+        else:
+            body = io.BytesIO()
+    if length > admission.MAX_BYTES:
+        raise _TooLarge
+    return body.getvalue()
 
 
 def _health_routes(health: Health) -> list[Route]:

@@ -19,10 +19,17 @@ BAD_REQUESTS = Counter(
 )
 LATENCY = Histogram(
     "exectrail_webhook_duration_seconds",
-    "Time from the whole body to the answer.",
+    "Time from the last byte of a review's body to the last byte of its answer, handed to the kernel.",
     ["webhook"],
     buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0),
 )
+CONNECTIONS = Gauge("exectrail_webhook_connections", "Connections of callers, on both ports.")
+CONNECTIONS_ENDED = Counter(
+    "exectrail_webhook_connections_ended",
+    "Connections that the webhook ended because of what their callers did or took, by reason.",
+    ["reason"],
+)
+BODY_BYTES = Gauge("exectrail_webhook_body_bytes", "Bodies without an answer, and answers that were not taken yet.")
 SESSIONS_WRITTEN = Counter("exectrail_webhook_sessions_written", "AuditSessions that the API server has.")
 SESSIONS_RETRIED = Counter("exectrail_webhook_sessions_retried", "Attempts to write an AuditSession that failed.")
 SESSIONS_DROPPED = Counter(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from exectrail import logs
+from webhook.callers import Limits
 from webhook.ledger_entry import DEFAULT_EXTRA_KEYS
 from webhook.tag_mode import Unknown
 
@@ -56,6 +57,28 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--ledger-mib", type=_number(1), default=16.0, metavar="MIB", help="the most that may wait to be written")
     add("--drain-seconds", type=_number(0), default=5.0, metavar="S", help="how long to go on serving after SIGTERM")
+    limits = Limits()
+    add(
+        "--max-connections",
+        type=_count,
+        default=limits.connections,
+        metavar="N",
+        help="connections of all callers, on both ports; one with TLS takes up to 80 KiB",
+    )
+    add(
+        "--max-address-connections",
+        type=_count,
+        default=limits.address_connections,
+        metavar="N",
+        help="of these, connections of one address (IPv6: of one /64)",
+    )
+    add(
+        "--idle-seconds",
+        type=_number(1),
+        default=limits.idle_seconds,
+        metavar="S",
+        help="how long a connection may wait for its next request; longer than the API server keeps it (90 s)",
+    )
     add("--api-server", metavar="URL", help="an API server without login, e.g. kubectl proxy; default: the pod's own")
     add("--log-level", choices=logs.LEVELS, default="info", help="least important level to log")
     return options
@@ -69,6 +92,12 @@ def _number(least: float) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return count
 
 
 def _port(text: str) -> int:

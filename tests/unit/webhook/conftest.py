@@ -2,15 +2,18 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonpatch
 import msgspec
 import pytest
+import trustme
 
 from exectrail.session import AuditSession
+from tests.unit.exectrail.api_server import ApiServer
+from tests.unit.webhook.process import Process
 from webhook.app import Health, Webhook
 from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Rules
 from webhook.tag_mode import Known
@@ -85,3 +88,33 @@ def webhook(ledger: list[AuditSession], namespaces: dict[str, dict[str, str]], r
         record=ledger.append,
         namespace="exectrail",
     )
+
+
+@pytest.fixture
+def tls_dir(tmp_path: Path) -> Path:
+    ca = trustme.CA()
+    leaf = ca.issue_cert("localhost")
+    leaf.private_key_pem.write_to_path(tmp_path / "tls.key")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+    ca.cert_pem.write_to_path(tmp_path / "ca.crt")
+    return tmp_path
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    with ApiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def run(tls_dir: Path, api: ApiServer) -> Iterator[Callable[..., Process]]:
+    running: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        running.append(Process(tls_dir, api.url, *arguments))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.process.kill()
+        each.process.communicate()

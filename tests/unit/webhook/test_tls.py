@@ -1,6 +1,5 @@
 """A renewed certificate is served at once, a bad one never, and open connections go on."""
 
-import asyncio
 import contextlib
 import shutil
 import socket
@@ -13,10 +12,10 @@ from typing import Self
 
 import pytest
 import trustme
-import uvicorn
 from prometheus_client import REGISTRY
 
-from webhook.app import Health, Webhook, admission_app
+from tests.unit.webhook.serving import serving as server
+from webhook.app import Webhook
 from webhook.tls import Certificate, _resolved, not_after
 
 POLL_SECONDS = 0.01
@@ -124,25 +123,8 @@ def port(secret: Secret, ca: trustme.CA, webhook: Webhook) -> Iterator[int]:
 def serving(certificate: Certificate, webhook: Webhook) -> Iterator[int]:
     certificate.wait()
     certificate.start()
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        admission_app(webhook, Health()),
-        ssl_context_factory=lambda _config, _default: certificate.server_context(),
-        http="httptools",
-        lifespan="off",
-        log_config=None,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
-    thread.start()
-    until(lambda: server.started)
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with server(webhook, tls=certificate.server_context()) as port:
+        yield port
 
 
 @pytest.mark.parametrize("key_type", list(trustme.KeyType), ids=lambda kind: kind.name)

@@ -1,119 +1,26 @@
 """The process as a pod runs it: from the command line to SIGTERM."""
 
 import base64
-import http.client
 import json
 import os
 import signal
 import socket
-import ssl
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from exectrail.command_hash import command_hash
 from tests.unit.exectrail.api_server import ApiServer
-from webhook.app import EXEC_METADATA_PATH
+from tests.unit.webhook.process import ROOT, Process, post
 
 Load = Callable[..., dict[str, Any]]
-ROOT = Path(__file__).parents[3]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-class Process:
-    """`python -m webhook` with an API server and a certificate."""
-
-    def __init__(self, tls_dir: Path, api: str, *arguments: str) -> None:
-        self.port, self.metrics_port = free_port(), free_port()
-        self.tls = ssl.create_default_context(cafile=str(tls_dir / "ca.crt"))
-        command = [sys.executable, "-m", "webhook", "--api-server", api, "--tls-dir", str(tls_dir)]
-        ports = ["--port", str(self.port), "--metrics-port", str(self.metrics_port)]
-        self.process = subprocess.Popen(
-            [*command, *ports, "--namespace", "exectrail", "--drain-seconds", "0.3", *arguments],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def get(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=10)
-        connection.request("GET", path)
-        reply = connection.getresponse()
-        status, text = reply.status, reply.read().decode()
-        connection.close()
-        return status, text
-
-    def wait_until_ready(self) -> None:
-        pause = threading.Event()
-        for _ in range(1000):
-            try:
-                if self.get("/readyz")[0] == 200:
-                    return
-            except OSError:
-                assert self.process.poll() is None
-            pause.wait(0.02)
-        raise AssertionError("never ready")
-
-    def connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection("localhost", self.port, context=self.tls, timeout=10)
-
-    def end(self) -> tuple[int, list[dict[str, Any]]]:
-        """Exit code and log after SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        _, log = self.process.communicate(timeout=30)
-        return self.process.returncode, [json.loads(line) for line in log.splitlines()]
-
-
-def post(connection: http.client.HTTPSConnection, review: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    connection.request("POST", EXEC_METADATA_PATH, json.dumps(review))
-    reply = connection.getresponse()
-    response: dict[str, Any] = json.loads(reply.read())["response"]
-    return response, reply.getheader("connection")
-
-
-@pytest.fixture
-def tls_dir(tmp_path: Path) -> Path:
-    ca = trustme.CA()
-    leaf = ca.issue_cert("localhost")
-    leaf.private_key_pem.write_to_path(tmp_path / "tls.key")
-    leaf.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
-    ca.cert_pem.write_to_path(tmp_path / "ca.crt")
-    return tmp_path
-
-
-@pytest.fixture
-def api() -> Iterator[ApiServer]:
-    with ApiServer() as server:
-        yield server
-
-
-@pytest.fixture
-def run(tls_dir: Path, api: ApiServer) -> Iterator[Callable[..., Process]]:
-    running: list[Process] = []
-
-    def start(*arguments: str) -> Process:
-        running.append(Process(tls_dir, api.url, *arguments))
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.process.kill()
-        each.process.communicate()
-
-
 Run = Callable[..., Process]
 
 
@@ -217,6 +124,9 @@ def test_without_the_api_server_it_starts_unready_and_once_synced_it_stays_ready
         (["--ledger-mib", "0"], "--ledger-mib"),
         (["--drain-seconds", "-1"], "--drain-seconds"),
         (["--port", "99999"], "--port"),
+        (["--max-connections", "0"], "--max-connections"),
+        (["--max-address-connections", "-1"], "--max-address-connections"),
+        (["--idle-seconds", "0"], "--idle-seconds"),
         (["--tls-poll-seconds", "0"], "--tls-poll-seconds"),
         (["--extra-keys"], "--extra-keys"),
         (["--tag-unknown", "auto"], "--tag-unknown"),
@@ -269,6 +179,9 @@ def test_help_names_every_option() -> None:
         "drain-seconds",
         "ledger-mib",
         "tag-unknown",
+        "max-connections",
+        "max-address-connections",
+        "idle-seconds",
     ):
         assert f"--{option}" in text
 

@@ -1,0 +1,29 @@
+"""The webhook's server in a thread of this process."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+
+from tests.unit.webhook.waiting import until
+from webhook.app import Health, Webhook, admission_app
+from webhook.callers import Limits
+from webhook.server import Bounds, Server, serve
+
+
+@contextlib.contextmanager
+def serving(webhook: Webhook, limits: Limits | None = None, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Serve until the end of the block; the port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    bounds = Bounds(limits or Limits())
+    server = Server(admission_app(webhook, Health()), listening, bounds, tls)
+    thread = threading.Thread(target=lambda: asyncio.run(serve([server], bounds)))
+    thread.start()
+    until(lambda: server.started)
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
