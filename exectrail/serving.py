@@ -1,14 +1,21 @@
 """Health and metrics over plain HTTP, for the parts that serve nothing else."""
 
 import logging
+import os
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 Check = Callable[[], str | None]
 """What is wrong, or None."""
+
+_PAUSE_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +68,33 @@ def serve(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             log.debug(format, *args)
 
-    server = ThreadingHTTPServer((host, port), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="serving", daemon=True).start()
+    server = _Server((host, port), Handler)
+    threading.Thread(target=server.serve_or_end, name="serving", daemon=True).start()
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    """Goes on whatever happens to one connection; where it cannot, the process ends and says so."""
+
+    daemon_threads = True
+
+    def serve_or_end(self) -> None:
+        """Serve until `shutdown`."""
+        try:
+            self.serve_forever()
+        except Exception:
+            log.critical("health and metrics can no longer be served; the process ends", exc_info=True)
+            os._exit(1)  # a daemon thread's end would be noticed by nobody
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept; where files run out, the base class would try again at once, and take a whole core for it."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            log.warning("cannot accept a connection: %s", error.strerror)
+            time.sleep(_PAUSE_SECONDS)
+            raise
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the library's signature
+        """Log what went wrong with one connection, as a line like all others."""
+        log.warning("fault in a connection", exc_info=sys.exception(), extra={"peer": str(client_address)})

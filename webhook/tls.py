@@ -76,7 +76,10 @@ class Certificate:
         told: str | None = None
         while True:
             time.sleep(self._every)
-            error = self._try()
+            try:
+                error = self._try()
+            except Exception as fault:  # noqa: BLE001 - told below; without this thread no certificate is ever renewed
+                error = f"fault: {fault!r}"
             if error and error != told:
                 metrics.CERTIFICATE_REJECTED.inc()
                 log.error("the certificate before keeps serving: %s", error)

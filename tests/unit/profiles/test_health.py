@@ -1,9 +1,15 @@
 """The controller's health endpoint."""
 
+import errno
+import http.client
+import json
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import HTTPServer
 
 import pytest
 
@@ -66,6 +72,60 @@ def test_an_answer_is_one_write_and_never_waits_for_an_acknowledgement(address: 
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert connection.recv(1 << 16).endswith(b"\r\n\r\nok\n")
+
+
+def test_it_goes_on_where_files_run_out_and_says_so(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [OSError(errno.EMFILE, "Too many open files")] * 2
+    accept = HTTPServer.get_request
+
+    def fail(server: HTTPServer) -> object:
+        if failures:
+            raise failures.pop()
+        return accept(server)
+
+    monkeypatch.setattr(HTTPServer, "get_request", fail)
+    monkeypatch.setattr("exectrail.serving._PAUSE_SECONDS", 0.01)
+    server = serve("127.0.0.1", 0, lambda: None, lambda: None)
+
+    assert get(f"http://127.0.0.1:{server.server_port}/healthz")[0] == 200
+    assert [record.getMessage() for record in caplog.records] == ["cannot accept a connection: Too many open files"] * 2
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_connection_that_fails_is_a_log_line(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> str:
+        raise ValueError("no answer")
+
+    server = serve("127.0.0.1", 0, fail, fail)
+    with pytest.raises(http.client.RemoteDisconnected):
+        get(f"http://127.0.0.1:{server.server_port}/healthz")
+    server.shutdown()
+    server.server_close()
+
+    (record,) = caplog.records
+    assert record.exc_info
+    assert record.getMessage() == "fault in a connection"
+
+
+def test_a_server_that_dies_ends_the_process_with_a_log_line() -> None:
+    program = """
+import time
+from exectrail import logs
+from exectrail.serving import _Server, serve
+logs.setup("info")
+def die(self, *_):
+    raise MemoryError
+_Server.serve_forever = die
+serve("127.0.0.1", 0, lambda: None, lambda: None)
+time.sleep(60)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+
+    assert result.returncode == 1
+    assert "health and metrics can no longer be served" in json.loads(result.stderr)["message"]
 
 
 def test_another_path_is_not_found(address: str) -> None:

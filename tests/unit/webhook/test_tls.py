@@ -153,6 +153,19 @@ def test_a_key_that_does_not_fit_is_refused_while_the_old_pair_serves(
     until(lambda: serial(port, ca) != before)
 
 
+def test_a_fault_while_loading_is_no_end_to_renewals(
+    port: int, secret: Secret, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rejected = serial(port, ca), counted("certificate_rejected_total")
+    with monkeypatch.context() as broken:
+        broken.delattr("webhook.tls.not_after")
+        secret.issue(ca)
+        until(lambda: counted("certificate_rejected_total") > rejected)
+
+    secret.issue(ca)
+    until(lambda: serial(port, ca) != before)
+
+
 def test_a_secret_that_goes_away_changes_nothing(port: int, secret: Secret, ca: trustme.CA) -> None:
     before, rejected = serial(port, ca), counted("certificate_rejected_total")
     (secret.folder / "..data").unlink()
