@@ -11,7 +11,8 @@ from msgspec import Raw
 
 from exectrail import logs
 from exectrail.kube import Client
-from exectrail.session import GROUP_VERSION, PLURAL
+from exectrail.session import GROUP_VERSION, PLURAL, AuditSession
+from webhook import metrics
 from webhook.app import Health, Webhook, admission_app, status_app
 from webhook.callers import Limits
 from webhook.command_key import CommandKey
@@ -61,7 +62,11 @@ def main() -> int:
     def rules() -> Rules:
         return Rules(frozenset(options.extra_keys), key.value, options.tag_unknown)
 
-    webhook = Webhook(view.known, rules, ledger.put, options.namespace)
+    def record(session: AuditSession) -> None:
+        # Once the answer is sent: the ledger's thread begins at once, and would hold Python's lock meanwhile.
+        asyncio.get_running_loop().call_soon(_put, ledger, session)
+
+    webhook = Webhook(view.known, rules, record, options.namespace)
     limits = Limits(
         connections=options.max_connections,
         address_connections=options.max_address_connections,
@@ -99,6 +104,14 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
     except OSError as error:
         reason, _, _ = str(error.strerror).partition(" (")  # which address that was stands here already
         raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
+
+
+def _put(ledger: Ledger, session: AuditSession) -> None:
+    try:
+        ledger.put(session)
+    except Exception:
+        metrics.ERRORS.labels("exec-metadata").inc()
+        log.exception("fault in the ledger", extra={"uid": session.metadata.name})
 
 
 async def _serve(servers: list[Server], bounds: Bounds, health: Health, drain_seconds: float) -> None:

@@ -147,7 +147,7 @@ class _Review:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call; how long that took counts where it was a review."""
         try:
-            body = await _body(Request(scope, receive))
+            body = await _body(receive)
             began = time.perf_counter()
             answer = self._answer(body)
         except ClientDisconnect:
@@ -173,7 +173,7 @@ class _Review:
         return Response(f"{why[:LONGEST]}\n", status, media_type="text/plain", headers={"connection": "close"})
 
 
-async def _body(http: Request) -> bytes:
+async def _body(receive: Receive) -> bytes:
     """Read the whole body.
 
     Raises:
@@ -182,13 +182,15 @@ async def _body(http: Request) -> bytes:
             its connection closes never sees the answer.
 
     """
-    body, length = io.BytesIO(), 0  # gives its bytes away without a copy
-    async for chunk in http.stream():
-        length += len(chunk)
+    body, length, more = io.BytesIO(), 0, True  # which gives its bytes away without a copy
+    while more and length <= _MOST_DISCARDED:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        length += len(piece)
         if length <= admission.MAX_BYTES:
-            body.write(chunk)
-        elif length > _MOST_DISCARDED:
-            break
+            body.write(piece)
         else:
             body = io.BytesIO()
     if length > admission.MAX_BYTES:

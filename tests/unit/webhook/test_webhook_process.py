@@ -15,10 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from exectrail.command_hash import command_hash
+from exectrail.session import AuditSession
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.webhook.process import ROOT, Process, post
+from webhook import admission
+from webhook.__main__ import _put
+from webhook.app import Webhook
+from webhook.ledger import Ledger
 
 Load = Callable[..., dict[str, Any]]
 Run = Callable[..., Process]
@@ -165,6 +171,47 @@ def test_a_port_in_use_ends_it_with_the_option_and_the_reason(tls_dir: Path, api
     assert result.returncode == 1
     message = json.loads(result.stderr.splitlines()[-1])["message"]
     assert message == f"cannot listen on 127.0.0.1:{port} ({option}): Address already in use"
+
+
+def test_a_port_that_accepts_no_more_ends_it_with_a_log_line(tls_dir: Path, api: ApiServer) -> None:
+    program = """
+import errno, sys
+from webhook.__main__ import main
+from webhook.listener import Listener
+async def die(self):
+    raise OSError(errno.EINVAL, "Invalid argument")
+Listener._accept = die
+sys.exit(main())
+"""
+    options = ["--namespace", "x", "--api-server", api.url, "--tls-dir", str(tls_dir), "--host", "127.0.0.1"]
+    result = subprocess.run(
+        [sys.executable, "-c", program, *options, "--port", "0", "--metrics-port", "0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    messages = [json.loads(line)["message"] for line in result.stderr.splitlines()]
+    assert messages[-2:] == ["the server failed; the process ends", "ended"]
+
+
+def test_a_session_that_the_ledger_cannot_take_is_a_fault_that_is_counted(
+    webhook: Webhook, review: Load, ledger: list[AuditSession], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Ledger):
+        def put(self, session: AuditSession) -> None:
+            raise MemoryError
+
+    name, labels = "exectrail_webhook_errors_total", {"webhook": "exec-metadata"}
+    before = REGISTRY.get_sample_value(name, labels) or 0
+    webhook.tag(admission.decode(json.dumps(review("attach")).encode()))
+    _put(Broken(lambda _: None, 1 << 20), ledger[0])
+
+    assert REGISTRY.get_sample_value(name, labels) == before + 1
+    assert [record.getMessage() for record in caplog.records] == ["fault in the ledger"]
 
 
 def test_help_names_every_option() -> None:
