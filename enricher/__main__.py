@@ -79,7 +79,7 @@ def _serve(address: str, enricher: Enricher) -> ThreadingHTTPServer:
 
     host, _, port = address.rpartition(":")
     registry = CollectorRegistry()
-    registry.register(AgentCollector(agent, enricher.reporter))
+    registry.register(AgentCollector(agent, enricher.reporter, enricher.mirrors))
     return serve(host.strip("[]"), int(port), stuck, unready, registry)
 
 

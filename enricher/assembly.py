@@ -48,6 +48,7 @@ class Enricher(Struct):
     reporter: Reporter
     ready: Callable[[], bool]
     """Whether the API has told what is to be recorded."""
+    mirrors: list[Mirror[Any]]
     start: Callable[[], None]
     """Have the threads work."""
 
@@ -120,8 +121,10 @@ def assemble(args: argparse.Namespace) -> Enricher:
     )
     agent = Agent(provider, chosen.source, pipeline, outlet, writer, losses, status, clock, memory, filters, attached)
 
+    mirrors = [*watched, requests, classes]
+
     def start() -> None:
-        for mirror in (*watched, requests, classes):
+        for mirror in mirrors:
             mirror.start()
         reporter.start()
         if args.command_key_secret:
@@ -130,7 +133,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
             env.start()
         log.info("recording on %s with %s, source %s: %s", args.node, provider.name, chosen.name, chosen.reason)
 
-    return Enricher(agent, reporter, containers.ready, start)
+    return Enricher(agent, reporter, containers.ready, mirrors, start)
 
 
 def _both(one: OnRequest, other: OnRequest) -> OnRequest:

@@ -1,12 +1,14 @@
 """The enricher's metrics, read from its counters when somebody asks: counting costs the pipeline nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from enricher.agent import Agent
 from enricher.report import Reporter
+from exectrail.mirror import Mirror
 
 _STAGES = {
     "read": "What the kernel gave",
@@ -19,10 +21,10 @@ _STAGES = {
 
 
 class AgentCollector(Collector):
-    """Shows an agent's tally, its losses and how far it is behind; and how far its reporter is."""
+    """Shows an agent's tally, its losses and how far it is behind; and how far its reporter and its mirrors are."""
 
-    def __init__(self, agent: Agent, reporter: Reporter) -> None:
-        self._agent, self._reporter = agent, reporter
+    def __init__(self, agent: Agent, reporter: Reporter, mirrors: Sequence[Mirror[Any]]) -> None:
+        self._agent, self._reporter, self._mirrors = agent, reporter, mirrors
 
     def collect(self) -> Iterator[Metric]:
         """All of it, as of now."""
@@ -61,6 +63,11 @@ class AgentCollector(Collector):
         uncovered = status.uncovered_pods
         yield _gauge("exectrail_enricher_uncovered_pods", "Pods that are to be recorded and cannot be", uncovered)
         yield _gauge("exectrail_enricher_lag_seconds", "How long the oldest held event has waited", status.lag_ms / 1e3)
+        text = "Time since the API server last said anything of a resource; it does so about once a minute"
+        ages = GaugeMetricFamily("exectrail_enricher_mirror_age_seconds", text, labels=["resource"])
+        for mirror in self._mirrors:
+            ages.add_metric([mirror.resource], mirror.age())
+        yield ages
         yield _gauge("exectrail_enricher_sequence", "Number of the last record of this node's trail", status.seq)
 
     def _lost(self) -> CounterMetricFamily:

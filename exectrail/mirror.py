@@ -64,6 +64,8 @@ class Mirror(Generic[O]):
         """Set once the first list is in."""
         self.failures = 0
         """Requests that failed since the start."""
+        self.resource = path.rpartition("/")[2]
+        """What the collection is of, e.g. `namespaces`."""
         self._client, self._path, self._kind = client, path, kind
         self._on_change, self._keep, self._selectors = on_change, keep, selectors
         self._ask_again_at = 0.0

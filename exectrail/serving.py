@@ -1,7 +1,6 @@
 """Health and metrics over plain HTTP, for the parts that serve nothing else."""
 
 import logging
-import os
 import socket
 import sys
 import threading
@@ -69,22 +68,14 @@ def serve(
             log.debug(format, *args)
 
     server = _Server((host, port), Handler)
-    threading.Thread(target=server.serve_or_end, name="serving", daemon=True).start()
+    threading.Thread(target=server.serve_forever, name="serving", daemon=True).start()
     return server
 
 
 class _Server(ThreadingHTTPServer):
-    """Goes on whatever happens to one connection; where it cannot, the process ends and says so."""
+    """Goes on whatever happens to one connection."""
 
     daemon_threads = True
-
-    def serve_or_end(self) -> None:
-        """Serve until `shutdown`."""
-        try:
-            self.serve_forever()
-        except Exception:
-            log.critical("health and metrics can no longer be served; the process ends", exc_info=True)
-            os._exit(1)  # a daemon thread's end would be noticed by nobody
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept; where files run out, the base class would try again at once, and take a whole core for it."""

@@ -9,7 +9,7 @@ import sys
 
 from msgspec import Raw
 
-from exectrail import logs
+from exectrail import logs, threads
 from exectrail.kube import Client
 from exectrail.session import GROUP_VERSION, PLURAL, AuditSession
 from webhook import metrics
@@ -29,9 +29,13 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 after an orderly end, 1 where the configuration does not hold."""
+    """Run until SIGTERM or SIGINT.
+
+    Returns 0 after an orderly end, 1 where the configuration does not hold, 70 after a fault.
+    """
     options = parser().parse_args()
     logs.setup(options.log_level)
+    threads.end_process_on_fault()
     certificate = Certificate(options.tls_dir, options.tls_poll_seconds, options.client_ca)
     try:
         client = Client(options.api_server) if options.api_server else Client.in_cluster()
@@ -84,10 +88,10 @@ def main() -> int:
         asyncio.run(_serve(servers, bounds, health, options.drain_seconds))
     except Exception:
         log.exception("the server failed; the process ends")
-        code = 1
+        code = threads.FAULT_EXIT_CODE
     ledger.close(options.drain_seconds)
     log.info("ended")
-    return code
+    return threads.exit_code(code)
 
 
 def _listen(host: str, port: int, option: str) -> socket.socket:

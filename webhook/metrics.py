@@ -7,6 +7,11 @@ REQUESTS = Counter(
     "Admission requests answered, by what was asked for and what was done about it.",
     ["webhook", "verb", "reason"],
 )
+MIRROR_AGE = Gauge(
+    "exectrail_webhook_mirror_age_seconds",
+    "Time since the API server last said anything of a resource; it does so about once a minute.",
+    ["resource"],
+)
 ERRORS = Counter(
     "exectrail_webhook_errors",
     "Faults of the webhook itself; the request was allowed as it was.",

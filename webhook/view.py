@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
@@ -12,6 +13,7 @@ from exectrail.meta import ObjectMeta
 from exectrail.mirror import Mirror
 from exectrail.nodetrail import NodeTrail
 from exectrail.session import TAG_LABEL
+from webhook import metrics
 from webhook.env_reports import EnvReports
 from webhook.tag_mode import Known
 
@@ -34,7 +36,9 @@ class View:
 
     def start(self) -> None:
         """Begin to look, in threads of their own."""
-        for mirror in (self._namespaces, self._pods, self._trails):
+        mirrors: list[Mirror[Any]] = [self._namespaces, self._pods, self._trails]
+        for mirror in mirrors:
+            metrics.MIRROR_AGE.labels(mirror.resource).set_function(mirror.age)
             mirror.start()
 
     def conditions(self) -> dict[str, Callable[[], bool]]:

@@ -259,7 +259,8 @@ def of_enricher() -> set[str]:
         losses=SimpleNamespace(before_reading=dict),
     )
     reporter: typing.Any = SimpleNamespace(waiting=0, dropped=0)
-    return exposed(list(AgentCollector(agent, reporter).collect()))  # type: ignore[arg-type] # as much as it asks
+    mirror: typing.Any = SimpleNamespace(resource="pods", age=float)
+    return exposed(list(AgentCollector(agent, reporter, [mirror]).collect()))  # type: ignore[arg-type] # as much as it asks
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_of_very_many_it_names_some_and_counts_all(agent: Agent, found: list[Unc
 
 def collected(agent: Agent) -> list[Sample]:
     reporter = SimpleNamespace(waiting=12, dropped=3)
-    collector = AgentCollector(agent, reporter)  # type: ignore[arg-type] # as much of it as is asked
+    collector = AgentCollector(agent, reporter, [])  # type: ignore[arg-type] # as much of it as is asked
     return [sample for family in collector.collect() for sample in family.samples]
 
 

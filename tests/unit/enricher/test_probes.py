@@ -26,7 +26,7 @@ def enricher() -> Any:
     """As much of one as is asked: at work, and all is well."""
     writer = SimpleNamespace(wrong=lambda: None)
     agent = SimpleNamespace(progress=time.monotonic(), writer=writer)
-    return SimpleNamespace(agent=agent, ready=lambda: True, reporter=None)
+    return SimpleNamespace(agent=agent, ready=lambda: True, reporter=None, mirrors=[])
 
 
 @pytest.fixture

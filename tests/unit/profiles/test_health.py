@@ -3,6 +3,7 @@
 import errno
 import http.client
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -113,9 +114,10 @@ def test_a_connection_that_fails_is_a_log_line(clock: Clock, caplog: pytest.LogC
 def test_a_server_that_dies_ends_the_process_with_a_log_line() -> None:
     program = """
 import time
-from exectrail import logs
+from exectrail import logs, threads
 from exectrail.serving import _Server, serve
 logs.setup("info")
+threads.end_process_on_fault()
 def die(self, *_):
     raise MemoryError
 _Server.serve_forever = die
@@ -124,8 +126,8 @@ time.sleep(60)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
 
-    assert result.returncode == 1
-    assert "health and metrics can no longer be served" in json.loads(result.stderr)["message"]
+    assert result.returncode == -signal.SIGTERM
+    assert "the thread 'serving' died" in json.loads(result.stderr)["message"]
 
 
 def test_another_path_is_not_found(address: str) -> None:

@@ -85,8 +85,11 @@ def test_headers_within_their_bound_are_taken_however_many_requests_there_are(we
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_an_answer_that_is_not_taken_ends_the_connection(webhook: Webhook, review: Load) -> None:
-    body = json.dumps(review("exec-sh", {"command": ["x" * 6_000_000]})).encode()
+def test_an_answer_that_is_not_taken_ends_the_connection(
+    webhook: Webhook, review: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhook.app.respond", lambda *_: b"x" * 6_000_000)
+    body = json.dumps(review("exec-sh")).encode()
     before = ended("answer-timeout") + ended("unread-timeout")
     with serving(webhook, Limits(answer_seconds=SOON)) as port, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

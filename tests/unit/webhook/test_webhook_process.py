@@ -193,7 +193,7 @@ sys.exit(main())
         check=False,
     )
 
-    assert result.returncode == 1
+    assert result.returncode == 70
     messages = [json.loads(line)["message"] for line in result.stderr.splitlines()]
     assert messages[-2:] == ["the server failed; the process ends", "ended"]
 
