@@ -29,6 +29,9 @@ _RUNS = (Exec, ExecFailed)
 _MAX_HELD = 50_000
 _COARSE_MS = 12
 """How far an audit time stamp, and a process's start, may be behind."""
+_UNDECIDED_HOLD = 5.0
+"""How much longer, in seconds, events wait for the kubelet to tell whose container it was, where that ended before its
+cgroup was looked at: without an answer they are lost."""
 _UNREADY_HOLD = 30.0
 """How much longer, in seconds, records wait at the start for the API to tell what is recorded at all."""
 
@@ -132,7 +135,7 @@ class Pipeline:
                 self._release(self._held.popleft(), held.session, now)
             elif held.deadline > overdue:
                 break
-            elif held.deadline + LATE > overdue and self._may_be_late(held):
+            elif held.deadline + self._extension(held) > overdue:
                 overdue = held.deadline  # those behind it wait for their records, too
                 break
             else:
@@ -289,6 +292,12 @@ class Pipeline:
         self._expected.joined(held.place.container_id, _call(event))
         self.tally.merged["seccomp"] += 1
         return True
+
+    def _extension(self, held: Held) -> float:
+        """How much longer than others an event may wait, in seconds; so much later is all behind it, at most."""
+        if held.answer.recorded is None and held.place.container_id:
+            return _UNDECIDED_HOLD
+        return LATE if self._may_be_late(held) else 0.0
 
     def _may_be_late(self, held: Held) -> bool:
         """Whether only its SECCOMP record is missing, and that may be on its way."""

@@ -30,10 +30,11 @@ def _api_server_away() -> Iterator[None]:
 
 
 def _containers(admin: Cluster) -> dict[str, Any]:
-    """How often each of the product's containers was restarted, and whether it is ready."""
+    """How often each of the product's containers was restarted, and whether it is ready; not of pods that are going."""
     return {
         f"{each['metadata']['name']}/{status['name']}": (status["restartCount"], status["ready"])
         for each in admin.get("pods", "-n", NAMESPACE)["items"]
+        if "deletionTimestamp" not in each["metadata"]
         for status in each["status"]["containerStatuses"]
     }
 

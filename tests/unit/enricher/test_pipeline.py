@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from enricher.attribute.containers import Place
 from enricher.attribute.pods import (
     Container,
     ContainerStatus,
@@ -260,8 +261,35 @@ def test_what_is_never_decided_is_counted_as_lost() -> None:
     rig.containers.pod_changed(pod(), None)
 
     assert rig.happen(execute(INIT, "sh"), now=0.0) == []
-    assert rig.wait(1.0) == []
+    assert rig.wait(5.6) == []
     assert rig.pipeline.tally.lost["undecided"] == 1
+
+
+def test_a_container_that_ends_within_a_moment_is_recorded_once_the_kubelet_has_told_of_it() -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod(ids=False))
+    rig.places.place = Place(APP)  # its cgroup was gone before it was looked at
+    assert rig.happen(execute(INIT, "sh"), end(INIT, time=10 * SECOND), now=0.0) == []
+    assert rig.wait(2.0) == []
+
+    rig.containers.pod_changed(pod(ids=False), pod())
+
+    assert [(line.kind, line.resource) for line in rig.wait(2.1)] == [
+        ("exec", Resource("shop", "web", "app")),
+        ("exit", Resource("shop", "web", "app")),
+    ]
+
+
+def test_what_waits_for_the_kubelet_holds_up_others_for_so_long_at_most(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = execute(Process(300, 3000), "sh")
+    known = rig.places.place
+    monkeypatch.setattr(rig.places, "of", lambda each: Place("b" * 64) if each is event else known)
+    monkeypatch.setattr(rig.places, "again", lambda _: Place("b" * 64))
+    rig.happen(event, now=0.0)
+    assert rig.happen(execute(INIT, "id"), now=5.4) == []
+
+    assert [line.argv for line in rig.wait(5.6)] == [["id"]]
 
 
 def test_a_container_that_cannot_be_told_leaves_with_a_null_resource_and_a_reason() -> None:
