@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import random
 import signal
 import socket
 import ssl
@@ -17,8 +18,13 @@ ROOT = Path(__file__).parents[3]
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+    """A port to listen on; not one of those that the kernel hands out, which it may do before the process listens."""
+    while True:
+        port = random.randrange(10_000, 32_000)  # noqa: S311 - no secret
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
         return port
 
 
