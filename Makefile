@@ -33,6 +33,9 @@ test: $(BIN)/.ready $(BPF) parts ## Every test: unit, kernel, cluster
 test-unit: $(BIN)/.ready ## No privileges needed; under a minute
 	$(BIN)/pytest --numprocesses=2 tests/unit
 
+test-load: $(BIN)/.ready ## What the webhook bears: attacks, the largest bodies; no privileges, a minute or two
+	$(BIN)/pytest tests/load
+
 test-kernel: $(BIN)/.ready $(BPF) ## Real audit subsystem and BPF; needs root
 	$(BIN)/pytest tests/kernel
 
@@ -88,4 +91,4 @@ $(BPF): enricher/bpf/Makefile $(wildcard enricher/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/bpf
 
-.PHONY: demo cluster-up cluster-down parts image test test-unit test-kernel test-kernels test-cluster fuzz lint bench format requirements clean help
+.PHONY: demo cluster-up cluster-down parts image test test-unit test-load test-kernel test-kernels test-cluster fuzz lint bench format requirements clean help

@@ -14,8 +14,8 @@ from typing import Any, Self
 import pytest
 import yaml
 
+from tests.load import attacks
 from tests.unit.exectrail.api_server import ApiServer
-from tests.unit.webhook import attacks
 from tests.unit.webhook.process import ROOT, Process, post
 
 Load = Callable[..., dict[str, Any]]
@@ -36,6 +36,7 @@ FEWER = {
     "long-path": 2,
     "trailers": 2,
     "big-bodies": 12,
+    "many-words": 6,
     "endless-bodies": 2,
     "small-records": 2,
     "pipelined": 16,

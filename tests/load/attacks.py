@@ -158,6 +158,18 @@ def big_bodies(attacker: Attacker, number: int) -> None:
     attacker.each(number, send)
 
 
+def many_words(attacker: Attacker, number: int) -> None:
+    """Requests for commands of two million words."""
+    body = _exec("0" * 8 + "-0000" * 3 + "-" + "0" * 12, ["@"]).replace(b'["@"]', b'["x"' + b',"y"' * 1_999_000 + b"]")
+
+    def send(_: int) -> None:
+        with attacker.tls() as connection:
+            connection.sendall(_head(len(body)) + body)
+            connection.recv(_PIECE)
+
+    attacker.each(number, send)
+
+
 def endless_bodies(attacker: Attacker, number: int) -> None:
     """Bodies of 100 MB."""
 
@@ -253,6 +265,7 @@ ATTACKS: dict[str, tuple[Callable[[Attacker, int], None], int]] = {
     "trailers": (trailers, 4),
     "unfinished-bodies": (unfinished_bodies, 24),
     "big-bodies": (big_bodies, 24),
+    "many-words": (many_words, 16),
     "endless-bodies": (endless_bodies, 4),
     "small-chunks": (small_chunks, 8),
     "small-records": (small_records, 8),
@@ -272,6 +285,8 @@ def _exec(uid: str, command: list[str]) -> bytes:
     request = {
         "uid": uid,
         "operation": "CONNECT",
+        "kind": {"group": "", "version": "v1", "kind": "PodExecOptions"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
         "name": "web",
         "namespace": "default",
         "subResource": "exec",
