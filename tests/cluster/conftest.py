@@ -54,8 +54,10 @@ def node() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def release(node: None) -> Release:
-    """The release; its values are what a test is marked with."""
-    return Release(Cluster())
+    """The release; its values are what a test is marked with. Nothing is left of what was there before."""
+    release = Release(Cluster())
+    release.forget()
+    return release
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The product on the node, and what people do with it: the release, workloads to enter, and alice's rights."""
 
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from .cluster import Cluster, Failed, eventually
@@ -12,6 +14,7 @@ from .node.paths import REPOSITORY
 NAMESPACE = "exectrail"
 RELEASE = "exectrail"
 TRAIL = "/var/log/security-profiles-operator/trail.jsonl"
+STATE_FOLDER = Path("/var/lib/exectrail")
 
 _REPOSITORY, _, _TAG = PRODUCT_IMAGE.rpartition(":")
 
@@ -52,6 +55,13 @@ class Release:
         """Have the chart installed, for what does not depend on its values."""
         if self._values is None:
             self.with_values()
+
+    def forget(self) -> None:
+        """Have it gone with all that it wrote: tests that ran here before left trails and sessions like today's."""
+        self._cluster.kubectl("delete", "auditsessions", "--all", "-n", NAMESPACE, "--wait=false", check=False)
+        self.uninstall()
+        for folder in (Path(TRAIL).parent, STATE_FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def uninstall(self) -> None:
         """Have it gone."""
