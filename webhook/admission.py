@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from exectrail.session import TAG_VARIABLE, SessionSpec
-from webhook.json_value import NOTHING, BadReview, Value
+from exectrail.unreadable import UNREADABLE
+from webhook.json_value import NAME_BYTES, NOTHING, BadReview, Value
 
 API_VERSION = "admission.k8s.io/v1"
 MAX_BYTES = 8 << 20
@@ -19,6 +20,8 @@ MAX_BYTES = 8 << 20
 
 _UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _USER_BYTES = 16 << 10
+_ORDINARY_BYTES = 64 << 10
+_EXTRA_PATH = "$.request.userInfo.extra"
 
 
 class UserInfo(Struct, frozen=True):
@@ -117,10 +120,80 @@ def decode(body: bytes) -> Request:
         BadReview: It cannot be read; the message names the field by its path.
 
     """
+    if len(body) <= _ORDINARY_BYTES and (request := _ordinary(body)):
+        return request
     try:
         return _request(_checked(Value(Raw(body), "$")))
     except BadReview as error:
         raise BadReview(f"not an AdmissionReview of {API_VERSION}: {error}") from error
+
+
+class _OrdinaryType(Struct, frozen=True):
+    group: str | None = None
+    version: str | None = None
+    kind: str | None = None
+    resource: str | None = None
+
+
+class _OrdinaryUser(Struct, frozen=True):
+    username: str | None = None
+    uid: str | None = None
+    groups: list[str] | None = None
+    extra: Raw = NOTHING.raw
+
+
+class _OrdinaryRequest(Struct, frozen=True, rename="camel"):
+    uid: str
+    operation: str
+    kind: _OrdinaryType
+    resource: _OrdinaryType
+    user_info: _OrdinaryUser
+    sub_resource: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    object: Raw = NOTHING.raw
+    old_object: Raw = NOTHING.raw
+    dry_run: bool | None = None
+
+
+class _OrdinaryReview(Struct, frozen=True, rename="camel"):
+    api_version: Literal["admission.k8s.io/v1"]
+    request: _OrdinaryRequest
+
+
+_ordinary_review = msgspec.json.Decoder(_OrdinaryReview)
+
+
+def _ordinary(body: bytes) -> Request | None:
+    """Read a request as the API server sends nearly all, in a third of the time; None for any other.
+
+    It needs no bounds but the body's. What is wrong with the others, the long way tells.
+    """
+    try:
+        it = _ordinary_review.decode(body).request
+    except UNREADABLE:
+        return None
+    user, kind, resource = it.user_info, it.kind, it.resource
+    words = (it.operation, kind.group, kind.version, kind.kind, resource.group, resource.version, resource.resource)
+    if not _UID.fullmatch(it.uid) or any(map(_is_long, (*words, it.sub_resource, it.name, it.namespace))):
+        return None
+    return Request(
+        uid=it.uid,
+        operation=it.operation,
+        kind=Type(kind.group or "", kind.version or "", kind.kind or ""),
+        resource=Type(resource.group or "", resource.version or "", resource.resource or ""),
+        sub_resource=it.sub_resource or "",
+        name=it.name or "",
+        namespace=it.namespace or "",
+        user_info=UserInfo(user.username or "", user.uid or "", user.groups or [], Value(user.extra, _EXTRA_PATH)),
+        object=Value(it.object, "$.request.object"),
+        old_object=Value(it.old_object, "$.request.oldObject"),
+        dry_run=bool(it.dry_run),
+    )
+
+
+def _is_long(word: str | None) -> bool:
+    return word is not None and len(word) > NAME_BYTES
 
 
 def _checked(review: Value) -> Value:

@@ -58,11 +58,6 @@ class Listener:
         turns: Turns,
     ) -> None:
         listening.setblocking(False)
-        # Accepted sockets inherit it. asyncio sets it only where the protocol number says TCP, which here is 0; without
-        # it an answer's body waits until the caller acknowledges the headers: 40 ms.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        # The kernel's memory counts as ours: without a bound it takes some MiB of answers that a caller does not read.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._socket, self._tls, self._new_protocol = listening, tls, new_protocol
         self._callers, self._turns = callers, turns
         self._loop = asyncio.get_running_loop()
@@ -108,6 +103,12 @@ class Listener:
             await asyncio.sleep(0)  # accepting does not give way as long as somebody comes
 
     def _arrived(self, accepted: socket.socket, address: str) -> None:
+        # Not by the listening socket: connections that came before this server did would not inherit it.
+        # asyncio sets it only where the protocol number says TCP, which here is 0; without it an answer's body waits
+        # until the caller acknowledges the headers: 40 ms.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        # The kernel's memory counts as ours: without a bound it takes some MiB of answers that a caller does not read.
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         arrival = _Arrival(accepted, address, self._beginning)
         self._loop.add_reader(accepted, self._speaks, arrival)
         self._callers.add(arrival.connection)

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from webhook import metrics
 from webhook.callers import Callers, Connection, Limits
@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
     """One port. It leaves signals alone: uvicorn's own handler would stop it before the drain."""
 
     def __init__(
-        self, app: Starlette, listening: socket.socket, bounds: Bounds, tls: ssl.SSLContext | None = None
+        self, app: ASGIApp, listening: socket.socket, bounds: Bounds, tls: ssl.SSLContext | None = None
     ) -> None:
         super().__init__(
             uvicorn.Config(

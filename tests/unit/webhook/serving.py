@@ -5,7 +5,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.unit.webhook.waiting import until
 from webhook.app import Health, Webhook, admission_app
@@ -14,9 +14,15 @@ from webhook.server import Bounds, Server, serve
 
 
 @contextlib.contextmanager
-def serving(webhook: Webhook, limits: Limits | None = None, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Serve until the end of the block; the port."""
+def serving(
+    webhook: Webhook,
+    limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+    before: Callable[[int], object] = lambda _port: None,
+) -> Iterator[int]:
+    """Serve until the end of the block; the port. `before` is called with it when it listens, and nobody accepts."""
     listening = socket.create_server(("127.0.0.1", 0))
+    before(listening.getsockname()[1])
     bounds = Bounds(limits or Limits())
     server = Server(admission_app(webhook, Health()), listening, bounds, tls)
     thread = threading.Thread(target=lambda: asyncio.run(serve([server], bounds)))

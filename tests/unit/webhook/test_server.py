@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import socket
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from tests.unit.webhook.serving import serving
 from tests.unit.webhook.waiting import until
@@ -99,6 +102,27 @@ def test_an_answer_that_is_not_taken_ends_the_connection(
         until(lambda: ended("answer-timeout") + ended("unread-timeout") == before + 1)
 
 
+def test_no_answer_waits_for_an_acknowledgement_on_a_connection_that_came_before_the_server(
+    webhook: Webhook, review: Load
+) -> None:
+    body, took = json.dumps(review("attach")), []
+    early: list[http.client.HTTPConnection] = []
+
+    def connect(port: int) -> None:
+        early.append(http.client.HTTPConnection("127.0.0.1", port, timeout=10))
+        early[0].connect()
+
+    with serving(webhook, before=connect):
+        for _ in range(15):
+            began = time.monotonic()
+            early[0].request("POST", EXEC_METADATA_PATH, body)
+            assert early[0].getresponse().read()
+            took.append(time.monotonic() - began)
+    early[0].close()
+
+    assert statistics.median(took) < 0.03  # an acknowledgement that is delayed takes 40 ms
+
+
 def test_a_body_of_no_end_is_refused_where_its_caller_goes_on_sending(webhook: Webhook) -> None:
     with (
         serving(webhook) as port,
@@ -128,10 +152,13 @@ def test_the_time_of_a_review_counts_until_its_answer_is_sent(webhook: Webhook, 
     async def receive() -> Any:
         return messages.pop()
 
+    async def call(app: ASGIApp) -> None:
+        await app(scope, receive, send)
+
     scope = {"type": "http", "method": "POST", "path": EXEC_METADATA_PATH, "headers": [], "query_string": b""}
     name, labels = "exectrail_webhook_duration_seconds_sum", {"webhook": "exec-metadata"}
     before = REGISTRY.get_sample_value(name, labels) or 0
-    asyncio.run(admission_app(webhook, Health())(scope, receive, send))
+    asyncio.run(call(admission_app(webhook, Health())))
 
     assert (REGISTRY.get_sample_value(name, labels) or 0) - before > slow
 
@@ -190,13 +217,20 @@ def mutated(draw: st.DrawFn, review: dict[str, Any]) -> dict[str, Any]:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_the_body_there_is_an_answer_and_no_fault(webhook: Webhook, review: Load, data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from(["bytes", "json", "mutated", "cut"]))
+    kind = data.draw(st.sampled_from(["bytes", "json", "mutated", "cut", "deep"]))
     if kind == "bytes":
         body = data.draw(st.binary())
     elif kind == "json":
         body = json.dumps(data.draw(JSON)).encode()
     elif kind == "mutated":
         body = json.dumps(data.draw(mutated(review(data.draw(REVIEWS))))).encode()
+    elif kind == "deep":
+        # At any place of a real review, deeper than any reader goes.
+        whole = json.dumps(review(data.draw(REVIEWS))).encode()
+        opening = data.draw(st.sampled_from([b"[", b'{"a":', b'[{"a":']))
+        values = [at for at in range(1, len(whole)) if whole[at - 1 : at + 1] in (b": ", b"[{", b'["', b", ")]
+        at = data.draw(st.sampled_from(values))
+        body = whole[:at] + opening * data.draw(st.sampled_from([100, 10_000, 100_000])) + whole[at:]
     else:
         whole = json.dumps(review(data.draw(REVIEWS))).encode()
         body = whole[: data.draw(st.integers(0, len(whole)))]
