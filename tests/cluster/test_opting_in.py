@@ -97,6 +97,31 @@ def test_a_pod_that_chose_its_own_profile_keeps_it(admin: Cluster, profiled: str
     assert admin.get("pod", "own", "-n", profiled)["spec"]["securityContext"] == own
 
 
+@pytest.mark.parametrize(
+    ("context", "why"),
+    [
+        ({"capabilities": {"add": ["SYS_ADMIN"]}}, "it adds SYS_ADMIN"),
+        ({"privileged": True}, "it is privileged"),
+        ({"seccompProfile": {"type": "Unconfined"}}, "it is Unconfined"),
+    ],
+    ids=["capabilities", "privileged", "Unconfined"],
+)
+def test_a_container_that_may_do_more_than_the_profile_allows_stays_without_it(
+    admin: Cluster, profiled: str, context: dict[str, Any], why: str
+) -> None:
+    made = pod(profiled, "beyond", "app", "strong")
+    made["spec"]["containers"][1]["securityContext"] = context
+
+    done = admin.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(made))
+
+    spec = json.loads(done.stdout)["spec"]
+    app, strong = spec["containers"]
+    assert strong["securityContext"] == context
+    of_app = (app.get("securityContext") or spec["securityContext"])["seccompProfile"]
+    assert of_app == {"type": "Localhost", "localhostProfile": "exectrail/process-audit.json"}
+    assert f"container 'strong' runs without the audit profile: {why}" in done.stderr
+
+
 def test_what_runs_already_is_recorded_from_when_its_namespace_opts_in(alice: Person, admin: Cluster) -> None:
     name = f"joining-{uuid.uuid4().hex[:8]}"
     admin.apply(namespace(name), *may_enter(name))

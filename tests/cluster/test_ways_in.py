@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -127,6 +128,31 @@ def test_an_ephemeral_container_is_a_session_of_who_made_it(alice: Person, recor
     }
     assert records[-1].exit
     assert records[-1].exit.code == 4
+
+
+def test_each_of_three_ephemeral_containers_of_one_update_is_a_session(alice: Person, recorded: str) -> None:
+    path = f"/api/v1/namespaces/{recorded}/pods/web/ephemeralcontainers"
+    web = json.loads(alice.admin.kubectl("get", "--raw", f"/api/v1/namespaces/{recorded}/pods/web").stdout)
+    image = {"image": WORKLOAD_IMAGE, "imagePullPolicy": "Never", "terminationMessagePolicy": "File"}
+    names = ["first", "second", "third"]
+    new = [{"name": name, **image, "command": ["sh", "-c", f"id; exit {code}"]} for code, name in enumerate(names)]
+    web["spec"]["ephemeralContainers"] = [*web["spec"].get("ephemeralContainers", []), *new]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(web, file)
+        file.flush()
+        _, sessions = alice.does_all("replace", "--raw", path, "-f", file.name, sessions=3)
+
+    by_name = {each["spec"]["target"]["container"]: each for each in sessions}
+    assert sorted(by_name) == names
+    request = by_name["first"]["metadata"]["name"]
+    assert [by_name[name]["spec"].get("requestUID") for name in names] == [None, request, request]
+    for code, name in enumerate(names):
+        _, records = alice.trail_of(by_name[name])
+        assert {(each.user, each.state, each.resource and each.resource.container) for each in records} == {
+            ("alice", "confirmed", name)
+        }
+        assert records[-1].exit
+        assert records[-1].exit.code == code
 
 
 def test_a_port_forward_is_in_the_ledger_alone(alice: Person, recorded: str) -> None:
