@@ -84,7 +84,8 @@ class Binder:
         entry, claim = held.entry, held.entry.claim
         if claim is None or not held.opens:
             return None
-        is_init = entry.otherwise == "container" and claim.found_by == "argv"
+        # An exec may be taken for the container's init where that was not seen, so that proves nothing by itself.
+        is_init = claim.forged and claim.found_by == "argv" and entry.otherwise == "container"
         if entry.session or entry.candidates or is_init or _is_kubelets(held, container):
             if not claim.forged:
                 self._sessions.reject(claim, "other-command")

@@ -189,6 +189,17 @@ def test_a_containers_own_init_that_carries_a_uid_is_the_containers() -> None:
     assert claims(records) == [(UID, "forged", "other-command", None)]
 
 
+def test_an_exec_that_is_taken_for_the_containers_init_keeps_its_uid_until_its_request_shows() -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod())
+
+    comes_in(rig, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "id", entry=INIT)
+    ask(rig, request())
+    rig.outlet.tick(1.0, 0)
+
+    states = [(record.state, record.user, record.reason) for record in rig.records if record.phase]
+    assert states == [("unconfirmed", None, None), ("confirmed", "alice", "late")]
+
+
 # ---- by the pod's spec ----
 
 
