@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,6 @@ from enricher.attribute.pods import Container, PodSpec, SeccompProfile, Security
 from tests.kernel.fake_node import FakeNode, fake_node
 
 ID = "a1" * 32
-RUNTIME = str(Path("/bin/sh").resolve())
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
 BY_A_THREAD = (
     "import os, threading, time\n"
@@ -35,11 +33,18 @@ def running(spec: PodSpec) -> Iterator[FakeNode]:
 
 
 def calls(node: FakeNode) -> list[tuple[str, str | None, list[str] | None]]:
-    """Execs, and logged calls that are half of none; the shell that stands for the runtime has the profile as well."""
+    """Execs, and logged calls that are half of none.
+
+    What stands for the runtime has the profile, too: its calls came before the process's first exec in the container.
+    """
+    begins: dict[int | None, str] = {}
+    for record in node.records:
+        if record.kind == "exec":
+            begins.setdefault(record.pid, record.timestamp)
     return [
         (record.kind, record.source, record.syscalls)
         for record in node.records
-        if record.kind == "exec" or (record.kind == "syscall" and record.executable != RUNTIME)
+        if record.kind == "exec" or (record.kind == "syscall" and record.timestamp > begins[record.pid])
     ]
 
 

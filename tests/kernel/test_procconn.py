@@ -71,16 +71,30 @@ class Rig:
         while not over():
             self._round()
         until = time.monotonic() + 0.05
-        while time.monotonic() < until:
+        self._round()
+        while time.monotonic() < until or self.provider.patience() < 1:  # something is held back still
             self._round()
         told, self.pipeline.events = self.pipeline.events, []
         return told
 
     def run(self, container: FakeContainer, *argv: str) -> tuple[int, list[ProcessEvent]]:
         """Run a program to its end in the container: its pid, and what was told."""
-        process = container.start(*argv)
-        told = self.follow(lambda: process.poll() is not None)
-        return process.pid, told
+        procs = container.folder / "cgroup.procs"
+        # In its cgroup before its first exec: of one that joins later, the exec before may be read only after that.
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=lambda: procs.write_text("0"))  # noqa: PLW1509
+        container.started.append(process)
+        patient_until = 0.0
+
+        def over() -> bool:
+            nonlocal patient_until
+            if process.poll() is None:
+                return False
+            # The kernel wakes who waits for a process before it tells of its end (do_exit in kernel/exit.c).
+            patient_until = patient_until or time.monotonic() + 10
+            ended = any(event.process.pid == process.pid for event in exits(self.pipeline.events[-8:]))
+            return ended or time.monotonic() > patient_until
+
+        return process.pid, self.follow(over)
 
     def _round(self) -> None:
         now = time.monotonic()
@@ -121,7 +135,7 @@ def execs(events: list[ProcessEvent]) -> list[Exec]:
 
 
 def of_others(entry: int, events: list[ProcessEvent]) -> list[Exec]:
-    """The execs but for the entry's own: the one before it joined the cgroup may be read only after that."""
+    """The execs but for the entry's own."""
     return [event for event in execs(events) if event.process.pid != entry]
 
 
