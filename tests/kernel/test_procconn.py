@@ -55,6 +55,7 @@ class Rig:
     """A provider at work, and what it told."""
 
     def __init__(self, connector: ProcConnector) -> None:
+        self._connector = connector
         containers, clock, sessions = recorded_container(), Clock(), Sessions(lambda _uid: None)
         self.provider = ProcconnProvider(connector, v2_tree(), containers)
         outlet = Outlet(
@@ -95,6 +96,15 @@ class Rig:
             return ended or time.monotonic() > patient_until
 
         return process.pid, self.follow(over)
+
+    def run_undisturbed(self, container: FakeContainer, *argv: str) -> tuple[int, list[ProcessEvent]]:
+        """Run it again where other tests' storms filled the buffer, which all processes of this machine share."""
+        for _ in range(5):
+            before = self._connector.overruns
+            found = self.run(container, *argv)
+            if self._connector.overruns == before:
+                return found
+        raise AssertionError("the connector's buffer overran in each of five runs")
 
     def _round(self) -> None:
         now = time.monotonic()
@@ -263,7 +273,7 @@ def test_a_pid_that_is_used_again_is_another_process(rig: Rig, web: FakeContaine
 def test_arguments_are_those_of_the_exec_or_marked_weak(rig: Rig, web: FakeContainer) -> None:
     script = 'i=0; while [ $i -lt 5000 ]; do /bin/true "arg$i"; i=$((i+1)); done'
 
-    entry, events = rig.run(web, "sh", "-c", script)
+    entry, events = rig.run_undisturbed(web, "sh", "-c", script)
 
     expected = [b"/bin/true\0arg%d\0" % number for number in range(5000)]
     told = of_others(entry, events)
@@ -278,7 +288,7 @@ def test_arguments_are_those_of_the_exec_or_marked_weak(rig: Rig, web: FakeConta
 def test_a_chain_of_execs_by_one_process_is_never_mixed_up(rig: Rig, web: FakeContainer) -> None:
     script = 'i=0; while [ $i -lt 500 ]; do env A=$i env B=$i nice -n 0 sh -c "exit 0"; i=$((i+1)); done'
 
-    entry, events = rig.run(web, "sh", "-c", script)
+    entry, events = rig.run_undisturbed(web, "sh", "-c", script)
 
     seen: dict[Process, list[Exec]] = {}
     for event in of_others(entry, events):
