@@ -29,9 +29,9 @@ _RUNS = (Exec, ExecFailed)
 _MAX_HELD = 50_000
 _COARSE_MS = 12
 """How far an audit time stamp, and a process's start, may be behind."""
-_UNDECIDED_HOLD = 5.0
-"""How much longer, in seconds, events wait for the kubelet to tell whose container it was, where that ended before its
-cgroup was looked at: without an answer they are lost."""
+_UNNAMED_HOLD = 5.0
+"""How much longer, in seconds, events wait for the kubelet to tell which container it was, where that ended before it
+was looked at: without an answer they have no name, and no request; without its pod they are lost."""
 _UNREADY_HOLD = 30.0
 """How much longer, in seconds, records wait at the start for the API to tell what is recorded at all."""
 
@@ -295,8 +295,8 @@ class Pipeline:
 
     def _extension(self, held: Held) -> float:
         """How much longer than others an event may wait, in seconds; so much later is all behind it, at most."""
-        if held.answer.recorded is None and held.place.container_id:
-            return _UNDECIDED_HOLD
+        if held.answer.container is None and held.answer.recorded is not False and held.place.container_id:
+            return _UNNAMED_HOLD
         return LATE if self._may_be_late(held) else 0.0
 
     def _may_be_late(self, held: Held) -> bool:

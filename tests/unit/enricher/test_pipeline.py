@@ -297,7 +297,7 @@ def test_a_container_that_cannot_be_told_leaves_with_a_null_resource_and_a_reaso
     rig = Rig({"exectrail.io/record": "true"}, pod(ids=False, spec=two))
 
     rig.happen(execute(INIT, "sh", ns_pid=1), now=0.0)
-    (record,) = rig.wait(0.5)
+    (record,) = rig.wait(5.6)
 
     assert (record.resource, record.reason) == (None, "container-unknown")
 
