@@ -28,9 +28,10 @@ class Expected:
     def __init__(self, *, records_come: bool = True) -> None:
         self._records_come = records_come
         self._learned: set[tuple[str, Call]] = set()
-        self._missing: set[tuple[str, Call]] = set()
-        """Calls whose record was waited for in vain: the next one is not taken to be late."""
-        self._newest_ms = 0
+        self.missing: set[tuple[str, Call]] = set()
+        """Calls whose record was waited for in vain, until one comes again: the next one is not taken to be late."""
+        self.newest_ms = 0
+        """The time of the newest record that was read, whosever it is (milliseconds since the epoch)."""
 
     def of(self, container: Container, call: Call) -> bool:
         """Whether such a call of this container makes a record."""
@@ -41,25 +42,16 @@ class Expected:
 
         Not for what experience tells: a profile that logs some of these calls would hold up the trail for each other.
         """
-        if self._newest_ms >= at_ms + _OUT_OF_ORDER_MS:
+        if self.newest_ms >= at_ms + _OUT_OF_ORDER_MS:
             return False
-        if not self._newest_ms and self._missing:  # none comes at all, of no container
+        if not self.newest_ms and self.missing:  # none comes at all, of no container
             return False
-        return self._records_come and container.logged and (container.id, call) not in self._missing
-
-    def read(self, record_ms: int) -> None:
-        """A record of this time was read, whosever it is."""
-        self._newest_ms = max(self._newest_ms, record_ms)
-
-    def joined(self, container_id: str, call: Call) -> None:
-        """Such a call got its record."""
-        if self._missing:
-            self._missing.discard((container_id, call))
+        return self._records_come and container.logged and (container.id, call) not in self.missing
 
     def came(self, container_id: str, call: Call) -> None:
         """A record of such a call came, and its event did not."""
         self._learned.add((container_id, call))
-        self._missing.discard((container_id, call))
+        self.missing.discard((container_id, call))
 
     def missed(self, container_id: str, call: Call, *, in_vain: bool) -> None:
         """None came: the profile logs only some of these calls, or the record was lost.
@@ -72,9 +64,9 @@ class Expected:
         """
         self._learned.discard((container_id, call))
         if in_vain:
-            self._missing.add((container_id, call))
+            self.missing.add((container_id, call))
 
     def forget(self, container_id: str) -> None:
         """The container is gone."""
         self._learned = {each for each in self._learned if each[0] != container_id}
-        self._missing = {each for each in self._missing if each[0] != container_id}
+        self.missing = {each for each in self.missing if each[0] != container_id}

@@ -110,7 +110,7 @@ class Pipeline:
     def seccomp_record(self, record: Seccomp, now: float) -> None:
         """Take a SECCOMP record of the audit stream."""
         self.tally.read["seccomp"] += 1
-        self._expected.read(record.time)
+        self._expected.newest_ms = max(self._expected.newest_ms, record.time)
         syscall = syscalls.name(record.arch, record.syscall)
         self._halves.add(halves.key_of_record(record, syscall), record, syscall, now + 2 * self._hold)
         if len(self._halves) > _MAX_HELD:
@@ -263,12 +263,9 @@ class Pipeline:
             return True
         if answer.recorded is None or answer.container is None:
             return False
-        if not self._has_half(held) and self._is_expected(answer.container, held.event):
+        if not self._has_half(held) and self._expected.of(answer.container, _call(held.event)):
             return False
         return self._binder.is_settled(held, answer.container)
-
-    def _is_expected(self, container: Container, event: ProcessEvent) -> bool:
-        return not _is_unfiltered(event) and self._expected.of(container, _call(event))
 
     def _look(self, held: Held) -> Answer:
         if held.answer.version != self._containers.version:
@@ -279,17 +276,18 @@ class Pipeline:
         return 0.0 if self._containers.ready() else _UNREADY_HOLD
 
     def _has_half(self, held: Held) -> bool:
-        """Whether an event has its SECCOMP record by now; the end of a process has none to wait for."""
+        """Whether an event has its SECCOMP record by now, or none to wait for: ends, and execs without a filter."""
         event = held.event
-        if held.half is not None or isinstance(event, Exit):
+        if held.half is not None or isinstance(event, Exit) or _is_unfiltered(event):
             return True
-        if not self._halves or _is_unfiltered(event):
+        if not self._halves:
             return False
         found = self._halves.take(halves.key_of_event(event), self._clock.wall_ms(event.time), held.caller)
         if found is None:
             return False
         held.half = found[0]
-        self._expected.joined(held.place.container_id, _call(event))
+        if self._expected.missing:
+            self._expected.missing.discard((held.place.container_id, _call(event)))
         self.tally.merged["seccomp"] += 1
         return True
 
