@@ -45,6 +45,9 @@ test-kernels: $(BIN)/.ready ## The kernel's tests on older and newer kernels, pu
 test-cluster: $(BIN)/.ready parts ## On the real node; needs root
 	$(BIN)/pytest tests/cluster
 
+test-steady: $(BIN)/.ready $(BPF) parts ## The kernel's tests RUNS times (10) beside the cluster's, with BUSY loops (0); an hour
+	$(BIN)/python -m tests.steady --runs=$(or $(RUNS),10) --busy=$(or $(BUSY),0)
+
 fuzz: $(BIN)/.ready ## Fuzz the parser of audit records for a minute, or for FUZZ_SECONDS
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
 	@mkdir -p build/fuzz
@@ -91,4 +94,4 @@ $(BPF): enricher/bpf/Makefile $(wildcard enricher/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/bpf
 
-.PHONY: demo cluster-up cluster-down parts image test test-unit test-load test-kernel test-kernels test-cluster fuzz lint bench format requirements clean help
+.PHONY: demo cluster-up cluster-down parts image test test-unit test-load test-kernel test-kernels test-cluster test-steady fuzz lint bench format requirements clean help
