@@ -8,14 +8,12 @@ gets nobody else's name by it, and does not lose their own.
 """
 
 from enricher.attribute.containers import Container
-from enricher.attribute.sessions import WEAK, Session, Sessions
+from enricher.attribute.sessions import WEAK, WEAK_UNSEEN, Session, Sessions
 from enricher.attribute.tree import Entry
 from enricher.clock import Clock
 from enricher.compose import words_of
 from enricher.events import Exec
 from enricher.held import Held
-
-_LATE_ARGV = (*WEAK, "origin")
 
 
 class Binder:
@@ -117,7 +115,7 @@ class Binder:
         if len(meant) != 1:
             return None
         session = self._sessions.bind(held.entry.process, meant.pop(), held.event.time)
-        session.container, session.weak = container, _LATE_ARGV if late else WEAK
+        session.container, session.weak = container, WEAK_UNSEEN if late else WEAK
         held.entry.session = session
         return session
 

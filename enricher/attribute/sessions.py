@@ -32,6 +32,8 @@ another command, another container, or more than 30 seconds ago."""
 
 WEAK = ("requestUID", "user")
 """The fields that nothing proves where no tag tells that it is this request."""
+WEAK_UNSEEN = (*WEAK, "origin")
+"""The same where it was not seen either how the entry came in."""
 
 
 class Command(Struct, frozen=True):
@@ -151,7 +153,7 @@ class Sessions:
         """Look the request up; true once nothing more is to be waited for."""
         if session.checked:
             return True
-        if session.audit is None and (not session.forged or session.rejected == "uid-used"):
+        if session.audit is None:
             session.audit = self._ledger(session.request_uid)
             if session.audit is OVER and not session.forged:
                 session.rejected = "request-over"

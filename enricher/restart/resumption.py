@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from enricher.attribute.containers import Container
-from enricher.attribute.sessions import Session, Sessions
+from enricher.attribute.sessions import WEAK_UNSEEN, Session, Sessions
 from enricher.attribute.tree import Entry, Node
 from enricher.clock import Clock
 from enricher.compose import Facts, words_of
@@ -30,7 +30,6 @@ _LOOK_FOR = 10.0
 """How long requests are looked for: the webhook writes them after its answer."""
 _EVERY = 1.0
 _MOST_LINES = 200_000
-_BY_COMMAND = ("requestUID", "user", "origin")
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +143,7 @@ class Resumption:
 
     def _begin(self, node: Node, entry: Entry, container: Container, uid: str, now: float) -> None:
         session = self._sessions.bind(node.process, uid, node.born)
-        session.container, session.weak, session.interrupted = container, _BY_COMMAND, True
+        session.container, session.weak, session.interrupted = container, WEAK_UNSEEN, True
         self._sessions.settle(session)
         entry.origin, entry.session = "session", session
         self._outlet.resume(session, Facts(container, container.id, entry), now)

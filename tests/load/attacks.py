@@ -148,14 +148,7 @@ def unfinished_bodies(attacker: Attacker, number: int) -> None:
 
 def big_bodies(attacker: Attacker, number: int) -> None:
     """Bodies of 8 MB that are no reviews, one after the other on each connection's own."""
-
-    def send(_: int) -> None:
-        with attacker.tls() as connection:
-            connection.sendall(_head(8_000_000))
-            _send(connection, b" " * _PIECE, 8_000_000)
-            connection.recv(_PIECE)
-
-    attacker.each(number, send)
+    _blank_bodies(attacker, number, 8_000_000)
 
 
 def many_words(attacker: Attacker, number: int) -> None:
@@ -172,14 +165,7 @@ def many_words(attacker: Attacker, number: int) -> None:
 
 def endless_bodies(attacker: Attacker, number: int) -> None:
     """Bodies of 100 MB."""
-
-    def send(_: int) -> None:
-        with attacker.tls() as connection:
-            connection.sendall(_head(100_000_000))
-            _send(connection, b" " * _PIECE, 100_000_000)
-            connection.recv(_PIECE)
-
-    attacker.each(number, send)
+    _blank_bodies(attacker, number, 100_000_000)
 
 
 def small_chunks(attacker: Attacker, number: int) -> None:
@@ -300,6 +286,16 @@ def _exec(uid: str, command: list[str]) -> bytes:
         },
     }
     return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
+
+
+def _blank_bodies(attacker: Attacker, number: int, size: int) -> None:
+    def send(_: int) -> None:
+        with attacker.tls() as connection:
+            connection.sendall(_head(size))
+            _send(connection, b" " * _PIECE, size)
+            connection.recv(_PIECE)
+
+    attacker.each(number, send)
 
 
 def _endless(attacker: Attacker, number: int, head: bytes, piece: bytes, total: int) -> None:
