@@ -143,3 +143,17 @@ def may_enter(namespace: str, user: str = "alice") -> tuple[dict[str, Any], dict
         "subjects": [{"apiGroup": api, "kind": "User", "name": user}],
     }
     return role, binding
+
+
+def pids(program: str) -> list[int]:
+    """The processes of one of our programs that run in a pod of this node; other tests run the same ones outside."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            in_pod = "kubepods" in (folder / "cgroup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if in_pod and words[1:3] == [b"-m", program.encode()]:
+            found.append(int(folder.name))
+    return found

@@ -14,7 +14,7 @@ from tests.load import attacks
 
 from .cluster import Cluster
 from .node.components import PRODUCT_IMAGE
-from .product import NAMESPACE, pod
+from .product import NAMESPACE, pids, pod
 from .sessions import Person
 
 ATTACKER = "attacker"
@@ -70,16 +70,12 @@ def attacked(admin: Cluster, space: str, name: str) -> Iterator[None]:
 
 def webhooks() -> dict[int, float]:
     """The most memory that each of the webhook's processes has taken, in MiB, by pid."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            argv, status = (folder / "cmdline").read_bytes().split(b"\0"), (folder / "status").read_text()
-        except OSError:  # it has ended
-            continue
-        if argv[1:3] == [b"-m", b"webhook"]:
-            peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-            found[int(folder.name)] = int(peak.split()[1]) / 1024
-    return found
+    return {pid: _peak_mib(pid) for pid in pids("webhook")}
+
+
+def _peak_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
 
 
 def calls(admin: Cluster) -> dict[float, float]:
@@ -110,7 +106,7 @@ def fail_open(admin: Cluster) -> float:
 def test_an_attack_on_the_webhook_takes_neither_its_memory_nor_anybodys_time(
     admin: Cluster, alice: Person, attacker: str, recorded: str, name: str
 ) -> None:
-    before, opened, pids = calls(admin), fail_open(admin), webhooks().keys()
+    before, opened, replicas = calls(admin), fail_open(admin), webhooks().keys()
 
     with attacked(admin, attacker, name):
         deadline = time.monotonic() + 3
@@ -121,7 +117,7 @@ def test_an_attack_on_the_webhook_takes_neither_its_memory_nor_anybodys_time(
     worst = quantile(before, after, 0.99)
     figures = {"attack": name, "MiB": sorted(round(peak, 1) for peak in peaks.values()), "p99 at most": worst}
     sys.stderr.write(json.dumps(figures) + "\n")
-    assert peaks.keys() == pids, "a replica was started anew"
+    assert peaks.keys() == replicas, "a replica was started anew"
     assert max(peaks.values()) < HALF_MIB
     assert worst <= WORST_SECONDS
     assert fail_open(admin) == opened

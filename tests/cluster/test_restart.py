@@ -16,27 +16,13 @@ from exectrail.record import Record, decode
 from exectrail.seal import seal
 
 from .cluster import Cluster, eventually
-from .product import NAMESPACE, TRAIL, looked_into
+from .product import NAMESPACE, TRAIL, looked_into, pids
 from .sessions import Person, check_equation, closed
 
 _SEED = 20261123
 _KILLS = 20
 _STORM = "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); /bin/true $i; echo $i $(date +%s.%N); done; rm /tmp/stop"
 _ENRICHERS = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=enricher")
-
-
-def enricher_pids() -> list[int]:
-    """The enrichers that run in a pod of this node."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            in_pod = "kubepods" in (folder / "cgroup").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if in_pod and words[1:3] == [b"-m", b"enricher"]:
-            found.append(int(folder.name))
-    return found
 
 
 class Since:
@@ -142,7 +128,7 @@ def wait_for_another(since: Since, before: int) -> None:
 
 def kill_and_replace(admin: Cluster) -> None:
     """End the enricher without a word. The kubelet would wait longer each time: a new pod starts at once."""
-    for pid in enricher_pids():
+    for pid in pids("enricher"):
         with suppress(ProcessLookupError):  # one that the kubelet was ending already
             os.kill(pid, signal.SIGKILL)
     admin.kubectl("delete", "pod", *_ENRICHERS, "--force", "--grace-period=0", "--wait=false")
@@ -152,7 +138,7 @@ def is_alone(admin: Cluster) -> bool:
     """Whether one enricher runs, in a pod that stays: the kubelet may have started one more in a pod that is gone."""
     pods = admin.get("pods", *_ENRICHERS)["items"]
     ready = [each["type"] for pod in pods for each in pod["status"].get("conditions", ()) if each["status"] == "True"]
-    return len(pods) == len(enricher_pids()) == 1 and "Ready" in ready
+    return len(pods) == len(pids("enricher")) == 1 and "Ready" in ready
 
 
 def test_a_kill_at_any_point_of_a_storm_leaves_a_gap_and_nothing_twice(
