@@ -63,8 +63,10 @@ def main() -> int:
         }
     )
 
+    extra_keys = frozenset(options.extra_keys)
+
     def rules() -> Rules:
-        return Rules(frozenset(options.extra_keys), key.value, options.tag_unknown)
+        return Rules(extra_keys, key.value, options.tag_unknown)
 
     def record(session: AuditSession) -> None:
         # Once the answer is sent: the ledger's thread begins at once, and would hold Python's lock meanwhile.

@@ -5,10 +5,10 @@ as it came until it is known what it should be.
 """
 
 import re
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from exectrail.session import TAG_VARIABLE, SessionSpec
 from exectrail.unreadable import UNREADABLE
@@ -128,11 +128,15 @@ def decode(body: bytes) -> Request:
         raise BadReview(f"not an AdmissionReview of {API_VERSION}: {error}") from error
 
 
+_OrdinaryUid = Annotated[str, Meta(pattern=rf"\A{_UID.pattern}\Z")]
+_Name = Annotated[str, Meta(max_length=NAME_BYTES)] | None
+
+
 class _OrdinaryType(Struct, frozen=True):
-    group: str | None = None
-    version: str | None = None
-    kind: str | None = None
-    resource: str | None = None
+    group: _Name = None
+    version: _Name = None
+    kind: _Name = None
+    resource: _Name = None
 
 
 class _OrdinaryUser(Struct, frozen=True):
@@ -143,14 +147,14 @@ class _OrdinaryUser(Struct, frozen=True):
 
 
 class _OrdinaryRequest(Struct, frozen=True, rename="camel"):
-    uid: str
-    operation: str
+    uid: _OrdinaryUid
+    operation: Annotated[str, Meta(max_length=NAME_BYTES)]
     kind: _OrdinaryType
     resource: _OrdinaryType
     user_info: _OrdinaryUser
-    sub_resource: str | None = None
-    name: str | None = None
-    namespace: str | None = None
+    sub_resource: _Name = None
+    name: _Name = None
+    namespace: _Name = None
     object: Raw = NOTHING.raw
     old_object: Raw = NOTHING.raw
     dry_run: bool | None = None
@@ -174,9 +178,6 @@ def _ordinary(body: bytes) -> Request | None:
     except UNREADABLE:
         return None
     user, kind, resource = it.user_info, it.kind, it.resource
-    words = (it.operation, kind.group, kind.version, kind.kind, resource.group, resource.version, resource.resource)
-    if not _UID.fullmatch(it.uid) or any(map(_is_long, (*words, it.sub_resource, it.name, it.namespace))):
-        return None
     return Request(
         uid=it.uid,
         operation=it.operation,
@@ -190,10 +191,6 @@ def _ordinary(body: bytes) -> Request | None:
         old_object=Value(it.old_object, "$.request.oldObject"),
         dry_run=bool(it.dry_run),
     )
-
-
-def _is_long(word: str | None) -> bool:
-    return word is not None and len(word) > NAME_BYTES
 
 
 def _checked(review: Value) -> Value:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 
 from msgspec import Struct, field
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -68,7 +69,7 @@ class Webhook(Struct, frozen=True):
     def bind(self, request: admission.Request) -> Decision:
         """Answer a pod's creation."""
         decision = binding.decide(request, self.known(request.namespace, "").namespace)
-        metrics.REQUESTS.labels("binding", "create", decision.reason).inc()
+        _requests("binding", "create", decision.reason).inc()
         return decision
 
     def tag(self, request: admission.Request) -> Decision:
@@ -76,10 +77,13 @@ class Webhook(Struct, frozen=True):
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), now)
         verb = next((session.verb for session in decision.sessions.values()), "none")
-        metrics.REQUESTS.labels("exec-metadata", verb, decision.reason).inc()
+        _requests("exec-metadata", verb, decision.reason).inc()
         for uid, session in decision.sessions.items() if not request.dry_run else ():
             self.record(AuditSession(ObjectMeta(name=uid, namespace=self.namespace), session))
         return decision
+
+
+_requests = cache(metrics.REQUESTS.labels)  # which looks for the same few each time
 
 
 def admission_app(webhook: Webhook, health: Health) -> ASGIApp:
@@ -132,17 +136,6 @@ def respond(name: str, decide: Decide, body: bytes) -> bytes:
     return admission.answer(request, decision)
 
 
-class _Answer(Response):
-    """A response that leaves in pieces: sent at once, a large one would be there three times, encrypted and not."""
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send it, as fast as the caller takes it."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for at in range(0, len(self.body), _PIECE):
-            more = at + _PIECE < len(self.body)
-            await send({"type": "http.response.body", "body": self.body[at : at + _PIECE], "more_body": more})
-
-
 class _TooLarge(Exception):
     """A body of more than `admission.MAX_BYTES`."""
 
@@ -159,7 +152,7 @@ class _Review:
         try:
             body = await _body(receive)
             began = time.perf_counter()
-            answer = self._answer(body)
+            answer = respond(self._name, self._decide, body)
         except ClientDisconnect:
             await self._refuse(400, "the body ended early")(scope, receive, send)
         except _TooLarge:
@@ -168,13 +161,19 @@ class _Review:
             await self._refuse(400, str(error))(scope, receive, send)
         else:
             del body  # it may be large, and the caller slow to take the answer
-            await answer(scope, receive, send)
+            await self._send(answer, send)
             self._latency.observe(time.perf_counter() - began)
 
-    def _answer(self, body: bytes) -> Response:
-        # The API server keeps its connections to a pod that ends: this sends it on to another one.
-        headers = {"connection": "close"} if self._health.draining else None
-        return _Answer(respond(self._name, self._decide, body), media_type="application/json", headers=headers)
+    async def _send(self, answer: bytes, send: Send) -> None:
+        """Send it in pieces, as fast as the caller takes it: at once, a large one would be there three times."""
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        if self._health.draining:
+            # The API server keeps its connections to a pod that ends: this sends it on to another one.
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for at in range(0, len(answer), _PIECE):
+            more = at + _PIECE < len(answer)
+            await send({"type": "http.response.body", "body": answer[at : at + _PIECE], "more_body": more})
 
     def _refuse(self, status: int, why: str) -> Response:
         metrics.BAD_REQUESTS.labels(self._name, status).inc()

@@ -16,7 +16,7 @@ MARKER_BYTES = 48
 
 def cut(words: list[str], most: int) -> list[str]:
     """As many words as take at most `most` bytes as a JSON list; the last one tells what is missing."""
-    if 6 * sum(map(len, words)) + 3 * len(words) <= most:  # no character takes more than `\u0001`
+    if _surely_fit(sum(map(len, words)), len(words), most):
         return words
     if _fitting(words, most) == len(words):
         return words
@@ -31,7 +31,7 @@ def cut(words: list[str], most: int) -> list[str]:
 
 def cut_word(word: str, most: int) -> str:
     """The same of a single word."""
-    return "".join(cut([word], most))
+    return word if _surely_fit(len(word), 1, most) else "".join(cut([word], most))
 
 
 def cut_away(words: list[str]) -> str:
@@ -42,6 +42,10 @@ def cut_away(words: list[str]) -> str:
 def json_bytes(word: str) -> int:
     """What a word takes as a member of a JSON list, with its quotes and the comma behind it."""
     return len(msgspec.json.encode(word)) + 1
+
+
+def _surely_fit(characters: int, words: int, most: int) -> bool:
+    return 6 * characters + 3 * words <= most  # no character takes more than `\u0001`
 
 
 def _fitting(words: list[str], most: int) -> int:

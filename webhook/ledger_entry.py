@@ -6,10 +6,12 @@ cut says so.
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from exectrail.command_hash import command_hash
 from exectrail.session import SessionSpec, Target, User, Verb
+from exectrail.unreadable import UNREADABLE
 from webhook.admission import Request, UserInfo
 from webhook.cut import MARKER_BYTES, cut, cut_away, cut_word, json_bytes
 from webhook.json_value import Value
@@ -129,14 +131,29 @@ def _user(info: UserInfo, extra_keys: frozenset[str]) -> User:
         cut_word(info.username, _USERNAME_BYTES),
         cut_word(info.uid, _NAME_BYTES),
         cut(info.groups, _GROUPS_BYTES),
-        _extra(info.extra, sorted(extra_keys)),
+        _extra(info.extra, extra_keys),
     )
 
 
-def _extra(extra: Value, keys: list[str]) -> dict[str, list[str]]:
-    """What is said under each key: short ones whole, and the rest of the space shared among the long ones."""
+def _extra(extra: Value, keys: frozenset[str]) -> dict[str, list[str]]:
+    """What is said under these keys; where that takes too much, short ones whole and the long ones cut."""
     if extra.absent:
         return {}
+    if len(extra.raw) <= _EXTRA_BYTES:
+        try:
+            said = _short_extra.decode(extra.raw)
+        except UNREADABLE:
+            pass  # what is read of it may be right all the same, and else the long way names the field
+        else:
+            return {key: words for key, words in said.items() if words and key in keys}
+    return _long_extra(extra, sorted(keys))
+
+
+_short_extra = msgspec.json.Decoder(dict[str, list[str] | None])
+
+
+def _long_extra(extra: Value, keys: list[str]) -> dict[str, list[str]]:
+    """The space is shared among those that are long."""
     there = {key: value for key, value in zip(keys, extra.members(*keys), strict=True) if not value.absent}
     said = {key: words for key, value in there.items() if (words := value.some_words())}
     kept: dict[str, list[str]] = {}

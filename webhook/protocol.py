@@ -15,12 +15,42 @@ from webhook.admission import MAX_BYTES
 from webhook.callers import Callers, Connection, Stage
 from webhook.turns import Turns
 
+_CONTINUE = b"HTTP/1.1 100 "
 _WRITE_BUFFER = 64 << 10
 """Bytes of an answer that wait for the caller before the application has to."""
 
 
 class _Pipelined(Exception):
     """A request came before the one before it was answered: no Go client does that, and the queue has no end."""
+
+
+class _AnswerInOne:
+    """A transport that sends the headers of an answer with the first of its body.
+
+    uvicorn writes them apart: two TLS records, two packets, and the caller is woken twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self._headers = transport, b""
+        self.headers_next = False
+        """Whether an answer begins with the next thing that is written."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it, or hold it where it is headers."""
+        if self.headers_next and not data.startswith(_CONTINUE):
+            self._headers, self.headers_next = data, False
+        else:
+            self._transport.write(self._headers + data if self._headers else data)
+            self._headers = b""
+
+    def close(self) -> None:
+        """Send what is held, and close."""
+        if self._headers:
+            self.write(b"")
+        self._transport.close()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -46,6 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if self._connection not in self._callers:  # it had to go at the moment that its handshake began
             transport.abort()
+        self.transport = self._answers = _AnswerInOne(transport)  # type: ignore[assignment] # it is one but by type
         transport.set_write_buffer_limits(_WRITE_BUFFER)
         self._connection.abort = transport.abort
         self._connection.unsent = lambda: _unsent(transport)
@@ -88,7 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The application begins."""
         super().on_headers_complete()
-        self._answering = True
+        self._answering = self._answers.headers_next = True
         self._connection.enter(Stage.BODY)
 
     def on_body(self, body: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -54,5 +53,5 @@ class View:
         return Known(
             found.metadata.labels if found else None,
             labelled.metadata.labels if labelled else {},
-            partial(self._env.has_env, namespace, pod, now=datetime.now(UTC)),
+            lambda container: self._env.has_env(namespace, pod, container, datetime.now(UTC)),
         )

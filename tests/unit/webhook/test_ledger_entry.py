@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from exectrail.meta import ObjectMeta
 from exectrail.session import AuditSession, SessionSpec
 from webhook.admission import decode
+from webhook.json_value import BadReview
 from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Asked, Rules, session_spec
 
 Load = Callable[..., dict[str, Any]]
@@ -119,6 +120,24 @@ def test_whatever_the_request_its_session_is_small(
 
     meta = ObjectMeta(name="439b23d5-cd0d-52ac-9058-4211913ea3aa", namespace="n" * 63)
     assert len(msgspec.json.encode(AuditSession(meta, kept))) <= MOST
+
+
+@given(
+    extra=st.dictionaries(st.sampled_from((*DEFAULT_EXTRA_KEYS, "token")), st.none() | st.lists(st.text(), max_size=3))
+)
+def test_a_short_extra_is_kept_whole_under_the_allowed_keys(review: Load, extra: dict[str, list[str] | None]) -> None:
+    size = len(msgspec.json.encode(extra))
+    body = review("exec-sh", userInfo={"username": "alice", "extra": extra})
+
+    kept = spec(body, Asked("exec")).user.extra
+
+    assert size > 1400 or kept == {key: words for key, words in extra.items() if words and key != "token"}
+
+
+@pytest.mark.parametrize("extra", [{"arn": ["a", None]}, {"arn": "a"}, ["arn"]])
+def test_an_extra_of_other_types_is_refused_and_named(review: Load, extra: object) -> None:
+    with pytest.raises(BadReview, match=r"userInfo\.extra"):
+        spec(review("exec-sh", userInfo={"username": "alice", "extra": extra}), Asked("exec"))
 
 
 def test_the_worst_request_still_fits(review: Load) -> None:

@@ -88,6 +88,19 @@ def test_headers_within_their_bound_are_taken_however_many_requests_there_are(we
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def test_an_answer_comes_in_one_piece(webhook: Webhook, review: Load) -> None:
+    body = json.dumps(review("attach")).encode()
+    call = HEAD + f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with serving(webhook) as port, socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        for _ in range(20):
+            connection.sendall(call)
+            assert connection.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.sendall(body)
+            answer = connection.recv(1 << 16)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["response"]["allowed"]
+
+
 def test_an_answer_that_is_not_taken_ends_the_connection(
     webhook: Webhook, review: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
