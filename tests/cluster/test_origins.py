@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from exectrail.record import Record
@@ -37,7 +38,8 @@ def test_a_container_that_starts_on_a_busy_node_begins_with_its_own_program(admi
         admin.kubectl("wait", "-n", recorded, *pods, "--for=condition=Ready", "--timeout=120s")
 
     looked_into(*(f"{recorded}/{name}/app" for name in names))
-    for name in names:
+    for name in names:  # the trail may be some seconds behind, where one event waits for what the kubelet reports
+        eventually(partial(of_pod, name))
         execs = [(record.argv, record.origin) for record in of_pod(name) if record.kind == "exec"]
         assert execs == [(["sleep", "infinity"], "container")]
 

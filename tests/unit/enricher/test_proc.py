@@ -168,3 +168,20 @@ def test_a_start_in_ticks_lies_between_boot_and_now() -> None:
     assert info is not None
     boot = proc.boot_to_wall_ns()
     assert boot < boot + info.process.start * 1_000_000_000 // os.sysconf("SC_CLK_TCK") < time.time_ns()
+
+
+def test_the_wall_clock_is_right_though_the_processor_was_lost_between_two_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    since_boot = 5_000_000_000
+    offset = 1_795_000_000_000_000_000
+    passes = iter([100, 30_000_000, 100, 100, 100, 9_000_000])
+
+    def look(clock: int) -> int:
+        nonlocal since_boot
+        since_boot += next(passes, 100)
+        return since_boot + (offset if clock == time.CLOCK_REALTIME else 0)
+
+    monkeypatch.setattr(time, "clock_gettime_ns", look)
+
+    assert abs(proc.boot_to_wall_ns() - offset) < 1_000
