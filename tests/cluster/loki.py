@@ -1,4 +1,4 @@
-"""A real Loki, for as long as a test wants it: docs/log-stores/loki.yaml with its data in a temporary folder."""
+"""A real Loki, for as long as a test wants it: the recipe loki.yaml with its data in a temporary folder."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ import yaml
 from .cluster import eventually
 from .node.paths import REPOSITORY
 
-CONFIG = REPOSITORY / "docs/log-stores/loki.yaml"
+CONFIG = REPOSITORY / "docs/tasks/log-stores/loki.yaml"
 _API = "/loki/api/v1"
 
 

@@ -1,4 +1,4 @@
-"""A log collector as small as can be: from a container's log files to Loki, as docs/log-stores/config.alloy says.
+"""A log collector as small as can be: from a container's log files to Loki, as the recipe config.alloy says.
 
 Which files, labels and metadata these are is read from there, so that a query that works here works with Alloy.
 """
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from .node.paths import REPOSITORY
 
-CONFIG = REPOSITORY / "docs/log-stores/config.alloy"
+CONFIG = REPOSITORY / "docs/tasks/log-stores/config.alloy"
 _TIME = re.compile(rb"(.+)\.(\d+)(\D.*)")
 
 

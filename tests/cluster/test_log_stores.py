@@ -1,4 +1,4 @@
-"""The recipes of docs/log-stores.md: the cluster's container log files, shipped to a real Loki, and what it answers."""
+"""The recipes in docs/tasks/log-stores: the cluster's log files, shipped to a real Loki, and what it answers."""
 
 import json
 import re
@@ -27,12 +27,12 @@ _VALUES = ("logs.mode=stdout", f"enricher.quota={_QUOTA}")
 pytestmark = pytest.mark.values(*_VALUES)
 _BURST = f"for i in $(seq {20 * _QUOTA}); do /bin/true; done"
 
-_PAGE = (REPOSITORY / "docs/log-stores.md").read_text()
+_PAGE = (REPOSITORY / "docs/tasks/log-stores.md").read_text()
 QUERIES = dict(re.findall(r"^### (.+)\n(?:(?!#|```).*\n)*```logql\n(.+)\n```", _PAGE, re.MULTILINE))
 """By heading."""
 ALERTS = {
     rule["alert"]: rule["expr"]
-    for group in yaml.safe_load((REPOSITORY / "docs/log-stores/loki-rules.yaml").read_text())["groups"]
+    for group in yaml.safe_load((REPOSITORY / "docs/tasks/log-stores/loki-rules.yaml").read_text())["groups"]
     for rule in group["rules"]
 }
 

@@ -35,7 +35,7 @@ from exectrail.nodetrail import NodeTrailStatus
 
 REPO = Path(__file__).parents[2]
 DOCS = REPO / "docs"
-PAGES = [*sorted(DOCS.glob("*.md")), *sorted(REPO.glob("*.md"))]
+PAGES = [*sorted(DOCS.rglob("*.md")), *sorted(REPO.glob("*.md"))]
 PROGRAMS = (
     "exectrail.cli",
     "webhook.__main__",
@@ -49,6 +49,11 @@ PROGRAMS = (
 
 def page(name: str) -> str:
     return (DOCS / name).read_text()
+
+
+def path_in_repo(file: Path) -> str:
+    """A page's path in the repository."""
+    return str(file.relative_to(REPO))
 
 
 def section(text: str, heading: str) -> str:
@@ -98,11 +103,11 @@ def assigned_in(folder: Path) -> set[str]:
 
 
 def test_every_field_of_a_record_is_in_the_reference_and_no_other() -> None:
-    assert named(section(page("records.md"), "## Fields")) == set(fields(record.Record))
+    assert named(section(page("reference/records.md"), "## Fields")) == set(fields(record.Record))
 
 
 def test_fields_that_nobody_writes_are_marked_so() -> None:
-    marked = {row[0].strip("`") for row in rows(page("records.md")) if "not written yet" in row[-1]}
+    marked = {row[0].strip("`") for row in rows(page("reference/records.md")) if "not written yet" in row[-1]}
     written = assigned_in(REPO / "enricher")
     assert marked == {field.encode_name for field in msgspec.structs.fields(record.Record) if field.name not in written}
 
@@ -120,11 +125,11 @@ def test_every_choice_of_a_field_is_explained(heading: str, choices: object) -> 
     members = typing.get_args(choices)
     words = {word for each in members for word in (typing.get_args(each) or (each,))}
     headers = {"kind", "origin", "state", "outcome", "reason"}
-    assert named(section(page("records.md"), heading)) - headers == words
+    assert named(section(page("reference/records.md"), heading)) - headers == words
 
 
 def test_the_sample_is_a_record() -> None:
-    sample = page("records.md").partition("```json\n")[2].partition("```")[0]
+    sample = page("reference/records.md").partition("```json\n")[2].partition("```")[0]
     assert record.decode(sample.replace("\n", " ")).kind == "exec"
 
 
@@ -140,19 +145,19 @@ def test_every_ledger_is_explained_in_the_order_in_which_they_are_tried() -> Non
     (choices,) = [action.choices for action in parser._actions if action.dest == "ledger"]
     names = [ledger.name for ledger in LEDGERS]
     assert choices == ("auto", *names)
-    table = rows(section(page("what-is-recorded.md"), "## Who tells of processes?"))
+    table = rows(section(page("concepts/what-is-recorded.md"), "## Who tells of processes?"))
     assert [row[0].strip("`") for row in table[1 : 1 + len(names)]] == names
 
 
 def test_what_a_ledger_is_weak_in_is_told() -> None:
-    table = rows(section(page("what-is-recorded.md"), "## What is weak where?"))[1:]
+    table = rows(section(page("concepts/what-is-recorded.md"), "## What is weak where?"))[1:]
     for ledger in LEDGERS:
         told = {field for row in table if row[0].strip("`") == ledger.name for field in re.findall(r"`(\w+)`", row[1])}
         assert set(ledger.weak) <= told, ledger.name
 
 
 def test_every_origin_says_how_it_is_recognised() -> None:
-    told = named(section(page("what-is-recorded.md"), "## Where does a process come from?"))
+    told = named(section(page("concepts/what-is-recorded.md"), "## Where does a process come from?"))
     assert told - {"origin"} == set(typing.get_args(record.Origin))
 
 
@@ -175,7 +180,7 @@ def causes_of_loss() -> set[str]:
 
 
 def test_every_cause_of_loss_is_explained_and_no_other() -> None:
-    assert named(section(page("troubleshooting.md"), "## What was lost?")) == causes_of_loss()
+    assert named(section(page("tasks/troubleshooting.md"), "## What was lost?")) == causes_of_loss()
 
 
 # ---- values ----
@@ -211,7 +216,7 @@ def values_page() -> str:
     return (
         "# All values\n\n"
         "Made from `chart/values.yaml`, do not edit: `WRITE_GOLDEN=1 make test-unit` makes it anew.\n"
-        "Which of them matter most is in [install.md](install.md#which-values-matter).\n\n"
+        "Which of them matter most is in [install.md](../tasks/install.md#which-values-matter).\n\n"
         f"| value | default | meaning |\n|---|---|---|\n{table}\n"
     )
 
@@ -219,11 +224,11 @@ def values_page() -> str:
 def test_the_reference_of_values_is_current() -> None:
     expected = values_page()
     if os.environ.get("WRITE_GOLDEN") == "1":
-        (DOCS / "values.md").write_text(expected)
-    assert page("values.md") == expected, "make it anew: WRITE_GOLDEN=1 make test-unit"
+        (DOCS / "reference/values.md").write_text(expected)
+    assert page("reference/values.md") == expected, "make it anew: WRITE_GOLDEN=1 make test-unit"
 
 
-@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", PAGES, ids=path_in_repo)
 def test_every_value_that_a_page_names_exists(file: Path) -> None:
     tops = yaml.safe_load((REPO / "chart/values.yaml").read_text()).keys()
     known = set(re.findall(r"^\| `([^`]+)`", values_page(), re.MULTILINE))
@@ -274,12 +279,14 @@ def of_enricher() -> set[str]:
 )
 def test_every_metric_is_in_the_reference_and_no_other(heading: str, metrics: set[str]) -> None:
     assert metrics
-    assert {name for name in named(section(page("metrics.md"), heading)) if name.startswith("exectrail_")} == metrics
+    assert {
+        name for name in named(section(page("reference/metrics.md"), heading)) if name.startswith("exectrail_")
+    } == metrics
 
 
 def test_alerts_ask_for_metrics_that_exist() -> None:
-    known = {name for name in named(page("metrics.md")) if name.startswith("exectrail_")}
-    alerts = section(page("metrics.md"), "## Which ones should I watch?")
+    known = {name for name in named(page("reference/metrics.md")) if name.startswith("exectrail_")}
+    alerts = section(page("reference/metrics.md"), "## Which ones should I watch?")
     asked = set(re.findall(r"exectrail_\w+", alerts))
     assert asked
     assert asked <= known
@@ -321,13 +328,15 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_option_is_documented_and_no_other(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parser = parser_of(program, monkeypatch)
-    documented = {name for name in named(section(page("commands.md"), f"## {parser.prog}")) if name.startswith("-")}
+    documented = {
+        name for name in named(section(page("reference/commands.md"), f"## {parser.prog}")) if name.startswith("-")
+    }
     assert documented == set(options(parser))
 
 
 def test_every_exit_code_of_the_command_is_documented() -> None:
     cli = importlib.import_module("exectrail.cli")
-    codes = {row[0] for row in rows(section(page("commands.md"), "## exectrail")) if row[0].isdigit()}
+    codes = {row[0] for row in rows(section(page("reference/commands.md"), "## exectrail")) if row[0].isdigit()}
     assert codes == {str(code) for code in (cli.OK, cli.NOT_FOUND, cli.CANNOT_LOOK, cli.INTERRUPTED)}
 
 
@@ -344,7 +353,7 @@ def test_every_right_in_the_api_has_a_reason_and_no_other() -> None:
         for resources, verbs in RULE.findall(text)
         for resource in resources.split(", ")
     }
-    table = rows(section(page("privileges.md"), "## Rights in the API"))[1:]
+    table = rows(section(page("reference/privileges.md"), "## Rights in the API"))[1:]
     assert {(row[0], row[1].strip("`"), row[2].strip("`")) for row in table} == granted
     assert all(row[-1] for row in table)
 
@@ -353,7 +362,7 @@ def test_every_capability_has_a_reason_and_no_other() -> None:
     templates = "".join(file.read_text() for file in (REPO / "chart/templates").rglob("*.yaml"))
     assert templates.count("add:") == 1, "capabilities are added in one place"
     added = templates.partition("add:\n")[2].partition("terminationMessagePolicy")[0]
-    assert named(section(page("privileges.md"), "## Capabilities of the enricher")) == set(
+    assert named(section(page("reference/privileges.md"), "## Capabilities of the enricher")) == set(
         re.findall(r"- ([A-Z_]+)\b", added)
     )
 
@@ -381,7 +390,7 @@ def anchors(file: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", PAGES, ids=path_in_repo)
 def test_links_lead_somewhere(file: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", file.read_text()):
         if link.startswith("https://"):
@@ -396,7 +405,7 @@ def test_every_make_target_that_a_page_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
     for file in PAGES:
         named_here = set(re.findall(r"(?:`|^ {4}|=1 )make ([a-z-]+)", file.read_text(), re.MULTILINE))
-        assert named_here <= targets, file.name
+        assert named_here <= targets, path_in_repo(file)
 
 
 ABSOLUTE = {"/dev", "/healthz", "/memfd", "/metrics", "/proc", "/readyz", "/sys", "/tls", "/usr", "/var"}
@@ -404,7 +413,7 @@ HOSTS = {"cert-manager.io", "github.com", "keepachangelog.com", "semver.org"}
 ADDRESSES = {"127.0.0.1", "0.0.0.0"}
 
 
-@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", PAGES, ids=path_in_repo)
 def test_no_path_or_host_of_anybodys_machine_is_in_a_page(file: Path) -> None:
     text = file.read_text()
     assert {f"/{top}" for top in re.findall(r"(?<![\w./\])>*-])/([a-z][\w-]*)", text)} <= ABSOLUTE

@@ -15,7 +15,7 @@ import pytest
 from exectrail.record import Record
 
 REPO = Path(__file__).parents[2]
-TEMPLATE = json.loads((REPO / "docs/log-stores/elasticsearch-index-template.json").read_text())
+TEMPLATE = json.loads((REPO / "docs/tasks/log-stores/elasticsearch-index-template.json").read_text())
 MAPPINGS = TEMPLATE["template"]["mappings"]
 GOLDEN = sorted((REPO / "tests/unit").glob("*/*/*.jsonl"))
 LINES = [
@@ -149,7 +149,8 @@ def test_no_fields_type_is_guessed() -> None:
 
 
 def test_no_cause_of_loss_has_a_dot_which_would_make_it_an_object() -> None:
-    section = (REPO / "docs/troubleshooting.md").read_text().partition("\n## What was lost?\n")[2].partition("\n## ")[0]
+    page = (REPO / "docs/tasks/troubleshooting.md").read_text()
+    section = page.partition("\n## What was lost?\n")[2].partition("\n## ")[0]
     causes = re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
     assert causes
     assert [cause for cause in causes if "." in cause] == []

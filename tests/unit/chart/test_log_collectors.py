@@ -1,4 +1,4 @@
-"""The collectors' settings in docs/log-stores fit the chart's objects and the records' fields."""
+"""The collectors' settings in docs/tasks/log-stores fit the chart's objects and the records' fields."""
 
 import fnmatch
 import re
@@ -13,7 +13,7 @@ from exectrail.record import Kind, Node, Record, Resource
 from tests.cluster.shipper import recipe
 from tests.unit.chart.rendered import CHART, HelmTemplate, only, pod_spec, pod_template
 
-FOLDER = CHART.parent / "docs/log-stores"
+FOLDER = CHART.parent / "docs/tasks/log-stores"
 FLUENT_BIT = yaml.safe_load((FOLDER / "fluent-bit.yaml").read_text())
 VECTOR = yaml.safe_load((FOLDER / "vector.yaml").read_text())
 

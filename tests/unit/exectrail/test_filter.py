@@ -212,13 +212,13 @@ def test_what_no_rule_matched_is_counted_too() -> None:
 
 
 def test_the_samples_of_the_documentation_are_filter_sets() -> None:
-    samples = re.findall(r"```json\n(.*?)```", (DOCS / "filters.md").read_text(), re.DOTALL)
+    samples = re.findall(r"```json\n(.*?)```", (DOCS / "reference/filters.md").read_text(), re.DOTALL)
 
     assert [len(load(sample).rules) for sample in samples] == [2, 4]
 
 
 def test_the_documentation_lists_the_keys_that_there_are() -> None:
-    _, _, section = (DOCS / "filters.md").read_text().partition("## Which keys are there?\n")
+    _, _, section = (DOCS / "reference/filters.md").read_text().partition("## Which keys are there?\n")
     cells = re.findall(r"^\|([^|]+)\|", section.partition("\n## ")[0], re.MULTILINE)
 
     assert set(re.findall(r"`([^`]+)`", "".join(cells))) == set(KEYS)
