@@ -124,8 +124,8 @@ def test_a_requests_uid_returns_the_whole_session(shipped: Shipped) -> None:
         assert words in shown
 
 
-def test_somebodys_commands(shipped: Shipped) -> None:
-    found = shipped.answer("What has somebody run?")
+def test_a_users_commands(shipped: Shipped) -> None:
+    found = shipped.answer("What has a user run?")
 
     assert {f"{shipped.namespace}/web id", f"{shipped.namespace}/web ls /"} <= set(found)
     assert len(found) == len(shipped.those(lambda record: record.kind == "exec" and record.user == "alice"))

@@ -9,7 +9,7 @@ import re
 import sys
 import typing
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -145,12 +145,12 @@ def test_every_ledger_is_explained_in_the_order_in_which_they_are_tried() -> Non
     (choices,) = [action.choices for action in parser._actions if action.dest == "ledger"]
     names = [ledger.name for ledger in LEDGERS]
     assert choices == ("auto", *names)
-    table = rows(section(page("concepts/what-is-recorded.md"), "## Who tells of processes?"))
+    table = rows(section(page("reference/sensors.md"), "## Which sensors are there?"))
     assert [row[0].strip("`") for row in table[1 : 1 + len(names)]] == names
 
 
 def test_what_a_ledger_is_weak_in_is_told() -> None:
-    table = rows(section(page("concepts/what-is-recorded.md"), "## What is weak where?"))[1:]
+    table = rows(section(page("reference/sensors.md"), "## What is weak where?"))[1:]
     for ledger in LEDGERS:
         told = {field for row in table if row[0].strip("`") == ledger.name for field in re.findall(r"`(\w+)`", row[1])}
         assert set(ledger.weak) <= told, ledger.name
@@ -238,6 +238,21 @@ def test_every_value_that_a_page_names_exists(file: Path) -> None:
     assert {name for name in asked if name.partition(".")[0] in tops} <= known | sections | others
 
 
+DEFAULTS = (
+    re.compile(r"`(\w+(?:\.\w+)+)`, default ([\w.:/-]*\w)"),
+    re.compile(r"`(\w+(?:\.\w+)+)[:=] ?([^`]+)` \(the\s+default\b"),
+)
+"""How a page names a value's default: (`logs.holdMs`, default 500), and `logs.mode: file` (the default)."""
+
+
+def test_every_default_of_a_value_that_a_page_names_is_the_charts() -> None:
+    text = yaml.safe_load((REPO / "chart/values.yaml").read_text())
+    found = [each for file in PAGES for pattern in DEFAULTS for each in pattern.findall(file.read_text())]
+    assert len(found) >= 4
+    for path, said in found:
+        assert said == str(reduce(dict.__getitem__, path.split("."), text)), path
+
+
 # ---- metrics ----
 
 
@@ -317,12 +332,53 @@ def parser_of(program: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Argumen
     return parser
 
 
-def options(parser: argparse.ArgumentParser) -> Iterator[str]:
+def options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
     for action in parser._actions:
-        yield from action.option_strings
+        yield from ((option, action) for option in action.option_strings)
         if isinstance(action, argparse._SubParsersAction):
             for subparser in action.choices.values():
                 yield from options(subparser)
+
+
+def defaults(action: argparse.Action) -> set[str]:
+    """An option's default as the docs write it; empty for none or off. Of a list, its elements."""
+    if isinstance(action, argparse.BooleanOptionalAction):
+        return {action.option_strings[0 if action.default else 1]}
+    if action.default is None or action.default is False or action.default in {"", argparse.SUPPRESS}:
+        return set()
+    number = isinstance(action.default, float)
+    return {f"{action.default:g}"} if number else set(str(action.default).split(","))
+
+
+def option_rows(text: str) -> Iterator[tuple[str, set[str], set[str]]]:
+    """Of each option in a table: its name, its default, and everything in backticks in its row."""
+    at = 0
+    for row in rows(text):
+        if row[0] == "option":
+            at = row.index("default")
+        for option in re.findall(r"`(-[^`]+)`", row[0]):
+            yield option, set(re.findall(r"`([^`]+)`", row[at])), set(re.findall(r"`([^`]+)`", " ".join(row)))
+
+
+VARIABLES = ("POD_NAMESPACE", "POD_NAME", "NODE_NAME", "LOG_LEVEL")
+"""Those that the programs take defaults from: the docs name them with a dollar sign."""
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_option_has_the_default_and_the_choices_that_the_docs_say(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, f"${variable}")
+    parser = parser_of(program, monkeypatch)
+    expected: dict[str, set[str]] = {}
+    choices: dict[str, set[str]] = {}
+    for option, action in options(parser):
+        expected[option] = expected.get(option, set()) | defaults(action)
+        choices[option] = choices.get(option, set()) | set(action.choices or ())
+    documented = list(option_rows(section(page("reference/commands.md"), f"## {parser.prog}")))
+    assert {option: default for option, default, _ in documented} == expected
+    assert {option: choices[option] - said for option, _, said in documented} == {option: set() for option in expected}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -331,7 +387,7 @@ def test_every_option_is_documented_and_no_other(program: str, monkeypatch: pyte
     documented = {
         name for name in named(section(page("reference/commands.md"), f"## {parser.prog}")) if name.startswith("-")
     }
-    assert documented == set(options(parser))
+    assert documented == {option for option, _ in options(parser)}
 
 
 def test_every_exit_code_of_the_command_is_documented() -> None:

@@ -212,7 +212,7 @@ def test_what_no_rule_matched_is_counted_too() -> None:
 
 
 def test_the_samples_of_the_documentation_are_filter_sets() -> None:
-    samples = re.findall(r"```json\n(.*?)```", (DOCS / "reference/filters.md").read_text(), re.DOTALL)
+    samples = re.findall(r"```json\n(.*?)```", (DOCS / "tasks/filters.md").read_text(), re.DOTALL)
 
     assert [len(load(sample).rules) for sample in samples] == [2, 4]
 
