@@ -99,18 +99,23 @@ def _parser() -> argparse.ArgumentParser:
     inputs.add_source_flags(parser)
     storage.add_flags(parser)
     add = parser.add_argument
-    add("--state-dir", type=Path, default=Path("/var/lib/exectrail"), help="keeps the chain's end and open sessions")
-    add("--hold-ms", type=inputs.positive, default=500, help="how long a record waits for what explains it")
-    quota_help = "records a second of one container; ten times as many at once"
+    state_help = "folder for the chain's end and open sessions (default %(default)s)"
+    add("--state-dir", type=Path, default=Path("/var/lib/exectrail"), help=state_help)
+    hold_help = "hold time in milliseconds: how long an event waits for its SECCOMP event, container and request "
+    add("--hold-ms", type=inputs.positive, default=500, help=f"{hold_help}(default %(default)s)")
+    quota_help = "records a second of one container, ten times as many at once (default %(default)s)"
     add("--quota", type=inputs.positive, default=10_000, metavar="N", help=quota_help)
-    key_help = "Secret with the key of command hashes, for commands that are too long to be compared by their text"
+    key_help = "Secret with the key of command hashes; without it commands are compared by their text"
     add("--command-key-secret", metavar="NAME", help=key_help)
-    filters_help = "JSON file that says what the trail is not to have; read anew when it changes"
+    filters_help = "JSON file with filters, read anew when it changes; records that match a None rule are dropped"
     add("--filters", type=Path, metavar="FILE", help=filters_help)
-    add("--heartbeat", type=inputs.positive, default=30, metavar="SECONDS", help="how often to report to NodeTrail")
+    heartbeat_help = "interval between two reports to NodeTrail, in seconds (default %(default)s)"
+    add("--heartbeat", type=inputs.positive, default=30, metavar="SECONDS", help=heartbeat_help)
     add("--look-for-env", action="store_true", help="report which containers have a program `env`")
-    add("--metrics-address", type=_address, default="127.0.0.1:9464", help="serves /metrics, /healthz, /readyz")
-    add("--log-level", choices=logs.LEVELS, default="info")
+    metrics_help = "address for /healthz, /readyz and /metrics, plain HTTP (default %(default)s)"
+    add("--metrics-address", type=_address, default="127.0.0.1:9464", help=metrics_help)
+    level_help = "least important level to log (default %(default)s)"
+    add("--log-level", choices=logs.LEVELS, default="info", help=level_help)
     return parser
 
 

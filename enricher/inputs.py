@@ -186,20 +186,30 @@ def _proc_provider(
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that say what is read."""
     add = parser.add_argument
-    add("--cgroup-root", type=Path, default=Path("/sys/fs/cgroup"), help="the node's cgroup tree")
-    add("--ledger", choices=("auto", "bpf", "procconn", "proc"), default="auto", help="who says which process is which")
-    add("--receive-buffer", type=positive, default=4 << 20, metavar="BYTES", help="of each netlink socket")
-    add("--node", default=os.environ.get("NODE_NAME", socket.gethostname()), help="this node's name ($NODE_NAME)")
-    add("--namespace", default=os.environ.get("POD_NAMESPACE", "exectrail"), help="of AuditSessions ($POD_NAMESPACE)")
+    help_ = "the node's cgroup tree (default %(default)s)"
+    add("--cgroup-root", type=Path, default=Path("/sys/fs/cgroup"), help=help_)
+    help_ = "process event backend, the sensor (default %(default)s)"
+    add("--ledger", choices=("auto", "bpf", "procconn", "proc"), default="auto", help=help_)
+    help_ = "receive buffer of each netlink socket, in bytes (default %(default)s)"
+    add("--receive-buffer", type=positive, default=4 << 20, metavar="BYTES", help=help_)
+    help_ = "name of this node (default $NODE_NAME or the host's name)"
+    add("--node", default=os.environ.get("NODE_NAME", socket.gethostname()), help=help_)
+    help_ = "namespace of AuditSessions (default $POD_NAMESPACE or exectrail)"
+    add("--namespace", default=os.environ.get("POD_NAMESPACE", "exectrail"), help=help_)
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that say where SECCOMP records come from."""
     add = parser.add_argument
-    add("--source", choices=(AUTO, *SOURCES, NONE), default=AUTO, help="where SECCOMP records come from")
-    help_ = "auditd's log: the source `auditlog`, and what fills the holes of `netlink`"
+    help_ = "audit source, where SECCOMP events come from (default %(default)s)"
+    add("--source", choices=(AUTO, *SOURCES, NONE), default=AUTO, help=help_)
+    help_ = "auditd's log, for the audit source auditlog and for what netlink missed"
     add("--audit-log", type=Path, metavar="FILE", help=help_)
-    add("--ask-kernel-lost", action="store_true", help="count what the kernel lost; it takes CAP_AUDIT_CONTROL")
+    add(
+        "--ask-kernel-lost",
+        action="store_true",
+        help="count the audit records that the kernel lost; takes CAP_AUDIT_CONTROL",
+    )
 
 
 def positive(text: str) -> int:

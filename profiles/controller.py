@@ -36,21 +36,30 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     env = os.environ
     parser = argparse.ArgumentParser(
         prog="python -m profiles.controller",
-        description="Close the AuditSessions that no node will close, and delete old ones.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Close AuditSessions that no node can close, and delete old ones.",
     )
     add = parser.add_argument
-    add("--retention-days", type=_positive, default=30, metavar="DAYS", help="delete older sessions")
-    add("--retention-count", type=_positive, default=10_000, metavar="N", help="keep the newest N sessions")
-    add("--start-grace", type=_positive, default=120, metavar="SECONDS", help="how long an exec may take to start")
-    add("--debug-grace", type=_positive, default=600, metavar="SECONDS", help="the same, with an image to be pulled")
-    add("--interval", type=_positive, default=15, metavar="SECONDS", help="between two looks at the sessions")
-    add("--metrics-port", type=int, default=9081, metavar="PORT", help="/healthz, /readyz and /metrics, plain HTTP")
-    add("--lease-name", default="exectrail-controller", metavar="NAME", help="the Lease that makes one replica lead")
-    add("--namespace", default=env.get("POD_NAMESPACE"), metavar="NAME", help="where the sessions are [POD_NAMESPACE]")
-    add("--identity", default=env.get("POD_NAME") or socket.gethostname(), metavar="NAME", help="[POD_NAME]")
-    add("--kubeconfig", metavar="FILE", help="run outside the cluster")
-    add("--log-level", default=env.get("LOG_LEVEL", "info"), choices=logs.LEVELS, help="[LOG_LEVEL]")
+    help_ = "age in days after which AuditSessions are deleted (default %(default)s)"
+    add("--retention-days", type=_positive, default=30, metavar="DAYS", help=help_)
+    help_ = "number of AuditSessions to keep; the oldest go first (default %(default)s)"
+    add("--retention-count", type=_positive, default=10_000, metavar="N", help=help_)
+    help_ = "time that an exec may take to start, in seconds (default %(default)s)"
+    add("--start-grace", type=_positive, default=120, metavar="SECONDS", help=help_)
+    help_ = "the same for an ephemeral container, whose image may have to be pulled (default %(default)s)"
+    add("--debug-grace", type=_positive, default=600, metavar="SECONDS", help=help_)
+    help_ = "interval between two rounds, in seconds (default %(default)s)"
+    add("--interval", type=_positive, default=15, metavar="SECONDS", help=help_)
+    help_ = "port for /healthz, /readyz and /metrics, plain HTTP (default %(default)s)"
+    add("--metrics-port", type=int, default=9081, metavar="PORT", help=help_)
+    help_ = "Lease that makes one replica lead (default %(default)s)"
+    add("--lease-name", default="exectrail-controller", metavar="NAME", help=help_)
+    help_ = "namespace of AuditSessions (default $POD_NAMESPACE)"
+    add("--namespace", default=env.get("POD_NAMESPACE"), metavar="NAME", help=help_)
+    help_ = "name of this replica in the Lease (default $POD_NAME or the host's name)"
+    add("--identity", default=env.get("POD_NAME") or socket.gethostname(), metavar="NAME", help=help_)
+    add("--kubeconfig", metavar="FILE", help="kubeconfig to run outside of the cluster")
+    help_ = "least important level to log (default $LOG_LEVEL or info)"
+    add("--log-level", default=env.get("LOG_LEVEL", "info"), choices=logs.LEVELS, help=help_)
     arguments = parser.parse_args(argv)
     if not arguments.namespace:
         parser.error("--namespace is empty: set it or POD_NAMESPACE to the namespace of the release")

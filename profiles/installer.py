@@ -144,9 +144,11 @@ def _remedy(seccomp_dir: Path, error: OSError) -> str:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m profiles.installer", description="Install the seccomp profiles.")
-    parser.add_argument("--seccomp-dir", type=Path, required=True, metavar="DIR", help="the kubelet's seccomp folder")
-    parser.add_argument("--once", action="store_true", help="install and end (for an init container)")
-    parser.add_argument("--log-level", default=os.environ.get("LOG_LEVEL", "info"), choices=logs.LEVELS)
+    parser.add_argument("--seccomp-dir", type=Path, required=True, metavar="DIR", help="seccomp folder of the kubelet")
+    parser.add_argument("--once", action="store_true", help="install and end, for an init container")
+    level = os.environ.get("LOG_LEVEL", "info")
+    level_help = "least important level to log (default $LOG_LEVEL or info)"
+    parser.add_argument("--log-level", default=level, choices=logs.LEVELS, help=level_help)
     return parser.parse_args(argv)
 
 

@@ -17,70 +17,85 @@ def parser() -> argparse.ArgumentParser:
     """The command line; what makes no sense is refused by the option's name."""
     options = argparse.ArgumentParser(
         prog="python -m webhook",
-        description="Admission webhook of exectrail: seccomp profiles for pods, a tag and a ledger entry for each "
-        "exec, attach, port-forward and debug.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Admission webhook of exectrail: writes an AuditSession for each exec, attach, port-forward and "
+        "debug, adds the tag, and gives new pods the seccomp profile of their namespace.",
     )
     add = options.add_argument
-    add("--tls-dir", type=Path, default=Path("/tls"), metavar="DIR", help="folder with tls.crt and tls.key")
-    add("--tls-poll-seconds", type=_number(0.01), default=5.0, metavar="S", help="how often to look for a new pair")
-    add("--client-ca", type=Path, metavar="FILE", help="only callers with a certificate of this CA; default: anybody")
-    add("--host", default="", help="address to listen on; empty: all")
-    add("--port", type=_port, default=9443, help="for admission, over TLS")
-    add("--metrics-port", type=_port, default=9080, help="for /healthz, /readyz and /metrics, plain HTTP")
+    add(
+        "--tls-dir",
+        type=Path,
+        default=Path("/tls"),
+        metavar="DIR",
+        help="folder with tls.crt and tls.key (default %(default)s)",
+    )
+    poll_help = "interval between two looks for a new pair, in seconds (default %(default)g)"
+    add("--tls-poll-seconds", type=_number(0.01), default=5.0, metavar="S", help=poll_help)
+    add(
+        "--client-ca", type=Path, metavar="FILE", help="admit only callers with a certificate of this CA (default: all)"
+    )
+    add("--host", default="", help="address to listen on (default: all)")
+    add("--port", type=_port, default=9443, help="port for admission, over TLS (default %(default)s)")
+    metrics_help = "port for /healthz, /readyz and /metrics, plain HTTP (default %(default)s)"
+    add("--metrics-port", type=_port, default=9080, help=metrics_help)
     namespace = os.environ.get("POD_NAMESPACE")
     add(
         "--namespace",
         type=_name,
         default=namespace,
         required=not namespace,
-        help="where AuditSessions are made (environment: POD_NAMESPACE)",
+        help="namespace for AuditSessions (default $POD_NAMESPACE)",
     )
     add(
         "--extra-keys",
         type=lambda text: [_extra_key(key) for key in text.split(",") if key],
         default=",".join(DEFAULT_EXTRA_KEYS),
         metavar="KEY,...",
-        help="the keys of a user's extra that the ledger keeps; others may carry credentials",
+        help="keys of a user's extra that AuditSessions keep; others may carry credentials (default %(default)s)",
     )
     add(
         "--command-key-secret",
         default="exectrail-command-key",
         metavar="NAME",
-        help="the Secret with the key of command hashes; made when there is none",
+        help="Secret with the key of command hashes, made when there is none (default %(default)s)",
     )
     add(
         "--tag-unknown",
         choices=get_args(Unknown),
         default="env",
-        help="what the tag mode auto is for a container of which no node has said whether it has env",
+        help="meaning of the tag mode auto for a container of which no node has reported whether it has env "
+        "(default %(default)s)",
     )
-    add("--ledger-mib", type=_number(1), default=16.0, metavar="MIB", help="the most that may wait to be written")
-    add("--drain-seconds", type=_number(0), default=5.0, metavar="S", help="how long to go on serving after SIGTERM")
+    memory_help = "memory for AuditSessions that wait to be written, in MiB (default %(default)g)"
+    add("--ledger-mib", type=_number(1), default=16.0, metavar="MIB", help=memory_help)
+    drain_help = "time to go on serving after SIGTERM, in seconds (default %(default)g)"
+    add("--drain-seconds", type=_number(0), default=5.0, metavar="S", help=drain_help)
     limits = Limits()
     add(
         "--max-connections",
         type=_count,
         default=limits.connections,
         metavar="N",
-        help="connections of all callers, on both ports; one with TLS takes up to 80 KiB",
+        help="connections of all callers, on both ports; one with TLS takes up to 80 KiB (default %(default)s)",
     )
     add(
         "--max-address-connections",
         type=_count,
         default=limits.address_connections,
         metavar="N",
-        help="of these, connections of one address (IPv6: of one /64)",
+        help="of these, connections of one address, or of one IPv6 /64 (default %(default)s)",
     )
     add(
         "--idle-seconds",
         type=_number(1),
         default=limits.idle_seconds,
         metavar="S",
-        help="how long a connection may wait for its next request; longer than the API server keeps it (90 s)",
+        help="time that a connection may wait for its next request, in seconds; more than the 90 of the API server "
+        "(default %(default)g)",
     )
-    add("--api-server", metavar="URL", help="an API server without login, e.g. kubectl proxy; default: the pod's own")
-    add("--log-level", choices=logs.LEVELS, default="info", help="least important level to log")
+    api_help = "API server without login, e.g. kubectl proxy (default: the pod's own)"
+    add("--api-server", metavar="URL", help=api_help)
+    level_help = "least important level to log (default %(default)s)"
+    add("--log-level", choices=logs.LEVELS, default="info", help=level_help)
     return options
 
 

@@ -131,12 +131,15 @@ def _output(name: str) -> Iterator[BinaryIO]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m enricher capture",
-        description="Write down what the enricher is given on this node: what the kernel tells of recorded containers, "
-        "and the pods, namespaces and requests. The file holds the commands that were run, but no environment.",
+        description="Write down what the enricher receives on this node: events of recorded containers, and "
+        "pods, namespaces and requests. The file holds the commands that were run, but no environment.",
     )
-    parser.add_argument("--output", default="-", metavar="FILE", help="a new file; - is standard output (default)")
+    parser.add_argument("--output", default="-", metavar="FILE", help="new file; - is standard output (default -)")
     parser.add_argument(
-        "--seconds", type=inputs.positive, default=60, help="how long, unless SIGINT comes (default 60)"
+        "--seconds",
+        type=inputs.positive,
+        default=60,
+        help="duration in seconds, unless SIGINT comes (default %(default)s)",
     )
     inputs.add_flags(parser)
     return parser

@@ -112,11 +112,13 @@ def _open(name: str) -> AbstractContextManager[BinaryIO]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m enricher replay",
-        description="Write the records of what was recorded before to standard output, as an enricher's trail.",
+        description="Run the enricher over recordings, and write the trail to standard output.",
     )
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="a recording of `capture`, or a log of auditd; - is standard input")
-    add("--seed", type=int, default=0, help="for the auditIDs: the same seed, the same lines (default 0)")
-    add("--node", default="unknown", help="of logs that do not name it (default unknown)")
-    add("--hold-ms", type=inputs.positive, default=500, help="how long a record waits for what explains it")
+    add("files", nargs="+", metavar="FILE", help="recording of `capture`, or log of auditd; - is standard input")
+    add(
+        "--seed", type=int, default=0, help="seed for auditID: the same seed gives the same lines (default %(default)s)"
+    )
+    add("--node", default="unknown", help="name of the node for logs that do not have it (default %(default)s)")
+    add("--hold-ms", type=inputs.positive, default=500, help="hold time in milliseconds (default %(default)s)")
     return parser

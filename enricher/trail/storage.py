@@ -16,19 +16,19 @@ _STDOUT = "-"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Those of SPO's options keep their meaning there, 0 included."""
     add = parser.add_argument
-    add("--trail", default=_STDOUT, metavar="FILE", help="where the trail goes; - is standard output (default)")
-    help_ = "how long records may wait to be written together, in seconds (default: 0)"
+    add("--trail", default=_STDOUT, metavar="FILE", help="file for the trail; - is standard output (default -)")
+    help_ = "time that records may wait to be written together, in seconds (default %(default)s)"
     add("--audit-log-interval-seconds", type=_number, default=0, metavar="S", help=help_)
-    help_ = f"close a segment before it is larger than this, in MB (default and 0: {_DEFAULT_SIZE})"
+    help_ = f"size in MB before which a segment is closed (default 0, which means {_DEFAULT_SIZE})"
     add("--audit-log-max-size", type=_number, default=0, metavar="MB", help=help_)
-    help_ = "how many closed segments stay (default: 0, all)"
+    help_ = "closed segments to keep (default 0: all)"
     add("--audit-log-max-backups", type=_number, default=0, metavar="N", help=help_)
-    help_ = "how many days a closed segment stays (default: 0, for ever)"
+    help_ = "days to keep a closed segment (default 0: for ever)"
     add("--audit-log-max-age", type=_number, default=0, metavar="DAYS", help=help_)
-    help_ = "remove the oldest segments before all together are larger than this (default: 0, no bound)"
+    help_ = "size of all segments in MB, before which the oldest are removed (default 0: no bound)"
     add("--max-total-size", type=_number, default=0, metavar="MB", help=help_)
-    add("--compress", action=argparse.BooleanOptionalAction, default=True, help="compress closed segments (default)")
-    help_ = "when written records are handed to the disk; `interval` is each second (default)"
+    add("--compress", action=argparse.BooleanOptionalAction, default=True, help="compress closed segments")
+    help_ = "when written records are handed to the disk; interval is each second (default %(default)s)"
     add("--fsync", choices=POLICIES, default="interval", help=help_)
 
 

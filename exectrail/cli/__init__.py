@@ -18,8 +18,8 @@ OK, NOT_FOUND, CANNOT_LOOK, INTERRUPTED = 0, 1, 2, 130
 
 _EXIT_CODES = """\
 exit codes:
-  0    what was asked for is shown
-  1    there is no session with this UID; the nearest UIDs are named
+  0    the result is shown
+  1    no session has this UID, or more than one has; the nearest UIDs are named
   2    could not look: wrong arguments, an unreadable file, a file that is no trail,
        a filter set with a mistake, a cluster that is unreachable or forbids it
   130  interrupted
@@ -100,12 +100,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _add_sessions(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subcommands.add_parser(
         "sessions",
-        help="list the requests that led into containers",
+        help="list exec, attach, port-forward and debug requests",
         description="List exec, attach, port-forward and debug requests, oldest first.",
     )
-    parser.add_argument("-n", "--namespace", metavar="NS", help="only sessions in this namespace")
-    parser.add_argument("--user", metavar="USER", help="only this user's sessions")
-    parser.add_argument("--since", metavar="SPAN", type=duration, help="only what started within, e.g. 90s, 1h30m, 2d")
+    parser.add_argument("-n", "--namespace", metavar="NS", help="show only sessions in this namespace")
+    parser.add_argument("--user", metavar="USER", help="show only sessions of this user")
+    since_help = "show only sessions that started within this span, e.g. 90s, 1h30m, 2d"
+    parser.add_argument("--since", metavar="SPAN", type=duration, help=since_help)
     _add_common(parser, "table")
 
 
@@ -113,27 +114,31 @@ def _add_show(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subcommands.add_parser(
         "show",
         help="show one session with all its processes",
-        description="Show one session: who, what, where, every process and how it ended.",
+        description="Show one session: user, command, container, each process and how it ended.",
     )
-    parser.add_argument("uid", metavar="UID", help="the request's UID, or its beginning (6 characters or more)")
+    parser.add_argument("uid", metavar="UID", help="UID of the request, or its first 6 characters or more")
     _add_common(parser, "tree")
 
 
 def _add_filter(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subcommands.add_parser(
         "filter",
-        help="try filters on a trail",
-        description="Check a filter set, and show what it would keep and drop of a trail, by rule.",
+        help="try a filter set on a trail",
+        description="Check a filter set, and show for each rule which records of a trail it keeps or drops.",
     )
-    parser.add_argument("--try", metavar="FILTERS", dest="filters", required=True, help="the filter set, a JSON file")
-    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="the trail; standard input by default")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="default: table")
+    parser.add_argument("--try", metavar="FILTERS", dest="filters", required=True, help="filter set, a JSON file")
+    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="trail to read (default: standard input)")
+    parser.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="output format (default %(default)s)"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser, form: str) -> None:
     parser.add_argument(
-        "files", metavar="FILE", nargs="*", help="trails to read, - for standard input; without any, the cluster"
+        "files", metavar="FILE", nargs="*", help="trail to read, - for standard input (default: the cluster)"
     )
-    parser.add_argument("-o", "--output", choices=(form, "json"), default=form, help=f"default: {form}")
-    parser.add_argument("--context", help="passed on to kubectl")
-    parser.add_argument("--kubeconfig", metavar="PATH", help="passed on to kubectl")
+    parser.add_argument(
+        "-o", "--output", choices=(form, "json"), default=form, help="output format (default %(default)s)"
+    )
+    parser.add_argument("--context", help="kubeconfig context, passed on to kubectl")
+    parser.add_argument("--kubeconfig", metavar="PATH", help="kubeconfig file, passed on to kubectl")
