@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge, Histogram, Metric
 
 from enricher.attribute.sessions import Rejection
 from enricher.attribute.tree import Tree
-from enricher.inputs import add_flags
+from enricher.inputs import add_flags, add_source_flags
 from enricher.ledgers.provider_bpf import BpfProvider
 from enricher.ledgers.provider_proc import ProcProvider
 from enricher.ledgers.provider_procconn import ProcconnProvider
@@ -147,6 +147,21 @@ def test_every_ledger_is_explained_in_the_order_in_which_they_are_tried() -> Non
     assert choices == ("auto", *names)
     table = rows(section(page("reference/sensors.md"), "## Which sensors are there?"))
     assert [row[0].strip("`") for row in table[1 : 1 + len(names)]] == names
+
+
+def test_the_figure_names_every_sensor_audit_source_and_storage() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    add_source_flags(parser)
+    choices = {
+        action.dest: [each for each in action.choices or () if each not in {"auto", "none"}]
+        for action in parser._actions
+    }
+    schema = msgspec.json.decode((REPO / "chart/values.schema.json").read_bytes())
+    modes = schema["properties"]["logs"]["properties"]["mode"]["enum"]
+    figure = (DOCS / "concepts/data-flow.svg").read_text()
+    for names in (choices["ledger"], choices["source"], modes):
+        assert f">{' | '.join(names)}<" in figure
 
 
 def test_what_a_ledger_is_weak_in_is_told() -> None:
