@@ -1,1 +1,1 @@
-"""The node agent: reads the kernel's records, joins them to process, container and request, writes the trail."""
+"""The node agent: reads the kernel's events, joins them to process, container and request, writes the trail."""

@@ -27,7 +27,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--audit-log-max-age", type=_number, default=0, metavar="DAYS", help=help_)
     help_ = "size of all segments in MB, before which the oldest are removed (default 0: no bound)"
     add("--max-total-size", type=_number, default=0, metavar="MB", help=help_)
-    add("--compress", action=argparse.BooleanOptionalAction, default=True, help="compress closed segments")
+    add(
+        "--compress",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compress closed segments (default --compress)",
+    )
     help_ = "when written records are handed to the disk; interval is each second (default %(default)s)"
     add("--fsync", choices=POLICIES, default="interval", help=help_)
 
