@@ -7,7 +7,7 @@ PYTHON ?= python3
 # One virtual environment per set of pinned requirements, outside the repo.
 VENV := $(CACHE)/venv-$(shell cat requirements/dev.txt | sha256sum | cut -c1-12)-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := $(VENV)/bin
-BPF := enricher/bpf/ledger.bpf.o
+BPF := enricher/sensors/bpf/sensor.bpf.o
 NODE := $(PYTHON) -m tests.cluster.node
 
 ##@ Use
@@ -76,7 +76,7 @@ requirements: ## Pin all dependencies anew (needs uv)
 clean: ## Remove what builds and tests left in the repo (caches outside stay)
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .grimp_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
-	$(MAKE) -C enricher/bpf clean
+	$(MAKE) -C enricher/sensors/bpf clean
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -90,8 +90,8 @@ $(BIN)/.ready:
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(BPF): enricher/bpf/Makefile $(wildcard enricher/bpf/*.[ch])
+$(BPF): enricher/sensors/bpf/Makefile $(wildcard enricher/sensors/bpf/*.[ch])
 	@$(NODE) packages
-	$(MAKE) -C enricher/bpf
+	$(MAKE) -C enricher/sensors/bpf
 
 .PHONY: demo cluster-up cluster-down parts image test test-unit test-load test-kernel test-kernels test-cluster test-steady fuzz lint bench format requirements clean help

@@ -12,10 +12,10 @@ from typing import BinaryIO
 from bench.figures import Figure, at_least, at_most, cpu_us
 from bench.memory import private_mib
 from bench.pipeline import RECORDING
+from enricher.audit.follower import Follower
+from enricher.audit.log_tail import LogTail, Told
+from enricher.audit.serials import Serials
 from enricher.events import Seccomp
-from enricher.sources.follower import Follower
-from enricher.sources.log_tail import LogTail, Told
-from enricher.sources.serials import Serials
 from enricher.support import recording
 from enricher.support.player import Player
 from enricher.support.recording import Audit

@@ -13,22 +13,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import enricher.__main__  # noqa: F401 - all that a running enricher has loaded
-from bench.full_ledger import SESSIONS as CLOSED
-from bench.full_ledger import full_ledger
+from bench.full_api import SESSIONS as CLOSED
+from bench.full_api import full_api
 from bench.memory import private_mib
-from enricher.attribute.asked import Asked
-from enricher.attribute.containers import Place
-from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.config import Requests
+from enricher.containers.containers import CgroupRef
+from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.correlate.request_index import RequestIndex
 from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
-from enricher.inputs import Requests
 from enricher.support.player import Player
 from enricher.support.recording import Header, Item, Located, NamespaceSeen, PodSeen, SessionSeen
 from enricher.trail.chain import State
 from enricher.trail.file_sink import FileSink
 from enricher.trail.writer import Writer
-from exectrail.kube import Client
-from exectrail.meta import ObjectMeta
-from exectrail.session import AuditSession, SessionSpec, Target, User
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
+from exectrail.k8s.client import Client
 
 PODS, SESSIONS, EXECS = 110, 50, 100_000
 _PROCESSES = 20
@@ -43,12 +43,12 @@ HEADER = Header(1, "node1", "5f2b1c04-3c1e-4f5e-9d0b-2a6f8c7e1b90", "bpf", "none
 
 def main() -> None:
     """Fill the node, load it, and say what that takes."""
-    with full_ledger() as api, tempfile.TemporaryDirectory() as folder:
+    with full_api() as api, tempfile.TemporaryDirectory() as folder:
         writer = Writer(FileSink(Path(folder) / "trail.jsonl"), State(Path(folder) / "chain.json"))
         writer.start()
         player = Player(HEADER, writer.write, 0.5, lambda bits: int.from_bytes(os.urandom(bits // 8)))
         before = private_mib(os.getpid())
-        requests = Requests(Client(api), "exectrail", Asked().changed, HEADER.node)
+        requests = Requests(Client(api), "exectrail", RequestIndex().changed, HEADER.node)
         requests.start()
         if not requests.synced.wait(60) or len(requests.objects) != CLOSED:
             raise RuntimeError("the list is not in")
@@ -77,7 +77,7 @@ def node() -> Iterator[tuple[int, Item]]:
     yield 0, NamespaceSeen("shop", Namespace(ObjectMeta(name="shop", labels={"exectrail.io/record": "true"})))
     for number in range(PODS):
         yield 0, PodSeen(f"shop/web-{number}", _pod(number))
-        yield 0, Located(number, Place(_id(number), _uid(number)))
+        yield 0, Located(number, CgroupRef(_id(number), _uid(number)))
         for process in range(_PROCESSES):
             yield 0, _exec(number, 1000 * (number + 1) + process, 1, b"/usr/bin/worker\0--number\0%d\0" % process)
     for number in range(SESSIONS):

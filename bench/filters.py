@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from bench.figures import Figure, at_most, cpu_us
 from bench.pipeline import recorded
-from exectrail.filter import Filters, load
-from exectrail.record import Record
+from exectrail.contracts.record import Record
+from exectrail.filter.filters import Filters, load
 
 _RULES = 20
 _ROUNDS = 10

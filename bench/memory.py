@@ -25,7 +25,7 @@ def figures() -> Iterator[Figure]:
     how = "private memory that is left of mirroring 10,000 closed sessions of a cluster"
     yield at_most(4, "memory-of-closed-sessions", listed, "MiB", how)
     how = "private memory with these, 110 synthetic pods of 20 processes and 50 open sessions, after 100,000 execs"
-    yield at_most(32, "memory-of-a-full-node", late, "MiB", f"{how}; the ledger's own, 8 MiB at most with bpf, apart")
+    yield at_most(32, "memory-of-a-full-node", late, "MiB", f"{how}; the sensor's own, 8 MiB at most with bpf, apart")
     how = "growth from the first 50,000 execs of that load to the second"
     yield at_most(1, "memory-growth-under-load", late - early, "MiB", how)
 

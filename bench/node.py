@@ -85,7 +85,7 @@ def _steady(cluster: Cluster, agent: Agent, name: str, seconds: int) -> Iterator
 
 
 def _without_bpf(cluster: Cluster, seconds: int) -> Iterator[Figure]:
-    """The same load with the ledger that comes next: what it is too late for has to say so."""
+    """The same load with the sensor that comes next: what it is too late for has to say so."""
     install(cluster, "enricher.capabilities.bpf=false", "enricher.capabilities.netAdmin=true")
     time.sleep(_SETTLE)
     agent, tail, before = Agent(cluster), Tail(), Counters()

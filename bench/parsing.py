@@ -7,9 +7,9 @@ from typing import cast
 
 from bench.figures import Figure, at_most, cpu_us, seen
 from bench.pipeline import RECORDING
-from enricher.bpf.decode import decode
-from enricher.sources import audit_record
-from enricher.sources.netlink import AUDIT_SECCOMP, BATCH, AuditSource
+from enricher.audit import parser
+from enricher.audit.netlink_socket import AUDIT_SECCOMP, BATCH, AuditSource
+from enricher.sensors.bpf.decode import decode
 from enricher.support import recording
 from enricher.support.recording import Audit
 from tests.unit.enricher.test_bpf_decode import exec_sample, exit_sample, fork_sample
@@ -43,7 +43,7 @@ def _parse(texts: list[bytes]) -> int:
     done = 0
     while done < _MANY:
         for text in texts:
-            audit_record.parse(text)
+            parser.parse(text)
         done += len(texts)
     return done
 

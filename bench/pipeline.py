@@ -17,9 +17,9 @@ from enricher.support import recording
 from enricher.support.player import Player
 from enricher.support.recording import Audit
 from enricher.support.replay import Trail
-from exectrail.record import Record, encode
-from exectrail.seal import seal
-from exectrail.session import TAG_VARIABLE
+from exectrail.contracts.record import Record, encode
+from exectrail.contracts.seal import seal
+from exectrail.contracts.session import TAG_VARIABLE
 
 RECORDING = Path(__file__).parent / "data/session.rec"
 _HOLD = 0.5

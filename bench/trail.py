@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bench.agent import Counters
 from bench.load import Load
-from exectrail.record import Exit
+from exectrail.contracts.record import Exit
 from tests.cluster.product import TRAIL
 
 _TRAIL = Path(TRAIL)

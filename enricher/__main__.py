@@ -12,16 +12,16 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from enricher import inputs
+from enricher import config
 from enricher.agent import Agent
-from enricher.assembly import Enricher, assemble
-from enricher.ledgers.unavailable import LedgerUnavailable
-from enricher.metrics import AgentCollector
-from enricher.sources.netlink import SourceUnavailable
+from enricher.audit.netlink_socket import SourceUnavailable
+from enricher.bootstrap import Enricher, assemble
+from enricher.sensors.unavailable import SensorUnavailable
+from enricher.status.metrics import AgentCollector
 from enricher.trail import storage
-from exectrail import logs, threads
-from exectrail.filter import FilterError
-from exectrail.serving import serve
+from exectrail.filter.filters import FilterError
+from exectrail.service import logs, threads
+from exectrail.service.serving import serve
 
 _COMMANDS = ("capture", "replay")
 """Modules with a `main` of their own; without one of these words the enricher runs, and pays for neither."""
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     threads.end_process_on_fault()
     try:
         return _run(args)
-    except (OSError, RuntimeError, FilterError, LedgerUnavailable, SourceUnavailable) as error:
+    except (OSError, RuntimeError, FilterError, SensorUnavailable, SourceUnavailable) as error:
         log.error("cannot start: %s", error)
         return 2
 
@@ -95,22 +95,22 @@ def _parser() -> argparse.ArgumentParser:
         description=sys.modules["enricher"].__doc__,
         epilog="For support cases: `python -m enricher capture --help`, `python -m enricher replay --help`.",
     )
-    inputs.add_flags(parser)
-    inputs.add_source_flags(parser)
+    config.add_flags(parser)
+    config.add_source_flags(parser)
     storage.add_flags(parser)
     add = parser.add_argument
     state_help = "folder for the chain's end and open sessions (default %(default)s)"
     add("--state-dir", type=Path, default=Path("/var/lib/exectrail"), help=state_help)
     hold_help = "hold time in milliseconds: how long an event waits for its SECCOMP event, container and request "
-    add("--hold-ms", type=inputs.positive, default=500, help=f"{hold_help}(default %(default)s)")
+    add("--hold-ms", type=config.positive, default=500, help=f"{hold_help}(default %(default)s)")
     quota_help = "records a second of one container, ten times as many at once (default %(default)s)"
-    add("--quota", type=inputs.positive, default=10_000, metavar="N", help=quota_help)
+    add("--quota", type=config.positive, default=10_000, metavar="N", help=quota_help)
     key_help = "Secret with the key of command hashes; without it commands are compared by their text"
     add("--command-key-secret", metavar="NAME", help=key_help)
     filters_help = "JSON file with filters, read anew when it changes; records that match a None rule are dropped"
     add("--filters", type=Path, metavar="FILE", help=filters_help)
     heartbeat_help = "interval between two reports to NodeTrail, in seconds (default %(default)s)"
-    add("--heartbeat", type=inputs.positive, default=30, metavar="SECONDS", help=heartbeat_help)
+    add("--heartbeat", type=config.positive, default=30, metavar="SECONDS", help=heartbeat_help)
     add("--look-for-env", action="store_true", help="report which containers have a program `env`")
     metrics_help = "address for /healthz, /readyz and /metrics, plain HTTP (default %(default)s)"
     add("--metrics-address", type=_address, default="127.0.0.1:9464", help=metrics_help)

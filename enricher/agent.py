@@ -8,18 +8,18 @@ import logging
 import selectors
 import time
 
-from enricher.attribute.attached import Attached
+from enricher.audit.source import Source
 from enricher.clock import Clock
-from enricher.ledgers.provider import Provider
-from enricher.losses import Losses
-from enricher.node_status import NodeStatus
-from enricher.outlet import Outlet
-from enricher.pipeline import Pipeline
-from enricher.restart.hole import Hole
-from enricher.restart.memory import Memory
-from enricher.sources.source import Source
+from enricher.correlate.attaches import Attached
+from enricher.correlate.pipeline import Pipeline
+from enricher.emit.emitter import Emitter
+from enricher.emit.gap import Hole
+from enricher.sensors.sensor import Sensor
+from enricher.state.restart import Memory
+from enricher.status.losses import Losses
+from enricher.status.node_status import NodeStatus
 from enricher.trail.writer import Writer
-from exectrail.filter_file import FilterFile
+from exectrail.filter.file import FilterFile
 
 _HELD, _HALVES, _IDLE = 0.05, 0.25, 1.0
 """How long to wait for the kernel, in seconds: while events are held, for which the API may explain something at any
@@ -37,10 +37,10 @@ class Agent:
     """Reads, joins and writes until stopped.
 
     Args:
-        provider: The process ledger.
+        sensor: The sensor.
         source: The SECCOMP records; None where there are none.
         pipeline: Joins the two.
-        outlet: Takes what this node lost.
+        emitter: Takes what this node lost.
         writer: Where records go.
         losses: Told in the trail.
         status: Told to the API.
@@ -53,10 +53,10 @@ class Agent:
 
     def __init__(
         self,
-        provider: Provider,
+        sensor: Sensor,
         source: Source | None,
         pipeline: Pipeline,
-        outlet: Outlet,
+        emitter: Emitter,
         writer: Writer,
         losses: Losses,
         status: NodeStatus,
@@ -65,13 +65,13 @@ class Agent:
         filters: FilterFile | None = None,
         attached: Attached | None = None,
     ) -> None:
-        self.provider, self.source, self.pipeline, self.writer = provider, source, pipeline, writer
+        self.sensor, self.source, self.pipeline, self.writer = sensor, source, pipeline, writer
         self.losses, self.status, self.filters = losses, status, filters
         self.progress = time.monotonic()
         """When the loop last came round, for the health check."""
         self.unwritten = 0
         """Once it has ended: the records that could not be written."""
-        self._outlet, self._clock, self._memory, self._attached = outlet, clock, memory, attached
+        self._emitter, self._clock, self._memory, self._attached = emitter, clock, memory, attached
         self._complete = self._watching_since = self._read_until = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._selector = selectors.DefaultSelector()
         self._stopped = False
@@ -79,12 +79,12 @@ class Agent:
 
     def run(self) -> None:
         """Work until `stop`; then write what is held and hand everything to the disk."""
-        self.provider.register(self._selector)
+        self.sensor.register(self._selector)
         if self.source:
             self.source.register(self._selector)
         while not self._stopped:
-            if self._selector.select(self._patience()) and self.provider.gather:
-                time.sleep(self.provider.gather)
+            if self._selector.select(self._patience()) and self.sensor.batch_delay:
+                time.sleep(self.sensor.batch_delay)
             self._round(time.monotonic())
         self._drain()
         before, undecided = self._complete_until(), self.pipeline.tally.lost["undecided"]
@@ -99,7 +99,7 @@ class Agent:
             self._memory.close(at, complete)
         if self.source:
             self.source.close(clean=not self.unwritten)
-        self.provider.close()
+        self.sensor.close()
         self._selector.close()
 
     def _drain(self) -> None:
@@ -115,8 +115,8 @@ class Agent:
 
     def _patience(self) -> float:
         held, events = self.pipeline.held, self.pipeline.held_events
-        patience = min(_HELD if events else _HALVES if held else _IDLE, self.provider.patience())
-        return min(patience, self.source.patience()) if self.source else patience
+        poll_timeout = min(_HELD if events else _HALVES if held else _IDLE, self.sensor.poll_timeout())
+        return min(poll_timeout, self.source.poll_timeout()) if self.source else poll_timeout
 
     def _round(self, now: float) -> None:
         began = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -126,8 +126,8 @@ class Agent:
             if record.via == "auditlog" and self._clock.boot_ns(record.time) < self._watching_since:
                 self.pipeline.earlier_record(record, now)
             else:
-                self.provider.seccomp(self.pipeline, record, now)
-        self.provider.advance(self.pipeline, now)
+                self.sensor.seccomp(self.pipeline, record, now)
+        self.sensor.advance(self.pipeline, now)
         if not self._behind():
             self._read_until = began
         if self._memory is None or self._memory.settle(now):
@@ -142,16 +142,16 @@ class Agent:
         self.pipeline.tree.forget_gone(time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _REMEMBER_PIDS_NS)
         if now >= self._next_tidy:
             self._next_tidy = now + _TIDY
-            self.provider.tidy(self.pipeline, now)
+            self.sensor.maintain(self.pipeline, now)
             self.status.look()
         self._follow_filters()
-        self._outlet.tick(now, time.time_ns() // 1_000_000)
+        self._emitter.tick(now, time.time_ns() // 1_000_000)
         self._tell_attaches(now)
         self.losses.tell()
         self.losses.ask(now)
         self._keep_source()
         for gone in self.writer.removed():
-            self._outlet.gap({gone.reason: gone.records}, time.time_ns() // 1_000_000, gone.reason)
+            self._emitter.gap({gone.reason: gone.records}, time.time_ns() // 1_000_000, gone.reason)
         if self._memory:
             self._memory.note(time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._complete_until())
         self.status.tell(now)
@@ -159,17 +159,17 @@ class Agent:
     def _tell_attaches(self, now: float) -> None:
         if self._attached and self._attached.waiting:
             for attach in self._attached.found(self.pipeline.inits(), now):
-                self._outlet.attached(attach, self._clock.boot_ns(attach.admitted_ms))
+                self._emitter.attached(attach, self._clock.boot_ns(attach.admitted_ms))
 
     def _keep_source(self) -> None:
         if self.source:
             for reason in self.source.gaps():
-                self._outlet.hole(Hole(reason, time.time_ns() // 1_000_000))
+                self._emitter.hole(Hole(reason, time.time_ns() // 1_000_000))
             self.source.keep()
 
     def _behind(self) -> bool:
         """Whether there was more to read than the last round has."""
-        return self.provider.behind or (self.source is not None and self.source.behind)
+        return self.sensor.behind or (self.source is not None and self.source.behind)
 
     def _complete_until(self) -> int:
         """Up to when everything that happened is sealed: nanoseconds since boot.

@@ -2,7 +2,7 @@
 
 import time
 
-from enricher.ledgers.proc import boot_to_wall_ns
+from enricher.procfs import boot_to_wall_ns
 
 
 class Clock:

@@ -1,6 +1,6 @@
-"""What the kernel tells: the events that sources and ledgers hand to the pipeline.
+"""What the kernel tells: the events that sources and sensors hand to the pipeline.
 
-Two clocks meet here. The ledger counts nanoseconds since boot (CLOCK_BOOTTIME); audit records carry wall-clock
+Two clocks meet here. The sensor counts nanoseconds since boot (CLOCK_BOOTTIME); audit records carry wall-clock
 milliseconds, only some 4 ms fine. Neither orders the other's events.
 """
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from exectrail.record import EnteredFrom
+from exectrail.contracts.record import EnteredFrom
 
 TICK_NS = 10_000_000
 """Nanoseconds in a clock tick of /proc (USER_HZ is 100 on all of our machines)."""
@@ -41,7 +41,7 @@ class Fork(Struct, frozen=True, gc=False):
     uid: int
     gid: int
     weak: tuple[str, ...] = ()
-    """The record's fields that the ledger cannot vouch for."""
+    """The record's fields that the sensor cannot vouch for."""
     outside: bool = False
     """Whether the process is outside of its container's cgroup by now; `cgroup` is the container's all the same."""
     entered_by_namespace: bool = False
@@ -61,7 +61,7 @@ class Exec(Struct, frozen=True, gc=False):
     ns_pid: int
     """The pid in the process's own pid namespace: 1 for the init of a container with a namespace of its own."""
     seccomp: bool | None
-    """Whether a seccomp filter is on the process (mode 2); None where the ledger cannot know."""
+    """Whether a seccomp filter is on the process (mode 2); None where the sensor cannot know."""
     filename: bytes
     """The path that was executed, as given to execve: of a script its own, not its interpreter's."""
     argv: bytes
@@ -89,7 +89,7 @@ class Exec(Struct, frozen=True, gc=False):
 
 
 class Exit(Struct, frozen=True, gc=False):
-    """The last thread of a process is gone; `code` or `signal` is set, neither where the ledger cannot know."""
+    """The last thread of a process is gone; `code` or `signal` is set, neither where the sensor cannot know."""
 
     time: int
     cgroup: int

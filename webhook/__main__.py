@@ -9,19 +9,19 @@ import sys
 
 from msgspec import Raw
 
-from exectrail import logs, threads
-from exectrail.kube import Client
-from exectrail.session import GROUP_VERSION, PLURAL, AuditSession
+from exectrail.contracts.session import GROUP_VERSION, PLURAL, AuditSession
+from exectrail.k8s.client import Client
+from exectrail.service import logs, threads
 from webhook import metrics
 from webhook.app import Health, Webhook, admission_app, status_app
-from webhook.callers import Limits
-from webhook.command_key import CommandKey
-from webhook.ledger import Ledger
-from webhook.ledger_entry import Rules
+from webhook.cluster.view import View
 from webhook.options import parser
-from webhook.server import Bounds, Server, serve
-from webhook.tls import Certificate
-from webhook.view import View
+from webhook.reviews.session_spec import Rules
+from webhook.serving.callers import Limits
+from webhook.serving.server import Bounds, Server, serve
+from webhook.serving.tls import Certificate
+from webhook.sessions.command_key import CommandKey
+from webhook.sessions.writer import Ledger
 
 _BACKLOG = 2048
 

@@ -19,28 +19,29 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from exectrail.meta import ObjectMeta
-from exectrail.session import AuditSession
-from webhook import admission, binding, exec_metadata, metrics
-from webhook.admission import Decision
-from webhook.json_value import BadReview
-from webhook.ledger_entry import Rules
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.session import AuditSession
+from webhook import metrics
+from webhook.reviews import binding, exec_metadata, review
+from webhook.reviews.json_value import BadReview
+from webhook.reviews.review import Decision
+from webhook.reviews.session_spec import Rules
+from webhook.reviews.tag_mode import Known
 from webhook.sparse_log import LONGEST, SparseLog
-from webhook.tag_mode import Known
 
 BINDING_PATH = "/mutate-v1-pod-binding"
 EXEC_METADATA_PATH = "/mutate-v1-exec-metadata"
 
 _FAULT = "exectrail: internal error; the request goes on unchanged"
 
-_MOST_DISCARDED = 4 * admission.MAX_BYTES
+_MOST_DISCARDED = 4 * review.MAX_BYTES
 """Bytes of a body that are read although it is too large already."""
 _PIECE = 16 << 10
 
 log = logging.getLogger(__name__)
 sparse = SparseLog(log)
 
-Decide = Callable[[admission.Request], Decision]
+Decide = Callable[[review.Request], Decision]
 
 
 class Health(Struct):
@@ -66,13 +67,13 @@ class Webhook(Struct, frozen=True):
     record: Callable[[AuditSession], None]
     namespace: str
 
-    def bind(self, request: admission.Request) -> Decision:
+    def bind(self, request: review.Request) -> Decision:
         """Answer a pod's creation."""
         decision = binding.decide(request, self.known(request.namespace, "").namespace)
         _requests("binding", "create", decision.reason).inc()
         return decision
 
-    def tag(self, request: admission.Request) -> Decision:
+    def tag(self, request: review.Request) -> Decision:
         """Answer an exec, attach, port-forward or debug, and put it into the ledger."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), now)
@@ -124,7 +125,7 @@ def respond(name: str, decide: Decide, body: bytes) -> bytes:
         BadReview: The body cannot be read.
 
     """
-    request = admission.decode(body)
+    request = review.decode(body)
     try:
         decision = decide(request)
     except BadReview:
@@ -133,11 +134,11 @@ def respond(name: str, decide: Decide, body: bytes) -> bytes:
         metrics.ERRORS.labels(name).inc()
         log.exception("fault in %s; the request goes on unchanged", name, extra={"uid": request.uid})
         decision = Decision("error", warnings=[_FAULT])
-    return admission.answer(request, decision)
+    return review.answer(request, decision)
 
 
 class _TooLarge(Exception):
-    """A body of more than `admission.MAX_BYTES`."""
+    """A body of more than `review.MAX_BYTES`."""
 
 
 class _Review:
@@ -156,7 +157,7 @@ class _Review:
         except ClientDisconnect:
             await self._refuse(400, "the body ended early")(scope, receive, send)
         except _TooLarge:
-            await self._refuse(413, f"a body of more than {admission.MAX_BYTES} bytes")(scope, receive, send)
+            await self._refuse(413, f"a body of more than {review.MAX_BYTES} bytes")(scope, receive, send)
         except BadReview as error:
             await self._refuse(400, str(error))(scope, receive, send)
         else:
@@ -198,11 +199,11 @@ async def _body(receive: Receive) -> bytes:
             raise ClientDisconnect
         piece, more = message.get("body", b""), message.get("more_body", False)
         length += len(piece)
-        if length <= admission.MAX_BYTES:
+        if length <= review.MAX_BYTES:
             body.write(piece)
         else:
             body = io.BytesIO()
-    if length > admission.MAX_BYTES:
+    if length > review.MAX_BYTES:
         raise _TooLarge
     return body.getvalue()
 

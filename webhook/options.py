@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from exectrail import logs
-from webhook.callers import Limits
-from webhook.ledger_entry import DEFAULT_EXTRA_KEYS
-from webhook.tag_mode import Unknown
+from exectrail.service import logs
+from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS
+from webhook.reviews.tag_mode import Unknown
+from webhook.serving.callers import Limits
 
 
 def parser() -> argparse.ArgumentParser:

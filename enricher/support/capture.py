@@ -15,21 +15,21 @@ import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from enricher import inputs
-from enricher.attribute.containers import Containers
-from enricher.attribute.sessions import Sessions
+from enricher import config
 from enricher.clock import Clock
-from enricher.compose import Composer
-from enricher.ledgers.proc import Proc
-from enricher.ledgers.provider import Provider
-from enricher.ledgers.unavailable import LedgerUnavailable
-from enricher.outlet import Outlet
-from enricher.pipeline import Pipeline
-from enricher.quota import Quota
+from enricher.containers.containers import Containers
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.sessions import Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.quota import Quota
+from enricher.emit.record_builder import RecordBuilder
+from enricher.procfs import Proc
+from enricher.sensors.sensor import Sensor
+from enricher.sensors.unavailable import SensorUnavailable
 from enricher.support.recorder import Recorder, Tables, TappedPipeline, TappedSource
-from exectrail import logs
-from exectrail.kube import Client
-from exectrail.mirror import Mirror
+from exectrail.k8s.client import Client
+from exectrail.k8s.mirror import Mirror
+from exectrail.service import logs
 
 _HOLD, _TIDY = 0.5, 5.0
 _ROUND = 0.02
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
             lines = _capture(args, file, over)
     except BrokenPipeError:
         return 0  # whoever read it has enough
-    except (OSError, RuntimeError, LedgerUnavailable) as error:
+    except (OSError, RuntimeError, SensorUnavailable) as error:
         log.error("cannot capture: %s", error)
         return 2
     sys.stderr.write(f"{lines} lines\n")
@@ -61,23 +61,23 @@ def main(argv: list[str]) -> int:
 def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) -> int:
     client, clock, containers, recorder = Client.in_cluster(), Clock(), Containers(), Recorder(file)
     tables = Tables(recorder, containers)
-    requests = inputs.Requests(client, args.namespace, tables.session_changed)
-    watched = inputs.watch_node(client, args.node, tables.pod_changed, tables.namespace_changed)
-    source = inputs.open_source(args.receive_buffer, TappedSource)
+    requests = config.Requests(client, args.namespace, tables.session_changed)
+    watched = config.watch_node(client, args.node, tables.pod_changed, tables.namespace_changed)
+    source = config.open_source(args.receive_buffer, TappedSource)
     if source:
         source.recorder = recorder
-    provider = inputs.open_provider(args, containers, clock, source)
-    told = provider.failures_told
-    recorder.begin(args.node, provider.name, "netlink" if source else "none", failures_told=told)
+    sensor = config.open_sensor(args, containers, clock, source)
+    told = sensor.reports_failed_execs
+    recorder.begin(args.node, sensor.name, "netlink" if source else "none", reports_failed_execs=told)
     # What waits in the kernel until then is told from what is not opted in, which is not written down.
     _wait_for([*watched, requests])
-    composer = Composer(args.node, Proc().boot_id(), clock, provider.name)
+    record_builder = RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name)
     sessions = Sessions(requests.get)
-    outlet = Outlet(containers, sessions, composer, lambda _: True, Quota(1, 1))
-    pipeline = TappedPipeline(provider.places, containers, sessions, clock, outlet, _HOLD, failures_told=told)
+    emitter = Emitter(containers, sessions, record_builder, lambda _: True, Quota(1, 1))
+    pipeline = TappedPipeline(sensor.cgroups, containers, sessions, clock, emitter, _HOLD, reports_failed_execs=told)
     pipeline.record_into(recorder, source)
-    _follow(provider, source, pipeline, recorder, clock, time.monotonic() + args.seconds, over)
-    provider.close()
+    _follow(sensor, source, pipeline, recorder, clock, time.monotonic() + args.seconds, over)
+    sensor.close()
     return recorder.lines
 
 
@@ -90,7 +90,7 @@ def _wait_for(mirrors: list[Mirror[Any]]) -> None:
 
 
 def _follow(
-    provider: Provider,
+    sensor: Sensor,
     source: TappedSource | None,
     pipeline: Pipeline,
     recorder: Recorder,
@@ -103,17 +103,17 @@ def _follow(
     while (now := time.monotonic()) < until and not over.wait(_ROUND):
         recorder.turn()
         for record in source.read() if source else ():
-            provider.seccomp(pipeline, record, now)
-        provider.advance(pipeline, now)
+            sensor.seccomp(pipeline, record, now)
+        sensor.advance(pipeline, now)
         pipeline.advance(now)
         if now >= next_second:
             next_second = now + 1.0
             clock.adjust()
             recorder.clock()
-            recorder.lost(provider.lost() | {"netlink-overrun": source.dropped() if source else 0})
+            recorder.lost(sensor.lost() | {"netlink-overrun": source.dropped() if source else 0})
         if now >= next_tidy:
             next_tidy = now + _TIDY
-            provider.tidy(pipeline, now)
+            sensor.maintain(pipeline, now)
         recorder.flush()
 
 
@@ -137,9 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", default="-", metavar="FILE", help="new file; - is standard output (default -)")
     parser.add_argument(
         "--seconds",
-        type=inputs.positive,
+        type=config.positive,
         default=60,
         help="duration in seconds, unless SIGINT comes (default %(default)s)",
     )
-    inputs.add_flags(parser)
+    config.add_flags(parser)
     return parser

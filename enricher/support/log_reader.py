@@ -4,19 +4,19 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
+from enricher.audit import parser
+from enricher.audit.log_lines import read_line
 from enricher.clock import Clock
-from enricher.compose import Composer
+from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Seccomp
-from enricher.sources import audit_record
-from enricher.sources.auditlog import read_line
 from enricher.support.recording import Broken
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 _QUOTED: Final = 200
 
 
 class LogReader:
-    """Makes records of a log. There is no process ledger: each record stands for itself, with what it says.
+    """Makes records of a log. There is no sensor: each record stands for itself, with what it says.
 
     Args:
         write: Takes the records.
@@ -27,7 +27,7 @@ class LogReader:
 
     def __init__(self, write: Callable[[Record], bool], node: str, random_bits: Callable[[int], int]) -> None:
         self._write, self._node = write, node
-        self._composer = cache(lambda name: Composer(name, "", Clock(), "auditlog", random_bits))
+        self._record_builder = cache(lambda name: RecordBuilder(name, "", Clock(), "auditlog", random_bits))
 
     def take(self, line: bytes) -> None:
         """Read one line; those of other types than SECCOMP leave nothing.
@@ -40,7 +40,7 @@ class LogReader:
         if read is None:
             raise Broken(f"not a line of auditd's log: {line[:_QUOTED]!r}")
         if read.seccomp:
-            self._write(self._composer(read.node or self._node).lone(_parsed(read.text)))
+            self._write(self._record_builder(read.node or self._node).lone(_parsed(read.text)))
 
     def close(self) -> None:
         """Nothing waits."""
@@ -48,6 +48,6 @@ class LogReader:
 
 def _parsed(text: bytes) -> Seccomp:
     try:
-        return audit_record.parse(text)
-    except audit_record.Unparsable as error:
+        return parser.parse(text)
+    except parser.Unparsable as error:
         raise Broken(str(error)) from error

@@ -4,23 +4,34 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-from enricher.attribute.asked import Asked
-from enricher.attribute.containers import Containers, Place
-from enricher.attribute.pods import Namespace, Pod
-from enricher.attribute.sessions import Sessions
-from enricher.attribute.tree import Entry, Node, Tree
+from enricher.audit import parser
 from enricher.clock import Clock
-from enricher.compose import Composer
+from enricher.containers.containers import CgroupRef, Containers
+from enricher.containers.pods import Namespace, Pod
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.process_tree import Entry, Node, Tree
+from enricher.correlate.request_index import RequestIndex
+from enricher.correlate.sessions import Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.quota import Quota
+from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent, Seccomp
-from enricher.outlet import Outlet
-from enricher.pipeline import Pipeline
-from enricher.quota import Quota
-from enricher.sources import audit_record
 from enricher.support import recording
-from enricher.support.recording import Adopted, Audit, Gone, Header, Item, Located, Lost, NamespaceSeen, Offset, PodSeen
+from enricher.support.recording import (
+    Audit,
+    Backfilled,
+    Gone,
+    Header,
+    Item,
+    Located,
+    Lost,
+    NamespaceSeen,
+    Offset,
+    PodSeen,
+)
 from enricher.support.recording import SessionSeen as RequestSeen
-from exectrail.record import Record
-from exectrail.session import AuditSession
+from exectrail.contracts.record import Record
+from exectrail.contracts.session import AuditSession
 
 T = TypeVar("T")
 
@@ -42,22 +53,22 @@ class RecordedClock(Clock):
 
 
 class RecordedNode:
-    """What the node and the API said at the time of the recording; places as `enricher.ledgers.places.Places`."""
+    """What the node and the API said at the time of the recording; also resolves cgroups."""
 
     def __init__(self, offset: int) -> None:
         self.clock = RecordedClock(offset)
         self.containers = Containers()
         self.requests: dict[str, AuditSession] = {}
-        self.asked = Asked()
-        self._places: dict[int, Place] = {}
+        self.asked = RequestIndex()
+        self._cgroups: dict[int, CgroupRef] = {}
         self._pods: dict[str, Pod] = {}
         self._namespaces: dict[str, Namespace] = {}
 
-    def of(self, event: ProcessEvent) -> Place:
+    def of(self, event: ProcessEvent) -> CgroupRef:
         """The place of an event's process."""
-        return self._places.get(event.cgroup) or Place("unknown")
+        return self._cgroups.get(event.cgroup) or CgroupRef("unknown")
 
-    def again(self, event: ProcessEvent) -> Place:
+    def again(self, event: ProcessEvent) -> CgroupRef:
         """As far as it is known by now."""
         return self.of(event)
 
@@ -65,7 +76,7 @@ class RecordedNode:
         """Something changed."""
         match item:
             case Located():
-                self._places[item.cgroup] = item.place
+                self._cgroups[item.cgroup] = item.place
             case PodSeen():
                 self.containers.pod_changed(*_set(self._pods, item.key, item.object))
             case NamespaceSeen():
@@ -96,18 +107,18 @@ class Player:
         self._lost, self._told = Counter[str](), Counter[str]()
         self._at = self._next_second = 0
         sessions = Sessions(node.requests.get, node.asked, node.clock.wall_ms)
-        composer = Composer(header.node, header.boot_id, node.clock, header.ledger, random_bits)
+        record_builder = RecordBuilder(header.node, header.boot_id, node.clock, header.sensor, random_bits)
         quota = Quota(_NO_QUOTA, _NO_QUOTA)
-        self._outlet = Outlet(node.containers, sessions, composer, write, quota, losses=lambda: self._lost)
+        self._emitter = Emitter(node.containers, sessions, record_builder, write, quota, losses=lambda: self._lost)
         self.pipeline = Pipeline(
             node,
             node.containers,
             sessions,
             node.clock,
-            self._outlet,
+            self._emitter,
             hold,
-            failures_told=header.failures_told,
-            records_come=header.source != "none",
+            reports_failed_execs=header.reports_failed_execs,
+            records_come=header.audit_source != "none",
         )
 
     def take(self, line: bytes) -> None:
@@ -129,8 +140,8 @@ class Player:
             case Audit():
                 if record := self._parse(recording.raw(item.text)):
                     self.pipeline.seccomp_record(record, at / _SECOND_US)
-            case Adopted():
-                _adopt(self.pipeline.tree, item)
+            case Backfilled():
+                _backfill(self.pipeline.tree, item)
             case Gone():
                 self.pipeline.forget_container(item.container_id)
             case Lost():
@@ -156,15 +167,15 @@ class Player:
         boot = self._boot + self._at * 1000
         wall_ms = self._node.clock.wall_ms(boot)
         self.pipeline.tree.forget_gone(boot - _REMEMBER_PIDS_NS)
-        self._outlet.tick(self._at / _SECOND_US, wall_ms)
+        self._emitter.tick(self._at / _SECOND_US, wall_ms)
         if fresh := self._lost - self._told:
             self._told = self._lost.copy()
-            self._outlet.gap(dict(fresh), wall_ms)
+            self._emitter.gap(dict(fresh), wall_ms)
 
     def _parse(self, text: bytes) -> Seccomp | None:
         try:
-            return audit_record.parse(text)
-        except audit_record.Unparsable:
+            return parser.parse(text)
+        except parser.Unparsable:
             self._lost["unparsable"] += 1
             return None
 
@@ -177,7 +188,7 @@ def _set(objects: dict[str, T], key: str, new: T | None) -> tuple[T | None, T | 
     return old, new
 
 
-def _adopt(tree: Tree, item: Adopted) -> None:
+def _backfill(tree: Tree, item: Backfilled) -> None:
     root = tree.get(item.entry)
     entry = root.entry if root and root.entry else Entry(item.entry, item.origin)
-    tree.adopt(Node(item.process, item.parent, item.container_id, item.born, entry, argv=recording.raw(item.argv)))
+    tree.backfill(Node(item.process, item.parent, item.container_id, item.born, entry, argv=recording.raw(item.argv)))

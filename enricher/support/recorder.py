@@ -8,17 +8,17 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec.structs import replace
 
-from enricher.attribute.containers import Containers, Place
-from enricher.attribute.pods import Container, Namespace, Pod
-from enricher.attribute.tree import Node, Tree
+from enricher.audit.netlink_socket import AuditSource
+from enricher.containers.containers import CgroupRef, Containers
+from enricher.containers.pods import Container, Namespace, Pod
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.process_tree import Node, Tree
 from enricher.events import ProcessEvent, Seccomp
-from enricher.ledgers.proc import Proc, boot_to_wall_ns
-from enricher.pipeline import Pipeline
-from enricher.sources.netlink import AuditSource
+from enricher.procfs import Proc, boot_to_wall_ns
 from enricher.support import recording
 from enricher.support.recording import NamespaceSeen, PodSeen, SessionSeen
-from exectrail.meta import ObjectMeta
-from exectrail.session import TAG_VARIABLE, AuditSession
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.session import TAG_VARIABLE, AuditSession
 
 _NLMSG_HEADER = 16
 _MOST_TEXTS = 4096
@@ -39,11 +39,11 @@ class Recorder:
         self._offset = boot_to_wall_ns()
         self._lost: dict[str, int] = {}
 
-    def begin(self, node: str, ledger: str, source: str, *, failures_told: bool) -> None:
+    def begin(self, node: str, sensor: str, source: str, *, reports_failed_execs: bool) -> None:
         """Write the header."""
         boot_id = Proc().boot_id()
         began, offset = self._began, self._offset
-        header = recording.Header(recording.VERSION, node, boot_id, ledger, source, began, offset, failures_told)
+        header = recording.Header(recording.VERSION, node, boot_id, sensor, source, began, offset, reports_failed_execs)
         self._file.write(msgspec.json.encode(header) + b"\n")
 
     def turn(self) -> None:
@@ -139,14 +139,14 @@ class TappedTree(Tree):
         super().__init__()
         self._recorder = recorder
 
-    def adopt(self, node: Node) -> None:
+    def backfill(self, node: Node) -> None:
         """Take in a process that was there before."""
-        super().adopt(node)
+        super().backfill(node)
         if node.entry:
             argv = recording.text(node.argv or b"")
             entry = node.entry
             self._recorder.put(
-                recording.Adopted(
+                recording.Backfilled(
                     node.container_id, node.process, node.parent, node.born, entry.process, argv, entry.origin
                 )
             )
@@ -159,12 +159,12 @@ class TappedPipeline(Pipeline):
         """Begin, before anything is given; `source` still has the text of records."""
         self.tree = TappedTree(recorder)
         self._recorder, self._source = recorder, source
-        self._located: dict[int, Place] = {}
+        self._located: dict[int, CgroupRef] = {}
         self._unsettled: dict[int, ProcessEvent] = {}
         """An event of each cgroup whose pod is not known yet."""
 
     def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
-        """Take an event of the process ledger."""
+        """Take an event of the sensor."""
         place = self._locate(event)
         if self._containers.look(place).recorded is not False:
             self._recorder.put(event, self._text(half) if half else b"")
@@ -187,8 +187,8 @@ class TappedPipeline(Pipeline):
             self._recorder.put(recording.Gone(container_id))
         super().forget_container(container_id)
 
-    def _locate(self, event: ProcessEvent) -> Place:
-        place = self._places.of(event)
+    def _locate(self, event: ProcessEvent) -> CgroupRef:
+        place = self._cgroups.of(event)
         if self._located.get(event.cgroup) != place:
             self._located[event.cgroup] = place
             self._recorder.put(recording.Located(event.cgroup, place))

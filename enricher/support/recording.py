@@ -10,12 +10,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import NODEFAULT, Raw, Struct, structs
 
-from enricher.attribute.containers import Place
-from enricher.attribute.pods import Namespace, Pod
+from enricher.containers.containers import CgroupRef
+from enricher.containers.pods import Namespace, Pod
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
-from exectrail.record import Origin
-from exectrail.session import AuditSession
-from exectrail.unreadable import UNREADABLE
+from exectrail.contracts.record import Origin
+from exectrail.contracts.session import AuditSession
+from exectrail.contracts.unreadable import UNREADABLE
 
 VERSION: Final = 1
 
@@ -31,21 +31,21 @@ class Header(Struct, frozen=True):
     """The version of the format; its key tells a recording from other files."""
     node: str
     boot_id: str
-    ledger: str
-    source: str
+    sensor: str
+    audit_source: str
     boot: int
     """When it began, in nanoseconds since boot."""
     offset: int
     """Nanoseconds from boot time to the time since the epoch."""
-    failures_told: bool = False
-    """Whether the ledger tells of failed execs."""
+    reports_failed_execs: bool = False
+    """Whether the sensor tells of failed execs."""
 
 
 class Located(Struct, frozen=True):
     """From here on, events of this cgroup are in this place."""
 
     cgroup: int
-    place: Place
+    place: CgroupRef
 
 
 class PodSeen(Struct, frozen=True):
@@ -63,13 +63,13 @@ class NamespaceSeen(Struct, frozen=True):
 
 
 class SessionSeen(Struct, frozen=True):
-    """A request came into the ledger, or left it: null."""
+    """A request came into the sensor, or left it: null."""
 
     key: str
     object: AuditSession | None = None
 
 
-class Adopted(Struct, frozen=True):
+class Backfilled(Struct, frozen=True):
     """A process that was there before anybody watched, as the tree took it in."""
 
     container_id: str
@@ -115,7 +115,7 @@ Item = (
     | PodSeen
     | NamespaceSeen
     | SessionSeen
-    | Adopted
+    | Backfilled
     | Gone
     | Offset
     | Lost
@@ -137,7 +137,7 @@ class Line(Struct, frozen=True, omit_defaults=True):
     kind: str
     data: Raw
     half: str = ""
-    """Of an event: the text of its SECCOMP record, where the ledger joined the two itself."""
+    """Of an event: the text of its SECCOMP record, where the sensor joined the two itself."""
 
 
 _decode_header = msgspec.json.Decoder(Header).decode

@@ -16,12 +16,12 @@ from typing import BinaryIO
 
 from msgspec import Struct
 
-from enricher import inputs
+from enricher import config
 from enricher.support.log_reader import LogReader
 from enricher.support.player import Player
 from enricher.support.recording import Broken, decode_header
-from exectrail.record import Record, encode
-from exectrail.seal import GENESIS, seal
+from exectrail.contracts.record import Record, encode
+from exectrail.contracts.seal import GENESIS, seal
 
 _SHOWN = 5
 """How many broken lines are shown; the others are counted."""
@@ -120,5 +120,5 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, help="seed for auditID: the same seed gives the same lines (default %(default)s)"
     )
     add("--node", default="unknown", help="name of the node for logs that do not have it (default %(default)s)")
-    add("--hold-ms", type=inputs.positive, default=500, help="hold time in milliseconds (default %(default)s)")
+    add("--hold-ms", type=config.positive, default=500, help="hold time in milliseconds (default %(default)s)")
     return parser

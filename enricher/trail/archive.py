@@ -18,7 +18,7 @@ from isal import isal_zlib
 
 from enricher.trail.folder import Folder
 from enricher.trail.retention import Reason, Removed, Rotation, Stored, surplus
-from exectrail.segments import GZ, Names, Segment
+from exectrail.reading.segments import GZ, Names, Segment
 
 _EVERY = 60.0
 _CHUNK = 1 << 18

@@ -1,4 +1,4 @@
-"""The end of a node's chain of records (see `exectrail.seal`), kept over restarts in a file apart from the trail."""
+"""The end of a node's chain of records (`exectrail.contracts.seal`), kept in a file apart from the trail."""
 
 import os
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from exectrail.seal import GENESIS, seal
-from exectrail.unreadable import UNREADABLE
+from exectrail.contracts.seal import GENESIS, seal
+from exectrail.contracts.unreadable import UNREADABLE
 
 _STATE_SIZE = 128
 _FORMAT = 1

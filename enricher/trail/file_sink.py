@@ -22,7 +22,7 @@ from enricher.trail.folder import Folder
 from enricher.trail.retention import Removed, Rotation
 from enricher.trail.syncer import Policy, Syncer
 from enricher.trail.tail import newest_first
-from exectrail.segments import Names
+from exectrail.reading.segments import Names
 
 _AT_ONCE = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from exectrail.segments import Segment
+from exectrail.reading.segments import Segment
 
 MB = 1 << 20
 

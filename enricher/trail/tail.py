@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from enricher.trail.folder import Folder
-from exectrail.gzipped import unpacked
-from exectrail.segments import GZ, Names
+from exectrail.reading.gzipped import unpacked
+from exectrail.reading.segments import GZ, Names
 
 _CHUNK = 1 << 20
 

@@ -1,6 +1,6 @@
 """The writer: gives each record its place in the node's trail and hands the lines to the sink.
 
-Place means `seq` and `prev` (see `exectrail.seal`). The chain goes on over restarts, see `enricher.trail.chain`.
+Place means `seq` and `prev` (`exectrail.contracts.seal`). The chain goes on over restarts (`enricher.trail.chain`).
 
 Sealing is the caller's work, writing that of a thread: a storage that is slow, full or gone makes nobody wait. What it
 does not take waits here, in order and within 16 MiB; beyond that nothing is taken any more. The last of them is kept
@@ -19,9 +19,9 @@ from msgspec import Struct
 from enricher.trail.chain import End, State, end_of, latest
 from enricher.trail.retention import Removed
 from enricher.trail.sink import Sink
-from exectrail.filter_keys import ALWAYS_WRITTEN
-from exectrail.record import Record, encode
-from exectrail.seal import seal
+from exectrail.contracts.record import Record, encode
+from exectrail.contracts.seal import seal
+from exectrail.filter.keys import ALWAYS_WRITTEN
 
 _MOST, _RESERVED = 16 << 20, 1 << 20
 _BLOCK = 1 << 18

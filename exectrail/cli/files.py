@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from exectrail.gzipped import unpacked
-from exectrail.shell import visible
-from exectrail.trail import Source
+from exectrail.reading.gzipped import unpacked
+from exectrail.reading.shell import visible
+from exectrail.reading.trail import Source
 
 
 def sources(names: list[str]) -> list[Source]:

@@ -4,12 +4,12 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from exectrail import trail
 from exectrail.cli import CANNOT_LOOK, OK, files, text
 from exectrail.cli.filter_report import Report, RuleReport
-from exectrail.filter import FilterError, Filters, load
-from exectrail.record import Record
-from exectrail.shell import visible
+from exectrail.contracts.record import Record
+from exectrail.filter.filters import FilterError, Filters, load
+from exectrail.reading import trail
+from exectrail.reading.shell import visible
 
 _SAMPLES = 3
 """How many records to show of those that a rule dropped."""

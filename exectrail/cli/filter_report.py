@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 
 class RuleReport(Struct):

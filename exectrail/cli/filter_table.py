@@ -6,8 +6,8 @@ from rich.text import Text
 
 from exectrail.cli import terminal
 from exectrail.cli.filter_report import Report
-from exectrail.record import Record
-from exectrail.shell import join, visible
+from exectrail.contracts.record import Record
+from exectrail.reading.shell import join, visible
 
 _HEADERS = ("RULE", "PRIORITY", "LEVEL", "HITS")
 

@@ -4,8 +4,8 @@ from rich.table import Table
 from rich.text import Text
 
 from exectrail.cli import terminal, text
-from exectrail.shell import join, visible
-from exectrail.summary import Summary
+from exectrail.reading.shell import join, visible
+from exectrail.reading.summary import Summary
 
 _HEADERS = ("TIME (UTC)", "USER", "VERB", "TARGET", "COMMAND", "RESULT", "DURATION", "UID")
 _WIDE = 160

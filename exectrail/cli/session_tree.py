@@ -9,10 +9,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from exectrail.cli import terminal, text
-from exectrail.finding import Found
-from exectrail.shell import join, visible
-from exectrail.summary import Summary
-from exectrail.tree import Exec, Process, build, walk
+from exectrail.reading.finding import Found
+from exectrail.reading.process_tree import Exec, Process, build, walk
+from exectrail.reading.shell import join, visible
+from exectrail.reading.summary import Summary
 
 _ALARM = "bold red"
 

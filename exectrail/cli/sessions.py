@@ -4,11 +4,11 @@ from argparse import Namespace
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from exectrail import trail
 from exectrail.cli import CANNOT_LOOK, OK, files, text
-from exectrail.cluster import audit_sessions
-from exectrail.kubectl import Kubectl, KubectlError
-from exectrail.summary import Summary, in_time, moment, sessions
+from exectrail.reading import trail
+from exectrail.reading.cluster import audit_sessions
+from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.summary import Summary, in_time, moment, sessions
 
 
 def run(arguments: Namespace) -> int:

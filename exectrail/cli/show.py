@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from exectrail import trail
 from exectrail.cli import CANNOT_LOOK, NOT_FOUND, OK, files, text
-from exectrail.finding import Found, Search, UnknownSession, find_in_cluster
-from exectrail.kubectl import Kubectl, KubectlError
-from exectrail.record import Record
-from exectrail.tree import build, walk
+from exectrail.contracts.record import Record
+from exectrail.reading import trail
+from exectrail.reading.finding import Found, Search, UnknownSession, find_in_cluster
+from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.process_tree import build, walk
 
 
 def run(arguments: Namespace) -> int:

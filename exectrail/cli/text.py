@@ -5,9 +5,9 @@ import sys
 
 import msgspec
 
-from exectrail.record import Exit
-from exectrail.shell import visible
-from exectrail.summary import Summary, moment
+from exectrail.contracts.record import Exit
+from exectrail.reading.shell import visible
+from exectrail.reading.summary import Summary, moment
 
 
 def print_json(document: object) -> None:

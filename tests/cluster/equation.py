@@ -1,4 +1,4 @@
-"""The loss accounting of `enricher.tally`, as an enricher's metrics show it: everything that was read is somewhere."""
+"""The loss accounting of `enricher.emit.tally`, as metrics show it: every event is accounted for."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 from tests.kernel.auditd import Auditd, running_auditd
 
 from .cluster import Cluster, eventually
@@ -34,14 +34,14 @@ def executed(alice: Person, namespace: str) -> list[Record]:
 def reported(admin: Cluster, source: str, reason: str) -> None:
     def said() -> bool:
         status = admin.get("nodetrail", "node1")["status"]
-        assert (status["source"], status["sourceReason"]) == (source, reason)
+        assert (status["auditSource"], status["auditSourceReason"]) == (source, reason)
         assert "lost" in status["weak"]
         return True
 
     eventually(said, 60)
 
 
-@pytest.mark.values("enricher.source=auditlog", _PATH)
+@pytest.mark.values("enricher.auditSource=auditlog", _PATH)
 def test_auditd_is_followed_while_it_runs_is_stopped_and_runs_again(
     auditd: Auditd, alice: Person, admin: Cluster, profiled: str
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
 from .node.paths import BIN

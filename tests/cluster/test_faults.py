@@ -47,7 +47,7 @@ def test_no_exec_fails_while_webhook_pods_are_deleted(alice: Person, recorded: s
 def test_without_the_capability_for_ebpf_it_goes_on_and_says_what_is_weak(alice: Person, profiled: str) -> None:
     def reported() -> dict[str, Any]:
         status: dict[str, Any] = alice.admin.get("nodetrail", "node1")["status"]
-        assert status["ledger"] == "proc"
+        assert status["sensor"] == "proc"
         return status
 
     assert "argv" in eventually(reported, 60)["weak"]

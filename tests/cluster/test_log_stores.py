@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import yaml
 
-from exectrail.record import Record, decode
+from exectrail.contracts.record import Record, decode
 
 from .cluster import Cluster, eventually
 from .loki import Loki, running

@@ -15,7 +15,7 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.stream import stream
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
 from .node.config import kubeconfig

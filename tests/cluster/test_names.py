@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from exectrail.record import Record
-from exectrail.session import TAG_VARIABLE
+from exectrail.contracts.record import Record
+from exectrail.contracts.session import TAG_VARIABLE
 
 from .cluster import Cluster, eventually
 from .product import Release, looked_into, may_enter, namespace, pod

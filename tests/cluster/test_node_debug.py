@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
 from .node.components import WORKLOAD_IMAGE
@@ -126,7 +126,7 @@ def test_a_pod_with_a_sandboxed_runtime_is_reported_as_uncovered(admin: Cluster,
     try:
 
         def listed() -> bool:
-            (status,) = [each["status"] for each in admin.get("nodetrails")["items"] if each["status"].get("ledger")]
+            (status,) = [each["status"] for each in admin.get("nodetrails")["items"] if each["status"].get("sensor")]
             assert {"pod": f"{recorded}/sandboxed", "reason": "sandboxed", "runtime": "runsc"} in status["uncovered"]
             assert status["uncoveredPods"] == len(status["uncovered"]), json.dumps(status)
             return True

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
 from .node.paths import REPOSITORY

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
 from .product import looked_into, pod

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from exectrail.record import Record, decode
+from exectrail.contracts.record import Record, decode
 
 from .cluster import eventually
 from .product import container_id, looked_into

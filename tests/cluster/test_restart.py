@@ -12,8 +12,8 @@ from subprocess import Popen
 
 import pytest
 
-from exectrail.record import Record, decode
-from exectrail.seal import seal
+from exectrail.contracts.record import Record, decode
+from exectrail.contracts.seal import seal
 
 from .cluster import Cluster, eventually
 from .product import NAMESPACE, TRAIL, looked_into, pids

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from exectrail.record import decode
-from exectrail.seal import seal
+from exectrail.contracts.record import decode
+from exectrail.contracts.seal import seal
 
 from .cluster import Cluster
 from .product import NAMESPACE, TRAIL

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 from . import volume
 from .cluster import Cluster, eventually

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from exectrail.command_hash import command_hash
-from exectrail.session import TAG_VARIABLE
+from exectrail.contracts.command_hash import command_hash
+from exectrail.contracts.session import TAG_VARIABLE
 
 from .cluster import Cluster, Failed, eventually
 from .node.components import WORKLOAD_IMAGE

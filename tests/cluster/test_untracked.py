@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
 from .node import pki

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from exectrail import cli
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
 from .node.components import WORKLOAD_IMAGE

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from exectrail import segments
-from exectrail.record import Record, decode
-from exectrail.seal import seal
+from exectrail.contracts.record import Record, decode
+from exectrail.contracts.seal import seal
+from exectrail.reading import segments
 
 from .cluster import Cluster
 from .node.paths import RUN

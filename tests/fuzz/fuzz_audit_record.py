@@ -13,8 +13,8 @@ import re
 import sys
 from pathlib import Path
 
-from enricher.sources import audit_record
-from enricher.sources.auditlog import read_line
+from enricher.audit import parser
+from enricher.audit.log_lines import read_line
 
 _KNOWN = Path(__file__).parents[1] / "unit/enricher/data/audit_records.json"
 _PID = re.compile(rb" pid=(\d+) comm=")
@@ -23,8 +23,8 @@ _PID = re.compile(rb" pid=(\d+) comm=")
 def check(data: bytes) -> bool:
     """Whether this is a record; fails if it is read as anything but what it says."""
     try:
-        record = audit_record.parse(data)
-    except audit_record.Unparsable:
+        record = parser.parse(data)
+    except parser.Unparsable:
         return False
     assert b"\n" not in data
     assert data.startswith(b"audit(%d.%03d:" % divmod(record.time, 1000))
@@ -40,8 +40,8 @@ def main() -> None:
     """Fuzz until something fails."""
     atheris = importlib.import_module("atheris")  # an optional tool
     _seed(Path(sys.argv[-1]))
-    with atheris.instrument_imports(include=[audit_record.__name__]):
-        importlib.reload(audit_record)
+    with atheris.instrument_imports(include=[parser.__name__]):
+        importlib.reload(parser)
     atheris.enabled_hooks.add("RegEx")
     atheris.Setup(sys.argv, _ignore_result)
     atheris.Fuzz()

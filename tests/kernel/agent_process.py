@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from enricher.__main__ import main
-from exectrail.kube import ApiError, Client, Event, Page
+from exectrail.k8s.client import ApiError, Client, Event, Page
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import enricher.bpf
-from enricher.bpf.ledger import BpfLedger
+import enricher.sensors.bpf
 from enricher.events import ProcessEvent
+from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.fake_pods import FakeContainer, FakePods
 
 Drain = Callable[[], list[ProcessEvent]]
@@ -26,8 +26,8 @@ def tracefs() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def bpf_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiled = tmp_path_factory.mktemp("bpf") / "ledger.bpf.o"
-    source = Path(enricher.bpf.__file__).parent
+    compiled = tmp_path_factory.mktemp("bpf") / "sensor.bpf.o"
+    source = Path(enricher.sensors.bpf.__file__).parent
     subprocess.run(["make", "--silent", "-C", source, f"OBJECT={compiled}"], check=True)
     return compiled
 
@@ -45,21 +45,21 @@ def container(pods: FakePods) -> FakeContainer:
 
 
 @pytest.fixture
-def ledger(pods: FakePods, bpf_object: Path) -> Iterator[BpfLedger]:
-    ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
-    yield ledger
-    ledger.close()
+def program(pods: FakePods, bpf_object: Path) -> Iterator[BpfProgram]:
+    program = BpfProgram.open(pods.cgroup, object_path=bpf_object)
+    yield program
+    program.close()
 
 
 @pytest.fixture
-def drain(ledger: BpfLedger) -> Drain:
+def drain(program: BpfProgram) -> Drain:
     """Everything that waits in the ring; a process that was waited for has all its events there."""
 
     def read_all() -> list[ProcessEvent]:
         events: list[ProcessEvent] = []
-        while batch := ledger.events():
+        while batch := program.events():
             events += batch
-        assert (ledger.lost(), ledger.undecodable) == (0, 0)
+        assert (program.lost(), program.undecodable) == (0, 0)
         return events
 
     return read_all

@@ -16,24 +16,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from enricher.attribute.containers import Containers
-from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
-from enricher.attribute.sessions import Sessions
 from enricher.clock import Clock
-from enricher.compose import Composer
+from enricher.containers.containers import Containers
+from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.correlate.sessions import Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.quota import Quota
+from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, ProcessEvent, Seccomp
-from enricher.ledgers.proc import Proc
-from enricher.ledgers.procconn import ProcConnector
-from enricher.ledgers.provider import Provider
-from enricher.ledgers.provider_bpf import BpfProvider
-from enricher.ledgers.provider_proc import ProcProvider
-from enricher.ledgers.provider_procconn import ProcconnProvider
-from enricher.outlet import Outlet
-from enricher.quota import Quota
+from enricher.procfs import Proc
+from enricher.sensors.bpf.sensor import BpfSensor
+from enricher.sensors.proc.sensor import ProcSensor
+from enricher.sensors.procconn.connector import ProcConnector
+from enricher.sensors.procconn.sensor import ProcconnSensor
+from enricher.sensors.sensor import Sensor
 from enricher.support.recorder import Recorder, Tables, TappedPipeline, TappedSource
-from exectrail.meta import ObjectMeta
-from exectrail.record import Record
-from exectrail.session import AuditSession, SessionSpec, Target, User, Verb
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Record
+from exectrail.contracts.session import AuditSession, SessionSpec, Target, User, Verb
 from tests.kernel.fake_pods import JOIN_AND_EXEC, v2_tree
 from tests.kernel.test_profile_process_audit import PROFILE, load
 
@@ -45,8 +45,8 @@ class _Pipeline(TappedPipeline):
     """Leaves out what the node runs beside our own."""
 
     def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
-        """Take an event of the process ledger."""
-        place = self._places.of(event)
+        """Take an event of the sensor."""
+        place = self._cgroups.of(event)
         if place.on_node:
             if isinstance(event, Exec) and OURS.encode() in event.argv:
                 self._ours.add(event.process)
@@ -69,49 +69,49 @@ class FakeNode:
 
     Args:
         file: The recording.
-        ledger: Who tells of processes: `bpf`, `procconn`, or `proc`, for which programs run with the profile.
+        sensor: Who tells of processes: `bpf`, `procconn`, or `proc`, for which programs run with the profile.
         profiled: Whether they do so with the others as well.
 
     """
 
-    def __init__(self, file: BinaryIO, ledger: str = "bpf", *, profiled: bool = False) -> None:
+    def __init__(self, file: BinaryIO, sensor: str = "bpf", *, profiled: bool = False) -> None:
         self.tree = Path(tempfile.mkdtemp(prefix="exectrail-golden-", dir=v2_tree()))
         (self.tree / "kubepods").mkdir()
         self._started: list[subprocess.Popen[bytes]] = []
         self._recorder = Recorder(file)
-        self._source = TappedSource.open(4 << 20) if profiled or ledger == "proc" else None
+        self._source = TappedSource.open(4 << 20) if profiled or sensor == "proc" else None
         containers, clock = Containers(), Clock()
-        self.provider = self._provider(ledger, containers, clock)
-        told = self.provider.failures_told
-        self._recorder.begin("node1", ledger, "netlink" if self._source else "none", failures_told=told)
+        self.sensor = self._sensor(sensor, containers, clock)
+        told = self.sensor.reports_failed_execs
+        self._recorder.begin("node1", sensor, "netlink" if self._source else "none", reports_failed_execs=told)
         self.tables = Tables(self._recorder, containers)
         self.namespace("kube-system")
         self.records: list[Record] = []
         """What the enricher makes of it."""
         self._requests: dict[str, AuditSession] = {}
         sessions = Sessions(self._requests.get)
-        composer = Composer("node1", Proc().boot_id(), clock, ledger)
-        outlet = Outlet(containers, sessions, composer, self._keep, Quota(1e9, 1e9))
+        record_builder = RecordBuilder("node1", Proc().boot_id(), clock, sensor)
+        emitter = Emitter(containers, sessions, record_builder, self._keep, Quota(1e9, 1e9))
         self._pipeline = _Pipeline(
-            self.provider.places,
+            self.sensor.cgroups,
             containers,
             sessions,
             clock,
-            outlet,
+            emitter,
             _HOLD,
-            failures_told=told,
+            reports_failed_execs=told,
             records_come=self._source is not None,
         )
         self._pipeline.record_into(self._recorder, self._source)
         if self._source:
             self._source.recorder = self._recorder
 
-    def _provider(self, ledger: str, containers: Containers, clock: Clock) -> Provider:
-        if ledger == "bpf":
-            return BpfProvider(self.tree, containers)
-        if ledger == "proc":
-            return ProcProvider(v2_tree(), containers, clock)
-        return ProcconnProvider(ProcConnector.open(4 << 20), v2_tree(), containers)
+    def _sensor(self, sensor: str, containers: Containers, clock: Clock) -> Sensor:
+        if sensor == "bpf":
+            return BpfSensor(self.tree, containers)
+        if sensor == "proc":
+            return ProcSensor(v2_tree(), containers, clock)
+        return ProcconnSensor(ProcConnector.open(4 << 20), v2_tree(), containers)
 
     def _keep(self, record: Record) -> bool:
         self.records.append(record)
@@ -189,10 +189,10 @@ class FakeNode:
             now = time.monotonic()
             self._recorder.turn()
             for record in self._source.read() if self._source else ():
-                self.provider.seccomp(self._pipeline, record, now)
-            self.provider.advance(self._pipeline, now)
+                self.sensor.seccomp(self._pipeline, record, now)
+            self.sensor.advance(self._pipeline, now)
             self._pipeline.advance(now)
-            is_held = seconds > _HOLD and (self.provider.behind or self._pipeline.held_events > 0)
+            is_held = seconds > _HOLD and (self.sensor.behind or self._pipeline.held_events > 0)
             if now >= until and not (is_held and now < until + _BUSY):
                 break
 
@@ -201,16 +201,16 @@ class FakeNode:
         self._recorder.lost(lost)
 
     def missing_in_the_equation(self) -> int:
-        """How many events are nowhere (`enricher.tally`)."""
+        """How many events are nowhere (`enricher.emit.tally`)."""
         return self._pipeline.tally.difference(self._pipeline.held)
 
-    def tidy(self) -> None:
+    def maintain(self) -> None:
         """Look for what is gone."""
-        self.provider.tidy(self._pipeline, time.monotonic())
+        self.sensor.maintain(self._pipeline, time.monotonic())
 
     def close(self) -> None:
         """End all that runs, and take the cgroups away."""
-        self.provider.close()
+        self.sensor.close()
         if self._source:
             self._source.close()
         self._recorder.flush()
@@ -229,9 +229,9 @@ def _take_the_profile() -> None:
 
 
 @contextlib.contextmanager
-def fake_node(file: BinaryIO, ledger: str = "bpf", *, profiled: bool = False) -> Iterator[FakeNode]:
+def fake_node(file: BinaryIO, sensor: str = "bpf", *, profiled: bool = False) -> Iterator[FakeNode]:
     """A node that goes away afterwards."""
-    node = FakeNode(file, ledger, profiled=profiled)
+    node = FakeNode(file, sensor, profiled=profiled)
     try:
         yield node
     finally:

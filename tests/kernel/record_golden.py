@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from enricher.attribute.pods import (
+from enricher.containers.pods import (
     Container,
     EnvVar,
     ExecAction,
@@ -24,7 +24,7 @@ from enricher.attribute.pods import (
     SecurityContext,
     Volume,
 )
-from exectrail.session import TAG_VARIABLE
+from exectrail.contracts.session import TAG_VARIABLE
 from tests.kernel.fake_node import OURS, FakeNode, app, fake_node
 from tests.kernel.test_bpf_compat import i386_program
 
@@ -212,7 +212,7 @@ def container_that_restarts_inside_a_session(node: FakeNode) -> None:
         process.wait(10)
     node.turn(0.2)
     cgroup.rmdir()
-    node.tidy()
+    node.maintain()
     node.pod(app(), app=NEXT_ID)
     node.start(node.container(NEXT_ID), "sleep", "600")
     node.turn(0.6)
@@ -321,7 +321,7 @@ def exec_by_seccomp_records_and_proc(node: FakeNode) -> None:
     node.run(cgroup, *tag(ALICE), "sh", "-c", "id; sleep 0.2; exit 3")
     for _ in range(3):
         node.turn(0.3)
-        node.tidy()
+        node.maintain()
     node.turn(0.6)
 
 
@@ -342,10 +342,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Record the golden cases that come of fake pods.")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
     names = parser.parse_args().cases or list(CASES)
-    subprocess.run(["make", "--silent", "-C", Path(__file__).parents[2] / "enricher/bpf"], check=True)
+    subprocess.run(["make", "--silent", "-C", Path(__file__).parents[2] / "enricher/sensors/bpf"], check=True)
     for name in names:
-        ledger = _LEDGERS.get(name, "bpf")
-        with (GOLDEN / f"{name}.input").open("wb") as file, fake_node(file, ledger, profiled=name in _PROFILED) as node:
+        sensor = _LEDGERS.get(name, "bpf")
+        with (GOLDEN / f"{name}.input").open("wb") as file, fake_node(file, sensor, profiled=name in _PROFILED) as node:
             CASES[name](node)
         sys.stderr.write(f"{name}\n")
 

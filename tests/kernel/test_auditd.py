@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from enricher.audit.auditlog import AuditLogSource
+from enricher.audit.kernel_lost import KernelLost
+from enricher.audit.netlink import NetlinkSource
+from enricher.audit.netlink_socket import AuditSource, SourceUnavailable
+from enricher.audit.own_name import ours
+from enricher.audit.progress import SourceState
+from enricher.audit.source import Source
 from enricher.events import Seccomp
-from enricher.sources.kernel_lost import KernelLost
-from enricher.sources.live_log import AuditLogSource
-from enricher.sources.netlink import AuditSource, SourceUnavailable
-from enricher.sources.netlink_filled import NetlinkSource
-from enricher.sources.own_name import ours
-from enricher.sources.source import Source
-from enricher.sources.state import SourceState
 from tests.kernel.auditd import Auditd, running_auditd
 from tests.kernel.test_netlink import AUDIT_USER_AVC, FORGED, TEXT, message, run_under_filter
 

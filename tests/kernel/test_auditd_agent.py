@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 from tests.kernel.auditd import Auditd, running_auditd
 from tests.kernel.other_pod import logged_all_the_time
 from tests.kernel.test_netlink import NUMBERS, UNDER_FILTER, run_under_filter
@@ -51,7 +51,7 @@ def by_log(node: Node, pid: int) -> list[Record]:
 
 
 def test_with_the_source_auditlog_both_halves_of_an_exec_are_one_record(node: Node, auditd: Auditd) -> None:
-    node.start("bpf", "--source", "auditlog", "--audit-log", auditd.log)
+    node.start("bpf", "--audit-source", "auditlog", "--audit-log", auditd.log)
 
     runs_under_filter(node, "/bin/true", "halves")
 
@@ -60,7 +60,7 @@ def test_with_the_source_auditlog_both_halves_of_an_exec_are_one_record(node: No
 
 
 def test_an_exec_is_one_record_also_where_a_slow_auditd_holds_its_seccomp_record_up(node: Node, auditd: Auditd) -> None:
-    node.start("bpf", "--source", "netlink", "--audit-log", auditd.log)
+    node.start("bpf", "--audit-source", "netlink", "--audit-log", auditd.log)
     numbers = [str(number) for number in range(12)]
 
     # Few enough that none is dropped at our own socket, and more than auditd's takes.
@@ -74,7 +74,7 @@ def test_an_exec_is_one_record_also_where_a_slow_auditd_holds_its_seccomp_record
 
 @pytest.mark.parametrize("source", ["netlink", "auditlog"])
 def test_what_was_called_while_no_enricher_ran_is_in_the_trail_once(node: Node, auditd: Auditd, source: str) -> None:
-    flags = ("--source", source, "--audit-log", auditd.log)
+    flags = ("--audit-source", source, "--audit-log", auditd.log)
     node.start("bpf", *flags)
     runs_under_filter(node, "/bin/true", "before")
     assert node.ran("/bin/true", "before").source == f"bpf+{source}"
@@ -87,7 +87,7 @@ def test_what_was_called_while_no_enricher_ran_is_in_the_trail_once(node: Node, 
 
     for pid in missed:
         (record,) = until(lambda pid=pid: by_log(node, pid))  # type: ignore[misc] # bound now
-        assert (record.kind, record.source, record.reason) == ("syscall", "auditlog", "no-ledger")
+        assert (record.kind, record.source, record.reason) == ("syscall", "auditlog", "no-sensor")
     runs_under_filter(node, "/bin/true", "after")
     assert node.ran("/bin/true", "after").source == f"bpf+{source}"
     # Other processes of this machine may be logged as well, and some of them more than once in a millisecond.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.bpf.ledger import BpfLedger
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer, FakePods, v2_tree
 from tests.kernel.test_bpf_exec import start_ticks
@@ -26,8 +26,8 @@ def origins(events: list[ProcessEvent]) -> set[tuple[int, bool, bool]]:
 
 
 @pytest.fixture
-def recorded(container: FakeContainer, ledger: BpfLedger) -> FakeContainer:
-    ledger.decide(container.id, record=True)
+def recorded(container: FakeContainer, program: BpfProgram) -> FakeContainer:
+    program.decide(container.id, record=True)
     return container
 
 
@@ -46,10 +46,10 @@ def test_who_moves_out_of_the_cgroup_is_still_the_container_s(recorded: FakeCont
 
 @pytest.mark.parametrize("record", [False, True], ids=["ignored", "recorded"])
 def test_who_moves_into_another_container_is_still_the_first_one_s(
-    pods: FakePods, recorded: FakeContainer, ledger: BpfLedger, drain: Drain, record: bool
+    pods: FakePods, recorded: FakeContainer, program: BpfProgram, drain: Drain, record: bool
 ) -> None:
     other = pods.container("pod2/container2")
-    ledger.decide(other.id, record=record)
+    program.decide(other.id, record=record)
     recorded.run("/bin/sh", "-c", MOVE_AND_RUN, other.folder)
 
     assert origins(drain()[1:]) == {(recorded.id, True, False)}
@@ -65,13 +65,13 @@ def test_the_mark_is_inherited_and_outlives_the_process_that_moved(recorded: Fak
 
 
 def test_a_process_that_was_there_before_the_decision_is_marked_by_it(
-    container: FakeContainer, ledger: BpfLedger, drain: Drain, tmp_path: Path
+    container: FakeContainer, program: BpfProgram, drain: Drain, tmp_path: Path
 ) -> None:
     script = 'while [ ! -e "$1" ]; do :; done; echo 0 > "$0/cgroup.procs"; exec /bin/true last'
     process = container.start("/bin/sh", "-c", script, v2_tree(), tmp_path / "go")
     while not drain():
         time.sleep(0.01)
-    ledger.decide(container.id, record=True)
+    program.decide(container.id, record=True)
     drain()
     (tmp_path / "go").touch()
     process.wait(10)
@@ -82,13 +82,13 @@ def test_a_process_that_was_there_before_the_decision_is_marked_by_it(
 
 
 def test_a_container_that_is_no_longer_recorded_leaves_no_one_marked(
-    recorded: FakeContainer, ledger: BpfLedger, drain: Drain, tmp_path: Path
+    recorded: FakeContainer, program: BpfProgram, drain: Drain, tmp_path: Path
 ) -> None:
     script = 'echo 0 > "$0/cgroup.procs"; while [ ! -e "$1" ]; do :; done; exec /bin/true'
     process = recorded.start("/bin/sh", "-c", script, v2_tree(), tmp_path / "go")
     while not drain():
         time.sleep(0.01)
-    ledger.decide(recorded.id, record=False)
+    program.decide(recorded.id, record=False)
     (tmp_path / "go").touch()
     process.wait(10)
 
@@ -102,9 +102,9 @@ def outsider() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_user_space_can_mark_a_process(
-    recorded: FakeContainer, ledger: BpfLedger, drain: Drain, outsider: subprocess.Popen[bytes]
+    recorded: FakeContainer, program: BpfProgram, drain: Drain, outsider: subprocess.Popen[bytes]
 ) -> None:
-    assert ledger.mark(Process(outsider.pid, start_ticks(outsider.pid)), recorded.id)
+    assert program.mark(Process(outsider.pid, start_ticks(outsider.pid)), recorded.id)
     outsider.communicate(b"\n")
 
     events = drain()
@@ -113,28 +113,28 @@ def test_user_space_can_mark_a_process(
 
 
 def test_a_mark_for_an_earlier_process_with_the_same_id_counts_for_nothing(
-    recorded: FakeContainer, ledger: BpfLedger, drain: Drain, outsider: subprocess.Popen[bytes]
+    recorded: FakeContainer, program: BpfProgram, drain: Drain, outsider: subprocess.Popen[bytes]
 ) -> None:
-    ledger.mark(Process(outsider.pid, start_ticks(outsider.pid) - 1), recorded.id)
+    program.mark(Process(outsider.pid, start_ticks(outsider.pid) - 1), recorded.id)
     outsider.communicate(b"\n")
 
     assert drain() == []
 
 
 def test_marks_end_with_their_processes_and_a_full_table_is_counted(
-    recorded: FakeContainer, ledger: BpfLedger, drain: Drain
+    recorded: FakeContainer, program: BpfProgram, drain: Drain
 ) -> None:
-    taken = [ledger.mark(Process(2**30 + number, 1), recorded.id) for number in range(MOST_MARKS - 2)]
+    taken = [program.mark(Process(2**30 + number, 1), recorded.id) for number in range(MOST_MARKS - 2)]
     recorded.run("/bin/sh", "-c", "i=0; while [ $i -lt 20 ]; do /bin/true; i=$((i+1)); done")
-    before = ledger.unmarked()
-    ledger.mark(Process(1, 1), recorded.id)
-    ledger.mark(Process(2, 1), recorded.id)
+    before = program.unmarked()
+    program.mark(Process(1, 1), recorded.id)
+    program.mark(Process(2, 1), recorded.id)
     recorded.run("/bin/true")
     drain()
 
     assert all(taken)
-    assert (before, ledger.unmarked()) == (0, 1)
-    assert not ledger.mark(Process(3, 1), recorded.id)
+    assert (before, program.unmarked()) == (0, 1)
+    assert not program.mark(Process(3, 1), recorded.id)
 
 
 class Isolated:
@@ -164,9 +164,9 @@ ENTRIES = [ALL_NAMESPACES, ("--mount", "--pid"), ("--mount",), ("--pid",)]
 
 @pytest.mark.parametrize("options", ENTRIES, ids=" ".join)
 def test_who_enters_by_namespace_is_told_with_all_that_it_starts(
-    isolated: Isolated, ledger: BpfLedger, drain: Drain, options: tuple[str, ...]
+    isolated: Isolated, program: BpfProgram, drain: Drain, options: tuple[str, ...]
 ) -> None:
-    ledger.decide(isolated.id, record=True)
+    program.decide(isolated.id, record=True)
     drain()
     isolated.enter(*options)
 
@@ -177,8 +177,8 @@ def test_who_enters_by_namespace_is_told_with_all_that_it_starts(
     assert execs <= {event.process for event in events if isinstance(event, Exit)}
 
 
-def test_who_entered_by_namespace_cannot_shake_it_off(isolated: Isolated, ledger: BpfLedger, drain: Drain) -> None:
-    ledger.decide(isolated.id, record=True)
+def test_who_entered_by_namespace_cannot_shake_it_off(isolated: Isolated, program: BpfProgram, drain: Drain) -> None:
+    program.decide(isolated.id, record=True)
     drain()
     back_out = "exec nsenter -t 2 --mount /bin/true back"  # of the node's kernel threads, pid 2 is always there
     isolated.enter("--mount", program=("/bin/sh", "-c", f"mount -t proc proc /proc; {back_out}"))
@@ -191,33 +191,33 @@ def test_who_entered_by_namespace_cannot_shake_it_off(isolated: Isolated, ledger
 @pytest.mark.parametrize("options", ENTRIES, ids=" ".join)
 @pytest.mark.parametrize("ignored", [True, False], ids=["ignored", "undecided"])
 def test_who_enters_a_container_that_is_not_recorded_is_silent(
-    isolated: Isolated, ledger: BpfLedger, drain: Drain, options: tuple[str, ...], ignored: bool
+    isolated: Isolated, program: BpfProgram, drain: Drain, options: tuple[str, ...], ignored: bool
 ) -> None:
     if ignored:
-        ledger.decide(isolated.id, record=False)
+        program.decide(isolated.id, record=False)
     isolated.enter(*options)
 
     assert drain() == []
 
 
 def test_a_container_in_the_node_s_namespaces_does_not_make_the_node_its_own(
-    recorded: FakeContainer, ledger: BpfLedger, drain: Drain
+    recorded: FakeContainer, program: BpfProgram, drain: Drain
 ) -> None:
     recorded.run("/bin/sh", "-c", "/bin/true; exit 0")
-    ledger.decide(recorded.id, record=True)
+    program.decide(recorded.id, record=True)
     drain()
     subprocess.run(["/bin/sh", "-c", "/bin/true; exit 0"], check=True)
 
-    assert (drain(), ledger.missing) == ([], ())
+    assert (drain(), program.missing) == ([], ())
 
 
 def test_a_container_that_enters_another_does_not_make_it_its_own(
-    pods: FakePods, ledger: BpfLedger, drain: Drain
+    pods: FakePods, program: BpfProgram, drain: Drain
 ) -> None:
     other = Isolated(pods.container("pod1/ignored"), drain)
-    ledger.decide(other.id, record=False)
+    program.decide(other.id, record=False)
     entering = pods.container("pod2/recorded")
-    ledger.decide(entering.id, record=True)
+    program.decide(entering.id, record=True)
     entering.run("/bin/sh", "-c", f"nsenter -t {other.pid} --mount /bin/true inside; exit 0")
     inside = drain()
     other.enter("--mount")

@@ -1,4 +1,4 @@
-"""What the ledger tells about programs that processes run."""
+"""What the sensor tells about programs that processes run."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.bpf.ledger import BpfLedger
 from enricher.events import Exec, Process
+from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer
 
@@ -160,7 +160,7 @@ def test_a_seccomp_filter_on_the_process_is_told(container: FakeContainer, drain
     assert [event.seccomp for event in execs(drain, pid)] == [False, True]
 
 
-def test_all_of_5000_execs_in_a_row_are_captured(container: FakeContainer, drain: Drain, ledger: BpfLedger) -> None:
+def test_all_of_5000_execs_in_a_row_are_captured(container: FakeContainer, drain: Drain, program: BpfProgram) -> None:
     container.run("sh", "-c", "i=0; while [ $i -lt 5000 ]; do /bin/true arg$i; i=$((i+1)); done")
 
     captured = [event.argv for event in execs(drain) if event.filename == b"/bin/true"]

@@ -1,4 +1,4 @@
-"""What the ledger tells about programs that could not be run."""
+"""What the sensor tells about programs that could not be run."""
 
 import errno
 import json
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.bpf.ledger import BpfLedger
 from enricher.events import Exec, ExecFailed
+from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer, FakePods
 
@@ -124,9 +124,9 @@ def test_arguments_of_a_failed_exec_are_cut_and_say_so(
 
 
 def test_failed_execs_outside_of_recorded_containers_are_silent(
-    container: FakeContainer, ledger: BpfLedger, drain: Drain
+    container: FakeContainer, program: BpfProgram, drain: Drain
 ) -> None:
-    ledger.decide(container.id, record=False)
+    program.decide(container.id, record=False)
     container.run("/nothing")
     subprocess.run(["/bin/sh", "-c", "/nothing; exit 0"], check=True, stderr=subprocess.DEVNULL)
 
@@ -136,10 +136,10 @@ def test_failed_execs_outside_of_recorded_containers_are_silent(
 REPORT_MISSING = """
 import json, sys
 from pathlib import Path
-from enricher.bpf.ledger import BpfLedger
-from enricher.ledgers.cgroupfs import Cgroup
-ledger = BpfLedger.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
-print(json.dumps(ledger.missing))
+from enricher.sensors.bpf.program import BpfProgram
+from enricher.containers.cgroupfs import Cgroup
+program = BpfProgram.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
+print(json.dumps(program.missing))
 """
 
 
@@ -150,7 +150,7 @@ print(json.dumps(ledger.missing))
         pytest.param("umount /sys/kernel/tracing; test ! -e /sys/kernel/debug/tracing", ["errno"], id="no tracefs"),
     ],
 )
-def test_without_tracefs_the_ledger_opens_and_says_what_is_missing(
+def test_without_tracefs_the_sensor_opens_and_says_what_is_missing(
     pods: FakePods, bpf_object: Path, before: str, missing: list[str]
 ) -> None:
     opens = [sys.executable, "-c", REPORT_MISSING, str(pods.cgroup.id), str(bpf_object)]

@@ -1,4 +1,4 @@
-"""Which processes the ledger tells about, and what it says when it cannot."""
+"""Which processes the sensor tells about, and what it says when it cannot."""
 
 import json
 import selectors
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.bpf.ledger import BATCH, BpfLedger, LedgerUnavailable
 from enricher.events import ProcessEvent
+from enricher.sensors.bpf.program import BATCH, BpfProgram, SensorUnavailable
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer, FakePods
 
@@ -40,57 +40,57 @@ def test_an_undecided_container_is_told(pods: FakePods, drain: Drain, path: str)
 
 
 @pytest.mark.parametrize("path", CONTAINERS)
-def test_a_decision_holds_until_it_is_forgotten(pods: FakePods, ledger: BpfLedger, drain: Drain, path: str) -> None:
+def test_a_decision_holds_until_it_is_forgotten(pods: FakePods, program: BpfProgram, drain: Drain, path: str) -> None:
     container = pods.container(path)
 
     def told() -> list[ProcessEvent]:
         container.run("/bin/sh", "-c", "/bin/true; exit 0")
         return drain()
 
-    assert ledger.decide(container.id, record=False)
+    assert program.decide(container.id, record=False)
     assert told() == []
-    assert ledger.decide(container.id, record=True)
+    assert program.decide(container.id, record=True)
     assert len(told()) == 5
-    assert ledger.decide(container.id, record=False)
-    ledger.forget(container.id)
+    assert program.decide(container.id, record=False)
+    program.forget(container.id)
     assert len(told()) == 5
 
 
 @pytest.mark.parametrize("path", ["pod1/container1", "burstable/pod1/container1"])
 @pytest.mark.parametrize("nested", ["a", "a/b", "a/b/c"])
 def test_cgroups_inside_a_container_inherit_its_decision(
-    pods: FakePods, ledger: BpfLedger, drain: Drain, path: str, nested: str
+    pods: FakePods, program: BpfProgram, drain: Drain, path: str, nested: str
 ) -> None:
     container = pods.container(path)
     inside = pods.container(f"{path}/{nested}")
-    ledger.decide(container.id, record=False)
+    program.decide(container.id, record=False)
     inside.run("/bin/true")
     silent = drain()
-    ledger.decide(container.id, record=True)
+    program.decide(container.id, record=True)
     inside.run("/bin/true")
 
     assert (silent, len(drain())) == ([], 2)
 
 
 def test_ignoring_one_container_leaves_its_pod_s_other_one_alone(
-    pods: FakePods, ledger: BpfLedger, drain: Drain
+    pods: FakePods, program: BpfProgram, drain: Drain
 ) -> None:
     ignored, other = pods.container("burstable/pod1/a"), pods.container("burstable/pod1/b")
-    ledger.decide(ignored.id, record=False)
+    program.decide(ignored.id, record=False)
     ignored.run("/bin/true")
     other.run("/bin/true")
 
     assert {event.cgroup for event in drain()} == {other.id}
 
 
-def test_a_decision_that_finds_no_room_says_so(ledger: BpfLedger) -> None:
-    assert all(ledger.decide(cgroup, record=False) for cgroup in range(1 << 40, (1 << 40) + 16_384))
-    assert not ledger.decide(1 << 41, record=False)
+def test_a_decision_that_finds_no_room_says_so(program: BpfProgram) -> None:
+    assert all(program.decide(cgroup, record=False) for cgroup in range(1 << 40, (1 << 40) + 16_384))
+    assert not program.decide(1 << 41, record=False)
 
 
-def test_the_ledger_is_readable_while_events_wait(container: FakeContainer, ledger: BpfLedger, drain: Drain) -> None:
+def test_the_sensor_is_readable_while_events_wait(container: FakeContainer, program: BpfProgram, drain: Drain) -> None:
     with selectors.DefaultSelector() as selector:
-        selector.register(ledger, selectors.EVENT_READ)
+        selector.register(program, selectors.EVENT_READ)
         assert selector.select(0) == []
         container.run("/bin/true")
         assert selector.select(5) != []
@@ -99,64 +99,64 @@ def test_the_ledger_is_readable_while_events_wait(container: FakeContainer, ledg
 
 
 def test_one_read_takes_a_bounded_batch_and_leaves_the_rest(
-    container: FakeContainer, ledger: BpfLedger, drain: Drain
+    container: FakeContainer, program: BpfProgram, drain: Drain
 ) -> None:
     container.run("/bin/sh", "-c", "i=0; while [ $i -lt 400 ]; do /bin/true; i=$((i+1)); done")
 
-    assert len(ledger.events()) == BATCH
+    assert len(program.events()) == BATCH
     assert len(drain()) == 1 + 400 * 3 + 1 - BATCH
 
 
 def test_events_that_find_the_ring_full_are_counted_one_by_one(
     pods: FakePods, container: FakeContainer, bpf_object: Path
 ) -> None:
-    ledger = BpfLedger.open(pods.cgroup, ring_bytes=4096, object_path=bpf_object)
+    program = BpfProgram.open(pods.cgroup, ring_bytes=4096, object_path=bpf_object)
     try:
         container.run("/bin/sh", "-c", "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done")
-        lost, captured = ledger.lost(), len(ledger.events())
+        lost, captured = program.lost(), len(program.events())
     finally:
-        ledger.close()
+        program.close()
 
     assert lost > 0
     assert lost + captured == 1 + 100 * 3 + 1
 
 
-def test_a_closed_ledger_leaves_nothing_in_the_kernel(
+def test_a_closed_sensor_leaves_nothing_in_the_kernel(
     pods: FakePods, container: FakeContainer, bpf_object: Path
 ) -> None:
     for _ in range(3):
-        ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
-        ledger.close()
-    ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
+        program = BpfProgram.open(pods.cgroup, object_path=bpf_object)
+        program.close()
+    program = BpfProgram.open(pods.cgroup, object_path=bpf_object)
     container.run("/bin/true")
-    told = len(ledger.events())
-    ledger.close()
+    told = len(program.events())
+    program.close()
 
     assert told == 2
 
 
 def test_a_ring_that_the_kernel_refuses_is_a_reason(pods: FakePods, bpf_object: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match=r"cannot load the program into the kernel: .*; libbpf: .*ring"):
-        BpfLedger.open(pods.cgroup, ring_bytes=0, object_path=bpf_object)
+    with pytest.raises(SensorUnavailable, match=r"cannot load the program into the kernel: .*; libbpf: .*ring"):
+        BpfProgram.open(pods.cgroup, ring_bytes=0, object_path=bpf_object)
 
 
 def test_an_object_that_is_no_bpf_program_is_a_reason(pods: FakePods, tmp_path: Path) -> None:
-    rubbish = tmp_path / "ledger.bpf.o"
+    rubbish = tmp_path / "sensor.bpf.o"
     rubbish.write_bytes(b"not ELF")
 
-    with pytest.raises(LedgerUnavailable, match=r"cannot open .*ledger\.bpf\.o: .*; libbpf: "):
-        BpfLedger.open(pods.cgroup, object_path=rubbish)
+    with pytest.raises(SensorUnavailable, match=r"cannot open .*sensor\.bpf\.o: .*; libbpf: "):
+        BpfProgram.open(pods.cgroup, object_path=rubbish)
 
 
 OPEN_IT = """
 import json, sys
 from pathlib import Path
-from enricher.bpf.ledger import BpfLedger, LedgerUnavailable
-from enricher.ledgers.cgroupfs import Cgroup
+from enricher.sensors.bpf.program import BpfProgram, SensorUnavailable
+from enricher.containers.cgroupfs import Cgroup
 try:
-    ledger = BpfLedger.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
+    program = BpfProgram.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
     print(json.dumps("open"))
-except LedgerUnavailable as reason:
+except SensorUnavailable as reason:
     print(json.dumps(str(reason)))
 """
 

@@ -1,4 +1,4 @@
-"""What the ledger tells about processes that begin and end."""
+"""What the sensor tells about processes that begin and end."""
 
 import os
 import platform

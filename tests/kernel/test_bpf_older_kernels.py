@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.bpf.libbpf import load_library
+from enricher.sensors.bpf.libbpf import load_library
 
 # Linux 5.11 had `ancestor_ids` where 6.1 put `ancestors`, and numbered mount namespaces itself; here without
 # CONFIG_SECCOMP, without the memory controller, and all offsets are moved.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from enricher.bpf import ledger as bpf
-from enricher.bpf.ledger import BpfLedger
 from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent
+from enricher.sensors.bpf import program as bpf
+from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer, FakePods
 
@@ -22,8 +22,8 @@ def ours(events: list[ProcessEvent]) -> list[ProcessEvent]:
     return [event for event in events if not isinstance(event, Fork) and event.process in marked]
 
 
-def test_what_runs_outside_of_all_pods_is_told_with_its_result(ledger: BpfLedger, drain: Drain) -> None:
-    ledger.tell_node(told=True)
+def test_what_runs_outside_of_all_pods_is_told_with_its_result(program: BpfProgram, drain: Drain) -> None:
+    program.tell_node(told=True)
     subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
 
     events = ours(drain())
@@ -34,16 +34,16 @@ def test_what_runs_outside_of_all_pods_is_told_with_its_result(ledger: BpfLedger
     assert last.code == 3
 
 
-def test_no_process_that_is_born_on_the_node_is_told(ledger: BpfLedger, drain: Drain) -> None:
-    ledger.tell_node(told=True)
+def test_no_process_that_is_born_on_the_node_is_told(program: BpfProgram, drain: Drain) -> None:
+    program.tell_node(told=True)
     subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
 
     assert [event for event in drain() if isinstance(event, Fork)] == []
 
 
-def test_a_container_that_the_node_runs_beside_the_pods_is_told(ledger: BpfLedger, drain: Drain) -> None:
+def test_a_container_that_the_node_runs_beside_the_pods_is_told(program: BpfProgram, drain: Drain) -> None:
     """As `ctr run` makes one: namespaces of its own, and a cgroup that is no pod's."""
-    ledger.tell_node(told=True)
+    program.tell_node(told=True)
     subprocess.run(["unshare", "--pid", "--mount", "--fork", "/bin/true", MARK], check=True)
 
     inside = [event for event in ours(drain()) if isinstance(event, Exec) and event.ns_pid == 1]
@@ -52,20 +52,20 @@ def test_a_container_that_the_node_runs_beside_the_pods_is_told(ledger: BpfLedge
 
 @pytest.mark.parametrize("before", [(), (True, False)], ids=["never", "no longer"])
 def test_nothing_of_the_node_is_told_while_nobody_debugs_it(
-    ledger: BpfLedger, drain: Drain, before: tuple[bool, ...]
+    program: BpfProgram, drain: Drain, before: tuple[bool, ...]
 ) -> None:
     for told in before:
-        ledger.tell_node(told=told)
+        program.tell_node(told=told)
     subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
 
     assert ours(drain()) == []
 
 
 def test_pods_that_are_not_recorded_are_no_part_of_the_node(
-    container: FakeContainer, ledger: BpfLedger, drain: Drain
+    container: FakeContainer, program: BpfProgram, drain: Drain
 ) -> None:
-    ledger.decide(container.id, record=False)
-    ledger.tell_node(told=True)
+    program.decide(container.id, record=False)
+    program.tell_node(told=True)
     container.run("/bin/sh", "-c", f"/bin/true {MARK.decode()}; exit 0")
 
     # The shell that joins the container's cgroup runs on the node before; what comes after is the pod's.
@@ -74,10 +74,10 @@ def test_pods_that_are_not_recorded_are_no_part_of_the_node(
 
 
 def test_who_goes_from_the_node_into_a_recorded_container_is_the_containers(
-    container: FakeContainer, ledger: BpfLedger, drain: Drain
+    container: FakeContainer, program: BpfProgram, drain: Drain
 ) -> None:
-    ledger.decide(container.id, record=True)
-    ledger.tell_node(told=True)
+    program.decide(container.id, record=True)
+    program.tell_node(told=True)
     container.run("/bin/sh", "-c", "/bin/true; exit 0")
 
     in_container = [event for event in drain() if event.cgroup == container.id]
@@ -90,11 +90,11 @@ def test_processes_that_the_node_cannot_see_are_not_its_own(
 ) -> None:
     """Where the node is a container of the machine (kind), its pid namespace is not the machine's."""
     monkeypatch.setattr(bpf, "OWN_PID_NAMESPACE", tmp_path)
-    ledger = BpfLedger.open(pods.cgroup, object_path=bpf_object)
+    program = BpfProgram.open(pods.cgroup, object_path=bpf_object)
     try:
-        ledger.tell_node(told=True)
+        program.tell_node(told=True)
         subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
-        assert [event for event in ledger.events() if getattr(event, "on_node", False)] == []
+        assert [event for event in program.events() if getattr(event, "on_node", False)] == []
     finally:
-        ledger.close()
+        program.close()
     assert tmp_path.stat().st_ino != os.stat("/proc/self/ns/pid").st_ino

@@ -1,4 +1,4 @@
-"""What the ledger tells about where a program's file and its working directory are."""
+"""What the sensor tells about where a program's file and its working directory are."""
 
 import os
 import shutil

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.bpf.ledger import BpfLedger
 from enricher.events import Exec
+from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import JOIN_AND_EXEC, FakeContainer
 
@@ -40,10 +40,10 @@ def test_the_runtimes_own_program_is_where_its_parent_is_and_the_containers_init
 
 
 def test_what_is_in_the_runtimes_mount_namespace_does_not_count_as_the_containers(
-    container: FakeContainer, runtime: tuple[str, ...], ledger: BpfLedger, drain: Drain
+    container: FakeContainer, runtime: tuple[str, ...], program: BpfProgram, drain: Drain
 ) -> None:
     """As where containerd is a service with mounts of its own, or runs in a container as with kind."""
-    ledger.decide(container.id, record=True)
+    program.decide(container.id, record=True)
     service = f"({JOIN_AND_EXEC}); /bin/true 'not of the container'; exit 0"
     subprocess.run(["unshare", "--mount", "/bin/sh", "-c", service, container.folder, *runtime], check=True)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from enricher.attribute.pods import Container, PodSpec, SeccompProfile, SecurityContext
+from enricher.containers.pods import Container, PodSpec, SeccompProfile, SecurityContext
 from tests.kernel.fake_node import FakeNode, fake_node
 
 ID = "a1" * 32

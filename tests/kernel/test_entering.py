@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from enricher.attribute.tree import Entry, Node, Tree
-from enricher.bpf.ledger import BpfLedger
+from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.events import Exec, Process, ProcessEvent
-from enricher.ledgers.entering import entered_from, is_entering
+from enricher.sensors.bpf.program import BpfProgram
+from enricher.sensors.entered_from import entered_from, is_entering
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer
 from tests.kernel.test_bpf_evasion import Isolated
@@ -17,9 +17,9 @@ LOGIN = 'echo 4711 > /proc/self/loginuid; exec "$@"'
 
 
 @pytest.fixture
-def isolated(container: FakeContainer, ledger: BpfLedger, drain: Drain) -> Isolated:
+def isolated(container: FakeContainer, program: BpfProgram, drain: Drain) -> Isolated:
     made = Isolated(container, drain)
-    ledger.decide(container.id, record=True)
+    program.decide(container.id, record=True)
     drain()
     return made
 
@@ -61,7 +61,7 @@ def test_only_the_first_exec_of_who_enters_by_a_namespace_is_looked_at(isolated:
 
     for event in (first, *more):
         node = Node(event.process, event.parent, "c", 0, Entry(event.process, "untracked"))
-        tree.adopt(node)
+        tree.backfill(node)
     assert not any(is_entering(event, tree) for event in (first, *more))
 
 

@@ -11,9 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from enricher.bpf.ledger import BATCH, BpfLedger
-from enricher.ledgers import provider_bpf
-from exectrail.session import TAG_VARIABLE
+from enricher.sensors.bpf.program import BATCH, BpfProgram
+from exectrail.contracts.session import TAG_VARIABLE
 from tests.kernel.fake_node import FakeNode, app, fake_node
 
 MANY = 200
@@ -22,8 +21,8 @@ ID = "a1" * 32
 
 @pytest.fixture
 def node(bpf_object: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNode]:
-    compiled = SimpleNamespace(open=partial(BpfLedger.open, object_path=bpf_object))
-    monkeypatch.setattr(provider_bpf, "BpfLedger", compiled)
+    compiled = SimpleNamespace(open=partial(BpfProgram.open, object_path=bpf_object))
+    monkeypatch.setattr("enricher.sensors.bpf.sensor.BpfProgram", compiled)
     with fake_node(io.BytesIO()) as node:
         yield node
 
@@ -59,14 +58,14 @@ def test_time_to_gather_is_given_only_while_no_more_waits_than_is_read_at_once(n
     node.namespace("shop", record="true")
     node.pod(app(), app=ID)
     cgroup = node.container(ID)
-    calm = node.provider.gather
+    calm = node.sensor.batch_delay
     storm = node.start(cgroup, "sh", "-c", f"for i in $(seq {2 * BATCH}); do /bin/true; done")  # each is three events
     storm.wait(30)
 
     node.turn()
-    assert node.provider.gather == 0.0
+    assert node.sensor.batch_delay == 0.0
     until = time.monotonic() + 10
-    while node.provider.gather == 0.0 and time.monotonic() < until:
+    while node.sensor.batch_delay == 0.0 and time.monotonic() < until:
         node.turn()
 
-    assert node.provider.gather == calm > 0.0
+    assert node.sensor.batch_delay == calm > 0.0

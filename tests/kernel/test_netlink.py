@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from enricher.audit import syscalls
+from enricher.audit.netlink_socket import AUDIT_SECCOMP, AuditSource, SourceUnavailable
 from enricher.events import Seccomp
-from enricher.sources import syscalls
-from enricher.sources.netlink import AUDIT_SECCOMP, AuditSource, SourceUnavailable
 
 AUDIT_USER_AVC = 1107  # what the kernel relays from user space even with audit_enabled=0
 NLM_F_REQUEST, NLM_F_ACK = 1, 4

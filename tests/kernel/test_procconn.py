@@ -1,4 +1,4 @@
-"""The proc connector and its provider, on the real kernel: processes in cgroups that look like a pod's container."""
+"""The proc connector and its sensor, on the real kernel: processes in cgroups that look like a pod's container."""
 
 import selectors
 import signal
@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from enricher.attribute.containers import Containers, Place
-from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
-from enricher.attribute.sessions import Sessions
 from enricher.clock import Clock
-from enricher.compose import Composer
+from enricher.containers.containers import CgroupRef, Containers
+from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.sessions import Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.quota import Quota
+from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
-from enricher.ledgers.procconn import ProcConnector
-from enricher.ledgers.provider_procconn import ProcconnProvider
-from enricher.outlet import Outlet
-from enricher.pipeline import Pipeline
-from enricher.quota import Quota
-from exectrail.meta import ObjectMeta
+from enricher.sensors.procconn.connector import ProcConnector
+from enricher.sensors.procconn.sensor import ProcconnSensor
+from exectrail.contracts.meta import ObjectMeta
 from tests.kernel.fake_pods import FakeContainer, FakePods, v2_tree
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -37,7 +37,7 @@ class Tapped(Pipeline):
     events: list[ProcessEvent]
 
     def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
-        if self._places.of(event).container_id in (ID, SANDBOX):  # others start containers meanwhile
+        if self._cgroups.of(event).container_id in (ID, SANDBOX):  # others start containers meanwhile
             self.events.append(event)
         super().process_event(event, now, half)
 
@@ -52,19 +52,19 @@ def recorded_container() -> Containers:
 
 
 class Rig:
-    """A provider at work, and what it told."""
+    """A sensor at work, and what it told."""
 
     def __init__(self, connector: ProcConnector) -> None:
         self._connector = connector
         containers, clock, sessions = recorded_container(), Clock(), Sessions(lambda _uid: None)
-        self.provider = ProcconnProvider(connector, v2_tree(), containers)
-        outlet = Outlet(
-            containers, sessions, Composer("n", "0" * 32, clock, "procconn"), lambda _: True, Quota(1e9, 1e9)
+        self.sensor = ProcconnSensor(connector, v2_tree(), containers)
+        emitter = Emitter(
+            containers, sessions, RecordBuilder("n", "0" * 32, clock, "procconn"), lambda _: True, Quota(1e9, 1e9)
         )
-        self.pipeline = Tapped(self.provider.places, containers, sessions, clock, outlet, 0.5)
+        self.pipeline = Tapped(self.sensor.cgroups, containers, sessions, clock, emitter, 0.5)
         self.pipeline.events = []
         self._selector = selectors.DefaultSelector()
-        self.provider.register(self._selector)
+        self.sensor.register(self._selector)
         self.follow(lambda: True)
 
     def follow(self, over: Callable[[], object]) -> list[ProcessEvent]:
@@ -73,7 +73,7 @@ class Rig:
             self._round()
         until = time.monotonic() + 0.05
         self._round()
-        while time.monotonic() < until or self.provider.patience() < 1:  # something is held back still
+        while time.monotonic() < until or self.sensor.poll_timeout() < 1:  # something is held back still
             self._round()
         told, self.pipeline.events = self.pipeline.events, []
         return told
@@ -108,9 +108,9 @@ class Rig:
 
     def _round(self) -> None:
         now = time.monotonic()
-        self.provider.advance(self.pipeline, now)
+        self.sensor.advance(self.pipeline, now)
         self.pipeline.advance(now)
-        self._selector.select(min(0.01, self.provider.patience()))
+        self._selector.select(min(0.01, self.sensor.poll_timeout()))
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_events_tell_when_and_where(rig: Rig, web: FakeContainer) -> None:
     begin, end = events
     assert before < begin.time < end.time - 500_000_000 < time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     assert isinstance(begin, Exec)
-    assert rig.provider.places.of(begin) == Place(ID, UID)
+    assert rig.sensor.cgroups.of(begin) == CgroupRef(ID, UID)
     assert begin.process.start == pytest.approx(begin.time / 1e7, abs=100)
 
 

@@ -19,8 +19,8 @@ from uuid import uuid4
 
 import pytest
 
-from exectrail.record import Record, decode
-from exectrail.seal import seal
+from exectrail.contracts.record import Record, decode
+from exectrail.contracts.seal import seal
 from tests.kernel.fake_pods import JOIN_AND_EXEC, FakeContainer, v2_tree
 from tests.kernel.other_pod import logged_all_the_time
 
@@ -115,9 +115,9 @@ class Node:
         until(lambda: any(each.phase == "start" and each.request_uid == uid for each in self.records()))
         return shell
 
-    def start(self, ledger: str = "bpf", *more: str | Path) -> None:
+    def start(self, sensor: str = "bpf", *more: str | Path) -> None:
         flags: list[str | Path] = [
-            "--trail", self.trail, "--state-dir", self.state, "--cgroup-root", self.root, "--ledger", ledger,
+            "--trail", self.trail, "--state-dir", self.state, "--cgroup-root", self.root, "--sensor", sensor,
             "--node", "node1", "--metrics-address", "127.0.0.1:0", "--log-level", "info", *more,
         ]  # fmt: skip
         log = (self.folder / "log").open("ab")

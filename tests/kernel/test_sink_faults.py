@@ -13,9 +13,9 @@ from enricher.trail.chain import State
 from enricher.trail.file_sink import FileSink
 from enricher.trail.retention import Rotation
 from enricher.trail.writer import Writer
-from exectrail import segments
-from exectrail.record import VERSION, Node, Record, decode
-from exectrail.seal import seal
+from exectrail.contracts.record import VERSION, Node, Record, decode
+from exectrail.contracts.seal import seal
+from exectrail.reading import segments
 
 SIZE = 1 << 20
 

@@ -11,12 +11,12 @@ from urllib.parse import quote
 import pytest
 from prometheus_client import REGISTRY
 
-from exectrail.command_hash import command_hash
-from exectrail.session import AuditSession
-from webhook.admission import MAX_BYTES
+from exectrail.contracts.command_hash import command_hash
+from exectrail.contracts.session import AuditSession
 from webhook.app import Decide, Webhook, respond
-from webhook.json_value import BadReview
-from webhook.ledger_entry import Rules
+from webhook.reviews.json_value import BadReview
+from webhook.reviews.review import MAX_BYTES
+from webhook.reviews.session_spec import Rules
 
 Load = Callable[..., dict[str, Any]]
 PatchOf = Callable[[dict[str, Any]], list[Any]]

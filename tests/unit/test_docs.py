@@ -18,20 +18,20 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
-from enricher.attribute.sessions import Rejection
-from enricher.attribute.tree import Tree
-from enricher.inputs import add_flags, add_source_flags
-from enricher.ledgers.provider_bpf import BpfProvider
-from enricher.ledgers.provider_proc import ProcProvider
-from enricher.ledgers.provider_procconn import ProcconnProvider
-from enricher.losses import Losses
-from enricher.metrics import AgentCollector
-from enricher.sources.live_log import AuditLogSource
-from enricher.sources.netlink_filled import NetlinkSource
-from enricher.sources.source import Socket
-from enricher.tally import Tally
-from exectrail import record
-from exectrail.nodetrail import NodeTrailStatus
+from enricher.audit.auditlog import AuditLogSource
+from enricher.audit.netlink import NetlinkSource
+from enricher.audit.source import Socket
+from enricher.config import add_flags, add_source_flags
+from enricher.correlate.process_tree import Tree
+from enricher.correlate.sessions import Rejection
+from enricher.emit.tally import Tally
+from enricher.sensors.bpf.sensor import BpfSensor
+from enricher.sensors.proc.sensor import ProcSensor
+from enricher.sensors.procconn.sensor import ProcconnSensor
+from enricher.status.losses import Losses
+from enricher.status.metrics import AgentCollector
+from exectrail.contracts import record
+from exectrail.contracts.nodetrail import NodeTrailStatus
 
 REPO = Path(__file__).parents[2]
 DOCS = REPO / "docs"
@@ -42,8 +42,8 @@ PROGRAMS = (
     "enricher.__main__",
     "enricher.support.capture",
     "enricher.support.replay",
-    "profiles.controller",
-    "profiles.installer",
+    "profiles.controller.__main__",
+    "profiles.installer.__main__",
 )
 
 
@@ -135,15 +135,15 @@ def test_the_sample_is_a_record() -> None:
 
 # ---- what is recorded ----
 
-LEDGERS = (BpfProvider, ProcconnProvider, ProcProvider)
+SENSORS = (BpfSensor, ProcconnSensor, ProcSensor)
 """The best first."""
 
 
-def test_every_ledger_is_explained_in_the_order_in_which_they_are_tried() -> None:
+def test_every_sensor_is_explained_in_the_order_in_which_they_are_tried() -> None:
     parser = argparse.ArgumentParser()
     add_flags(parser)
-    (choices,) = [action.choices for action in parser._actions if action.dest == "ledger"]
-    names = [ledger.name for ledger in LEDGERS]
+    (choices,) = [action.choices for action in parser._actions if action.dest == "sensor"]
+    names = [sensor.name for sensor in SENSORS]
     assert choices == ("auto", *names)
     table = rows(section(page("reference/sensors.md"), "## Which sensors are there?"))
     assert [row[0].strip("`") for row in table[1 : 1 + len(names)]] == names
@@ -160,15 +160,15 @@ def test_the_figure_names_every_sensor_audit_source_and_storage() -> None:
     schema = msgspec.json.decode((REPO / "chart/values.schema.json").read_bytes())
     modes = schema["properties"]["logs"]["properties"]["mode"]["enum"]
     figure = (DOCS / "concepts/data-flow.svg").read_text()
-    for names in (choices["ledger"], choices["source"], modes):
+    for names in (choices["sensor"], choices["audit_source"], modes):
         assert f">{' | '.join(names)}<" in figure
 
 
-def test_what_a_ledger_is_weak_in_is_told() -> None:
+def test_what_a_sensor_is_weak_in_is_documented() -> None:
     table = rows(section(page("reference/sensors.md"), "## What is weak where?"))[1:]
-    for ledger in LEDGERS:
-        told = {field for row in table if row[0].strip("`") == ledger.name for field in re.findall(r"`(\w+)`", row[1])}
-        assert set(ledger.weak) <= told, ledger.name
+    for sensor in SENSORS:
+        told = {field for row in table if row[0].strip("`") == sensor.name for field in re.findall(r"`(\w+)`", row[1])}
+        assert set(sensor.weak) <= told, sensor.name
 
 
 def test_every_origin_says_how_it_is_recognised() -> None:
@@ -186,10 +186,10 @@ def causes_of_loss() -> set[str]:
     source: typing.Any = SimpleNamespace(lost=lambda: from_sources)
     kernel: typing.Any = SimpleNamespace(lost=0)
     nothing_lost: typing.Any = SimpleNamespace(
-        _ledger=SimpleNamespace(lost=int, undecodable=0), _connector=SimpleNamespace(dropped=int)
+        _program=SimpleNamespace(lost=int, undecodable=0), _connector=SimpleNamespace(dropped=int)
     )
-    providers: list[typing.Any] = [SimpleNamespace(lost=partial(ledger.lost, nothing_lost)) for ledger in LEDGERS]
-    asked = {cause for each in providers for cause in Losses(each, source, kernel, nothing, nothing).before_reading()}
+    sensors: list[typing.Any] = [SimpleNamespace(lost=partial(sensor.lost, nothing_lost)) for sensor in SENSORS]
+    asked = {cause for each in sensors for cause in Losses(each, source, kernel, nothing, nothing).before_reading()}
     code = "".join(file.read_text() for file in (REPO / "enricher").rglob("*.py"))
     return asked | {"undecided"} | set(re.findall(r"tally\.lost\[\"([\w-]+)\"\]", code))
 
@@ -286,7 +286,7 @@ def of_module(name: str) -> set[str]:
 def of_enricher() -> set[str]:
     agent = SimpleNamespace(
         pipeline=SimpleNamespace(tally=Tally(), held=0, tree=Tree()),
-        provider=SimpleNamespace(name="bpf", lost_per_cpu=list, unmarked=int, socket=Socket),
+        sensor=SimpleNamespace(name="bpf", lost_per_cpu=list, unmarked=int, socket=Socket),
         source=None,
         writer=SimpleNamespace(failures=0, waiting_bytes=0),
         filters=SimpleNamespace(filters=SimpleNamespace(hits={})),
@@ -303,7 +303,7 @@ def of_enricher() -> set[str]:
     [
         ("## Webhook", of_module("webhook.metrics")),
         ("## Enricher", of_enricher()),
-        ("## Controller", of_module("profiles.metrics")),
+        ("## Controller", of_module("profiles.controller.metrics")),
     ],
     ids=["webhook", "enricher", "controller"],
 )
@@ -325,7 +325,7 @@ def test_alerts_ask_for_metrics_that_exist() -> None:
 # ---- commands ----
 
 
-class Asked(Exception):
+class RequestIndex(Exception):
     """Carries the parser out of the program that made it."""
 
 
@@ -333,14 +333,14 @@ def parser_of(program: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Argumen
     """The parser as the program makes it: taken when it is about to read the command line."""
 
     def parse_args(parser: argparse.ArgumentParser, *_: object) -> None:
-        raise Asked(parser)
+        raise RequestIndex(parser)
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
     monkeypatch.setattr(sys, "argv", [program])
     module = importlib.import_module(program)
     start = getattr(module, "run", module.main)
     arguments: list[list[str]] = [[]] if inspect.signature(start).parameters else []
-    with pytest.raises(Asked) as caught:
+    with pytest.raises(RequestIndex) as caught:
         start(*arguments)
     parser = caught.value.args[0]
     assert isinstance(parser, argparse.ArgumentParser)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from exectrail.record import Record
+from exectrail.contracts.record import Record
 
 REPO = Path(__file__).parents[2]
 TEMPLATE = json.loads((REPO / "docs/tasks/log-stores/elasticsearch-index-template.json").read_text())

@@ -26,7 +26,7 @@ REQUIREMENTS = (
 class Machine:
     """A virtual machine that runs all tests but `left_out`: files, or single tests, each with the reason.
 
-    `kernel` is the metapackage of one in `suite`. `ledger` is the best that the enricher can have there, `missing`
+    `kernel` is the metapackage of one in `suite`. `sensor` is the best that the enricher can have there, `missing`
     what it says of those before it, one each. `minutes` is how long it may take, emulated.
     """
 
@@ -36,7 +36,7 @@ class Machine:
     kernel: str
     cgroups: Cgroups
     left_out: dict[str, str]
-    ledger: str = "bpf"
+    sensor: str = "bpf"
     missing: tuple[str, ...] = ()
     minutes: int = 60
 
@@ -65,7 +65,7 @@ MACHINES = (
     Machine(
         "linux-5.10", "amd64", "bullseye", "linux-image-amd64", "hybrid",
         _files(*_LEDGER, "bpf_cgroup_v1", "restart", "auditd_agent", why="they need eBPF, so Linux 5.11") | _ALWAYS,
-        ledger="procconn", missing=("and it takes 5.11 or newer",),
+        sensor="procconn", missing=("and it takes 5.11 or newer",),
     ),
     Machine("linux-6.1-arm64", "arm64", "bookworm", "linux-image-arm64", "v2", _V1 | _ALWAYS),
 )  # fmt: skip

@@ -67,7 +67,7 @@ def repository(archive: Path, settings: str) -> None:
         for name in _OF_THE_REPOSITORY:
             run("cp", "-a", REPOSITORY / name, root / "repository")
         # The one object for all: what the image would hold, built by another machine.
-        run("make", "-C", root / "repository/enricher/bpf", "clean", "all")
+        run("make", "-C", root / "repository/enricher/sensors/bpf", "clean", "all")
         shutil.copy(_HERE / "inside/init.py", root / "init")
         (root / "init").chmod(0o755)
         (root / "settings.json").write_text(settings)

@@ -6,10 +6,10 @@ import jsonschema
 import msgspec
 import pytest
 
-from exectrail.meta import ObjectMeta
-from exectrail.nodetrail import MOST_ENV, NodeTrail, NodeTrailStatus
-from exectrail.record import Exit
-from exectrail.session import AuditSession, SessionSpec, SessionStatus, Target, User
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.nodetrail import MOST_ENV, NodeTrail, NodeTrailStatus
+from exectrail.contracts.record import Exit
+from exectrail.contracts.session import AuditSession, SessionSpec, SessionStatus, Target, User
 from tests.unit.chart.rendered import Document, HelmTemplate
 
 SESSION = AuditSession(
@@ -42,8 +42,8 @@ SESSION = AuditSession(
 TRAIL = NodeTrail(
     metadata=ObjectMeta(name="n1"),
     status=NodeTrailStatus(
-        source="netlink",
-        ledger="bpf",
+        audit_source="netlink",
+        sensor="bpf",
         weak=["cwd"],
         lost=1,
         seq=9,
@@ -171,7 +171,7 @@ def test_a_request_cannot_be_rewritten(definitions: dict[str, Document]) -> None
             "nodetrails",
             "Cluster",
             [],
-            ["Source", "Ledger", "Weak", "Lost", "Seq", "Lag", "Heartbeat", "Age"],
+            ["Audit source", "Sensor", "Weak", "Lost", "Seq", "Lag", "Heartbeat", "Age"],
         ),
     ],
 )

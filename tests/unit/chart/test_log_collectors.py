@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import yaml
 
-from exectrail.record import Kind, Node, Record, Resource
+from exectrail.contracts.record import Kind, Node, Record, Resource
 from tests.cluster.shipper import recipe
 from tests.unit.chart.rendered import CHART, HelmTemplate, only, pod_spec, pod_template
 

@@ -53,7 +53,7 @@ def test_every_container_has_a_read_only_root_and_no_way_to_more_privileges(
             ["BPF", "PERFMON"],
         ),
         (
-            {"enricher": {"source": "auditlog", "capabilities": {"procRoot": False}}},
+            {"enricher": {"auditSource": "auditlog", "capabilities": {"procRoot": False}}},
             ["BPF", "PERFMON"],
         ),
     ],

@@ -69,7 +69,7 @@ def test_retention_reaches_the_controller(helm_template: HelmTemplate) -> None:
 
 
 def test_the_enricher_gets_its_arguments(helm_template: HelmTemplate) -> None:
-    enricher = {"ledger": "proc", "receiveBuffer": 33554432, "metrics": {"address": "10.0.0.7", "port": 9999}}
+    enricher = {"sensor": "proc", "receiveBuffer": 33554432, "metrics": {"address": "10.0.0.7", "port": 9999}}
     values = {"enricher": enricher, "logs": {"holdMs": 250}}
     assert container(pod_spec(helm_template(values), "enricher"), "enricher")["args"] == [
         "--trail=/trail/trail.jsonl",
@@ -82,8 +82,8 @@ def test_the_enricher_gets_its_arguments(helm_template: HelmTemplate) -> None:
         "--fsync=interval",
         "--state-dir=/state",
         "--cgroup-root=/host/cgroup",
-        "--ledger=proc",
-        "--source=auto",
+        "--sensor=proc",
+        "--audit-source=auto",
         "--audit-log=/host/audit/audit.log",
         "--receive-buffer=33554432",
         "--hold-ms=250",
@@ -217,10 +217,10 @@ def test_the_enricher_reads_tracefs_only_for_failed_execs_by_ebpf(
     ("values", "folder", "file"),
     [
         ({}, "/var/log/audit", "audit.log"),
-        ({"source": "auditlog"}, "/var/log/audit", "audit.log"),
+        ({"auditSource": "auditlog"}, "/var/log/audit", "audit.log"),
         ({"auditLog": {"path": "/srv/audit/all.log"}}, "/srv/audit", "all.log"),
         ({"auditLog": {"path": ""}}, None, None),
-        ({"source": "none"}, None, None),
+        ({"auditSource": "none"}, None, None),
     ],
 )
 def test_auditds_log_is_mounted_read_only_and_only_where_it_can_be_used(

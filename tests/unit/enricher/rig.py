@@ -1,13 +1,13 @@
-"""A pipeline with a container, a ledger of requests and a clock to turn by hand; and what happens in it."""
+"""A pipeline with a container, a sensor of requests and a clock to turn by hand; and what happens in it."""
 
 from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
-from enricher.attribute.asked import Asked
-from enricher.attribute.containers import Containers, Place
-from enricher.attribute.pods import (
+from enricher.clock import Clock
+from enricher.containers.containers import CgroupRef, Containers
+from enricher.containers.pods import (
     Container,
     ContainerStatus,
     ExecAction,
@@ -18,16 +18,16 @@ from enricher.attribute.pods import (
     PodSpec,
     PodStatus,
 )
-from enricher.attribute.sessions import Sessions
-from enricher.clock import Clock
-from enricher.compose import Composer
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.request_index import RequestIndex
+from enricher.correlate.sessions import Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.quota import Quota
+from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
-from enricher.outlet import Outlet
-from enricher.pipeline import Pipeline
-from enricher.quota import Quota
-from exectrail.meta import ObjectMeta
-from exectrail.record import Record
-from exectrail.session import AuditSession, SessionSpec, Target, User
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Record
+from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
 
 UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
 OTHER_UID = "00000000-188c-4596-a2a0-b64f75a1b8e4"
@@ -43,17 +43,17 @@ REQUESTED_MS = 1_795_435_200_000
 class OnePlace:
     """All processes are in the same container."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: CgroupRef) -> None:
         self.place = place
 
-    def of(self, event: ProcessEvent) -> Place:
+    def of(self, event: ProcessEvent) -> CgroupRef:
         return self.place
 
     again = of
 
 
 class Rig:
-    """A pipeline with a container, a ledger of requests and a clock to turn by hand."""
+    """A pipeline with a container, a sensor of requests and a clock to turn by hand."""
 
     def __init__(self, labels: dict[str, str], pod: Pod) -> None:
         self.containers = Containers()
@@ -66,20 +66,20 @@ class Rig:
         self.told: list[tuple[str, str]] = []
         clock = Clock()
         self.wall_ms: Callable[[int], int] = clock.wall_ms
-        self.asked = Asked()
+        self.asked = RequestIndex()
         sessions = Sessions(self.requests.get, self.asked, lambda _: REQUESTED_MS + 1_000)
-        self.outlet = Outlet(
+        self.emitter = Emitter(
             self.containers,
             sessions,
-            Composer("node1", "0123456789abcdef", clock, "bpf"),
+            RecordBuilder("node1", "0123456789abcdef", clock, "bpf"),
             self.take,
             Quota(rate=10, burst=20),
             on_start=lambda session, _: self.told.append(("start", session.request_uid)),
             on_end=lambda session, _: self.told.append(("end", session.request_uid)),
         )
         self.sessions, self.clock = sessions, clock
-        self.places = OnePlace(Place(APP, pod.metadata.uid))
-        self.pipeline = Pipeline(self.places, self.containers, sessions, clock, self.outlet, hold=0.5)
+        self.cgroups = OnePlace(CgroupRef(APP, pod.metadata.uid))
+        self.pipeline = Pipeline(self.cgroups, self.containers, sessions, clock, self.emitter, hold=0.5)
 
     def take(self, record: Record) -> bool:
         if self.room:
@@ -99,7 +99,7 @@ class Rig:
         """Let time go by; returns the records that this let go."""
         before = len(self.records)
         self.pipeline.advance(until)
-        self.outlet.tick(until, 0)
+        self.emitter.tick(until, 0)
         self.check_equation()
         return self.records[before:]
 

@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from enricher.attribute.tree import Entry, Node, Tree
+from enricher.correlate.backfill import backfill, descendants
+from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.events import Process
-from enricher.ledgers.adopt import adopt, descendants
-from enricher.ledgers.proc import ProcessInfo
+from enricher.procfs import ProcessInfo
 
 APP = "a" * 64
 
@@ -18,10 +18,11 @@ def process(pid: int, start: int, parent: int, ns_pid: int, argv: bytes, leader:
 def test_the_init_and_its_descendants_belong_to_the_container() -> None:
     tree = Tree()
 
-    adopted = adopt(tree, APP, [process(11, 20, 10, 7, b"worker\0", leader=10), process(10, 10, 1, 1, b"nginx\0")])
+    found = [process(11, 20, 10, 7, b"worker\0", leader=10), process(10, 10, 1, 1, b"nginx\0")]
+    backfilled = backfill(tree, APP, found)
 
     init, worker = tree.get(Process(10, 10)), tree.get(Process(11, 20))
-    assert adopted == 2
+    assert backfilled == 2
     assert init and worker and init.entry
     assert (init.entry.origin, worker.entry) == ("container", init.entry)
 
@@ -29,7 +30,7 @@ def test_the_init_and_its_descendants_belong_to_the_container() -> None:
 def test_the_oldest_is_the_init_where_the_container_shares_the_nodes_pids() -> None:
     tree = Tree()
 
-    adopt(tree, APP, [process(10, 10, 1, 10, b"agent\0")])
+    backfill(tree, APP, [process(10, 10, 1, 10, b"agent\0")])
 
     node = tree.get(Process(10, 10))
     assert node and node.entry and node.entry.origin == "container"
@@ -38,7 +39,7 @@ def test_the_oldest_is_the_init_where_the_container_shares_the_nodes_pids() -> N
 def test_how_others_came_in_is_not_guessed() -> None:
     tree = Tree()
 
-    adopt(tree, APP, [process(10, 10, 1, 1, b"nginx\0"), process(50, 99, 1, 33, b"bash\0")])
+    backfill(tree, APP, [process(10, 10, 1, 1, b"nginx\0"), process(50, 99, 1, 33, b"bash\0")])
 
     node = tree.get(Process(50, 99))
     assert node and node.entry and node.entry.origin is None
@@ -46,10 +47,10 @@ def test_how_others_came_in_is_not_guessed() -> None:
 
 def test_a_process_that_is_known_keeps_what_is_known_of_it() -> None:
     tree = Tree()
-    adopt(tree, APP, [process(10, 10, 1, 1, b"nginx\0")])
+    backfill(tree, APP, [process(10, 10, 1, 1, b"nginx\0")])
     before = tree.get(Process(10, 10))
 
-    assert adopt(tree, APP, [process(10, 10, 1, 1, b"other\0")]) == 0
+    assert backfill(tree, APP, [process(10, 10, 1, 1, b"other\0")]) == 0
     assert tree.get(Process(10, 10)) is before
 
 
@@ -57,7 +58,7 @@ def test_the_runtime_on_its_way_into_the_container_is_none_of_its_processes() ->
     tree = Tree()
 
     assert (
-        adopt(tree, APP, [process(10, 10, 1, 10, b"runc\0init\0"), process(9, 9, 1, 9, b"/usr/bin/crun\0exec\0-p")])
+        backfill(tree, APP, [process(10, 10, 1, 10, b"runc\0init\0"), process(9, 9, 1, 9, b"/usr/bin/crun\0exec\0-p")])
         == 0
     )
     assert not tree.has_init(APP)
@@ -66,7 +67,7 @@ def test_the_runtime_on_its_way_into_the_container_is_none_of_its_processes() ->
 def test_a_process_in_the_middle_of_an_exec_is_not_taken_for_an_init() -> None:
     tree = Tree()
 
-    assert adopt(tree, APP, [process(10, 10, 1, 1, b"")]) == 0
+    assert backfill(tree, APP, [process(10, 10, 1, 1, b"")]) == 0
     assert not tree.has_init(APP)
 
 
@@ -78,8 +79,8 @@ def origins(tree: Tree, *pids: int) -> list[str | None]:
 def with_a_session() -> Tree:
     """A container with its init, and an exec whose shell was seen to come in."""
     tree = Tree()
-    adopt(tree, APP, [process(10, 10, 1, 1, b"sleep\0")])
-    tree.adopt(Node(Process(50, 99), Process(49, 98), APP, 0, Entry(Process(50, 99), "session")))
+    backfill(tree, APP, [process(10, 10, 1, 1, b"sleep\0")])
+    tree.backfill(Node(Process(50, 99), Process(49, 98), APP, 0, Entry(Process(50, 99), "session")))
     return tree
 
 
@@ -108,7 +109,7 @@ def test_who_was_born_unseen_has_the_origin_of_whom_it_surely_descends_from(
 ) -> None:
     tree = with_a_session()
 
-    adopt(tree, APP, [*HERE, newcomer])
+    backfill(tree, APP, [*HERE, newcomer])
 
     assert origins(tree, 10, 50, 60) == ["container", "session", origin], what
 
@@ -131,6 +132,6 @@ def test_of_processes_outside_of_their_cgroup_all_descendants_are_found() -> Non
 def test_what_has_ended_and_waits_for_its_parent_is_not_taken_in() -> None:
     tree = with_a_session()
 
-    adopt(tree, APP, [*HERE, replace(process(60, 200, 50, 9, b"id\0"), gone=True)])
+    backfill(tree, APP, [*HERE, replace(process(60, 200, 50, 9, b"id\0"), gone=True)])
 
     assert tree.by_pid(60) is None

@@ -6,12 +6,12 @@ import pytest
 from prometheus_client.samples import Sample
 
 from enricher.agent import Agent
-from enricher.losses import Losses
-from enricher.metrics import AgentCollector
-from enricher.node_status import NodeStatus
-from enricher.sources.choice import Choice
-from enricher.sources.source import Socket
-from exectrail.nodetrail import MOST_UNCOVERED, UncoveredPod
+from enricher.audit.choice import Choice
+from enricher.audit.source import Socket
+from enricher.status.losses import Losses
+from enricher.status.metrics import AgentCollector
+from enricher.status.node_status import NodeStatus
+from exectrail.contracts.nodetrail import MOST_UNCOVERED, UncoveredPod
 from tests.unit.enricher.rig import Rig
 
 
@@ -23,15 +23,15 @@ def found() -> list[UncoveredPod]:
 
 @pytest.fixture
 def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
-    provider = SimpleNamespace(name="bpf", weak=(), lost=lambda: {"ring-full": 5}, lost_per_cpu=lambda: [2, 3])
-    provider.unmarked, provider.tidy = lambda: 7, lambda _pipeline, _now: None
-    provider.socket, provider.advance, provider.behind = Socket, lambda _pipeline, _now: None, False
+    sensor = SimpleNamespace(name="bpf", weak=(), lost=lambda: {"ring-full": 5}, lost_per_cpu=lambda: [2, 3])
+    sensor.unmarked, sensor.maintain = lambda: 7, lambda _pipeline, _now: None
+    sensor.socket, sensor.advance, sensor.behind = Socket, lambda _pipeline, _now: None, False
     writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
     chosen = Choice(None, "nobody asked")
-    losses = Losses(provider, None, None, rig.outlet, writer)  # type: ignore[arg-type]
-    parts = (provider, chosen, rig.pipeline, writer, losses, rig.clock)
+    losses = Losses(sensor, None, None, rig.emitter, writer)  # type: ignore[arg-type]
+    parts = (sensor, chosen, rig.pipeline, writer, losses, rig.clock)
     status = NodeStatus(*parts, uncovered=lambda: list(found))  # type: ignore[arg-type]
-    return Agent(provider, None, rig.pipeline, rig.outlet, writer, losses, status, rig.clock)  # type: ignore[arg-type]
+    return Agent(sensor, None, rig.pipeline, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
 
 
 def pods(count: int) -> list[UncoveredPod]:

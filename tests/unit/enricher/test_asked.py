@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from enricher.attribute.asked import Asked
-from enricher.attribute.containers import Container
-from enricher.attribute.sessions import Sessions
+from enricher.containers.containers import Container
+from enricher.correlate.request_index import RequestIndex
+from enricher.correlate.sessions import Sessions
 from enricher.events import Process
-from exectrail.meta import ObjectMeta
-from exectrail.record import Resource
-from exectrail.session import AuditSession, SessionSpec, Target, User
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Resource
+from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
 
 APP = Container("c" * 64, Resource("shop", "web", "app"), "shop:1", "pod-1", None, logged=True)
 AT = "2026-11-23T12:00:00.000000Z"
@@ -32,7 +32,7 @@ def request(
 
 
 def found(*requests: AuditSession, argv: bytes = b"sh\0-c\0id\0", wall_ms: int = AT_MS + 500) -> list[str]:
-    asked = Asked()
+    asked = RequestIndex()
     for each in requests:
         asked.changed(None, each)
     return Sessions(lambda _uid: None, asked).match(APP, argv, wall_ms, tagged=True)
@@ -66,7 +66,7 @@ def test_a_command_that_begins_with_env_is_found_before_and_after_env_is_gone(ar
 
 
 def test_a_request_that_is_bound_is_no_candidate_any_more() -> None:
-    asked = Asked()
+    asked = RequestIndex()
     asked.changed(None, request())
     sessions = Sessions(lambda _uid: None, asked)
     sessions.bind(Process(7, 70), "one", 0)
@@ -75,7 +75,7 @@ def test_a_request_that_is_bound_is_no_candidate_any_more() -> None:
 
 
 def test_a_request_that_is_gone_is_forgotten() -> None:
-    asked = Asked()
+    asked = RequestIndex()
     asked.changed(None, request())
     asked.changed(request(), None)
 

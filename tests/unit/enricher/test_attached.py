@@ -2,11 +2,11 @@
 
 from msgspec.structs import replace
 
-from enricher.attribute.attached import Attach, Attached
-from enricher.attribute.containers import Container
+from enricher.containers.containers import Container
+from enricher.correlate.attaches import Attach, Attached
 from enricher.events import Process
-from exectrail.record import Resource
-from exectrail.session import AuditSession, SessionStatus
+from exectrail.contracts.record import Resource
+from exectrail.contracts.session import AuditSession, SessionStatus
 from tests.unit.enricher.rig import INIT, UID, Rig, container_starts, request
 
 SINCE = "2026-11-23T11:59:59.000Z"
@@ -73,12 +73,12 @@ def test_the_trail_says_who_from_when_on_and_on_which_process(rig: Rig) -> None:
     container_starts(rig)
     ((init, container),) = rig.pipeline.inits().items()
 
-    rig.outlet.attached(Attach(attach(), init, container), rig.clock.boot_ns(1_795_435_200_000))
+    rig.emitter.attached(Attach(attach(), init, container), rig.clock.boot_ns(1_795_435_200_000))
 
     start = rig.records[-1]
     assert (start.kind, start.phase, start.user, start.request_uid) == ("session", "start", "alice", UID)
     assert start.request
     assert (start.request.verb, start.timestamp) == ("attach", "2026-11-23T12:00:00.000Z")
     assert start.entry_key == start.process_key == "01234567-100-1000"
-    assert rig.outlet.open_sessions() == []
+    assert rig.emitter.open_sessions() == []
     assert rig.told == []

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from enricher.audit.parser import Unparsable, parse
 from enricher.events import Seccomp
-from enricher.sources.audit_record import Unparsable, parse
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data/audit_records.json").read_text())
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enricher.audit.log_lines import LogParser
+from enricher.audit.own_name import ours
+from enricher.audit.parser import parse
 from enricher.events import Seccomp
-from enricher.sources import audit_record
-from enricher.sources.auditlog import LogParser
-from enricher.sources.own_name import ours
 
 TEXT = (
     b"audit(1795424943.092:9842): auid=4294967295 uid=0 gid=0 ses=4294967295 pid=26255 "
@@ -51,7 +51,7 @@ def parsed(*lines: bytes) -> tuple[list[Seccomp], LogParser]:
 )
 def test_a_record_is_what_the_kernel_said_in_every_format(line: bytes) -> None:
     (record,), parser = parsed(line)
-    said = audit_record.parse(TEXT)
+    said = parse(TEXT)
     assert record.via == "auditlog"
     assert {name: getattr(record, name) for name in said.__struct_fields__ if name != "via"} == {
         name: getattr(said, name) for name in said.__struct_fields__ if name != "via"

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.ledgers.cgroupfs import SCAN_INTERVAL, UNKNOWN_FOR, Cgroup, CgroupIndex, Hierarchy, find_kubepods
-from enricher.ledgers.unavailable import LedgerUnavailable
+from enricher.containers.cgroupfs import SCAN_INTERVAL, UNKNOWN_FOR, Cgroup, CgroupIndex, Hierarchy, find_kubepods
+from enricher.sensors.unavailable import SensorUnavailable
 
 
 def v2(root: Path, *folders: str) -> Path:
@@ -73,13 +73,13 @@ def test_other_folders_are_not_taken_for_kubepods(tmp_path: Path, folder: str) -
     v1(tmp_path, "pids", folder)
 
     with pytest.raises(
-        LedgerUnavailable, match=r"no kubepods cgroup in .*/unified, .*/pids; is this a node with a kubelet\?"
+        SensorUnavailable, match=r"no kubepods cgroup in .*/unified, .*/pids; is this a node with a kubelet\?"
     ):
         find_kubepods(tmp_path)
 
 
 def test_a_folder_without_any_cgroup_tree_is_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match=r"no cgroup tree at .*, neither v2 nor v1: is /sys/fs/cgroup mounted"):
+    with pytest.raises(SensorUnavailable, match=r"no cgroup tree at .*, neither v2 nor v1: is /sys/fs/cgroup mounted"):
         find_kubepods(tmp_path)
 
 
@@ -143,7 +143,7 @@ def test_an_unknown_id_is_not_looked_for_again_at_once(tree: Tree, monkeypatch: 
         scanned_at.append(tree.clock.now)
         return ()
 
-    monkeypatch.setattr("enricher.ledgers.cgroupfs.folders_below", no_folders)
+    monkeypatch.setattr("enricher.containers.cgroupfs.folders_below", no_folders)
     for second in (0.0, 0.5, 0.9, 1.1, 1.5, 2.0):
         tree.clock.now = second * UNKNOWN_FOR
         assert tree.index.path(1) is None

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.bpf.decode import decode
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process
+from enricher.sensors.bpf.decode import decode
 
 NAME = b"cri-containerd-0123.scope"
 MS = 1_000_000

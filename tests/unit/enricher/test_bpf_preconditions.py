@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from enricher.bpf import libbpf, preconditions
-from enricher.bpf.preconditions import missing_capabilities
-from enricher.ledgers.unavailable import LedgerUnavailable
+from enricher.sensors.bpf import libbpf, preconditions
+from enricher.sensors.bpf.preconditions import missing_capabilities
+from enricher.sensors.unavailable import SensorUnavailable
 
 BPF, PERFMON, SYS_ADMIN, CHOWN = 1 << 39, 1 << 38, 1 << 21, 1
 
@@ -17,7 +17,7 @@ class Host:
     """Files that stand for a node which offers everything."""
 
     def __init__(self, folder: Path) -> None:
-        self.object, self.btf, self.status = folder / "ledger.bpf.o", folder / "vmlinux", folder / "status"
+        self.object, self.btf, self.status = folder / "sensor.bpf.o", folder / "vmlinux", folder / "status"
         self.object.touch()
         self.btf.touch()
         self.status.write_text(status(BPF | PERFMON))
@@ -26,7 +26,7 @@ class Host:
         preconditions.check(self.object, self.btf, self.status)
 
     def reason(self) -> str:
-        with pytest.raises(LedgerUnavailable) as caught:
+        with pytest.raises(SensorUnavailable) as caught:
             self.check()
         return str(caught.value)
 
@@ -90,5 +90,5 @@ def test_where_the_program_is_refused_an_old_kernel_is_named(release: str, added
 def test_a_missing_libbpf_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libbpf, "LIBRARY", "libbpf-absent.so.1")
 
-    with pytest.raises(LedgerUnavailable, match=r"libbpf not found \(libbpf-absent\.so\.1: .*package libbpf1"):
+    with pytest.raises(SensorUnavailable, match=r"libbpf not found \(libbpf-absent\.so\.1: .*package libbpf1"):
         libbpf.Library()

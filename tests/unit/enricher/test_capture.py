@@ -10,22 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict
 
-from enricher.attribute.containers import Containers, Place
-from enricher.attribute.pods import Container, ContainerStatus, EnvVar, Namespace, Pod, PodSpec, PodStatus
-from enricher.attribute.sessions import Sessions
-from enricher.attribute.tree import Entry, Node
 from enricher.clock import Clock
-from enricher.compose import Composer
+from enricher.containers.containers import CgroupRef, Containers
+from enricher.containers.pods import Container, ContainerStatus, EnvVar, Namespace, Pod, PodSpec, PodStatus
+from enricher.correlate.process_tree import Entry, Node
+from enricher.correlate.sessions import Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.quota import Quota
+from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
-from enricher.ledgers.proc import Proc
-from enricher.outlet import Outlet
-from enricher.quota import Quota
+from enricher.procfs import Proc
 from enricher.support import capture, recording
 from enricher.support.player import Player
 from enricher.support.recorder import Recorder, Tables, TappedPipeline
-from exectrail.meta import ObjectMeta
-from exectrail.record import Record
-from exectrail.session import AuditSession, SessionSpec, SessionStatus, Target, User
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Record
+from exectrail.contracts.session import AuditSession, SessionSpec, SessionStatus, Target, User
 
 UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
 CGROUP, OTHER = 4711, 4712
@@ -38,8 +38,8 @@ def same_bits() -> Callable[[int], int]:
 
 
 class TwoPlaces:
-    def of(self, event: ProcessEvent) -> Place:
-        return Place("a" * 64, "pod-1") if event.cgroup == CGROUP else Place("b" * 64, "pod-2")
+    def of(self, event: ProcessEvent) -> CgroupRef:
+        return CgroupRef("a" * 64, "pod-1") if event.cgroup == CGROUP else CgroupRef("b" * 64, "pod-2")
 
     again = of
 
@@ -51,12 +51,12 @@ class Rig:
         self.file, self.records = io.BytesIO(), list[Record]()
         self.recorder, containers, clock = Recorder(self.file), Containers(), Clock()
         self.requests: dict[str, AuditSession] = {}
-        self.recorder.begin("node1", "bpf", "netlink", failures_told=False)
+        self.recorder.begin("node1", "bpf", "netlink", reports_failed_execs=False)
         self.tables = Tables(self.recorder, containers)
         sessions = Sessions(self.requests.get)
-        composer = Composer("node1", Proc().boot_id(), clock, "bpf", same_bits())
-        outlet = Outlet(containers, sessions, composer, self._take, Quota(1e9, 1e9))
-        self.pipeline = TappedPipeline(TwoPlaces(), containers, sessions, clock, outlet, 0.5)
+        record_builder = RecordBuilder("node1", Proc().boot_id(), clock, "bpf", same_bits())
+        emitter = Emitter(containers, sessions, record_builder, self._take, Quota(1e9, 1e9))
+        self.pipeline = TappedPipeline(TwoPlaces(), containers, sessions, clock, emitter, 0.5)
         self.pipeline.record_into(self.recorder, None)
         self.tables.namespace_changed(None, Namespace(ObjectMeta("shop", labels={"exectrail.io/record": "true"})))
         self.tables.namespace_changed(None, Namespace(ObjectMeta("plain")))
@@ -117,7 +117,7 @@ def test_what_is_recorded_gives_the_same_records_again() -> None:
     rig.tables.session_changed(None, request())
     rig.requests[UID] = request()
     entry = Entry(INIT, "container")
-    rig.pipeline.tree.adopt(Node(INIT, Process(1, 0), "a" * 64, SECOND, entry, argv=b"sleep\0inf\0"))
+    rig.pipeline.tree.backfill(Node(INIT, Process(1, 0), "a" * 64, SECOND, entry, argv=b"sleep\0inf\0"))
     for now, event in enumerate(a_session()):
         rig.recorder.turn()
         rig.pipeline.process_event(event, float(now))
@@ -173,7 +173,7 @@ def test_losses_are_written_as_what_came_since() -> None:
     ]
 
 
-@pytest.mark.parametrize("args", [["--seconds", "0"], ["--ledger", "x"]])
+@pytest.mark.parametrize("args", [["--seconds", "0"], ["--sensor", "x"]])
 def test_wrong_usage_exits_with_2(args: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         capture.main(args)

@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.attribute.containers import Container
-from enricher.attribute.sessions import Command, Session
-from enricher.attribute.tree import Entry, Node, Tree
 from enricher.clock import Clock
+from enricher.containers.containers import Container
+from enricher.correlate.process_tree import Entry, Node, Tree
+from enricher.correlate.sessions import Command, Session
+from enricher.emit.gap import Hole, between
 from enricher.events import Process
-from enricher.ledgers.proc import Proc
-from enricher.restart import alive, checkpoint, journal
-from enricher.restart.alive import Alive, Moment, Progress
-from enricher.restart.before import look_back
-from enricher.restart.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession, Unusable
-from enricher.restart.hole import Hole, between
-from enricher.restart.keeper import Keeper, View
-from enricher.restart.restore import restore
-from exectrail.meta import ObjectMeta
-from exectrail.record import Resource
-from exectrail.session import AuditSession, SessionSpec, Target, User
+from enricher.procfs import Proc
+from enricher.state import checkpoint, progress_marker, trail_replay
+from enricher.state.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession, Unusable
+from enricher.state.checkpoint_writer import CheckpointWriter, View
+from enricher.state.previous_run import look_back
+from enricher.state.progress_marker import Alive, Moment, Progress
+from enricher.state.restore import restore
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Resource
+from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
 
 UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
 BOOT = "669e1086-0000-4000-8000-000000000000"
@@ -87,7 +87,7 @@ def test_a_checkpoint_that_is_cut_anywhere_is_refused(kept: Checkpoint) -> None:
 
 @given(st.binary())
 def test_whatever_stands_in_the_files_is_read_or_refused(data: bytes) -> None:
-    for decode in (checkpoint.decode, alive.decode):
+    for decode in (checkpoint.decode, progress_marker.decode):
         with pytest.raises(Unusable):
             decode(data)
 
@@ -155,7 +155,7 @@ def line(kind: str, seq: int, pid: int = 50, **fields: object) -> bytes:
 
 
 def applied(kept: Checkpoint, *lines: bytes) -> Checkpoint:
-    journal.apply(journal.since(kept.seq, lines[::-1]), kept, lambda wall_ms: wall_ms)
+    trail_replay.apply(trail_replay.since(kept.seq, lines[::-1]), kept, lambda wall_ms: wall_ms)
     return kept
 
 
@@ -290,14 +290,14 @@ def view(at: int = 0, sealed: int = 7, version: int = 1) -> View:
 
 
 def causes(folder: Path, written: int = 7) -> list[str]:
-    found = look_back(Keeper(folder, BOOT), lambda: (), Clock(), BOOT, written=written)
+    found = look_back(CheckpointWriter(folder, BOOT), lambda: (), Clock(), BOOT, written=written)
     return [each.reason for each in found.holes]
 
 
 def kept_in(folder: Path) -> None:
-    keeper = Keeper(folder, BOOT)
-    keeper.start(view())
-    keeper.close(view())
+    checkpoint_writer = CheckpointWriter(folder, BOOT)
+    checkpoint_writer.start(view())
+    checkpoint_writer.close(view())
 
 
 def test_the_first_start_on_a_node_leaves_no_hole(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_the_first_start_on_a_node_leaves_no_hole(tmp_path: Path) -> None:
 def test_what_is_kept_is_found_by_the_next_one(tmp_path: Path) -> None:
     kept_in(tmp_path)
 
-    found = look_back(Keeper(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
+    found = look_back(CheckpointWriter(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
 
     assert [each.reason for each in found.holes] == ["restart"]
     assert found.kept
@@ -335,25 +335,25 @@ def test_every_fault_of_what_was_kept_is_a_gap_with_its_name(
 
 
 def test_a_start_that_was_sealed_and_never_written_is_told_again(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, BOOT)
-    keeper.start(View(0, 0, 0, 9, 7, 1, [], [Session(UID, SHELL, told=9), Session("b", SHELL, told=7)], {}))
-    keeper.close(view(sealed=9))
+    checkpoint_writer = CheckpointWriter(tmp_path, BOOT)
+    checkpoint_writer.start(View(0, 0, 0, 9, 7, 1, [], [Session(UID, SHELL, told=9), Session("b", SHELL, told=7)], {}))
+    checkpoint_writer.close(view(sealed=9))
     kept = Checkpoint(boot_id=BOOT, seq=9, sessions=[KeptSession(UID, SHELL, told=9), KeptSession("b", SHELL, told=7)])
     (tmp_path / "checkpoint.json").write_bytes(checkpoint.encode(kept))
 
-    found = look_back(Keeper(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
+    found = look_back(CheckpointWriter(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
 
     assert found.kept
     assert [each.told for each in found.kept.sessions] == [None, 7]
 
 
 def test_only_what_changed_is_written_anew(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, BOOT)
-    keeper.start(view())
+    checkpoint_writer = CheckpointWriter(tmp_path, BOOT)
+    checkpoint_writer.start(view())
     first = (tmp_path / "checkpoint.json").stat().st_ino
-    keeper._keep(view())
+    checkpoint_writer._keep(view())
     same = (tmp_path / "checkpoint.json").stat().st_ino
-    keeper.close(view(version=2))
+    checkpoint_writer.close(view(version=2))
 
     assert same == first
     assert not (tmp_path / "checkpoint.part").exists()
@@ -361,13 +361,13 @@ def test_only_what_changed_is_written_anew(tmp_path: Path) -> None:
 
 
 def test_two_enrichers_do_not_share_a_state(tmp_path: Path) -> None:
-    first = Keeper(tmp_path, BOOT)
+    first = CheckpointWriter(tmp_path, BOOT)
     with pytest.raises(OSError, match="another enricher"):
-        Keeper(tmp_path, BOOT, wait=0)
+        CheckpointWriter(tmp_path, BOOT, wait=0)
     first.start(view())
     first.close(view())
 
-    Keeper(tmp_path, BOOT, wait=0)
+    CheckpointWriter(tmp_path, BOOT, wait=0)
 
 
 def test_a_process_whose_pid_is_another_ones_by_now_is_not_restored(tmp_path: Path) -> None:

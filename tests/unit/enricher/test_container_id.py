@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from enricher.attribute import container_id
+from enricher.containers import container_id
 
 ID = "3f1c0b8e5d7a49628e4f1b7c9a2d6e80f5b3c1d4a7e9206b8d5f3a1c7e9b2d40"
 OTHER = "a" * 64

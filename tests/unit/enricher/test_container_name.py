@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.ledgers.container_name import container_name
+from enricher.containers.container_name import container_name
 
 UID, OTHER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "9c858901-8a57-4791-81fe-4c455b099bc9"
 ROOT = "612 401 0:58 / / rw,relatime master:210 - overlay overlay rw,lowerdir=/a:/b,upperdir=/c,workdir=/d"

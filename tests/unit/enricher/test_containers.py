@@ -2,8 +2,8 @@
 
 import pytest
 
-from enricher.attribute.containers import Containers, Place
-from enricher.attribute.pods import (
+from enricher.containers.containers import CgroupRef, Containers
+from enricher.containers.pods import (
     Container,
     ContainerStatus,
     Namespace,
@@ -13,13 +13,13 @@ from enricher.attribute.pods import (
     SeccompProfile,
     SecurityContext,
 )
-from exectrail.meta import ObjectMeta
+from exectrail.contracts.meta import ObjectMeta
 
 ID, OTHER_ID, THERE = "a" * 64, "b" * 64, "d" * 64
 APP, PREPARE, PROXY, DEBUGGER = (Container(name, "image") for name in ("app", "prepare", "proxy", "debugger"))
 
 
-def named(spec: PodSpec, status: PodStatus, place: Place, there: set[str]) -> str | None:
+def named(spec: PodSpec, status: PodStatus, place: CgroupRef, there: set[str]) -> str | None:
     containers = Containers()
     containers.is_there = there.__contains__
     containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels={"exectrail.io/record": "true"})))
@@ -73,7 +73,7 @@ DEBUGGED = PodSpec([APP], ephemeral_containers=[DEBUGGER])
     ],
 )
 def test_a_container_is_known_by(spec: PodSpec, status: PodStatus, name: str, expected: str | None) -> None:
-    assert named(spec, status, Place(ID, "pod-1", name=name), {THERE}) == expected
+    assert named(spec, status, CgroupRef(ID, "pod-1", name=name), {THERE}) == expected
 
 
 OURS = SecurityContext(SeccompProfile("Localhost", "exectrail/process-audit.json"))
@@ -101,7 +101,7 @@ def test_the_kernel_logs_a_container_by_its_own_profile_or_its_pods_and_never_a_
     spec = PodSpec([Container("app", security_context=containers)], security_context=pods)
     known.pod_changed(None, Pod(ObjectMeta(name="web", namespace="shop", uid="pod-1"), spec))
 
-    found = known.look(Place(ID, "pod-1")).container
+    found = known.look(CgroupRef(ID, "pod-1")).container
 
     assert found is not None
     assert found.logged is logged

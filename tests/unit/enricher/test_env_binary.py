@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from enricher.attribute.containers import Container
-from enricher.attribute.env_binary import EnvReport, has_env, look_into
-from exectrail.record import Resource
+from enricher.containers.containers import Container
+from enricher.containers.env_binary import EnvReport, has_env, look_into
+from exectrail.contracts.record import Resource
 
 
 def program(root: Path, path: str, mode: int = 0o755) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enricher.attribute.pods import Container, PodSpec, SeccompProfile, SecurityContext
+from enricher.containers.pods import Container, PodSpec, SeccompProfile, SecurityContext
 from enricher.events import Process, Seccomp
 from tests.unit.enricher.rig import OTHER_UID, SECOND, UID, Rig, end, execute, failed, fork, pod, request
 
@@ -48,9 +48,9 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     ),
     st.builds(lambda process: lambda rig, now: rig.pipeline.earlier_record(record(rig, process.pid, 59), now), PROCESS),
     st.just(lambda rig, _: rig.requests.setdefault(UID, request())),
-    st.just(lambda rig, now: rig.outlet.tick(now, 0)),
-    st.just(lambda rig, _: rig.outlet.gap({"ring-full": 1}, 0)),
-    st.just(lambda rig, _: rig.pipeline.forget_container(rig.places.place.container_id)),
+    st.just(lambda rig, now: rig.emitter.tick(now, 0)),
+    st.just(lambda rig, _: rig.emitter.gap({"ring-full": 1}, 0)),
+    st.just(lambda rig, _: rig.pipeline.forget_container(rig.cgroups.place.container_id)),
     st.just(lambda rig, _: setattr(rig, "room", not rig.room)),
     st.just(lambda rig, _: rig.containers.pod_changed(None, pod(spec=SPEC))),
 )

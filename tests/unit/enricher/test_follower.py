@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enricher.sources import follower as module
-from enricher.sources import rotation as rotation_module
-from enricher.sources.follower import LONGEST, Follower, Position, end_of
+from enricher.audit import follower as module
+from enricher.audit import rotation as rotation_module
+from enricher.audit.follower import LONGEST, Follower, Position, end_of
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from enricher.support import replay
-from exectrail.record import decode
-from exectrail.seal import GENESIS, seal
+from exectrail.contracts.record import decode
+from exectrail.contracts.seal import GENESIS, seal
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(FOLDER.glob("*.input"))

@@ -2,9 +2,9 @@
 
 import pytest
 
+from enricher.audit.parser import parse
+from enricher.correlate.seccomp_correlator import Key, SeccompCorrelator
 from enricher.events import Seccomp
-from enricher.halves import Halves, Key
-from enricher.sources.audit_record import parse
 
 SHELL: Key = (26255, "fork")
 PROGRAM: Key = (26255, "exec")
@@ -17,8 +17,8 @@ def record(serial: int, comm: bytes = b"sh", wall_ms: int = 1_000) -> Seccomp:
     )
 
 
-def waiting(key: Key, *records: Seccomp, failures_told: bool = True) -> Halves:
-    halves = Halves(failures_told=failures_told)
+def waiting(key: Key, *records: Seccomp, reports_failed_execs: bool = True) -> SeccompCorrelator:
+    halves = SeccompCorrelator(reports_failed_execs=reports_failed_execs)
     for each in records:
         halves.add(key, each, "execve", 2.0)
     return halves
@@ -42,7 +42,7 @@ def test_a_record_that_is_later_than_the_event_is_left(later: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures_told", "caller", "expected"),
+    ("reports_failed_execs", "caller", "expected"),
     [
         (True, None, 1),
         (True, b"/bin/sh", 1),
@@ -54,10 +54,10 @@ def test_a_record_that_is_later_than_the_event_is_left(later: int) -> None:
     ],
 )
 def test_of_several_the_callers_own_is_taken_and_of_its_tries_the_last_unless_failures_are_told(
-    failures_told: bool, caller: bytes | None, expected: int
+    reports_failed_execs: bool, caller: bytes | None, expected: int
 ) -> None:
     records = (record(1), record(2), record(3, b"env"), record(4, b"env"))
-    halves = waiting(PROGRAM, *records, failures_told=failures_told)
+    halves = waiting(PROGRAM, *records, reports_failed_execs=reports_failed_execs)
     assert serial(halves.take(PROGRAM, 1_001, caller)) == expected
     assert len(halves) == 3
 

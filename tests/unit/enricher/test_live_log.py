@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from enricher.sources import live_log
-from enricher.sources.checkpoint import FORMAT
-from enricher.sources.live_log import AuditLogSource
-from enricher.sources.netlink import SourceUnavailable
-from enricher.sources.state import SourceState
+from enricher.audit import auditlog
+from enricher.audit.auditlog import AuditLogSource
+from enricher.audit.checkpoint import FORMAT
+from enricher.audit.netlink_socket import SourceUnavailable
+from enricher.audit.progress import SourceState
 
 BOOT = "3c9d3f5e-0000-4000-8000-000000000000"
 NOW_MS = time.time_ns() // 1_000_000
@@ -79,7 +79,7 @@ def test_nothing_is_read_before_it_is_known_what_is_recorded(node: Node) -> None
 
 
 def test_a_log_is_not_left_alone_for_ever(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enricher.sources.log_tail._UNREADY", 0.0)
+    monkeypatch.setattr("enricher.audit.log_tail._UNREADY", 0.0)
     node.ready = False
     source = node.start()
     node.write(1)
@@ -187,11 +187,11 @@ def test_the_loop_comes_back_at_once_while_there_is_a_backlog_and_memory_stays_f
     source = node.start()
     node.write(*range(1, 20_001))
     found: list[int] = []
-    while (batch := serials(source)) or source.patience() == 0.0:
+    while (batch := serials(source)) or source.poll_timeout() == 0.0:
         assert len(batch) < 2_000
         found += batch
     assert found == list(range(1, 20_001))
-    assert source.patience() == live_log.POLL
+    assert source.poll_timeout() == auditlog.POLL
 
 
 def test_a_line_of_a_megabyte_is_counted_and_the_reader_goes_on(node: Node) -> None:
@@ -213,7 +213,7 @@ def test_a_log_that_cannot_be_read_for_a_while_is_said_once_and_tried_again(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as broken:
-        broken.setattr("enricher.sources.follower.os.pread", fails)
+        broken.setattr("enricher.audit.follower.os.pread", fails)
         assert serials(source) == serials(source) == []
     assert caplog.text.count("Input/output error") == 1
     assert serials(source) == [1]

@@ -4,11 +4,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from enricher.attribute.pods import Container, ContainerStatus, EnvVar, ExecAction, Handler, PodSpec, PodStatus
+from enricher.containers.pods import Container, ContainerStatus, EnvVar, ExecAction, Handler, PodSpec, PodStatus
 from enricher.events import Exec, Process
-from exectrail.command_hash import command_hash
-from exectrail.record import Record
-from exectrail.session import AuditSession
+from exectrail.contracts.command_hash import command_hash
+from exectrail.contracts.record import Record
+from exectrail.contracts.session import AuditSession
 from tests.unit.enricher.rig import (
     ENTRY,
     INIT,
@@ -194,7 +194,7 @@ def test_an_exec_that_is_taken_for_the_containers_init_keeps_its_uid_until_its_r
 
     comes_in(rig, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "id", entry=INIT)
     ask(rig, request())
-    rig.outlet.tick(1.0, 0)
+    rig.emitter.tick(1.0, 0)
 
     states = [(record.state, record.user, record.reason) for record in rig.records if record.phase]
     assert states == [("unconfirmed", None, None), ("confirmed", "alice", "late")]

@@ -6,7 +6,7 @@ from typing import Never, cast
 
 import pytest
 
-from enricher.sources.netlink import AUDIT_SECCOMP, BATCH, AuditSource, SourceUnavailable
+from enricher.audit.netlink_socket import AUDIT_SECCOMP, BATCH, AuditSource, SourceUnavailable
 
 TEXT = (
     b"audit(1795424943.092:9842): auid=4294967295 uid=0 gid=0 ses=4294967295 pid=26255 "

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from enricher.audit import parser
+from enricher.audit.netlink import LINGER, NetlinkSource
+from enricher.audit.progress import SourceState
 from enricher.events import Seccomp
-from enricher.sources import audit_record
-from enricher.sources.netlink_filled import LINGER, NetlinkSource
-from enricher.sources.state import SourceState
 
 BOOT = "3c9d3f5e-0000-4000-8000-000000000000"
 
@@ -39,7 +39,7 @@ class Kernel:
             self._drops += 1
             self.overruns = 1
         else:
-            self._coming.append(audit_record.parse(text(serial, wall_ms)))
+            self._coming.append(parser.parse(text(serial, wall_ms)))
 
     def read(self) -> list[Seccomp]:
         came, self._coming = self._coming, []
@@ -88,7 +88,7 @@ def test_records_come_from_the_kernel_and_the_log_is_left_alone(rig: Rig) -> Non
     source = rig.start()
     rig.kernel.event(2)
     assert rig.seconds(source, 3) == [(2, "netlink")]
-    assert source.patience() == float("inf")
+    assert source.poll_timeout() == float("inf")
 
 
 def test_what_the_kernel_dropped_is_found_in_the_log_and_is_no_loss(rig: Rig) -> None:

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from enricher.attribute.containers import NODE, Place
-from enricher.attribute.pods import (
+from enricher.containers.containers import NODE, CgroupRef
+from enricher.containers.pods import (
     Container,
     EnvVar,
     HostPath,
@@ -14,8 +14,8 @@ from enricher.attribute.pods import (
     Volume,
 )
 from enricher.events import Process, ProcessEvent
-from exectrail.meta import ObjectMeta
-from exectrail.session import Target
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.session import Target
 from tests.unit.enricher.rig import (
     APP,
     ENTRY,
@@ -80,7 +80,7 @@ def ran_on_node(process: Process, *argv: str) -> list[ProcessEvent]:
 @pytest.fixture
 def debugged(rig: Rig) -> Rig:
     """A node whose own processes are told, because two pods to debug it are open."""
-    rig.places.place = NODE
+    rig.cgroups.place = NODE
     for tag in (UID, OTHER_UID):
         rig.containers.pod_changed(None, node_debugger(tag))
     return rig
@@ -113,7 +113,7 @@ def test_a_runtimes_helper_does_not_take_the_nodes_origin_into_a_container(debug
     debugged.requests[UID] = request()
     helper, _ = ran_on_node(STAGE_0, "runc", "init")
     debugged.happen(helper)
-    debugged.places.place = Place(APP, "pod-1")
+    debugged.cgroups.place = CgroupRef(APP, "pod-1")
 
     records = debugged.happen(fork(STAGE_0, STAGE_1), fork(STAGE_1, ENTRY), entering()[-1])
 
@@ -148,7 +148,7 @@ def test_what_a_debugged_node_runs_has_a_quota_of_its_own(debugged: Rig) -> None
 
     (gap,) = [record for record in debugged.records if record.kind == "gap"]
     assert (gap.reason, gap.container_id, len(debugged.records)) == ("throttle-start", None, 20 + 1)
-    debugged.places.place = Place(APP, "pod-1")
+    debugged.cgroups.place = CgroupRef(APP, "pod-1")
     assert [record.kind for record in debugged.happen(fork(INIT, Process(600, 6000)))] == ["clone"]
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from enricher.events import Process
-from exectrail.record import EnteredFrom
+from exectrail.contracts.record import EnteredFrom
 from tests.unit.enricher.rig import (
     ENTRY,
     INIT,

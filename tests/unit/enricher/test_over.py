@@ -9,17 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from enricher.attribute.asked import Asked
-from enricher.attribute.attached import Attached
-from enricher.attribute.containers import Container
-from enricher.attribute.over import OVER, is_over
-from enricher.attribute.sessions import Session, Sessions
+from enricher.config import Requests
+from enricher.containers.containers import Container
+from enricher.correlate.attaches import Attached
+from enricher.correlate.request_expiry import EXPIRED, is_over
+from enricher.correlate.request_index import RequestIndex
+from enricher.correlate.sessions import Session, Sessions
 from enricher.events import Process
-from enricher.inputs import Requests
-from exectrail.kube import Client
-from exectrail.meta import ObjectMeta
-from exectrail.record import Resource
-from exectrail.session import AuditSession, SessionSpec, SessionStatus, Target, User
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Resource
+from exectrail.contracts.session import AuditSession, SessionSpec, SessionStatus, Target, User
+from exectrail.k8s.client import Client
 from tests.unit.exectrail.api_server import ApiServer
 
 HERE, ELSEWHERE = "node1", "node2"
@@ -89,7 +89,7 @@ def ask(
             False,
             id="its namespace may have opted in before its process came",
         ),
-        pytest.param(OVER, True, id="what stands in for it stays"),
+        pytest.param(EXPIRED, True, id="what stands in for it stays"),
     ],
 )
 def test_a_request_is_over_when_no_process_of_this_node_can_come_of_it(audit: AuditSession, over: bool) -> None:
@@ -100,7 +100,7 @@ class Node:
     """What a node knows of requests, as of its last look at the API."""
 
     def __init__(self, api: ApiServer) -> None:
-        self.asked = Asked()
+        self.asked = RequestIndex()
         self.requests = Requests(Client(api.url), "exectrail", self.asked.changed, HERE)
         self.sessions = Sessions(self.requests.get, self.asked)
 
@@ -193,7 +193,7 @@ def test_a_request_that_shows_only_once_it_is_closed_is_still_its_users(api: Api
     assert (session.state, session.user) == ("confirmed", "alice")
 
     node.look()
-    assert node.requests.get("one") is OVER, "and then it is over"
+    assert node.requests.get("one") is EXPIRED, "and then it is over"
 
 
 def test_one_that_is_over_is_no_candidate_any_more_and_can_be_deleted(api: ApiServer, node: Node) -> None:
@@ -228,7 +228,7 @@ def test_an_attach_that_is_closed_before_it_shows_is_still_told_of(api: ApiServe
 def test_uids_that_are_asked_for_in_vain_are_remembered_within_a_bound(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enricher.inputs._MOST_MISSED", 2)
+    monkeypatch.setattr("enricher.config._MOST_MISSED", 2)
     for uid in ("one", "two", "one", "three"):
         node.requests.get(uid)
 

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from enricher.attribute.containers import Place
-from enricher.attribute.pods import (
+from enricher.containers.containers import CgroupRef
+from enricher.containers.pods import (
     Container,
     ContainerStatus,
     EnvVar,
@@ -14,13 +14,13 @@ from enricher.attribute.pods import (
     SeccompProfile,
     SecurityContext,
 )
-from enricher.attribute.tree import Entry, Node
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.process_tree import Entry, Node
 from enricher.events import Exec, Process, Seccomp
-from enricher.ledgers.proc import boot_to_wall_ns
-from enricher.pipeline import Pipeline
-from exectrail.filter import Filters, load
-from exectrail.record import Resource
-from exectrail.session import AuditSession
+from enricher.procfs import boot_to_wall_ns
+from exectrail.contracts.record import Resource
+from exectrail.contracts.session import AuditSession
+from exectrail.filter.filters import Filters, load
 from tests.unit.enricher.rig import (
     APP,
     CGROUP,
@@ -194,7 +194,7 @@ def test_of_a_session_that_ended_before_its_request_showed_the_api_learns_start_
     assert rig.told == []
 
     rig.requests[UID] = request()
-    rig.outlet.tick(20.0, 0)
+    rig.emitter.tick(20.0, 0)
 
     assert rig.told == [("start", UID), ("end", UID)]
     assert [(r.phase, r.reason, r.user) for r in rig.records if r.phase] == [
@@ -209,7 +209,7 @@ def test_of_a_tag_that_turns_out_to_be_somebody_elses_the_api_learns_nothing(rig
     rig.wait(0.5)
 
     rig.requests[UID] = request(name="db")
-    rig.outlet.tick(20.0, 0)
+    rig.emitter.tick(20.0, 0)
 
     assert rig.told == []
     assert rig.records[-1].state == "forged"
@@ -267,7 +267,7 @@ def test_what_is_never_decided_is_counted_as_lost() -> None:
 
 def test_a_container_that_ends_within_a_moment_is_recorded_once_the_kubelet_has_told_of_it() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(ids=False))
-    rig.places.place = Place(APP)  # its cgroup was gone before it was looked at
+    rig.cgroups.place = CgroupRef(APP)  # its cgroup was gone before it was looked at
     assert rig.happen(execute(INIT, "sh"), end(INIT, time=10 * SECOND), now=0.0) == []
     assert rig.wait(2.0) == []
 
@@ -283,9 +283,9 @@ def test_what_waits_for_the_kubelet_holds_up_others_for_so_long_at_most(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = execute(Process(300, 3000), "sh")
-    known = rig.places.place
-    monkeypatch.setattr(rig.places, "of", lambda each: Place("b" * 64) if each is event else known)
-    monkeypatch.setattr(rig.places, "again", lambda _: Place("b" * 64))
+    known = rig.cgroups.place
+    monkeypatch.setattr(rig.cgroups, "of", lambda each: CgroupRef("b" * 64) if each is event else known)
+    monkeypatch.setattr(rig.cgroups, "again", lambda _: CgroupRef("b" * 64))
     rig.happen(event, now=0.0)
     assert rig.happen(execute(INIT, "id"), now=5.4) == []
 
@@ -332,7 +332,7 @@ def test_an_ephemeral_container_is_the_session_that_its_spec_names() -> None:
 def test_what_the_kubelet_reports_as_a_container_is_no_sandbox() -> None:
     reported = replace(pod(), status=PodStatus([ContainerStatus("app", f"containerd://{APP}")]))
     rig = Rig({"exectrail.io/record": "true"}, reported)
-    rig.places.place = replace(rig.places.place, sandbox=True)
+    rig.cgroups.place = replace(rig.cgroups.place, sandbox=True)
 
     (record,) = rig.happen(execute(INIT, "sh", ns_pid=1))
 
@@ -341,7 +341,7 @@ def test_what_the_kubelet_reports_as_a_container_is_no_sandbox() -> None:
 
 def test_the_pods_sandbox_is_left_out() -> None:
     rig = Rig({"exectrail.io/record": "true"}, replace(pod(), status=PodStatus()))
-    rig.places.place = replace(rig.places.place, sandbox=True)
+    rig.cgroups.place = replace(rig.cgroups.place, sandbox=True)
 
     assert rig.happen(execute(INIT, "pause", ns_pid=1)) == []
     assert rig.pipeline.tally.filtered["not-recorded"] == 1
@@ -378,8 +378,8 @@ def test_a_record_that_came_by_auditds_log_says_so(logged: Rig) -> None:
     ("pid", "later", "resource", "reason"),
     [
         (INIT.pid, False, Resource("shop", "web", "app"), None),
-        (4242, False, None, "no-ledger"),
-        (INIT.pid, True, None, "no-ledger"),
+        (4242, False, None, "no-sensor"),
+        (INIT.pid, True, None, "no-sensor"),
     ],
     ids=["its process still runs", "its process is gone", "its pid is somebody else's by now"],
 )
@@ -601,7 +601,7 @@ def test_what_such_a_profile_does_not_log_every_time_is_waited_for_no_more() -> 
 
 def test_without_a_source_of_seccomp_records_none_is_waited_for(logged: Rig) -> None:
     deaf = Pipeline(
-        logged.places, logged.containers, logged.sessions, logged.clock, logged.outlet, 0.5, records_come=False
+        logged.cgroups, logged.containers, logged.sessions, logged.clock, logged.emitter, 0.5, records_come=False
     )
     deaf.process_event(execute(INIT, "sleep", ns_pid=1), 0.0)
     deaf.advance(0.0)
@@ -620,7 +620,7 @@ def test_what_the_filter_did_with_a_call_is_told_where_it_is_more_than_to_log_it
 
 
 def test_of_more_records_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enricher.pipeline._MAX_HELD", 3)
+    monkeypatch.setattr("enricher.correlate.pipeline._MAX_HELD", 3)
     for number in range(5):
         logged.pipeline.seccomp_record(replace(seccomp(logged, INIT.pid, number), serial=number), 2.0)
 
@@ -629,7 +629,7 @@ def test_of_more_records_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch
 
 
 def test_of_more_events_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enricher.pipeline._MAX_HELD", 3)
+    monkeypatch.setattr("enricher.correlate.pipeline._MAX_HELD", 3)
 
     left = logged.happen(*[execute(INIT, "true", str(number), time=10 * SECOND) for number in range(5)], now=2.0)
 
@@ -804,7 +804,7 @@ def test_a_session_is_seen_also_where_its_container_is_throttled(rig: Rig) -> No
 def test_a_session_says_what_was_lost_while_it_ran(rig: Rig) -> None:
     rig.requests[UID] = request()
     lost = {"ring-full": 5}
-    rig.outlet.losses = lambda: lost
+    rig.emitter.losses = lambda: lost
     rig.happen(*entering())
     lost = {"ring-full": 7, "unparsable": 1}
 
@@ -849,11 +849,11 @@ def test_a_search_that_finds_nothing_leaves_its_last_failure(rig: Rig) -> None:
     assert (record.program, record.errno, record.argv) == ("/bin/idd", "ENOENT", ["idd"])
 
 
-def test_where_the_ledger_tells_of_failures_each_has_its_own_seccomp_record(logged: Rig) -> None:
+def test_where_the_sensor_tells_of_failures_each_has_its_own_seccomp_record(logged: Rig) -> None:
     told = Pipeline(
-        logged.places, logged.containers, logged.sessions, logged.clock, logged.outlet, 0.5, failures_told=True
+        logged.cgroups, logged.containers, logged.sessions, logged.clock, logged.emitter, 0.5, reports_failed_execs=True
     )
-    told.tree.adopt(Node(INIT, Process(1, 1), APP, 0, Entry(INIT, "container"), b"/bin/sleep"))
+    told.tree.backfill(Node(INIT, Process(1, 1), APP, 0, Entry(INIT, "container"), b"/bin/sleep"))
     for exe in (b"/bin/sleep", b"/bin/sleep"):
         told.seccomp_record(seccomp(logged, INIT.pid, comm=b"sleep", exe=exe), 2.0)
 
@@ -867,7 +867,7 @@ def test_where_the_ledger_tells_of_failures_each_has_its_own_seccomp_record(logg
 
 def test_what_the_filters_drop_is_counted_and_still_feeds_the_tree(rig: Rig) -> None:
     rules = '[{"level": "None", "matchKeys": ["kind"], "matchValues": ["clone"]}]'
-    rig.outlet.filters = FixedFilters(load(rules))
+    rig.emitter.filters = FixedFilters(load(rules))
     child = Process(300, 3000)
 
     records = rig.happen(fork(INIT, child), execute(child, "id", parent=INIT))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from enricher import procfs
 from enricher.events import Process
-from enricher.ledgers import proc
-from enricher.ledgers.proc import ARGV_LIMIT, Proc, ProcessInfo
+from enricher.procfs import ARGV_LIMIT, Proc, ProcessInfo
 
 BOOT_ID = "669e1086-5202-4f39-9d22-343bd64c61a9"
 
@@ -89,7 +89,7 @@ def test_a_file_cut_short_is_a_process_that_is_gone(tmp_path: Path, cut: str, te
 
 def test_a_reused_pid_never_mixes_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_process(tmp_path, 7, start=1, argv=b"old\0")
-    read = proc._read
+    read = procfs._read
 
     def reuse_after_the_first_read(folder: int, name: str, limit: int = 1 << 20) -> bytes:
         text = read(folder, name, limit)
@@ -98,7 +98,7 @@ def test_a_reused_pid_never_mixes_two_processes(tmp_path: Path, monkeypatch: pyt
             write_process(tmp_path, 7, start=2, argv=b"new\0")
         return text
 
-    monkeypatch.setattr(proc, "_read", reuse_after_the_first_read)
+    monkeypatch.setattr("enricher.procfs._read", reuse_after_the_first_read)
     old = Proc(tmp_path).process(7)
     new = Proc(tmp_path).process(7)
     assert old is not None
@@ -166,7 +166,7 @@ def test_a_zombie_has_an_identity_and_no_arguments() -> None:
 def test_a_start_in_ticks_lies_between_boot_and_now() -> None:
     info = Proc().process(os.getpid())
     assert info is not None
-    boot = proc.boot_to_wall_ns()
+    boot = procfs.boot_to_wall_ns()
     assert boot < boot + info.process.start * 1_000_000_000 // os.sysconf("SC_CLK_TCK") < time.time_ns()
 
 
@@ -184,4 +184,4 @@ def test_the_wall_clock_is_right_though_the_processor_was_lost_between_two_looks
 
     monkeypatch.setattr(time, "clock_gettime_ns", look)
 
-    assert abs(proc.boot_to_wall_ns() - offset) < 1_000
+    assert abs(procfs.boot_to_wall_ns() - offset) < 1_000

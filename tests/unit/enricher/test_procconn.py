@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from enricher.ledgers.procconn import Event, Execed, Exited, Forked, IdChanged, decode
+from enricher.sensors.procconn.connector import Event, Execed, Exited, Forked, IdChanged, decode
 
 FORK, EXEC, UID, GID, SID, EXIT = 1, 2, 4, 0x40, 0x80, 0x80000000
 

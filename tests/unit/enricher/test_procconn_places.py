@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from enricher.attribute.containers import Place
-from enricher.ledgers.proc_places import OUTSIDE, ProcPlaces
+from enricher.containers.containers import CgroupRef
+from enricher.containers.proc_cgroups import OUTSIDE, ProcCgroupResolver
 
 POD = "11111111-2222-3333-4444-555555555555"
 FIRST, SECOND = "a" * 64, "b" * 64
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> ProcPlaces:
+def places(tmp_path: Path) -> ProcCgroupResolver:
     (tmp_path / "cgroup.controllers").touch()
     pod = tmp_path / "kubepods" / "burstable" / f"pod{POD}"
     folders = [pod / FIRST, pod / SECOND]
     for folder in folders:
         folder.mkdir(parents=True)
-    return ProcPlaces(tmp_path)
+    return ProcCgroupResolver(tmp_path)
 
 
 def sandbox_of(root: Path) -> str:
@@ -30,29 +30,29 @@ def sandbox_of(root: Path) -> str:
     "path", ["/kubepods/burstable/pod{}/{}", "/../../../burstable/pod{}/{}", "/kubepods/burstable/pod{}/{}/inside"]
 )
 def test_a_container_is_told_from_the_pods_sandbox_wherever_the_path_begins(
-    tmp_path: Path, places: ProcPlaces, path: str
+    tmp_path: Path, places: ProcCgroupResolver, path: str
 ) -> None:
     known = {places.number(f"0::{path.format(POD, each)}\n") for each in (FIRST, SECOND)}
 
     sandbox = sandbox_of(tmp_path)
     assert {places.known[each] for each in known} == {
-        Place(each, POD, sandbox=each == sandbox) for each in (FIRST, SECOND)
+        CgroupRef(each, POD, sandbox=each == sandbox) for each in (FIRST, SECOND)
     }
 
 
 def test_cgroup_v1_tells_the_container_as_well(tmp_path: Path) -> None:
-    places = ProcPlaces(tmp_path)  # no v2 tree here
+    places = ProcCgroupResolver(tmp_path)  # no v2 tree here
 
     number = places.number(f"4:pids:/kubepods/burstable/pod{POD}/{FIRST}\n1:name=systemd:/kubepods/pod{POD}/{FIRST}\n")
 
-    assert places.known[number] == Place(FIRST, POD)
+    assert places.known[number] == CgroupRef(FIRST, POD)
 
 
-def test_what_is_in_no_pod_is_outside(places: ProcPlaces) -> None:
+def test_what_is_in_no_pod_is_outside(places: ProcCgroupResolver) -> None:
     assert places.number("0::/system.slice/sshd.service\n") == OUTSIDE
 
 
-def test_a_number_is_not_used_again(places: ProcPlaces) -> None:
+def test_a_number_is_not_used_again(places: ProcCgroupResolver) -> None:
     text = f"0::/kubepods/burstable/pod{POD}/{FIRST}\n"
     first = places.number(text)
 

@@ -5,16 +5,16 @@ import time
 import pytest
 
 from enricher.events import Exec, Process
-from enricher.ledgers.glance import Glance, Stat
-from enricher.ledgers.vouch import UNSURE_NS, Told, Waiting, doubt
+from enricher.sensors.proc_snapshot import ProcSnapshot, Stat
+from enricher.sensors.procconn.doubt import UNSURE_NS, Told, Waiting, doubt
 
 SHELL = Process(7, 70)
 READ_AT = 1_000_000_000
 EXEC = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, 0, False, b"/bin/env", b"env\0sh\0", False)
 
 
-def seen(comm: bytes, read_at: int = READ_AT) -> Glance:
-    return Glance(Stat(SHELL, comm, 1, gone=False), b"env\0sh\0", False, b"/bin/env", b"/", read_at)
+def seen(comm: bytes, read_at: int = READ_AT) -> ProcSnapshot:
+    return ProcSnapshot(Stat(SHELL, comm, 1, gone=False), b"env\0sh\0", False, b"/bin/env", b"/", read_at)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def seen(comm: bytes, read_at: int = READ_AT) -> Glance:
     ],
 )
 def test_arguments_that_may_be_the_next_execs_are_weak_and_those_that_are_go(
-    next_exec: int, then: Glance | None, argv: bytes, weak: bool
+    next_exec: int, then: ProcSnapshot | None, argv: bytes, weak: bool
 ) -> None:
     told = Told(EXEC, 0, seen(b"env"))
 

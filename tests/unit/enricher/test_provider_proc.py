@@ -8,21 +8,21 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from enricher.attribute.asked import Asked
-from enricher.attribute.containers import Containers
-from enricher.attribute.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
-from enricher.attribute.sessions import Sessions
 from enricher.clock import Clock
-from enricher.compose import Composer
+from enricher.containers.containers import Containers
+from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.request_index import RequestIndex
+from enricher.correlate.sessions import Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.quota import Quota
+from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Process, Seccomp
-from enricher.ledgers.proc import Proc, ProcessInfo
-from enricher.ledgers.provider_proc import ProcProvider
-from enricher.outlet import Outlet
-from enricher.pipeline import Pipeline
-from enricher.quota import Quota
-from exectrail.meta import ObjectMeta
-from exectrail.record import Record
-from exectrail.session import AuditSession, SessionSpec, Target, User
+from enricher.procfs import Proc, ProcessInfo
+from enricher.sensors.proc.sensor import ProcSensor
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Record
+from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
 
 UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
 ID = "a" * 64
@@ -53,17 +53,17 @@ class FakeProc:
 class Rig:
     def __init__(self) -> None:
         self.proc, self.requests, self.records = FakeProc(), dict[str, AuditSession](), list[Record]()
-        self.clock, self.asked, containers = Clock(), Asked(), Containers()
+        self.clock, self.asked, containers = Clock(), RequestIndex(), Containers()
         containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels={"exectrail.io/record": "true"})))
         status = PodStatus(container_statuses=[ContainerStatus("app", f"containerd://{ID}")])
         spec = PodSpec(containers=[Container("app", "shop:1")])
         containers.pod_changed(None, Pod(ObjectMeta(name="web", namespace="shop", uid=POD), spec, status))
         sessions = Sessions(self.requests.get, self.asked)
-        self.provider = ProcProvider(Path("/nowhere"), containers, self.clock)
-        self.provider._proc = cast("Proc", self.proc)
-        composer = Composer("node1", "0123456789abcdef", self.clock, "proc")
-        outlet = Outlet(containers, sessions, composer, self._take, Quota(100, 100))
-        self.pipeline = Pipeline(self.provider.places, containers, sessions, self.clock, outlet, hold=0.5)
+        self.sensor = ProcSensor(Path("/nowhere"), containers, self.clock)
+        self.sensor._proc = cast("Proc", self.proc)
+        record_builder = RecordBuilder("node1", "0123456789abcdef", self.clock, "proc")
+        emitter = Emitter(containers, sessions, record_builder, self._take, Quota(100, 100))
+        self.pipeline = Pipeline(self.sensor.cgroups, containers, sessions, self.clock, emitter, hold=0.5)
         self.proc.is_now(10, "sleep", "inf", ns_pid=1)
 
     def _take(self, record: Record) -> bool:
@@ -79,11 +79,11 @@ class Rig:
     def calls_execve(self, pid: int, now: float = 0.0) -> None:
         at = self.clock.wall_ms(self.clock.boot_ns(int(datetime.now(UTC).timestamp() * 1000)))
         record = Seccomp(at, 1, pid, 0, 0, None, None, b"runc:[2:INIT]", b"/", 0, X86_64, EXECVE, 0x7FFC0000)
-        self.provider.seccomp(self.pipeline, record, now)
+        self.sensor.seccomp(self.pipeline, record, now)
 
     def wait(self, now: float) -> list[Record]:
         before = len(self.records)
-        self.provider.advance(self.pipeline, now)
+        self.sensor.advance(self.pipeline, now)
         self.pipeline.advance(now)
         assert self.pipeline.tally.difference(self.pipeline.held) == 0
         return self.records[before:]
@@ -113,13 +113,13 @@ def test_the_tag_is_seen_between_the_runtime_and_the_command(rig: Rig) -> None:
     rig.requested()
     rig.proc.is_now(20, "runc", "init")
     rig.calls_execve(20)
-    assert rig.provider.patience() < 0.002, "the tag is there for some milliseconds only"
+    assert rig.sensor.poll_timeout() < 0.002, "the tag is there for some milliseconds only"
 
     rig.proc.is_now(20)  # in the middle of the exec
     assert rig.wait(0.001) == []
     rig.proc.is_now(20, *TAGGED)
     assert told(rig.wait(0.002)) == [("exec", list(TAGGED), "alice")]
-    assert rig.provider.patience() > 1
+    assert rig.sensor.poll_timeout() > 1
 
 
 def test_a_new_process_is_not_taken_for_what_its_parent_runs(rig: Rig) -> None:
@@ -199,7 +199,7 @@ def test_a_process_that_is_gone_leaves_an_exit_of_which_only_the_fact_is_sure(ri
     rig.calls_execve(20)
     rig.wait(0.001)
     del rig.proc.alive[20]
-    rig.provider.tidy(rig.pipeline, 5.0)
+    rig.sensor.maintain(rig.pipeline, 5.0)
 
     line, end = rig.wait(5.0)
 

@@ -56,7 +56,7 @@ def test_a_log_of_auditd_becomes_system_calls_with_what_it_says(
     code, (line,), _ = run(capsys, written(tmp_path, f"node=web1 type=SECCOMP msg={TEXT}"))
 
     assert code == replay.OK
-    assert (line["kind"], line["resource"], line["reason"]) == ("syscall", None, "no-ledger")
+    assert (line["kind"], line["resource"], line["reason"]) == ("syscall", None, "no-sensor")
     assert (line["node"], line["executable"], line["syscalls"]) == ({"name": "web1"}, "/bin/busybox", ["execve"])
     assert (line["source"], "processKey" in line) == ("auditlog", False)
 
@@ -112,7 +112,10 @@ def test_broken_lines_are_counted_and_the_others_replayed(tmp_path: Path, capsys
     [
         ("", "0 lines read"),
         ("nonsense\n", "not a line of auditd's log"),
-        ('{"recording":99,"node":"","boot_id":"","ledger":"","source":"","boot":0,"offset":0}\n', "of version 99"),
+        (
+            '{"recording":99,"node":"","boot_id":"","sensor":"","audit_source":"","boot":0,"offset":0}\n',
+            "of version 99",
+        ),
         ('{"some":"json"}\n', "no header of a recording"),
     ],
 )

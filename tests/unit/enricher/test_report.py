@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from enricher.attribute.sessions import Session
+from enricher.correlate.sessions import Session
 from enricher.events import Process
-from enricher.report import Reporter
-from exectrail.kube import Client
-from exectrail.nodetrail import NodeTrailStatus
-from exectrail.record import VERSION, Exit, Node, Record
+from enricher.status.reporter import Reporter
+from exectrail.contracts.nodetrail import NodeTrailStatus
+from exectrail.contracts.record import VERSION, Exit, Node, Record
+from exectrail.k8s.client import Client
 from tests.unit.exectrail.api_server import ApiServer, Asked
 
 UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
@@ -126,13 +126,13 @@ def test_an_absence_of_the_api_loses_nothing(api: ApiServer, reporter: Reporter)
 
 def test_a_node_that_is_new_makes_its_nodetrail(api: ApiServer, reporter: Reporter) -> None:
     api.canned += [NOT_FOUND]
-    reporter.node(NodeTrailStatus(ledger="bpf"))
+    reporter.node(NodeTrailStatus(sensor="bpf"))
 
     requests = asked(api, lambda seen: len(seen) == 3)
 
     assert [request.method for request in requests] == ["PATCH", "POST", "PATCH"]
     assert json.loads(requests[1].body)["metadata"]["name"] == "node1"
-    assert status_of(requests[2])["ledger"] == "bpf"
+    assert status_of(requests[2])["sensor"] == "bpf"
 
 
 def test_containers_that_are_gone_are_taken_out_of_the_report(api: ApiServer, reporter: Reporter) -> None:

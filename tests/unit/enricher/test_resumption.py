@@ -3,13 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from enricher.attribute.sessions import Session
-from enricher.attribute.tree import Entry, Node
+from enricher.correlate.process_tree import Entry, Node
+from enricher.correlate.sessions import Session
+from enricher.emit.gap import Hole
 from enricher.events import Process
-from enricher.restart.hole import Hole
-from enricher.restart.resumption import Requests, Resumption
-from exectrail.record import Record, encode
-from exectrail.session import AuditSession, SessionStatus
+from enricher.state.resumption import Requests, Resumption
+from exectrail.contracts.record import Record, encode
+from exectrail.contracts.session import AuditSession, SessionStatus
 from tests.unit.enricher.rig import (
     APP,
     ENTRY,
@@ -54,7 +54,7 @@ class Restart:
             self.before,
             lambda: self.trail[::-1],
             rig.sessions,
-            rig.outlet,
+            rig.emitter,
             rig.pipeline,
             rig.clock,
             requests,
@@ -73,7 +73,7 @@ def session(uid: str = UID, entry: Process = ENTRY, told: int | None = 3) -> Ses
 
 
 def is_there(rig: Rig, process: Process, entry: Entry, argv: bytes = b"sh\0-c\0id\0") -> None:
-    rig.pipeline.tree.adopt(Node(process, Process(1, 0), APP, 10 * SECOND, entry, argv=argv))
+    rig.pipeline.tree.backfill(Node(process, Process(1, 0), APP, 10 * SECOND, entry, argv=argv))
 
 
 def runs(uid: str, started: str = "2026-11-23T12:00:01.000Z") -> AuditSession:
@@ -192,7 +192,7 @@ def test_who_came_in_unseen_is_found_by_command_and_nothing_is_vouched_for(rig: 
     restart = Restart(rig)
     at = (REQUESTED_MS + 500 - rig.wall_ms(0)) * 1_000_000
     entry = Entry(ENTRY, None)
-    rig.pipeline.tree.adopt(Node(ENTRY, Process(1, 0), APP, at, entry, argv=b"sh\0-c\0id\0"))
+    rig.pipeline.tree.backfill(Node(ENTRY, Process(1, 0), APP, at, entry, argv=b"sh\0-c\0id\0"))
     rig.happen(execute(INIT, "sleep", "inf"))
 
     (start,) = restart.settles()
@@ -207,7 +207,7 @@ def test_who_came_in_unseen_and_may_be_of_two_requests_has_both_for_candidates(r
     restart = Restart(rig)
     at = (REQUESTED_MS + 500 - rig.wall_ms(0)) * 1_000_000
     entry = Entry(ENTRY, None)
-    rig.pipeline.tree.adopt(Node(ENTRY, Process(1, 0), APP, at, entry, argv=b"sh\0-c\0id\0"))
+    rig.pipeline.tree.backfill(Node(ENTRY, Process(1, 0), APP, at, entry, argv=b"sh\0-c\0id\0"))
     rig.happen(execute(INIT, "sleep", "inf"))
 
     assert restart.settles() == []

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from enricher.trail.retention import Rotation, Stored, surplus
-from exectrail.segments import Names
+from exectrail.reading.segments import Names
 
 NAMES = Names("trail.jsonl")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.sources.serials import RECENT, WINDOW, Serials
+from enricher.audit.serials import RECENT, WINDOW, Serials
 
 WIDTH = 1 << 32
 

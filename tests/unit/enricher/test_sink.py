@@ -18,7 +18,7 @@ from enricher.trail.file_sink import FileSink
 from enricher.trail.folder import Occupied
 from enricher.trail.retention import Removed, Rotation
 from enricher.trail.syncer import Policy, Syncer
-from exectrail.segments import Names
+from exectrail.reading.segments import Names
 
 LINE = b"x" * 9 + b"\n"
 Open = Callable[..., FileSink]

@@ -8,10 +8,10 @@ from typing import cast
 
 import pytest
 
-from enricher.sources.choice import SOURCES, choose
-from enricher.sources.kernel_lost import EVERY, KernelLost
-from enricher.sources.netlink import SourceUnavailable
-from enricher.sources.source import Source
+from enricher.audit.choice import SOURCES, choose
+from enricher.audit.kernel_lost import EVERY, KernelLost
+from enricher.audit.netlink_socket import SourceUnavailable
+from enricher.audit.source import Source
 
 
 class Opened:

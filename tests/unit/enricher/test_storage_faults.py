@@ -21,9 +21,9 @@ from enricher.trail.file_sink import FileSink
 from enricher.trail.folder import Folder
 from enricher.trail.retention import Rotation
 from enricher.trail.writer import Writer
-from exectrail import segments
-from exectrail.record import VERSION, Node, Record, decode, encode
-from exectrail.seal import seal
+from exectrail.contracts.record import VERSION, Node, Record, decode, encode
+from exectrail.contracts.seal import seal
+from exectrail.reading import segments
 
 
 class FaultyOs:

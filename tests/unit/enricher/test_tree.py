@@ -2,7 +2,7 @@
 
 import pytest
 
-from enricher.attribute.tree import Entry, Node, Tree
+from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.events import Exec, Exit, Fork, Process
 
 APP = "a" * 64
@@ -68,7 +68,7 @@ def test_who_was_born_unseen_belongs_to_the_parent_that_it_has() -> None:
     init, shell, child = Process(10, 1), Process(20, 2), Process(21, 3)
     tree = tree_with_init(init)
     session = Entry(shell, "session")
-    tree.adopt(Node(shell, Process(1, 1), APP, 2, session))
+    tree.backfill(Node(shell, Process(1, 1), APP, 2, session))
 
     node = tree.missed(execute(child, parent=shell), APP)
 

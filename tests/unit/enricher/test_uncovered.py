@@ -2,11 +2,11 @@
 
 import pytest
 
-from enricher.attribute.containers import Containers
-from enricher.attribute.pods import Namespace, Pod, PodSpec, PodStatus
-from enricher.attribute.uncovered import RuntimeClass, uncovered
-from exectrail.meta import ObjectMeta
-from exectrail.nodetrail import UncoveredPod
+from enricher.containers.containers import Containers
+from enricher.containers.pods import Namespace, Pod, PodSpec, PodStatus
+from enricher.containers.uncovered import RuntimeClass, uncovered
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.nodetrail import UncoveredPod
 
 
 def pod(runtime_class: str, name: str = "web", namespace: str = "shop", phase: str = "Running") -> Pod:

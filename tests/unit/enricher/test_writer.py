@@ -14,9 +14,9 @@ from enricher.trail.chain import State
 from enricher.trail.file_sink import FileSink
 from enricher.trail.retention import Removed, Rotation
 from enricher.trail.writer import Writer
-from exectrail import segments
-from exectrail.record import VERSION, Node, Record, decode
-from exectrail.seal import GENESIS, seal
+from exectrail.contracts.record import VERSION, Node, Record, decode
+from exectrail.contracts.seal import GENESIS, seal
+from exectrail.reading import segments
 
 
 class Disk:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from exectrail.record import VERSION, Exit, Kind, Node, Record, Request, Resource, UserInfo, encode
-from exectrail.seal import GENESIS, seal
+from exectrail.contracts.record import VERSION, Exit, Kind, Node, Record, Request, Resource, UserInfo, encode
+from exectrail.contracts.seal import GENESIS, seal
 
 ALICE = "0b5e7c1e-6f1d-4a53-9d0c-4a8f6f0f3c11"
 BOB = "7d1f0a44-92b3-4c0e-8f21-d5b1c9f7e802"

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail import __version__, cli, session, shell
+from exectrail import __version__, cli
 from exectrail.cli.session_table import shortest
 from exectrail.cli.sessions import choose
 from exectrail.cli.text import span
-from exectrail.meta import ObjectMeta
-from exectrail.record import Exit
-from exectrail.summary import Summary, from_audit_session
+from exectrail.contracts import session
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Exit
+from exectrail.reading import shell
+from exectrail.reading.summary import Summary, from_audit_session
 
 ENV_C = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 

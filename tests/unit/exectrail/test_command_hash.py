@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail.command_hash import HEX_DIGITS, command_hash
+from exectrail.contracts.command_hash import HEX_DIGITS, command_hash
 
 KEY = b"k" * 32
 ARGV = st.lists(st.binary(max_size=6), max_size=5)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail import filter_regex
-from exectrail.filter import load
-from exectrail.filter_keys import ALWAYS_WRITTEN, KEYS
-from exectrail.filter_steps import Decision
-from exectrail.record import VERSION, Exit, Node, Record, Resource
+from exectrail.contracts.record import VERSION, Exit, Node, Record, Resource
+from exectrail.filter import regex
+from exectrail.filter.filters import load
+from exectrail.filter.keys import ALWAYS_WRITTEN, KEYS
+from exectrail.filter.steps import Decision
 
 DOCS = Path(__file__).parents[3] / "docs"
 RECOMMENDED = [
@@ -389,9 +389,7 @@ def test_a_search_that_gives_up_is_made_up_for(monkeypatch: pytest.MonkeyPatch) 
 
 def filter_regex_searches(filters: Any) -> list[Any]:
     return [
-        get.__self__
-        for get in filters._asked._fine
-        if isinstance(getattr(get, "__self__", None), filter_regex._KeySearch)
+        get.__self__ for get in filters._asked._fine if isinstance(getattr(get, "__self__", None), regex._KeySearch)
     ]
 
 

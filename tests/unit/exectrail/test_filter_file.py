@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from exectrail import cli
-from exectrail.filter import FilterError
-from exectrail.filter_file import LARGEST, FilterFile
+from exectrail.filter.file import LARGEST, FilterFile
+from exectrail.filter.filters import FilterError
 
 NONE = "[]"
 DROP = '[{"level": "None", "matchKeys": ["pid"]}]'

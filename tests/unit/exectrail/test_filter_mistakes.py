@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail.filter import FilterError, load
+from exectrail.filter.filters import FilterError, load
 
 
 def rule(**fields: Any) -> str:

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from msgspec import Raw, Struct
 
-from exectrail import kube
-from exectrail.kube import ApiError, Client, Event
-from exectrail.meta import ObjectMeta
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.k8s.client import ApiError, Client, Event
 from tests.unit.exectrail.api_server import ApiServer
 
 PODS = "/api/v1/pods"
@@ -47,7 +46,7 @@ def listed(client: Client) -> list[Pod]:
 def test_a_list_comes_in_pages_of_one_version_whatever_changes_meanwhile(
     api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube, "_PAGE", 2)
+    monkeypatch.setattr("exectrail.k8s.client._PAGE", 2)
     for name in "abcde":
         api.set(name)
 
@@ -65,7 +64,7 @@ def test_a_list_comes_in_pages_of_one_version_whatever_changes_meanwhile(
 
 
 def test_a_page_that_comes_too_late_is_a_410(api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kube, "_PAGE", 1)
+    monkeypatch.setattr("exectrail.k8s.client._PAGE", 1)
     api.set("a")
     api.set("b")
     pages = client.pages(PODS, Pod)
@@ -298,7 +297,7 @@ def test_a_pods_client_finds_the_api_server_in_the_environment(
 ) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    monkeypatch.setattr(kube, "_SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setattr("exectrail.k8s.client._SERVICE_ACCOUNT", tmp_path)
     (tmp_path / "token").touch()
 
     assert Client.in_cluster().server == server

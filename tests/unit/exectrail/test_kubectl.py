@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from exectrail import cli
-from exectrail.kubectl import Kubectl, KubectlError
-from exectrail.record import Record, encode
+from exectrail.contracts.record import Record, encode
+from exectrail.reading.kubectl import Kubectl, KubectlError
 
-PRINT = ("python3", "-m", "exectrail.segments")
+PRINT = ("python3", "-m", "exectrail.reading.segments")
 
 _PROGRAM = (
     f"#!{sys.executable} -IS\n"
@@ -169,7 +169,7 @@ def test_a_pvc_trail_has_the_nodes_name_in_its_file(
 ) -> None:
     cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
     cluster.has_pods("pvc", "/trail/trail-$(NODE_NAME).jsonl", "node-1")
-    cluster.answers("exec exectrail.segments /trail/trail-node-1.jsonl", out=trail)
+    cluster.answers("exec exectrail.reading.segments /trail/trail-node-1.jsonl", out=trail)
 
     assert run("show", alice_uid)[0] == 0
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exectrail import logs
+from exectrail.service import logs
 
 
 @pytest.fixture(autouse=True)

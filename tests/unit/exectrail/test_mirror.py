@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from exectrail import kube
-from exectrail import mirror as mirror_module
-from exectrail.kube import Client
-from exectrail.meta import ObjectMeta
-from exectrail.mirror import Mirror
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.k8s import mirror as mirror_module
+from exectrail.k8s.client import Client
+from exectrail.k8s.mirror import Mirror
 from tests.unit.exectrail.api_server import ApiServer
 
 NAMESPACES = "/api/v1/namespaces"
@@ -264,7 +263,7 @@ def test_a_server_that_ends_every_watch_at_once_is_not_hammered(
 def test_a_list_whose_token_expires_between_two_pages_begins_anew(
     api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube, "_PAGE", 2)
+    monkeypatch.setattr("exectrail.k8s.client._PAGE", 2)
     for name in "abcde":
         api.set(name, v=name)
     api.tokens_to_expire = 1
@@ -279,7 +278,7 @@ def test_a_list_whose_token_expires_between_two_pages_begins_anew(
 def test_what_went_while_away_goes_only_once_all_pages_are_in(
     api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube, "_PAGE", 1)
+    monkeypatch.setattr("exectrail.k8s.client._PAGE", 1)
     for name in "abc":
         api.set(name, v=name)
     watched = start()

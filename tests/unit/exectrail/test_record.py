@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail.record import Record, decode, encode
+from exectrail.contracts.record import Record, decode, encode
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from exectrail import cli, segments
-from exectrail.record import Record, encode
-from exectrail.segments import Names
+from exectrail import cli
+from exectrail.contracts.record import Record, encode
+from exectrail.reading import segments
+from exectrail.reading.segments import Names
 
 NOW = datetime(2026, 11, 23, 14, 58, 3, 120_999, tzinfo=UTC)
 
@@ -113,7 +114,7 @@ def test_a_segment_that_is_compressed_or_removed_while_the_trail_is_read_is_no_t
 
 def test_the_program_prints_a_trail_or_says_what_is_missing(folder: Path) -> None:
     def printed(name: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "exectrail.segments", str(folder / name)]
+        command = [sys.executable, "-m", "exectrail.reading.segments", str(folder / name)]
         return subprocess.run(command, capture_output=True, check=False)
 
     assert printed("trail.jsonl").stdout == b"1\n2\n3\n4\n5\n6"

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail import cli, finding
+from exectrail import cli
 from exectrail.cli import session_tree
 from exectrail.cli import show as show_module
-from exectrail.record import Exit, Node, Record, Request, Resource, encode
-from exectrail.summary import from_records, sessions
+from exectrail.contracts.record import Exit, Node, Record, Request, Resource, encode
+from exectrail.reading import finding
+from exectrail.reading.summary import from_records, sessions
 
 
 def show(capsys: pytest.CaptureFixture[str], *argv: object) -> str:

@@ -6,7 +6,7 @@ import sys
 
 PROGRAM = """
 import signal, sys, threading
-from exectrail import logs, threads
+from exectrail.service import logs, threads
 logs.setup()
 threads.end_process_on_fault()
 stop = threading.Event()

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exectrail import cli
-from exectrail.record import Record, encode
-from exectrail.trail import LONGEST_LINE, Damage, Source, Unreadable, is_session, read
+from exectrail.contracts.record import Record, encode
+from exectrail.reading.trail import LONGEST_LINE, Damage, Source, Unreadable, is_session, read
 
 LOG_LINE = b'{"time":"t","level":"info","logger":"enricher","message":"requestUID of kind session"}\n'
 

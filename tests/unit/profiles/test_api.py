@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 from kubernetes import client
 
-from exectrail.kube import ApiError
-from profiles.api import Api, ImpatientClient
-from profiles.retention import Close
+from exectrail.k8s.client import ApiError
+from profiles.controller.api import Api, ImpatientClient
+from profiles.controller.retention import Close
 
 SESSIONS = "/apis/exectrail.io/v1alpha1/namespaces/release/auditsessions"
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250000, tzinfo=UTC)
@@ -135,12 +135,12 @@ def test_a_session_that_names_no_pod_does_not_make_a_list_of_all(server: Server,
 
 
 def test_node_trails_come_by_node(server: Server, api: Api) -> None:
-    trail = {"metadata": {"name": "node1"}, "status": {"ledger": "bpf", "heartbeat": "2026-11-23T12:00:00Z", "seq": 4}}
+    trail = {"metadata": {"name": "node1"}, "status": {"sensor": "bpf", "heartbeat": "2026-11-23T12:00:00Z", "seq": 4}}
     server.answers["GET", "/apis/exectrail.io/v1alpha1/nodetrails?limit=250"] = (
         200,
         {"metadata": {}, "items": [trail]},
     )
-    assert api.trails()["node1"].status.ledger == "bpf"
+    assert api.trails()["node1"].status.sensor == "bpf"
 
 
 def test_a_server_that_is_away_is_an_error_with_status_0(server: Server, api: Api) -> None:

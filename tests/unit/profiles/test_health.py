@@ -14,9 +14,9 @@ from http.server import HTTPServer
 
 import pytest
 
-from exectrail.serving import serve
-from profiles import metrics
-from profiles.health import STUCK_SECONDS, Pulse
+from exectrail.service.serving import serve
+from profiles.controller import metrics
+from profiles.controller.health import STUCK_SECONDS, Pulse
 
 
 class Clock:
@@ -87,7 +87,7 @@ def test_it_goes_on_where_files_run_out_and_says_so(
         return accept(server)
 
     monkeypatch.setattr(HTTPServer, "get_request", fail)
-    monkeypatch.setattr("exectrail.serving._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("exectrail.service.serving._PAUSE_SECONDS", 0.01)
     server = serve("127.0.0.1", 0, lambda: None, lambda: None)
 
     assert get(f"http://127.0.0.1:{server.server_port}/healthz")[0] == 200
@@ -114,8 +114,8 @@ def test_a_connection_that_fails_is_a_log_line(clock: Clock, caplog: pytest.LogC
 def test_a_server_that_dies_ends_the_process_with_a_log_line() -> None:
     program = """
 import time
-from exectrail import logs, threads
-from exectrail.serving import _Server, serve
+from exectrail.service import logs, threads
+from exectrail.service.serving import _Server, serve
 logs.setup("info")
 threads.end_process_on_fault()
 def die(self, *_):

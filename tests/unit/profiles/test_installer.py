@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import profiles
-from profiles import installer
-from profiles.installer import InstallError, install
+from profiles.installer.install import InstallError, install, keep_installed
 
 FILE = "exectrail/process-audit.json"
 CONTENT = (Path(profiles.__file__).parent / "builtin" / "process-audit.json").read_bytes()
@@ -146,7 +145,7 @@ def test_it_goes_on_repairing_after_a_failure(tmp_path: Path) -> None:
     seccomp.mkdir()
     install(seccomp)
     stop = threading.Event()
-    thread = threading.Thread(target=installer.keep_installed, args=(seccomp, stop, 0.01))
+    thread = threading.Thread(target=keep_installed, args=(seccomp, stop, 0.01))
     seccomp.rename(away)
     thread.start()
     try:

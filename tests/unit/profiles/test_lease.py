@@ -10,7 +10,7 @@ from kubernetes.leaderelection.electionconfig import Config
 from kubernetes.leaderelection.leaderelection import LeaderElection
 from urllib3.exceptions import ProtocolError
 
-from profiles.lease import Lease
+from profiles.controller.lease import Lease
 
 
 class Coordination:

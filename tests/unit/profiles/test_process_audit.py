@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 import profiles
-from exectrail.profile import BUILT_IN
+from exectrail.contracts.profile import BUILT_IN
 
 Action = Literal["SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW", "SCMP_ACT_LOG"]
 Operator = Literal["SCMP_CMP_LT", "SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"]

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from exectrail import session
-from exectrail.meta import ObjectMeta
-from exectrail.nodetrail import NodeTrail, NodeTrailStatus, UncoveredPod
-from exectrail.session import Target
-from profiles.retention import Asked, Close, Delete, Pod, PodSpec, Policy, Session, Status, survey, verdict
+from exectrail.contracts import session
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus, UncoveredPod
+from exectrail.contracts.session import Target
+from profiles.controller.retention import Asked, Close, Delete, Pod, PodSpec, Policy, Session, Status, survey, verdict
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 POLICY = Policy()
@@ -39,7 +39,7 @@ def trail(
     count: int | None = None,
 ) -> NodeTrail:
     pods = [UncoveredPod(name, "sandboxed", "runsc") for name in uncovered]
-    status = NodeTrailStatus(source="netlink", ledger=ledger, since=at(since), heartbeat=at(beat), uncovered=pods)
+    status = NodeTrailStatus(audit_source="netlink", sensor=ledger, since=at(since), heartbeat=at(beat), uncovered=pods)
     status = msgspec.structs.replace(status, uncovered_pods=len(pods) if count is None else count)
     return NodeTrail(ObjectMeta(name="node1", creation_timestamp=at(86400)), status)
 
@@ -110,7 +110,7 @@ def test_a_heartbeat_from_before_the_request_says_nothing_about_it() -> None:
 
 @pytest.mark.parametrize("heartbeat", ["", "yesterday", "2026-11-23T12:00:00"])
 def test_a_heartbeat_that_is_no_time_counts_as_none(heartbeat: str) -> None:
-    silent = msgspec.structs.replace(trail(), status=NodeTrailStatus(ledger="bpf", heartbeat=heartbeat))
+    silent = msgspec.structs.replace(trail(), status=NodeTrailStatus(sensor="bpf", heartbeat=heartbeat))
     assert verdict(asked(), pod(), {"node1": silent}, NOW).outcome == "not-recorded"
 
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from exectrail.kube import ApiError
-from exectrail.meta import ObjectMeta
-from exectrail.nodetrail import NodeTrail, NodeTrailStatus
-from exectrail.session import Target
-from profiles import rounds
-from profiles.retention import Asked, Close, Pod, PodSpec, Policy, Session
-from profiles.rounds import NotLeadingError, Rounds
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus
+from exectrail.contracts.session import Target
+from exectrail.k8s.client import ApiError
+from profiles.controller import rounds
+from profiles.controller.retention import Asked, Close, Pod, PodSpec, Policy, Session
+from profiles.controller.rounds import NotLeadingError, Rounds
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ class Cluster:
     def trails(self) -> dict[str, NodeTrail]:
         beat = NOW.isoformat()
         meta = ObjectMeta(name="node1", creation_timestamp=(NOW - timedelta(days=1)).isoformat())
-        return {"node1": NodeTrail(meta, NodeTrailStatus(ledger="bpf", since=meta.creation_timestamp, heartbeat=beat))}
+        return {"node1": NodeTrail(meta, NodeTrailStatus(sensor="bpf", since=meta.creation_timestamp, heartbeat=beat))}
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         self._fail_if_told(f"pod {namespace}/{name}")

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 import trustme
 
-from exectrail.session import AuditSession
+from exectrail.contracts.session import AuditSession
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.webhook.process import Process
 from webhook.app import Health, Webhook
-from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Rules
-from webhook.tag_mode import Known
+from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS, Rules
+from webhook.reviews.tag_mode import Known
 
 DATA = Path(__file__).parent / "data"
 

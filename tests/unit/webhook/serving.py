@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 from tests.unit.webhook.waiting import until
 from webhook.app import Health, Webhook, admission_app
-from webhook.callers import Limits
-from webhook.server import Bounds, Server, serve
+from webhook.serving.callers import Limits
+from webhook.serving.server import Bounds, Server, serve
 
 
 @contextlib.contextmanager

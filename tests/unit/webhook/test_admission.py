@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from exectrail.session import SessionSpec, Target, User
-from webhook.admission import Decision, Operation, answer, decode
-from webhook.json_value import BadReview
+from exectrail.contracts.session import SessionSpec, Target, User
+from webhook.reviews.json_value import BadReview
+from webhook.reviews.review import Decision, Operation, answer, decode
 
 Load = Callable[..., dict[str, Any]]
 

@@ -10,10 +10,10 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from exectrail.session import AuditSession
-from webhook import exec_metadata
-from webhook.admission import MAX_BYTES
+from exectrail.contracts.session import AuditSession
 from webhook.app import BINDING_PATH, EXEC_METADATA_PATH, Health, Webhook, admission_app, status_app
+from webhook.reviews import exec_metadata
+from webhook.reviews.review import MAX_BYTES
 
 Load = Callable[..., dict[str, Any]]
 PatchOf = Callable[[dict[str, Any]], list[Any]]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.admission import Decision, decode
-from webhook.binding import decide
-from webhook.json_value import BadReview
+from webhook.reviews.binding import decide
+from webhook.reviews.json_value import BadReview
+from webhook.reviews.review import Decision, decode
 
 Load = Callable[..., dict[str, Any]]
 Apply = Callable[[dict[str, Any], list[Any]], dict[str, Any]]

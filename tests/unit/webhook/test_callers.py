@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from webhook.callers import Callers, Connection, Limits, Stage, address_of
+from webhook.serving.callers import Callers, Connection, Limits, Stage, address_of
 
 
 class House:
@@ -12,7 +12,7 @@ class House:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
         self.now = 0.0
-        monkeypatch.setattr("webhook.callers.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("webhook.serving.callers.time.monotonic", lambda: self.now)
         self.ended: list[tuple[str, str]] = []
         self.names: dict[Connection, str] = {}
         self.callers = Callers(Limits(**limits), lambda each, why: self.ended.append((self.names[each], why)))  # type: ignore[arg-type] # by name

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from exectrail.command_key import UnusableKey, read_key
-from exectrail.kube import ApiError, Client
+from exectrail.contracts.command_key import UnusableKey, read_key
+from exectrail.k8s.client import ApiError, Client
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.webhook.waiting import until
-from webhook import command_key
-from webhook.command_key import CommandKey
+from webhook.sessions import command_key
+from webhook.sessions.command_key import CommandKey
 
 SECRETS = "/api/v1/namespaces/audit/secrets"
 NOT_FOUND = (404, b'{"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}')

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.cut import cut, cut_word
+from webhook.reviews.cut import cut, cut_word
 
 MOST = 100
 ROOM = MOST - 48  # a marker has to fit in as well

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from exectrail.meta import ObjectMeta
-from exectrail.nodetrail import NodeTrail, NodeTrailStatus
-from webhook.env_reports import EnvReports
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus
+from webhook.cluster.env_reports import EnvReports
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

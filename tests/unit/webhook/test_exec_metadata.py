@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.attribute.tag import tag_of
-from exectrail.command_hash import command_hash
-from exectrail.session import SessionSpec
-from webhook.admission import Decision, decode
-from webhook.exec_metadata import decide
-from webhook.json_value import BadReview
-from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Rules
-from webhook.tag_mode import Known
+from enricher.correlate.tag import tag_of
+from exectrail.contracts.command_hash import command_hash
+from exectrail.contracts.session import SessionSpec
+from webhook.reviews.exec_metadata import decide
+from webhook.reviews.json_value import BadReview
+from webhook.reviews.review import Decision, decode
+from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS, Rules
+from webhook.reviews.tag_mode import Known
 
 Load = Callable[..., dict[str, Any]]
 Apply = Callable[[dict[str, Any], list[Any]], dict[str, Any]]

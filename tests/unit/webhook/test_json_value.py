@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from webhook.json_value import FEW, BadReview, Budget, Most, TooLarge, Value, _count
+from webhook.reviews.json_value import FEW, BadReview, Budget, Most, TooLarge, Value, _count
 
 
 def value(text: str | bytes) -> Value:

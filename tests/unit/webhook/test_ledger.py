@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import REGISTRY
 
-from exectrail.kube import ApiError
-from exectrail.meta import ObjectMeta
-from exectrail.session import AuditSession, SessionSpec, Target, User
-from webhook import ledger as ledger_module
-from webhook.ledger import Entry, FairQueue, Ledger
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
+from exectrail.k8s.client import ApiError
+from webhook.sessions import writer as ledger_module
+from webhook.sessions.writer import Entry, FairQueue, Ledger
 
 
 def session(name: str, user: str = "alice") -> AuditSession:
@@ -226,7 +226,7 @@ def test_a_write_without_an_answer_at_the_end_is_counted() -> None:
     assert dropped("shutdown") == before + 1
 
 
-def test_a_full_ledger_drops_of_the_flooding_user_and_counts() -> None:
+def test_a_full_api_drops_of_the_flooding_user_and_counts() -> None:
     before = dropped("queue-full")
     ledger = Ledger(Api().create, 10_000)
     ledger.put(session("quiet", user="bob"))

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail.meta import ObjectMeta
-from exectrail.session import AuditSession, SessionSpec
-from webhook.admission import decode
-from webhook.json_value import BadReview
-from webhook.ledger_entry import DEFAULT_EXTRA_KEYS, Asked, Rules, session_spec
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.session import AuditSession, SessionSpec
+from webhook.reviews.json_value import BadReview
+from webhook.reviews.review import decode
+from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS, Asked, Rules, session_spec
 
 Load = Callable[..., dict[str, Any]]
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from webhook.admission import Decision, decode
-from webhook.exec_metadata import decide
-from webhook.json_value import BadReview
-from webhook.ledger_entry import Rules
-from webhook.tag_mode import Known
+from webhook.reviews.exec_metadata import decide
+from webhook.reviews.json_value import BadReview
+from webhook.reviews.review import Decision, decode
+from webhook.reviews.session_spec import Rules
+from webhook.reviews.tag_mode import Known
 
 Load = Callable[..., dict[str, Any]]
 Apply = Callable[[dict[str, Any], list[Any]], dict[str, Any]]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from webhook import binding, exec_metadata
-from webhook.admission import Decision, Request, decode
-from webhook.json_value import BadReview
-from webhook.ledger_entry import Rules
-from webhook.tag_mode import Known
+from webhook.reviews import binding, exec_metadata
+from webhook.reviews.json_value import BadReview
+from webhook.reviews.review import Decision, Request, decode
+from webhook.reviews.session_spec import Rules
+from webhook.reviews.tag_mode import Known
 
 Load = Callable[..., dict[str, Any]]
 Path = tuple[str | int, ...]

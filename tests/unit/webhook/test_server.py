@@ -19,10 +19,10 @@ from starlette.types import ASGIApp
 
 from tests.unit.webhook.serving import serving
 from tests.unit.webhook.waiting import until
-from webhook.admission import MAX_BYTES
 from webhook.app import BINDING_PATH, EXEC_METADATA_PATH, Health, Webhook, admission_app, status_app
-from webhook.callers import Limits
-from webhook.server import Bounds, Server, serve
+from webhook.reviews.review import MAX_BYTES
+from webhook.serving.callers import Limits
+from webhook.serving.server import Bounds, Server, serve
 
 Load = Callable[..., dict[str, Any]]
 HEAD = f"POST {EXEC_METADATA_PATH} HTTP/1.1\r\nHost: x\r\n".encode()

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from webhook.tag_mode import Known, mode_of, untagged_debug, untagged_exec
+from webhook.reviews.tag_mode import Known, mode_of, untagged_debug, untagged_exec
 
 RECORD = {"exectrail.io/record": "true"}
 

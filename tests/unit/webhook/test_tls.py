@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from tests.unit.webhook.serving import serving as server
 from webhook.app import Webhook
-from webhook.tls import Certificate, _resolved, not_after
+from webhook.serving.tls import Certificate, _resolved, not_after
 
 POLL_SECONDS = 0.01
 
@@ -158,7 +158,7 @@ def test_a_fault_while_loading_is_no_end_to_renewals(
 ) -> None:
     before, rejected = serial(port, ca), counted("certificate_rejected_total")
     with monkeypatch.context() as broken:
-        broken.delattr("webhook.tls.not_after")
+        broken.delattr("webhook.serving.tls.not_after")
         secret.issue(ca)
         until(lambda: counted("certificate_rejected_total") > rejected)
 

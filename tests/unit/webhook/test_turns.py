@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from webhook.turns import Turns
+from webhook.serving.turns import Turns
 
 
 def rounds(*work: tuple[str, str], count: int, gone: frozenset[str] = frozenset()) -> list[list[str]]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from exectrail.kube import Client
+from exectrail.k8s.client import Client
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.webhook.waiting import until
-from webhook.view import View
+from webhook.cluster.view import View
 
 
 @pytest.fixture

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from exectrail.command_hash import command_hash
-from exectrail.session import AuditSession
+from exectrail.contracts.command_hash import command_hash
+from exectrail.contracts.session import AuditSession
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.webhook.process import ROOT, Process, post
-from webhook import admission
 from webhook.__main__ import _put
 from webhook.app import Webhook
-from webhook.ledger import Ledger
+from webhook.reviews.review import decode
+from webhook.sessions.writer import Ledger
 
 Load = Callable[..., dict[str, Any]]
 Run = Callable[..., Process]
@@ -177,7 +177,7 @@ def test_a_port_that_accepts_no_more_ends_it_with_a_log_line(tls_dir: Path, api:
     program = """
 import errno, sys
 from webhook.__main__ import main
-from webhook.listener import Listener
+from webhook.serving.listener import Listener
 async def die(self):
     raise OSError(errno.EINVAL, "Invalid argument")
 Listener._accept = die
@@ -207,7 +207,7 @@ def test_a_session_that_the_ledger_cannot_take_is_a_fault_that_is_counted(
 
     name, labels = "exectrail_webhook_errors_total", {"webhook": "exec-metadata"}
     before = REGISTRY.get_sample_value(name, labels) or 0
-    webhook.tag(admission.decode(json.dumps(review("attach")).encode()))
+    webhook.tag(decode(json.dumps(review("attach")).encode()))
     _put(Broken(lambda _: None, 1 << 20), ledger[0])
 
     assert REGISTRY.get_sample_value(name, labels) == before + 1

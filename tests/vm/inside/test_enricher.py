@@ -1,4 +1,4 @@
-"""The enricher as a node runs it, with the ledger that it chooses there."""
+"""The enricher as a node runs it, with the sensor that it chooses there."""
 
 import json
 import sys
@@ -39,19 +39,19 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     node.remove()
 
 
-def test_it_records_with_the_best_ledger_that_the_kernel_allows(node: Node, machine: dict[str, Any]) -> None:
+def test_it_records_with_the_best_sensor_that_the_kernel_allows(node: Node, machine: dict[str, Any]) -> None:
     node.start("auto", "--cgroup-root", ROOT)
-    node.container.run("sleep", "1.5")  # long enough for each ledger to see what it is
+    node.container.run("sleep", "1.5")  # long enough for each sensor to see what it is
 
     record = node.ran("sleep", "1.5")
-    assert record.source == machine["ledger"]
+    assert record.source == machine["sensor"]
     chain(node)
 
 
-def test_it_says_why_a_ledger_cannot_be_had(node: Node, machine: dict[str, Any]) -> None:
+def test_it_says_why_a_sensor_cannot_be_had(node: Node, machine: dict[str, Any]) -> None:
     node.start("auto", "--cgroup-root", ROOT)
 
-    said = [line for line in node.log().splitlines() if "no ledger" in line]
+    said = [line for line in node.log().splitlines() if "no sensor" in line]
     assert len(said) == len(machine["missing"])
     for line, missing in zip(said, machine["missing"], strict=True):
         assert missing in line, line

@@ -1,1 +1,0 @@
-"""From a process to its container and its request."""

@@ -1,0 +1,146 @@
+"""The source `netlink`, whose holes are filled from auditd's log where there is one.
+
+A hole is what the kernel dropped because the receive buffer was full, or the time between two enrichers. In both the
+log is read from a place that was noted before, until a moment after; serials tell which records had not come.
+"""
+
+import logging
+import selectors
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from enricher.audit.follower import Follower, Position, end_of
+from enricher.audit.log_tail import LogTail, Told
+from enricher.audit.netlink_socket import AuditSource
+from enricher.audit.progress import SourceState
+from enricher.audit.source import Socket
+from enricher.events import Seccomp
+
+LINGER: Final = 2.0
+"""How long the log is read after a hole, in seconds: auditd writes what it has within a quarter of one."""
+_POLL: Final = 0.1
+
+log = logging.getLogger(__name__)
+
+
+class NetlinkSource:
+    """SECCOMP records from the kernel, and from auditd's log what got lost on that way.
+
+    Args:
+        audit: The socket.
+        state: Keeps which records were taken.
+        path: auditd's log; None where it is not to be read.
+        is_ours: Whether `node=NAME` in it is this node.
+        ready: Whether it is known by now whose containers are recorded.
+
+    """
+
+    name = "netlink"
+
+    def __init__(
+        self,
+        audit: AuditSource,
+        state: SourceState,
+        path: Path | None,
+        is_ours: Callable[[str], bool],
+        ready: Callable[[], bool],
+    ) -> None:
+        self._audit, self._state, self._path = audit, state, path
+        self._is_ours, self._ready = is_ours, ready
+        self._joined = time.time_ns() // 1_000_000
+        self._overruns = audit.overruns
+        self._drops_settled = self._lost = self._recovered = 0
+        self._unparsable = 0
+        self._tail: LogTail | None = None
+        self._until = 0.0
+        self._noted: Position | None = None
+        """The log's end two seconds to one second ago: all before it had come by netlink, or was dropped long since."""
+        self._next_noted: Position | None = None
+        if state.before and state.before.log:
+            self._begin(state.before.log, time.monotonic(), state.told)
+
+    @property
+    def behind(self) -> bool:
+        """Whether more may wait, in the socket or in the log."""
+        return self._audit.behind or (self._tail is not None and (self._tail.behind or self._tail.waiting))
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Wake the loop when records come."""
+        selector.register(self._audit, selectors.EVENT_READ)
+
+    def poll_timeout(self) -> float:
+        """Only a hole is not to be waited with."""
+        if self._tail is None:
+            return float("inf")
+        return 0.0 if self._tail.behind else _POLL
+
+    def read(self, now: float) -> list[Seccomp]:
+        """What the kernel sent, then what it could not send and auditd wrote down."""
+        take = self._state.serials.take
+        records = [record for record in self._audit.read() if take(record.serial)]
+        if self._audit.overruns != self._overruns:
+            self._overruns = self._audit.overruns
+            self._open_hole(now)
+        return [*records, *self._fill(self._tail, now)] if self._tail else records
+
+    def lost(self) -> dict[str, int]:
+        """Drops of a hole count only once it is certain that the log does not have them."""
+        dropped = 0 if self._tail else self._audit.dropped() - self._drops_settled
+        unparsable = self._audit.unparsable + self._unparsable
+        return {"netlink-overrun": self._lost + dropped, "unparsable": unparsable}
+
+    def socket(self) -> Socket:
+        """What befell the socket."""
+        return Socket(self._audit.forged, self._audit.overruns)
+
+    def gaps(self) -> list[str]:
+        """None of its own: an absence is told as one, drops are counted."""
+        return []
+
+    def keep(self) -> None:
+        """Note where the log ends, and what was taken."""
+        if self._tail is None:
+            self._noted, self._next_noted = self._next_noted, end_of(self._path) if self._path else None
+        self._state.keep(self._noted)
+
+    def close(self, *, clean: bool) -> None:
+        """Leave the group, and keep what was taken once more."""
+        self._state.keep(self._noted, clean=clean)
+        if self._tail:
+            self._tail.close()
+        self._audit.close()
+
+    def _open_hole(self, now: float) -> None:
+        if self._tail:
+            self._until = now + LINGER
+        elif self._noted:
+            self._begin(self._noted, now, Told())
+
+    def _begin(self, place: Position, now: float, told: Told) -> None:
+        follower = Follower.resume(self._path, place) if self._path else None
+        if follower:
+            self._tail = LogTail(follower, self._state.serials, self._is_ours, told, self._ready)
+            self._until = now + LINGER
+            self._noted = place
+            log.info("records that were missed are looked for in %s", self._path)
+
+    def _fill(self, tail: LogTail, now: float) -> list[Seccomp]:
+        if tail.behind or tail.waiting:
+            self._until = max(self._until, now + LINGER)
+        found = tail.read()
+        self._recovered += sum(record.time >= self._joined for record in found)
+        if now > self._until and not tail.behind:
+            self._close_hole(tail)
+        return found
+
+    def _close_hole(self, tail: LogTail) -> None:
+        dropped = self._audit.dropped()
+        self._lost += max(0, dropped - self._drops_settled - self._recovered)
+        log.info("of %d records dropped, %d were in auditd's log", dropped - self._drops_settled, self._recovered)
+        self._drops_settled, self._recovered = dropped, 0
+        self._unparsable += tail.unparsable
+        self._noted = self._next_noted = tail.follower.position()
+        tail.close()
+        self._tail = None

@@ -1,0 +1,49 @@
+"""What a source of SECCOMP records is to the agent: `netlink`, or `auditlog`."""
+
+import selectors
+from typing import NamedTuple, Protocol
+
+from enricher.events import Seccomp
+
+
+class Socket(NamedTuple):
+    """What befell a socket of the kernel's since the start."""
+
+    forged: int = 0
+    """Messages that the kernel did not send, and that were refused."""
+    overruns: int = 0
+    """How often its buffer was full; what was dropped for it is among the losses."""
+
+
+class Source(Protocol):
+    """SECCOMP records of this node, each of them once."""
+
+    name: str
+
+    @property
+    def behind(self) -> bool:
+        """Whether more may wait than the last `read` took."""
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Have the loop woken when there is something, if the source can."""
+
+    def poll_timeout(self) -> float:
+        """How long the loop may wait before it asks again, in seconds."""
+
+    def read(self, now: float) -> list[Seccomp]:
+        """Take what has come, in a bounded time and without waiting."""
+
+    def lost(self) -> dict[str, int]:
+        """What is known not to have come since the start, by cause."""
+
+    def socket(self) -> Socket:
+        """What befell its socket; nothing where it has none."""
+
+    def gaps(self) -> list[str]:
+        """Reasons, not told before, why something may be missing whose number nobody knows."""
+
+    def keep(self) -> None:
+        """Remember on disk how far it is; to be called each second."""
+
+    def close(self, *, clean: bool) -> None:
+        """Give everything back, and remember whether all that was taken is in the trail."""

@@ -1,0 +1,218 @@
+"""What an enricher reads, and the flags that say so: the API's objects, the SECCOMP records, the sensor."""
+
+import argparse
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from enricher.audit.auditlog import AuditLogSource
+from enricher.audit.choice import AUTO, NONE, SOURCES, Choice, choose
+from enricher.audit.kernel_lost import KernelLost
+from enricher.audit.netlink import NetlinkSource
+from enricher.audit.netlink_socket import AuditSource, SourceUnavailable
+from enricher.audit.own_name import ours
+from enricher.audit.progress import SourceState, modified_ms
+from enricher.audit.source import Source
+from enricher.clock import Clock
+from enricher.containers.containers import Containers
+from enricher.containers.pods import Namespace, Pod
+from enricher.correlate.request_expiry import EXPIRED, is_over
+from enricher.procfs import Proc
+from enricher.sensors.bpf.sensor import BpfSensor
+from enricher.sensors.proc.sensor import ProcSensor
+from enricher.sensors.procconn.connector import ProcConnector
+from enricher.sensors.procconn.sensor import ProcconnSensor
+from enricher.sensors.sensor import Sensor
+from enricher.sensors.unavailable import SensorUnavailable
+from exectrail.contracts.session import GROUP_VERSION, PLURAL, AuditSession
+from exectrail.k8s.client import Client
+from exectrail.k8s.mirror import Mirror
+
+S = TypeVar("S", bound=AuditSource)
+
+_MOST_MISSED = 10_000
+"""As many as wait for their requests (`enricher.emit.late_requests`)."""
+
+log = logging.getLogger("enricher")
+
+
+class Requests(Mirror[AuditSession]):
+    """The requests that the webhook wrote down, in one namespace.
+
+    Args:
+        client: Where to ask.
+        namespace: Where AuditSessions are.
+        on_change: As a mirror's.
+        node: Of what is over for this node, no more is kept than that it was there; None keeps all.
+
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        on_change: Callable[[AuditSession | None, AuditSession | None], None] | None = None,
+        node: str | None = None,
+    ) -> None:
+        path = f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}"
+        super().__init__(client, path, AuditSession, on_change, self._as_needed if node else None)
+        self._namespace, self._node = namespace, node or ""
+        self._missed: dict[str, None] = {}
+
+    def get(self, uid: str) -> AuditSession | None:
+        """The request of a process with this tag, as known now; `EXPIRED` if no process can come of it any more."""
+        found = self.objects.get(f"{self._namespace}/{uid}")
+        if found is None:
+            self._missed[uid] = None
+            if len(self._missed) > _MOST_MISSED:
+                del self._missed[next(iter(self._missed))]
+            return None
+        self._missed.pop(uid, None)
+        return found if found.spec.verb in ("exec", "debug") else EXPIRED
+
+    def _as_needed(self, audit: AuditSession) -> AuditSession:
+        # One that shows late may be closed by then: whoever asked for it in vain still needs it.
+        if audit is EXPIRED or audit.metadata.name in self._missed:
+            return audit
+        return EXPIRED if is_over(audit, self._node, time.time() * 1000) else audit
+
+    def running_on(self, node: str) -> list[AuditSession]:
+        """Those that run on a node, as far as the API knows now."""
+        every = list(self.objects.values())  # at once: the mirror goes on in its own thread
+        return [each for each in every if each.status.phase == "Running" and each.status.node == node]
+
+
+def watch_node(
+    client: Client,
+    node: str,
+    pod_changed: Callable[[Pod | None, Pod | None], None],
+    namespace_changed: Callable[[Namespace | None, Namespace | None], None],
+) -> list[Mirror[Any]]:
+    """Mirrors of all namespaces and of this node's pods, to be started."""
+    return [
+        Mirror(client, "/api/v1/namespaces", Namespace, namespace_changed),
+        Mirror(client, "/api/v1/pods", Pod, pod_changed, fieldSelector=f"spec.nodeName={node}"),
+    ]
+
+
+def open_source(receive_buffer: int, kind: type[S]) -> S | None:
+    """The SECCOMP records, with a receive buffer in bytes; None, and a line in the log, where they cannot be read."""
+    try:
+        return kind.open(receive_buffer)
+    except SourceUnavailable as error:
+        log.error("no SECCOMP records: %s", error)
+        return None
+
+
+def choose_source(args: argparse.Namespace, ready: Callable[[], bool]) -> Choice:
+    """Where SECCOMP records come from, by the flags; `ready` says whether the API has told what is recorded.
+
+    Raises:
+        SourceUnavailable: The source that the flags name cannot be had.
+
+    """
+    # RequestIndex before the trail is opened: both files are written with each record.
+    written_ms = max(modified_ms(args.state_dir / "chain.json"), modified_ms(Path(args.trail)))
+    state = SourceState(args.state_dir / "source.json", Proc().boot_id(), written_ms)
+    is_ours = ours(args.node, socket.gethostname())
+    log_of_auditd: Path | None = args.audit_log
+
+    def netlink() -> Source:
+        audit = AuditSource.open(args.receive_buffer)
+        _say_if_capped(args.receive_buffer, audit.receive_buffer())
+        return NetlinkSource(audit, state, log_of_auditd, is_ours, ready)
+
+    def auditlog() -> Source:
+        if log_of_auditd is None:
+            raise SourceUnavailable("auditd's log: no flag --audit-log says where it is")
+        return AuditLogSource.open(log_of_auditd, state, is_ours, ready, wait=args.audit_source == "auditlog")
+
+    return choose(args.audit_source, {"netlink": netlink, "auditlog": auditlog})
+
+
+def _say_if_capped(asked: int, accounted: int) -> None:
+    granted = accounted // 2  # the kernel counts what it needs for itself as well (socket(7), SO_RCVBUF)
+    if granted < asked:
+        log.info("the audit socket's receive buffer has %d bytes, not %d: net.core.rmem_max caps it", granted, asked)
+
+
+def open_kernel_lost(*, asked: bool) -> KernelLost | None:
+    """The kernel's count of lost audit records; None where it is not asked for, or the kernel does not say."""
+    if not asked:
+        return None
+    try:
+        return KernelLost.open()
+    except SourceUnavailable as error:
+        log.error("%s", error)
+        return None
+
+
+def open_sensor(args: argparse.Namespace, containers: Containers, clock: Clock, source: object | None) -> Sensor:
+    """The sensor that `--sensor` names, or the best that this node offers.
+
+    Raises:
+        SensorUnavailable: With what is missing.
+
+    """
+    sensors: dict[str, Callable[[], Sensor]] = {
+        "bpf": lambda: BpfSensor(args.cgroup_root, containers),
+        "procconn": lambda: ProcconnSensor(ProcConnector.open(args.receive_buffer), args.cgroup_root, containers),
+        "proc": lambda: _proc_sensor(args, containers, clock, source),
+    }
+    if args.sensor != "auto":
+        return sensors[args.sensor]()
+    missing: list[str] = []
+    for name, make in sensors.items():
+        try:
+            return make()
+        except SensorUnavailable as error:
+            missing.append(f"{name}: {error}")
+            log.warning("no sensor %s: %s; trying the next one, which is weaker", name, error)
+    raise SensorUnavailable(f"there is nothing to record from; {'; '.join(missing)}")
+
+
+def _proc_sensor(args: argparse.Namespace, containers: Containers, clock: Clock, source: object | None) -> ProcSensor:
+    if source is None:
+        raise SensorUnavailable("it needs an audit source, and there is none")
+    return ProcSensor(args.cgroup_root, containers, clock)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what is read."""
+    add = parser.add_argument
+    help_ = "the node's cgroup tree (default %(default)s)"
+    add("--cgroup-root", type=Path, default=Path("/sys/fs/cgroup"), help=help_)
+    help_ = "process event backend, the sensor (default %(default)s)"
+    add("--sensor", choices=("auto", "bpf", "procconn", "proc"), default="auto", help=help_)
+    help_ = "receive buffer of each netlink socket, in bytes (default %(default)s)"
+    add("--receive-buffer", type=positive, default=4 << 20, metavar="BYTES", help=help_)
+    help_ = "name of this node (default $NODE_NAME or the host's name)"
+    add("--node", default=os.environ.get("NODE_NAME", socket.gethostname()), help=help_)
+    help_ = "namespace of AuditSessions (default $POD_NAMESPACE or exectrail)"
+    add("--namespace", default=os.environ.get("POD_NAMESPACE", "exectrail"), help=help_)
+
+
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say where SECCOMP records come from."""
+    add = parser.add_argument
+    help_ = "audit source, where SECCOMP events come from (default %(default)s)"
+    add("--audit-source", choices=(AUTO, *SOURCES, NONE), default=AUTO, help=help_)
+    help_ = "auditd's log, for the audit source auditlog and for what netlink missed"
+    add("--audit-log", type=Path, metavar="FILE", help=help_)
+    add(
+        "--ask-kernel-lost",
+        action="store_true",
+        help="count the audit records that the kernel lost; takes CAP_AUDIT_CONTROL",
+    )
+
+
+def positive(text: str) -> int:
+    """A flag's value: a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number

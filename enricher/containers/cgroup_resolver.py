@@ -1,0 +1,130 @@
+"""Which container a cgroup belongs to."""
+
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from enricher.containers import container_id
+from enricher.containers.cgroupfs import Cgroup, CgroupIndex, folders_below
+from enricher.containers.container_name import container_name
+from enricher.containers.containers import NODE, CgroupRef
+from enricher.events import Exit, ProcessEvent, process_of
+
+_MOST_NAMED = 1024
+_MOST_ASKED = 8
+"""Processes of a container that are asked for its name at once."""
+
+NODE_CGROUP = 0
+"""No cgroup has this id: it stands for the node outside of all pods."""
+
+
+class CgroupResolver(Protocol):
+    """Knows where processes are."""
+
+    def of(self, event: ProcessEvent) -> CgroupRef:
+        """The place of an event's process; its pod may not be known yet."""
+
+    def again(self, event: ProcessEvent) -> CgroupRef:
+        """The same, once more: its pod may be known by now, and the node is asked for the container's name."""
+
+
+class CgroupfsResolver:
+    """CgroupResolver by cgroup id, looked up in the cgroup tree of the node.
+
+    Args:
+        kubepods: The cgroup that all pods are under.
+
+    """
+
+    def __init__(self, kubepods: Cgroup) -> None:
+        self.known: dict[int, CgroupRef] = {NODE_CGROUP: NODE}
+        """Those that were found, by cgroup id."""
+        self.folders: dict[int, Path] = {}
+        self._named: dict[int, str] = {}
+        """Containers whose folder was gone before it was looked for."""
+        self._kubepods = kubepods.path
+        self._index = CgroupIndex(kubepods)
+
+    def of(self, event: ProcessEvent) -> CgroupRef:
+        """Where the process of an event is.
+
+        A container that lives only for moments may be gone before its folder is looked for; then the folder's
+        name in the event still tells the container.
+        """
+        if place := self.known.get(event.cgroup):
+            return place
+        if path := self._index.path(event.cgroup):
+            return self._take(event.cgroup, self._kubepods / path)
+        if not isinstance(event, Exit) and (found := container_id.from_folder(event.cgroup_name)):
+            self._named[event.cgroup] = found  # the end of its processes is told without the name
+            if len(self._named) > _MOST_NAMED:
+                del self._named[next(iter(self._named))]
+        return CgroupRef(self._named.get(event.cgroup) or f"cgroup-{event.cgroup}")
+
+    def again(self, event: ProcessEvent) -> CgroupRef:
+        """The place, with the container's name where a process in there still tells it."""
+        place = self.of(event)
+        if place.pod_uid is None or place.name:
+            return place
+        if name := self._named_by([process_of(event).pid, *self.pids(event.cgroup)], place.pod_uid):
+            place = self.known[event.cgroup] = replace(place, name=name)
+        return place
+
+    def is_there(self, container_id: str) -> bool:
+        """Whether a container has a cgroup still."""
+        cgroups = [cgroup for cgroup, place in self.known.items() if place.container_id == container_id]
+        return any(self.folders[cgroup].exists() for cgroup in cgroups if cgroup in self.folders)
+
+    def scan(self) -> None:
+        """Take in every cgroup of every pod."""
+        for folder, cgroup in folders_below(self._kubepods):
+            if cgroup not in self.known and container_id.from_cgroup_path(self._path(folder)):
+                self._take(cgroup, folder)
+
+    def pids(self, cgroup: int) -> list[int]:
+        """Who is in a cgroup now (cgroup.procs)."""
+        try:
+            return [int(line) for line in (self.folders[cgroup] / "cgroup.procs").read_text().split()]
+        except (KeyError, OSError):
+            return []
+
+    def forget_gone(self) -> list[CgroupRef]:
+        """Drop the cgroups that are no more; returns their places."""
+        gone = [cgroup for cgroup, folder in self.folders.items() if not folder.exists()]
+        for cgroup in gone:
+            del self.folders[cgroup]
+        return [self.known.pop(cgroup) for cgroup in gone]
+
+    def _take(self, cgroup: int, folder: Path) -> CgroupRef:
+        path = self._path(folder)
+        found, uid = container_id.from_cgroup_path(path), container_id.pod_uid(path)
+        self.folders[cgroup] = folder
+        place = self.known[cgroup] = CgroupRef(
+            found or f"cgroup-{cgroup}",
+            uid,
+            # In a pod and no container: what watches one from outside, and sends in who is to enter it.
+            sandbox=found is None or is_sandbox(folder),
+            name=self._named_by(self.pids(cgroup), uid) if found and uid else "",
+        )
+        return place
+
+    def _named_by(self, pids: list[int], pod_uid: str) -> str:
+        return next(filter(None, (container_name(pid, pod_uid) for pid in pids[:_MOST_ASKED])), "")
+
+    def _path(self, folder: Path) -> str:
+        return f"/{self._kubepods.name}/{folder.relative_to(self._kubepods)}"
+
+
+def is_sandbox(folder: Path) -> bool:
+    """Whether it is the first cgroup of its pod: ids rise, and the runtime makes the sandbox before anything else.
+
+    CRI-O makes none for most pods (`drop_infra_ctr`): the first one is a container there.
+    """
+    if folder.name.startswith("crio-"):
+        return False
+    try:
+        siblings = [each for each in folder.parent.iterdir() if container_id.from_folder(each.name)]
+        return folder in siblings and folder == min(siblings, key=lambda each: each.stat().st_ino)
+    except FileNotFoundError:  # one of them ended meanwhile: ours is not the first, or will be looked at no more
+        return False

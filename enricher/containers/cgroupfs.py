@@ -1,0 +1,132 @@
+"""The cgroup tree of the node: where the pods are in it, and which folder a cgroup id belongs to.
+
+A cgroup's id, as the kernel reports it, is the inode number of its folder. See
+https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/cgroups.html and,
+for the folders' names, the kubelet's `--cgroup-driver`.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from enricher.sensors.unavailable import SensorUnavailable
+
+DEEPEST_KUBEPODS = 3
+"""Levels below the root that are searched: kind nests one level, systemd slices another."""
+
+SCAN_INTERVAL = 0.1
+"""Seconds between two scans at least: processes outside every container must not cost a scan each."""
+
+UNKNOWN_FOR = 1.0
+"""Seconds that an id stays unknown without another look."""
+
+MOST_PATHS = 16_384
+"""Folders that are remembered, also after they are gone: ids are never used again."""
+
+_CHILDLESS = 2
+"""Links of a folder without folders in it (kernfs_refresh_inode): most are containers, and hold only files."""
+
+Hierarchy = Literal["v2", "memory", "pids"]
+"""The v2 tree, or that of a v1 controller."""
+
+
+class Cgroup(NamedTuple):
+    """A cgroup of one of the node's trees."""
+
+    id: int
+    path: Path
+    hierarchy: Hierarchy = "v2"
+
+
+def find_kubepods(cgroup_root: Path) -> Cgroup:
+    """The cgroup that holds all pods, in the trees mounted at `cgroup_root` (the node's `/sys/fs/cgroup`).
+
+    That of the v2 tree, or where that has no pods of a v1 controller that every kubelet uses.
+    Raises SensorUnavailable where no tree has pods in it.
+    """
+    trees = _trees(cgroup_root)
+    for hierarchy, tree in trees.items():
+        for folder, _ in folders_below(tree, DEEPEST_KUBEPODS):
+            if folder.name == "kubepods" or folder.name.endswith("kubepods.slice"):
+                return Cgroup(folder.stat().st_ino, folder, hierarchy)
+    if not trees:
+        raise SensorUnavailable(f"no cgroup tree at {cgroup_root}, neither v2 nor v1: is /sys/fs/cgroup mounted there?")
+    looked_at = ", ".join(map(str, trees.values()))
+    raise SensorUnavailable(f"no kubepods cgroup in {looked_at}; is this a node with a kubelet?")
+
+
+def _trees(cgroup_root: Path) -> dict[Hierarchy, Path]:
+    # Pure v2 mounts the tree at the root itself; systemd's hybrid layout puts it beside the v1 controllers.
+    candidates: list[tuple[Hierarchy, Path, str]] = [
+        ("v2", cgroup_root, "cgroup.controllers"),
+        ("v2", cgroup_root / "unified", "cgroup.controllers"),
+        ("memory", cgroup_root / "memory", "cgroup.procs"),
+        ("pids", cgroup_root / "pids", "cgroup.procs"),
+    ]
+    found: dict[Hierarchy, Path] = {}
+    for hierarchy, tree, mark in candidates:
+        if (tree / mark).exists():
+            found.setdefault(hierarchy, tree)
+    return found
+
+
+def folders_below(root: Path, deepest: int | None = None) -> Iterator[tuple[Path, int]]:
+    """Folders and their inode numbers, level by level, so that the one nearest to the root comes first."""
+    waiting = deque([(root, 0)])
+    while waiting:
+        folder, level = waiting.popleft()
+        for child, inode in _children(folder):
+            yield child, inode
+            if deepest is None or level + 1 < deepest:
+                waiting.append((child, level + 1))
+
+
+def _children(folder: Path) -> list[tuple[Path, int]]:
+    try:
+        if folder.stat().st_nlink == _CHILDLESS:
+            return []
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.inode()) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []  # a container ended while we looked
+    return [(folder / name, inode) for name, inode in found]
+
+
+class CgroupIndex:
+    """Finds the folder of a cgroup by its id, for processes whose cgroup is not itself a container's.
+
+    Looks into the tree only when it meets an id it does not know, and not more often than `SCAN_INTERVAL`.
+    """
+
+    def __init__(self, kubepods: Cgroup, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kubepods = kubepods.path
+        self._clock = clock
+        self._paths: dict[int, str] = {}
+        self._unknown: dict[int, float] = {}
+        self._next_scan = float("-inf")
+
+    def path(self, cgroup: int) -> str | None:
+        """The folder of this id relative to kubepods, e.g. `burstable/pod<uid>/<container id>`; None if unknown."""
+        known = self._paths.get(cgroup)
+        if known is not None or not self._worth_a_scan(cgroup):
+            return known
+        self._scan()
+        if cgroup not in self._paths:
+            self._unknown[cgroup] = self._clock() + UNKNOWN_FOR
+        return self._paths.get(cgroup)
+
+    def _worth_a_scan(self, cgroup: int) -> bool:
+        now = self._clock()
+        return now >= self._next_scan and now >= self._unknown.get(cgroup, now)
+
+    def _scan(self) -> None:
+        now = self._clock()
+        self._next_scan = now + SCAN_INTERVAL
+        self._unknown = {cgroup: until for cgroup, until in self._unknown.items() if until > now}
+        for folder, inode in folders_below(self._kubepods):
+            self._paths[inode] = str(folder.relative_to(self._kubepods))
+        while len(self._paths) > MOST_PATHS:
+            del self._paths[next(iter(self._paths))]

@@ -1,0 +1,219 @@
+"""Which container is this, and is it recorded? Answers from a live copy of the node's pods and the namespaces.
+
+The kubelet reports a container's id a second or more after its start. Its pod is known from the cgroup's path at once,
+and so is the container itself, where it is its pod's only one or the node tells its name.
+"""
+
+import threading
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from enricher.containers.pods import Container as ContainerSpec
+from enricher.containers.pods import Namespace, Pod, containers_of, ids_of
+from exectrail.contracts.node_debug import is_node_debug
+from exectrail.contracts.profile import BUILT_IN
+from exectrail.contracts.record import Origin, Resource
+from exectrail.contracts.session import TAG_VARIABLE, opted_in
+
+
+class CgroupRef(Struct, frozen=True, cache_hash=True):
+    """Where a cgroup says it is: the container's runtime id and, where the path tells, the pod's UID."""
+
+    container_id: str = ""
+    pod_uid: str | None = None
+    sandbox: bool = False
+    """Whether it is the pod's sandbox (pause), or else the runtime's own in the pod's cgroup (CRI-O's conmon): the API
+    knows nothing of them."""
+    on_node: bool = False
+    """Whether it is no container at all, but the node outside of all pods."""
+    name: str = ""
+    """The container's name in its pod, where the node itself tells it; else empty."""
+
+
+NODE = CgroupRef(on_node=True)
+
+
+class Container(Struct, frozen=True):
+    """A container of this node that is recorded."""
+
+    id: str
+    resource: Resource
+    image: str
+    pod_uid: str
+    tag: str | None = None
+    """The UID of the request that made it: the variable in the spec of an ephemeral container or a node-debug pod."""
+    ephemeral: bool = False
+    """Whether a request made it (`kubectl debug`)."""
+    logged: bool = False
+    """Whether its profile makes the kernel log execve and clone, so that each has a second half."""
+    kubelet_commands: dict[tuple[str, ...], Origin] = {}
+    """The commands that the kubelet runs in it by the pod's spec: probes and hooks."""
+
+
+class Answer(Struct, frozen=True):
+    """What is known of a container as of a version of the table."""
+
+    version: int
+    recorded: bool | None = None
+    """Whether its processes are recorded; None while its pod or namespace is unknown."""
+    container: Container | None = None
+    """None while it cannot be told which of the pod's containers it is."""
+
+
+class Containers:
+    """The node's containers. Fed from the mirrors' threads, read from the pipeline's."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        """Rises with every change that can alter an answer."""
+        self.ready: Callable[[], bool] = lambda: True
+        """Whether pods and namespaces have been read at least once: before, not to know them means nothing."""
+        self.is_there: Callable[[str], bool] = lambda _id: True
+        """Whether a container is on the node still, by its id."""
+        self._lock = threading.Lock()
+        self._pods: dict[str, Pod] = {}
+        self._pod_of: dict[str, str] = {}
+        self._labels: dict[str, dict[str, str]] = {}
+        self._answers: dict[CgroupRef, Answer] = {}
+        self._debugging: dict[str, set[str]] = {}
+        self.cluster_uid: str | None = None
+
+    def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        """Take over a change of the mirror of pods."""
+        with self._lock:
+            if old:
+                self._pods.pop(_cgroup_uid(old), None)
+                self._debugging.pop(_cgroup_uid(old), None)
+                for container_id in ids_of(old):
+                    self._pod_of.pop(container_id, None)
+            if new:
+                self._pods[_cgroup_uid(new)] = new
+                self._pod_of.update(dict.fromkeys(ids_of(new), _cgroup_uid(new)))
+                if _is_node_debug(new) and not new.status.is_over:
+                    self._debugging[_cgroup_uid(new)] = _tags_of(new)
+            self.version += 1
+
+    def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        """Take over a change of the mirror of namespaces."""
+        with self._lock:
+            if new is None:
+                self._labels.pop(old.metadata.name if old else "", None)
+            else:
+                self._labels[new.metadata.name] = new.metadata.labels
+                if new.metadata.name == "kube-system":
+                    self.cluster_uid = new.metadata.uid
+            self.version += 1
+
+    def node_debuggers(self) -> list[str]:
+        """UIDs of the requests whose pods to debug this node are open."""
+        with self._lock:
+            return sorted(set().union(*self._debugging.values()))
+
+    def recorded_pods(self) -> list[Pod]:
+        """The pods whose processes are to be recorded."""
+        with self._lock:
+            return [pod for pod in self._pods.values() if not pod.status.is_over and self._is_recorded(pod)]
+
+    def look(self, place: CgroupRef) -> Answer:
+        """What is known of a container now."""
+        known = self._answers.get(place)
+        if known is None or known.version != self.version:
+            with self._lock:
+                known = self._answers[place] = self._answer(place)
+        return known
+
+    def _answer(self, place: CgroupRef) -> Answer:
+        if place.on_node:
+            return Answer(self.version, recorded=bool(self._debugging))
+        pod = self._pod(place)
+        if place.sandbox and place.container_id not in self._pod_of:  # what the kubelet reports is no sandbox
+            return Answer(self.version, recorded=False)
+        recorded = self._is_recorded(pod) if pod else None
+        if pod is None or recorded is None:
+            return Answer(self.version)
+        spec = _spec_of(pod, place, self.is_there)
+        return Answer(self.version, recorded, _container(pod, spec, place) if spec else None)
+
+    def forget(self, container_id: str) -> None:
+        """Drop what is remembered of a container that is gone."""
+        for place in [each for each in self._answers if each.container_id == container_id]:
+            del self._answers[place]
+
+    def _is_recorded(self, pod: Pod) -> bool | None:
+        labels = self._labels.get(pod.metadata.namespace)
+        return None if labels is None else opted_in(labels) or _is_node_debug(pod)
+
+    def _pod(self, place: CgroupRef) -> Pod | None:
+        return self._pods.get(place.pod_uid or self._pod_of.get(place.container_id, ""))
+
+
+def _cgroup_uid(pod: Pod) -> str:
+    """The UID that the kubelet names a pod's cgroup by: of a static pod, its manifest's hash."""
+    return pod.metadata.annotations.get("kubernetes.io/config.hash", pod.metadata.uid)
+
+
+def _container(pod: Pod, spec: ContainerSpec, place: CgroupRef) -> Container:
+    return Container(
+        id=place.container_id,
+        resource=Resource(pod.metadata.namespace, pod.metadata.name, spec.name),
+        image=spec.image,
+        pod_uid=pod.metadata.uid,
+        tag=_tag_of(pod, spec),
+        ephemeral=_is_ephemeral(pod, spec),
+        logged=_is_logged(pod, spec),
+        kubelet_commands=_kubelet_commands(spec),
+    )
+
+
+def _kubelet_commands(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
+    hooks = (spec.lifecycle.post_start, spec.lifecycle.pre_stop) if spec.lifecycle else ()
+    probes = (spec.liveness_probe, spec.readiness_probe, spec.startup_probe)
+    commands: dict[tuple[str, ...], Origin] = {tuple(each.exec.command): "hook" for each in hooks if each and each.exec}
+    return commands | {tuple(each.exec.command): "probe" for each in probes if each and each.exec}
+
+
+def _spec_of(pod: Pod, place: CgroupRef, is_there: Callable[[str], bool]) -> ContainerSpec | None:
+    """Which of the pod's containers this is: as reported, as the node tells, or the only one that can be.
+
+    That another one has an id by now proves nothing unless that is there: this may be the same one, started again.
+    """
+    every, ids = containers_of(pod), ids_of(pod)
+    if name := ids.get(place.container_id) or place.name:
+        return next((each for each in every if each.name == name), None)
+    if len(every) > 1:
+        others = {name for container_id, name in ids.items() if is_there(container_id)}
+        every = [each for each in every if each.name not in others] if len(others) == len(ids) else []
+    return every[0] if len(every) == 1 else None
+
+
+def _tag_of(pod: Pod, spec: ContainerSpec) -> str | None:
+    """The tag that the webhook put into the spec; an ordinary container's author could write anything there."""
+    if not _is_ephemeral(pod, spec) and not _is_node_debug(pod):
+        return None
+    return next((each.value for each in spec.env if each.name == TAG_VARIABLE), None)
+
+
+def _tags_of(pod: Pod) -> set[str]:
+    return {tag for each in containers_of(pod) if (tag := _tag_of(pod, each))}
+
+
+def _is_ephemeral(pod: Pod, spec: ContainerSpec) -> bool:
+    return any(each.name == spec.name for each in pod.spec.ephemeral_containers)
+
+
+def _is_node_debug(pod: Pod) -> bool:
+    return is_node_debug(
+        pod.metadata.name,
+        pod.metadata.labels,
+        on_the_host=pod.spec.host_pid or pod.spec.host_network or pod.spec.host_ipc,
+        sees_the_root=any(volume.host_path and volume.host_path.path == "/" for volume in pod.spec.volumes),
+    )
+
+
+def _is_logged(pod: Pod, spec: ContainerSpec) -> bool:
+    if spec.security_context and spec.security_context.privileged:
+        return False  # runtimes give it no seccomp, whatever its pod's profile
+    context = next((c for c in (spec.security_context, pod.spec.security_context) if c and c.seccomp_profile), None)
+    profile = context.seccomp_profile if context else None
+    return bool(profile and profile.type == "Localhost" and profile.localhost_profile in BUILT_IN.values())

@@ -1,0 +1,135 @@
+"""The fields of a Pod and a Namespace that the enricher decodes (core/v1)."""
+
+from msgspec import Struct, field
+
+from exectrail.contracts.meta import ObjectMeta
+
+
+class SeccompProfile(Struct, frozen=True, rename="camel"):
+    """core/v1 SeccompProfile."""
+
+    type: str = ""
+    localhost_profile: str = ""
+
+
+class SecurityContext(Struct, frozen=True, rename="camel"):
+    """What a pod's and a container's security context say of seccomp; a pod's is never `privileged`."""
+
+    seccomp_profile: SeccompProfile | None = None
+    privileged: bool = False
+
+
+class EnvVar(Struct, frozen=True):
+    """A variable with a literal value; others have the value "" here."""
+
+    name: str = ""
+    value: str = ""
+
+
+class ExecAction(Struct, frozen=True):
+    """A command that the kubelet runs in a container; it gets no shell and no expansion of variables."""
+
+    command: list[str] = []
+
+
+class Handler(Struct, frozen=True):
+    """A probe, or what a lifecycle hook does; only commands make processes."""
+
+    exec: ExecAction | None = None
+
+
+class Lifecycle(Struct, frozen=True, rename="camel"):
+    """core/v1 Lifecycle."""
+
+    post_start: Handler | None = None
+    pre_stop: Handler | None = None
+
+
+class Container(Struct, frozen=True, rename="camel"):
+    """A container of any kind: core/v1 Container and EphemeralContainer."""
+
+    name: str = ""
+    image: str = ""
+    env: list[EnvVar] = []
+    security_context: SecurityContext | None = None
+    liveness_probe: Handler | None = None
+    readiness_probe: Handler | None = None
+    startup_probe: Handler | None = None
+    lifecycle: Lifecycle | None = None
+
+
+class HostPath(Struct, frozen=True):
+    """core/v1 HostPathVolumeSource."""
+
+    path: str = ""
+
+
+class Volume(Struct, frozen=True, rename="camel"):
+    """core/v1 Volume, as far as it shows the node."""
+
+    host_path: HostPath | None = None
+
+
+class PodSpec(Struct, frozen=True, rename="camel"):
+    """core/v1 PodSpec."""
+
+    containers: list[Container] = []
+    init_containers: list[Container] = []
+    ephemeral_containers: list[Container] = []
+    security_context: SecurityContext | None = None
+    host_pid: bool = field(name="hostPID", default=False)
+    host_network: bool = False
+    host_ipc: bool = field(name="hostIPC", default=False)
+    volumes: list[Volume] = []
+    runtime_class_name: str = ""
+
+
+class ContainerStatus(Struct, frozen=True):
+    """core/v1 ContainerStatus; `container_id` is `<runtime>://<id>`, or empty before the first start."""
+
+    name: str = ""
+    container_id: str = field(name="containerID", default="")
+
+
+class PodStatus(Struct, frozen=True, rename="camel"):
+    """core/v1 PodStatus."""
+
+    container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
+    ephemeral_container_statuses: list[ContainerStatus] = []
+    phase: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all its containers have ended for good."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+class Pod(Struct, frozen=True):
+    """core/v1 Pod."""
+
+    metadata: ObjectMeta
+    spec: PodSpec = field(default_factory=PodSpec)
+    status: PodStatus = field(default_factory=PodStatus)
+
+
+class Namespace(Struct, frozen=True):
+    """core/v1 Namespace."""
+
+    metadata: ObjectMeta
+
+
+def containers_of(pod: Pod) -> list[Container]:
+    """All its containers: ordinary, init (sidecars among them) and ephemeral."""
+    return [*pod.spec.containers, *pod.spec.init_containers, *pod.spec.ephemeral_containers]
+
+
+def ids_of(pod: Pod) -> dict[str, str]:
+    """Container names by runtime id, as far as the kubelet has reported them."""
+    status = pod.status
+    reported = [
+        *status.container_statuses,
+        *status.init_container_statuses,
+        *status.ephemeral_container_statuses,
+    ]
+    return {each.container_id.partition("://")[2]: each.name for each in reported if each.container_id}

@@ -1,0 +1,105 @@
+"""Which container a process is in, by its `/proc/PID/cgroup`: for sensors that learn no cgroup id from the kernel.
+
+Each container gets a number, which its events carry as `cgroup`.
+"""
+
+import itertools
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from enricher.containers import container_id
+from enricher.containers.cgroup_resolver import is_sandbox
+from enricher.containers.cgroupfs import find_kubepods
+from enricher.containers.container_name import container_name
+from enricher.containers.containers import CgroupRef
+from enricher.events import ProcessEvent, process_of
+from enricher.sensors.unavailable import SensorUnavailable
+
+OUTSIDE: Final = 0
+"""The number of all that is in no pod's container."""
+_MOST_TEXTS: Final = 16_384
+
+
+class ProcCgroupResolver:
+    """Containers by number.
+
+    Args:
+        cgroup_root: The node's `/sys/fs/cgroup`: shows which container is a pod's sandbox. On nodes with cgroup v1
+            only nothing does, until the kubelet has reported the others' ids.
+
+    """
+
+    def __init__(self, cgroup_root: Path) -> None:
+        self.known: dict[int, CgroupRef] = {}
+        """CgroupResolver by number."""
+        self._numbers: dict[str, int] = {}
+        self._fresh = itertools.count(OUTSIDE + 1)
+        self._by_text: dict[str, int] = {}
+        self._kubepods: Path | None
+        try:
+            self._kubepods = find_kubepods(cgroup_root).path
+        except SensorUnavailable:
+            self._kubepods = None
+
+    def of(self, event: ProcessEvent) -> CgroupRef:
+        """The place of an event's process."""
+        return self.known.get(event.cgroup) or CgroupRef("unknown")
+
+    def again(self, event: ProcessEvent) -> CgroupRef:
+        """The place, with the container's name where the process still tells it."""
+        place = self.of(event)
+        if place.pod_uid is None or place.name or event.cgroup not in self.known:
+            return place
+        if name := container_name(process_of(event).pid, place.pod_uid):
+            place = self.known[event.cgroup] = replace(place, name=name)
+        return place
+
+    def is_there(self, container_id: str) -> bool:
+        """Whether a container has processes still."""
+        return container_id in self._numbers
+
+    def number(self, text: str) -> int:
+        """The number of the container that a cgroup file's text tells of; `OUTSIDE` for none."""
+        found = self._by_text.get(text)
+        if found is None:
+            if len(self._by_text) >= _MOST_TEXTS:
+                self._by_text.clear()
+            found = self._by_text[text] = self._take(text)
+        return found
+
+    def number_of(self, container_id: str) -> int:
+        """The number of a container that is known; `OUTSIDE` of another."""
+        return self._numbers.get(container_id, OUTSIDE)
+
+    def keep(self, populated: set[int]) -> list[CgroupRef]:
+        """Forget the containers without processes; returns their places. No number is used again."""
+        gone = [self.known.pop(number) for number in self.known.keys() - populated]
+        for place in gone:
+            del self._numbers[place.container_id]
+        if gone:
+            self._by_text.clear()
+        return gone
+
+    def _take(self, text: str) -> int:
+        found = container_id.from_cgroup_file(text)
+        if found is None:
+            return OUTSIDE
+        if found not in self._numbers:
+            number = self._numbers[found] = next(self._fresh)
+            paths = [line.split(":", 2)[2] for line in text.split("\n") if line.count(":") >= 2]
+            uids = {uid for path in paths if (uid := container_id.pod_uid(path))}
+            sandbox = any(self._is_sandbox(path, found) for path in paths)
+            self.known[number] = CgroupRef(found, uids.pop() if len(uids) == 1 else None, sandbox)
+        return self._numbers[found]
+
+    def _is_sandbox(self, path: str, found: str) -> bool:
+        # Paths begin at the reader's own cgroup, `/../../burstable/...` in a container, and may go on inside the
+        # container: sure is what is between.
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        own = next((index for index, part in enumerate(parts) if container_id.from_folder(part) == found), -1)
+        top = self._kubepods
+        folders = (top.joinpath(*parts[start : own + 1]) for start in range(own + 1)) if top else ()
+        folder = next((each for each in folders if each.is_dir()), None)
+        return folder is not None and is_sandbox(folder)

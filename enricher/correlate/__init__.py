@@ -1,0 +1,1 @@
+"""Correlates events: the process tree, SECCOMP events with execs, entries with their requests."""

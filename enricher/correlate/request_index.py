@@ -1,0 +1,83 @@
+"""What was asked of each pod: finds the request of an entry whose tag was not seen, or that has none.
+
+Weaker than a tag: somebody else may run the same command in the same container at the same time.
+"""
+
+from datetime import datetime
+
+from enricher.containers.containers import Container
+from enricher.correlate.command import runs_as, same_command
+from exectrail.contracts.record import Resource
+from exectrail.contracts.session import AuditSession, Target
+
+_WITHIN_MS = 30_000
+"""How long after its request a process may start."""
+_CLOCKS_DIFFER_MS = 2_000
+"""How much the webhook's clock may be ahead of this node's."""
+
+
+class RequestIndex:
+    """The exec and debug requests by pod. Fed from the mirror's thread, read from the pipeline's."""
+
+    def __init__(self) -> None:
+        self.key: bytes | None = None
+        """The key of the hashes of commands (`exectrail.contracts.command_hash`); without it texts are compared."""
+        self._by_pod: dict[tuple[str, str], dict[str, AuditSession]] = {}
+
+    def changed(self, old: AuditSession | None, new: AuditSession | None) -> None:
+        """Take over a change of the mirror of requests."""
+        if new and new.spec.verb in ("exec", "debug"):
+            self._by_pod.setdefault(_pod(new.spec.target), {})[new.metadata.name] = new
+        elif old:
+            pod = _pod(old.spec.target)
+            self._by_pod.get(pod, {}).pop(old.metadata.name, None)
+            if not self._by_pod.get(pod):
+                self._by_pod.pop(pod, None)
+
+    def by_command(
+        self, container: Container, argv: bytes, wall_ms: int, *, truncated: bool = False
+    ) -> list[AuditSession]:
+        """Requests for this command in this container, shortly before it was run (milliseconds since the epoch)."""
+        return [
+            each
+            for each in self._of(container)
+            if each.spec.verb == "exec"
+            and aims_at(each.spec.target, container.resource)
+            and in_time(each, wall_ms)
+            and (
+                same_command(each.spec, argv, self.key, truncated=truncated) != "other"
+                or argv in runs_as(each.spec.command)
+            )
+        ]
+
+    def maker(self, container: Container) -> str | None:
+        """The UID of the request that made an ephemeral container."""
+        name = container.resource.container
+        made = (each for each in self._of(container) if each.spec.verb == "debug")
+        return next((each.metadata.name for each in made if each.spec.target.container == name), None)
+
+    def _of(self, container: Container) -> list[AuditSession]:
+        return list(self._by_pod.get((container.resource.namespace, container.resource.pod), {}).values())
+
+
+def aims_at(target: Target, resource: Resource) -> bool:
+    """Whether a request aimed at a container; who asked may have left its choice, or the pod's name, to others."""
+    if target.namespace != resource.namespace or target.container not in ("", resource.container):
+        return False
+    return target.pod == resource.pod or bool(
+        not target.pod and target.generate_name and resource.pod.startswith(target.generate_name)
+    )
+
+
+def asked_ms(audit: AuditSession) -> float:
+    """When it was asked for, in milliseconds since the epoch."""
+    return datetime.fromisoformat(audit.spec.time).timestamp() * 1000
+
+
+def in_time(audit: AuditSession, wall_ms: int) -> bool:
+    """Whether a process that started then may be what this request asked for (milliseconds since the epoch)."""
+    return -_CLOCKS_DIFFER_MS <= wall_ms - asked_ms(audit) <= _WITHIN_MS
+
+
+def _pod(target: Target) -> tuple[str, str]:
+    return target.namespace, target.pod

@@ -1,0 +1,196 @@
+"""Sessions: which request an entry belongs to, and how sure that is.
+
+A request's UID binds once, to the first entry that carries it in the container that the request named, and only where
+the request was tagged and its own command runs. An entry that carries a UID in any other way is `forged`; one whose
+request the API has not shown yet is `unconfirmed`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from enricher.containers.containers import Container
+from enricher.correlate.command import same_command
+from enricher.correlate.request_expiry import EXPIRED
+from enricher.correlate.request_index import RequestIndex, aims_at, in_time
+from enricher.events import Process
+from exectrail.contracts.record import State
+from exectrail.contracts.session import AuditSession
+
+_REMEMBERED = 10_000
+"""How many UIDs are remembered after their session ended, so that a late user of one is still found out."""
+
+
+FoundBy = Literal["argv", "spec", "request"]
+"""Where a UID was found: in the entry's arguments, in its pod's spec, or by looking for what was asked for."""
+
+Rejection = Literal["uid-used", "request-over", "not-tagged", "other-command", "other-container", "too-late"]
+"""Why an entry's UID does not hold: it was bound before; its request is over, was not tagged in this way, or asked for
+another command, another container, or more than 30 seconds ago."""
+
+WEAK = ("requestUID", "user")
+"""The fields that nothing proves where no tag tells that it is this request."""
+WEAK_UNSEEN = (*WEAK, "origin")
+"""The same where it was not seen either how the entry came in."""
+
+
+class Command(Struct, frozen=True):
+    """What an entry runs after its tag: arguments, each terminated by NUL."""
+
+    argv: bytes
+    truncated: bool = False
+
+
+class Session(Struct):
+    """A request that a process of this node answers to."""
+
+    request_uid: str
+    entry: Process
+    container: Container | None = None
+    started: int = 0
+    """Nanoseconds since boot."""
+    audit: AuditSession | None = None
+    rejected: Rejection | None = None
+    """Why the UID does not hold, once that is known."""
+    found_by: FoundBy = "request"
+    command: Command | None = None
+    """With `found_by="argv"`; None after a restart that forgot it."""
+    checked: bool = False
+    """Whether it is known what its request aimed at: asked once, not for each of its processes."""
+    weak: tuple[str, ...] = ()
+    """The fields that cannot be vouched for, where no tag tells that it is this request."""
+    told: int | None = None
+    """`seq` of the record of its start, once that is sealed."""
+    ended: bool = False
+    """Whether its end is told as well."""
+    interrupted: bool = False
+    """Whether the enricher restarted meanwhile: what it did then is not known."""
+
+    @property
+    def forged(self) -> bool:
+        """Whether the UID is not this entry's."""
+        return self.rejected is not None
+
+    @property
+    def user(self) -> str | None:
+        """The name of who asked; nobody's for a forged tag."""
+        return self.audit.spec.user.username if self.audit and not self.forged else None
+
+    @property
+    def state(self) -> State:
+        """How sure the binding is."""
+        if self.forged:
+            return "forged"
+        return "confirmed" if self.audit else "unconfirmed"
+
+
+class Sessions:
+    """The sessions of this node.
+
+    Args:
+        requests: Looks a request up by its UID in what is known of the requests now.
+        asked: The requests by pod, for entries whose tag was not seen; None finds none.
+        wall_ms: Turns nanoseconds since boot into milliseconds since the epoch; None lets requests be of any age.
+
+    """
+
+    def __init__(
+        self,
+        requests: Callable[[str], AuditSession | None],
+        asked: RequestIndex | None = None,
+        wall_ms: Callable[[int], int] | None = None,
+    ) -> None:
+        self.on_ambiguous: Callable[[list[str], int], None] = lambda _uids, _time: None
+        """Told of requests of which each can be meant by an entry, and of when that was (nanoseconds since boot)."""
+        self._requests, self._asked, self._wall_ms = requests, asked, wall_ms
+        self._first_entry: OrderedDict[str, Process] = OrderedDict()
+
+    def bind(
+        self,
+        entry: Process,
+        request_uid: str,
+        time: int,
+        found_by: FoundBy = "request",
+        command: Command | None = None,
+    ) -> Session:
+        """Bind a UID to the entry that came with it; `time` in nanoseconds since boot."""
+        first = self._first_entry.setdefault(request_uid, entry)
+        if len(self._first_entry) > _REMEMBERED:
+            self._first_entry.popitem(last=False)
+        rejected: Rejection | None = "uid-used" if first != entry else None
+        return Session(request_uid, entry, started=time, rejected=rejected, found_by=found_by, command=command)
+
+    def bound(self) -> dict[str, Process]:
+        """The UIDs that are taken, and by which entry."""
+        return self._first_entry.copy()
+
+    def restore(self, bound: Mapping[str, Process]) -> None:
+        """Take UIDs as taken that were so before a restart."""
+        self._first_entry.update(bound)
+
+    def match(
+        self, container: Container, argv: bytes, wall_ms: int, *, tagged: bool, truncated: bool = False
+    ) -> list[str]:
+        """UIDs that an entry without a tag may belong to: the same container and command, a short time ago.
+
+        Those that are bound already are not among them; those that were tagged only where `tagged` says so, for an
+        entry whose tag may have been missed.
+        """
+        asked = self._asked.by_command(container, argv, wall_ms, truncated=truncated) if self._asked else []
+        return [
+            each.metadata.name
+            for each in asked
+            if each.metadata.name not in self._first_entry and (tagged or each.spec.tag == "match")
+        ]
+
+    def made(self, container: Container) -> str | None:
+        """The UID of the request that made an ephemeral container: its name is its pod's for ever."""
+        return self._asked.maker(container) if self._asked else None
+
+    def settle(self, session: Session) -> bool:
+        """Look the request up; true once nothing more is to be waited for."""
+        if session.checked:
+            return True
+        if session.audit is None:
+            session.audit = self._requests(session.request_uid)
+            if session.audit is EXPIRED and not session.forged:
+                session.rejected = "request-over"
+        if session.audit and session.container:
+            if not session.forged and (why := self._misfit(session, session.audit, session.container)):
+                self.reject(session, why)
+            session.checked = True
+        return session.audit is not None or session.forged
+
+    def reject(self, session: Session, why: Rejection) -> None:
+        """The UID is not this entry's. The process that it is meant for may come yet."""
+        session.rejected = why
+        if self._first_entry.get(session.request_uid) == session.entry:
+            del self._first_entry[session.request_uid]
+
+    def _misfit(self, session: Session, audit: AuditSession, container: Container) -> Rejection | None:
+        """Why the request cannot have made this entry; None where it can."""
+        if not aims_at(audit.spec.target, container.resource):
+            return "other-container"
+        # Images are pulled and pods scheduled before what they are asked for runs; an exec runs at once, or never.
+        if audit.spec.verb == "exec" and self._wall_ms and not in_time(audit, self._wall_ms(session.started)):
+            return "too-late"
+        if session.found_by == "request":
+            return None
+        if audit.spec.tag != "env" or audit.spec.verb != ("exec" if session.found_by == "argv" else "debug"):
+            return "not-tagged"
+        return self._other_command(session, audit) if session.found_by == "argv" else None
+
+    def _other_command(self, session: Session, audit: AuditSession) -> Rejection | None:
+        if session.command is None:
+            match = "beginning"
+        else:
+            key = self._asked.key if self._asked else None
+            command = session.command
+            match = same_command(audit.spec, command.argv, key, truncated=command.truncated)
+        if match == "other":
+            return "other-command"
+        if match == "beginning":
+            session.weak = WEAK
+        return None

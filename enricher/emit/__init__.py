@@ -1,0 +1,1 @@
+"""An event's way out: filter, quota, and the record that it becomes."""

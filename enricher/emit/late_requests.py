@@ -1,0 +1,48 @@
+"""Sessions whose request did not show in time: remembered, so that a later record corrects what was written."""
+
+from msgspec import Struct
+
+from enricher.correlate.sessions import Session, Sessions
+from enricher.emit.record_builder import Facts
+from exectrail.contracts.record import Record
+
+_PATIENCE = 600.0
+"""How long a request may be late, in seconds: an API server that is away comes back."""
+_MOST = 10_000
+
+
+class _Waiting(Struct):
+    session: Session
+    facts: Facts
+    until: float
+    end: Record | None = None
+    """How it ended, where it did."""
+
+
+class LateRequests:
+    """Keeps sessions that were written as `unconfirmed`."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._waiting: dict[str, _Waiting] = {}
+
+    def add(self, session: Session, facts: Facts, now: float) -> None:
+        """Remember one; where too many wait, the oldest stays unconfirmed for good."""
+        self._waiting[session.request_uid] = _Waiting(session, facts, now + _PATIENCE)
+        if len(self._waiting) > _MOST:
+            del self._waiting[next(iter(self._waiting))]
+
+    def ended(self, session: Session, end: Record) -> None:
+        """One has ended; that is told of its request only once that has shown."""
+        waiting = self._waiting.get(session.request_uid)
+        if waiting and waiting.session is session:
+            waiting.end = end
+
+    def settled(self, now: float) -> list[tuple[Session, Facts, Record | None]]:
+        """Those of which more is known by now, and how they ended."""
+        done = [uid for uid, each in self._waiting.items() if self._sessions.settle(each.session)]
+        late = [uid for uid, each in self._waiting.items() if each.until <= now and uid not in done]
+        found = [self._waiting.pop(uid) for uid in done]
+        for uid in late:
+            del self._waiting[uid]
+        return [(each.session, each.facts, each.end) for each in found]

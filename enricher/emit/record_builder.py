@@ -1,0 +1,305 @@
+"""From what is known of an event to its record: pure, no state but the clock."""
+
+import errno
+import random
+import signal
+from collections.abc import Callable
+from functools import lru_cache
+
+import msgspec
+
+from enricher.audit import syscalls
+from enricher.clock import Clock
+from enricher.containers.containers import Container
+from enricher.correlate.process_tree import Entry, Node
+from enricher.correlate.request_expiry import EXPIRED
+from enricher.correlate.sessions import Session
+from enricher.emit.gap import Hole
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
+from exectrail.contracts import record as rec
+from exectrail.contracts.record import Kind, Record
+
+_LOGGED = 0x7FFC0000
+"""`code` of a call that the filter let through and had logged (SECCOMP_RET_LOG without data)."""
+_KEYS = 256
+"""How many processes' keys are remembered: an entry's stands in every record of its descendants."""
+
+
+class Facts(msgspec.Struct, gc=False):
+    """What the pipeline found out about an event."""
+
+    container: Container | None
+    container_id: str
+    entry: Entry | None
+    half: Seccomp | None = None
+    caller: bytes | None = None
+    """The program that made the call, where the sensor knows it."""
+    born: int = 0
+    """When the process began, nanoseconds since boot."""
+
+
+class RecordBuilder:
+    """Makes this node's records.
+
+    Args:
+        node: The node's name.
+        boot_id: `/proc/sys/kernel/random/boot_id`.
+        clock: For time stamps.
+        sensor: The name of the sensor in use, for `source`.
+        random_bits: So many random bits, as a number, for `auditID`.
+
+    """
+
+    def __init__(
+        self,
+        node: str,
+        boot_id: str,
+        clock: Clock,
+        sensor: str,
+        random_bits: Callable[[int], int] = random.getrandbits,
+    ) -> None:
+        self._node = rec.Node(node)
+        self._boot = boot_id[:8]
+        self._clock = clock
+        self._sensor = sensor
+        self._random_bits = random_bits
+        self.key = lru_cache(_KEYS)(self._key)
+        """A process's identity over reuse of pids and reboots, as text."""
+
+    def _key(self, process: Process) -> str:
+        return f"{self._boot}-{process.pid}-{process.start}"
+
+    def process(self, event: ProcessEvent, facts: Facts) -> Record:
+        """The record of a fork, an exec or an exit."""
+        match event:
+            case Exec():
+                record = self._exec(event, facts)
+            case Fork():
+                record = self._clone(event, facts)
+            case ExecFailed():
+                record = self._failed(event, facts)
+            case _:
+                record = self._exit(event, facts)
+        if event.outside or event.entered_by_namespace:
+            record.outside = "moved" if event.outside else "namespace"
+        return self._finish(record, facts, event.weak)
+
+    def _exec(self, event: Exec, facts: Facts) -> Record:
+        record = self._call(event, facts)
+        record.program = text(event.path or event.filename) or None
+        record.cwd = text(event.cwd) or None
+        if event.argv:  # a sensor that came too late to see them has none
+            record.argv = list(words_of(event.argv))
+            record.cmd_line = " ".join(record.argv)
+        if event.truncated or event.path_truncated or event.cwd_truncated:
+            record.truncated = _cut(event)
+        record.entered_from = event.entered_from
+        return record
+
+    def _failed(self, event: ExecFailed, facts: Facts) -> Record:
+        record = self._call(event, facts)
+        record.program = text(event.filename) or None
+        record.argv = list(words_of(event.argv))
+        record.cmd_line = " ".join(record.argv)
+        record.errno = errno.errorcode.get(event.errno, str(event.errno))
+        record.truncated = ["argv", "cmdLine"] if event.truncated else None
+        return record
+
+    def _call(self, event: Exec | ExecFailed, facts: Facts) -> Record:
+        """What an exec and a failed one have in common: whose call it was, and when."""
+        record = self._base("exec", self._clock.wall_ms(event.time), facts)
+        record.pid, record.ppid = event.process.pid, event.parent.pid
+        record.uid, record.gid = event.uid, event.gid
+        record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
+        return record
+
+    def _clone(self, event: Fork, facts: Facts) -> Record:
+        record = self._base("clone", self._clock.wall_ms(event.time), facts)
+        record.pid, record.ppid = event.child.pid, event.parent.pid
+        record.uid, record.gid = event.uid, event.gid
+        record.process_key, record.parent_key = self.key(event.child), self.key(event.parent)
+        return record
+
+    def _exit(self, event: Exit, facts: Facts) -> Record:
+        record = self._base("exit", self._clock.wall_ms(event.time), facts)
+        record.pid = event.process.pid
+        record.process_key = self.key(event.process)
+        record.exit = exit_of(event)
+        record.duration_ms = max(0, event.time - facts.born) // 1_000_000
+        return record
+
+    def syscall(self, half: Seccomp, node: Node, facts: Facts) -> Record:
+        """The record of a logged system call that no event of the sensor belongs to."""
+        record = self._base("syscall", half.time, facts)
+        record.pid, record.uid, record.gid = half.pid, half.uid, half.gid
+        record.process_key, record.parent_key = self.key(node.process), self.key(node.parent)
+        facts.half = half
+        return self._finish(record, facts, ())
+
+    def lone(self, half: Seccomp) -> Record:
+        """The record of a logged system call of which nothing else tells: no sensor saw its process."""
+        record = self._base("syscall", half.time, Facts(None, "", None))
+        record.pid, record.uid, record.gid = half.pid, half.uid, half.gid
+        record.executable = text(half.exe) if half.exe else None
+        _add_seccomp(record, half)
+        record.source, record.reason = "auditlog", "no-sensor"
+        record.weak = ["pid"]  # a pid alone is no identity
+        return record
+
+    def session_start(self, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
+        """Who asked for what: said once, so that a trail explains itself without the cluster."""
+        record = self._session("start", session, facts, session.started, cluster_uid)
+        record.weak = list(session.weak) or None
+        if session.audit and session.audit is not EXPIRED:
+            spec = session.audit.spec
+            record.request = rec.Request(spec.verb, spec.resource, spec.command or None, spec.tty)
+            if not session.forged:
+                record.user_info = rec.UserInfo(spec.user.groups, spec.user.extra)
+        record.reason = session.rejected
+        if facts.container:
+            record.image, record.pod_uid = facts.container.image, facts.container.pod_uid
+        return record
+
+    def claim(self, claim: Session, facts: Facts, cluster_uid: str | None) -> Record:
+        """That an entry carries a UID that is not its own, and is explained without it: no start, and it has no end."""
+        of_claim = Facts(facts.container, facts.container_id, Entry(claim.entry, "session", claim))
+        record = self.session_start(claim, of_claim, cluster_uid)
+        record.phase = None
+        return record
+
+    def session_end(self, event: Exit, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
+        """How it ended: with the entry's own end."""
+        record = self._session("end", session, facts, event.time, cluster_uid)
+        record.outcome = "completed"
+        record.exit = exit_of(event)
+        record.duration_ms = max(0, event.time - session.started) // 1_000_000
+        record.processes = facts.entry.processes if facts.entry else None
+        interrupted = ("processes",) if session.interrupted else ()
+        record.weak = [*event.weak, *session.weak, *interrupted] or None
+        return record
+
+    def session_lost(self, session: Session, facts: Facts, cluster_uid: str | None, hole: Hole) -> Record:
+        """A session whose end nobody saw: it is somewhere in the hole."""
+        record = self._session("end", session, facts, 0, cluster_uid)
+        record.timestamp, record.since = self._clock.stamp(hole.at_ms), self._stamp(hole.since_ms)
+        record.outcome, record.reason = "lost", hole.reason
+        record.weak = ["timestamp", *session.weak]
+        process = session.entry
+        if process.pid == 0:  # only the API remembers it
+            record.pid = record.process_key = record.entry_key = None
+        elif hole.boot_id:
+            record.process_key = record.entry_key = f"{hole.boot_id[:8]}-{process.pid}-{process.start}"
+        return record
+
+    def hole(self, hole: Hole) -> Record:
+        """That something may be missing, of which nobody knows how much it is."""
+        record = self._base("gap", hole.at_ms, Facts(None, "", None))
+        record.reason, record.since = hole.reason, self._stamp(hole.since_ms)
+        record.at_most = dict(hole.at_most) if hole.at_most is not None else None
+        return record
+
+    def _stamp(self, wall_ms: int | None) -> str | None:
+        return None if wall_ms is None else self._clock.stamp(wall_ms)
+
+    def gap(self, lost: dict[str, int], wall_ms: int, reason: str | None = None, facts: Facts | None = None) -> Record:
+        """What was lost, by cause: on the node, or of one container."""
+        record = self._base("gap", wall_ms, facts or Facts(None, "", None))
+        record.lost, record.reason = lost, reason
+        return record
+
+    def _session(self, phase: str, session: Session, facts: Facts, time: int, cluster_uid: str | None) -> Record:
+        record = self._base("session", self._clock.wall_ms(time), facts)
+        record.phase = "start" if phase == "start" else "end"
+        record.process_key = self.key(session.entry)
+        record.pid = session.entry.pid
+        record.cluster_uid = cluster_uid
+        record.source = self._sensor
+        return record
+
+    def _base(self, kind: Kind, wall_ms: int, facts: Facts) -> Record:
+        container, entry = facts.container, facts.entry
+        record = Record(
+            version=rec.VERSION,
+            kind=kind,
+            audit_id=_uuid4(self._random_bits(128)),
+            timestamp=self._clock.stamp(wall_ms),
+            node=self._node,
+            resource=container.resource if container else None,
+            container_id=facts.container_id or None,
+            reason=None if container else _no_container(entry),
+            seq=0,
+            prev="",
+        )
+        if entry:
+            record.origin, record.entry_key = entry.origin, self.key(entry.process)
+            record.candidates = entry.candidates or None
+            if session := entry.session:
+                record.origin = "session"
+                record.request_uid, record.user, record.state = session.request_uid, session.user, session.state
+        return record
+
+    def _finish(self, record: Record, facts: Facts, weak: tuple[str, ...]) -> Record:
+        record.source, executable = self._sensor, facts.caller
+        if half := facts.half:
+            record.source, executable = f"{self._sensor}+{half.via}", half.exe or facts.caller
+            _add_seccomp(record, half)
+        if executable:
+            record.executable = text(executable)
+        unknown = ("origin",) if facts.entry and record.origin is None else ()
+        if weak := (*weak, *unknown, *_weak_of(facts)):
+            record.weak = list(dict.fromkeys(weak))
+        return record
+
+
+def _add_seccomp(record: Record, half: Seccomp) -> None:
+    """What only the SECCOMP record of a call tells."""
+    record.syscalls = [syscalls.name(half.arch, half.syscall)]
+    record.auid, record.ses = half.auid, half.ses
+    if half.code != _LOGGED:
+        record.action = syscalls.action(half.code)
+
+
+def _no_container(entry: Entry | None) -> str:
+    return "node-debug" if entry and entry.origin == "node" else "container-unknown"
+
+
+def _weak_of(facts: Facts) -> tuple[str, ...]:
+    session = facts.entry.session if facts.entry else None
+    return session.weak if session else ()
+
+
+def _cut(event: Exec) -> list[str]:
+    cut = {"argv": event.truncated, "cmdLine": event.truncated}
+    cut |= {"program": event.path_truncated, "cwd": event.cwd_truncated}
+    return [name for name, is_cut in cut.items() if is_cut]
+
+
+def _uuid4(bits: int) -> str:
+    """A random UUID (RFC 9562, version 4); the library's own type costs several times more than all of this."""
+    digits = bits.to_bytes(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[bits >> 60 & 3]}{digits[17:20]}-{digits[20:]}"
+
+
+def exit_of(event: Exit) -> rec.Exit | None:
+    """How a process ended; None where the sensor does not know."""
+    if event.signal is not None:
+        return rec.Exit(signal=_signal_name(event.signal))
+    return None if event.code is None else rec.Exit(code=event.code)
+
+
+def words_of(argv: bytes) -> tuple[str, ...]:
+    """Arguments as text, one by one; a last one that was cut has no NUL at its end."""
+    *words, last = text(argv).split("\0")  # NUL is part of no other character
+    return (*words, last) if last else tuple(words)
+
+
+def text(raw: bytes) -> str:
+    r"""Bytes of the kernel as text; what is not UTF-8 stands as `\xNN`."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else f"SIG{number}"

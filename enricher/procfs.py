@@ -1,0 +1,170 @@
+"""Asks /proc (proc(5)) about processes that no sensor saw start: those older than the agent, or all without eBPF.
+
+It is a second-hand witness: a process may be gone before it is asked, may have executed something else since, and may
+write into its own argument area.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from enricher.events import Process
+
+ARGV_LIMIT: Final = 128 * 1024
+"""Most bytes read of a command line; the longest single argument that Linux takes (MAX_ARG_STRLEN)."""
+
+_CHUNK: Final = 65536
+_NEAR_NS: Final = 20_000
+_MOST_TRIES: Final = 10
+
+
+class ProcessInfo(Struct, frozen=True):
+    """What /proc tells about one process."""
+
+    process: Process
+    parent: int
+    """The parent's pid; without its start, so not yet a `Process`."""
+    uid: int
+    gid: int
+    """Real ids, in the reader's user namespace."""
+    ns_pid: int
+    """The pid in the process's own pid namespace."""
+    seccomp: bool
+    """Whether a seccomp filter is on the process (mode 2)."""
+    argv: bytes
+    """The arguments, each ended by NUL; empty for kernel threads and zombies."""
+    truncated: bool
+    """Whether `argv` was cut at `ARGV_LIMIT`."""
+    cgroup: str
+    """The text of its cgroup file."""
+    leader: int = 0
+    """The pid of who began its session (setsid(2)), also when that is gone; 0 where unknown."""
+    gone: bool = False
+    """Whether no thread runs any more: nothing is left but what the parent waits for."""
+
+
+class Proc:
+    """A proc file system, of the pid namespace that it was mounted in."""
+
+    def __init__(self, root: Path = Path("/proc")) -> None:
+        self._root = root
+
+    def process(self, pid: int) -> ProcessInfo | None:
+        """Look up a process by its pid or by the id of any of its threads; None when it is gone."""
+        try:
+            return self._process(pid)
+        except (FileNotFoundError, ProcessLookupError, ValueError, LookupError):
+            # Gone: no folder, no task behind it any more, or a file that ends early, depending on the moment.
+            return None
+
+    def processes(self) -> Iterator[ProcessInfo]:
+        """Every process, threads not counted; those that end meanwhile are left out."""
+        for name in os.listdir(self._root):
+            if name.isdigit() and (info := self.process(int(name))):
+                yield info
+
+    def boot_id(self) -> str:
+        """Which boot of the machine this is (random(4)): with it, a `Process` is unique for all time."""
+        return (self._root / "sys/kernel/random/boot_id").read_text("ascii").strip()
+
+    def _process(self, pid: int) -> ProcessInfo:
+        # An open folder of /proc stands for one process for good: when the pid is reused, reads through the folder
+        # fail. Paths looked up one by one could mix two processes.
+        folder = os.open(self._root / str(pid), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            status = _status_fields(_read(folder, "status"))
+            leader = int(status[b"Tgid"])
+            return _process_info(pid, folder, status) if leader == pid else self._leader_of(pid, leader)
+        finally:
+            os.close(folder)
+
+    def _leader_of(self, thread: int, leader: int) -> ProcessInfo:
+        folder = os.open(self._root / str(leader), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            info = _process_info(leader, folder, _status_fields(_read(folder, "status")))
+            os.stat(f"task/{thread}", dir_fd=folder)  # the leader's pid may have been reused before it was opened
+            return info
+        finally:
+            os.close(folder)
+
+
+def boot_to_wall_ns() -> int:
+    """Nanoseconds to add to CLOCK_BOOTTIME to get the time since the epoch; changes when the clock is set.
+
+    On a busy node this process may lose the processor between two looks at a clock, for milliseconds. So the wall
+    clock is read between two reads of the other; of several tries the one counts that took least.
+    """
+    tries = [_width_and_offset()]
+    while tries[-1][0] > _NEAR_NS and len(tries) < _MOST_TRIES:
+        tries.append(_width_and_offset())
+    return min(tries)[1]
+
+
+def _width_and_offset() -> tuple[int, int]:
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    wall = time.clock_gettime_ns(time.CLOCK_REALTIME)
+    width = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - before
+    return width, wall - before - width // 2
+
+
+def parent_and_start(stat: bytes) -> tuple[int, int]:
+    """The parent's pid and the start in clock ticks since boot: fields 4 and 22 of a stat file.
+
+    Raises:
+        ValueError: It is no stat file.
+        IndexError: It is cut short.
+
+    """
+    # Field 2 is the command in parentheses, unescaped: it may hold spaces, newlines and `)` itself. What follows
+    # are numbers and one letter, so the last `)` closes it.
+    fields = stat[stat.rindex(b")") + 1 :].split()
+    return int(fields[1]), int(fields[19])
+
+
+def _process_info(pid: int, folder: int, status: dict[bytes, bytes]) -> ProcessInfo:
+    stat = _read(folder, "stat")
+    parent, start = parent_and_start(stat)
+    state, leader, threads = _state_leader_and_threads(stat)
+    argv = _read(folder, "cmdline", ARGV_LIMIT + 1)
+    return ProcessInfo(
+        process=Process(pid, start),
+        parent=parent,
+        uid=int(status[b"Uid"].split()[0]),
+        gid=int(status[b"Gid"].split()[0]),
+        ns_pid=int(status.get(b"NSpid", b"%d" % pid).split()[-1]),
+        seccomp=status.get(b"Seccomp") == b"2",
+        argv=argv[:ARGV_LIMIT],
+        truncated=len(argv) > ARGV_LIMIT,
+        cgroup=os.fsdecode(_read(folder, "cgroup")),
+        leader=leader,
+        gone=state in (b"Z", b"X") and threads <= 1,
+    )
+
+
+def _state_leader_and_threads(stat: bytes) -> tuple[bytes, int, int]:
+    """Fields 3, 6 and 20 of a stat file."""
+    fields = stat[stat.rindex(b")") + 1 :].split()
+    return fields[0], int(fields[3]), int(fields[17])
+
+
+def _status_fields(status: bytes) -> dict[bytes, bytes]:
+    # The first line is the process's own choice of a name. The kernel escapes newlines in it, but not everything
+    # that str.splitlines takes for a line end: hence bytes.
+    lines = (line.partition(b":") for line in status.split(b"\n"))
+    return {key: value.strip() for key, _, value in lines}
+
+
+def _read(folder: int, name: str, limit: int = 1 << 20) -> bytes:
+    file = os.open(name, os.O_RDONLY, dir_fd=folder)
+    try:
+        chunks: list[bytes] = []
+        while limit and (chunk := os.read(file, min(limit, _CHUNK))):
+            chunks.append(chunk)
+            limit -= len(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(file)

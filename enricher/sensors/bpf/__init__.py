@@ -1,0 +1,1 @@
+"""The sensor `bpf`: the kernel reports every fork, exec and exit in the node's pods through an eBPF program."""

@@ -1,0 +1,104 @@
+"""What /proc tells of a process at the moment of an event: as few reads as can be, for it may be gone at once.
+
+Every read can fail on its own. What belongs together is told by the process's start, never by its pid.
+"""
+
+import os
+import re
+import time
+
+from msgspec import Struct
+
+from enricher.events import Process
+from enricher.procfs import ARGV_LIMIT
+
+_CHUNK = 65536
+# The kernel escapes newlines in the name that stands before it.
+_IDS = re.compile(rb"^Uid:\t(\d+)\t.*\nGid:\t(\d+)\t", re.MULTILINE)
+
+
+class Stat(Struct, frozen=True):
+    """The fields of `/proc/PID/stat` that are used here (proc(5))."""
+
+    process: Process
+    comm: bytes
+    parent: int
+    gone: bool
+    """Whether no thread runs any more: nothing is left but what the parent waits for."""
+
+
+class ProcSnapshot(Struct, frozen=True):
+    """What a process runs, and what it was called right after that was read."""
+
+    stat: Stat
+    argv: bytes
+    """The arguments, each ended by NUL; empty where the process was already on its way out."""
+    truncated: bool
+    path: bytes
+    """The path of its binary; empty where it may not be read (it takes CAP_SYS_PTRACE)."""
+    cwd: bytes
+    """Its working directory, likewise."""
+    read_at: int
+    """When the arguments had been read: nanoseconds of CLOCK_MONOTONIC."""
+
+
+def take(pid: int) -> ProcSnapshot | None:
+    """What a process runs now; None when it is gone."""
+    try:
+        argv = _read(f"/proc/{pid}/cmdline", ARGV_LIMIT + 1)
+        read_at = time.monotonic_ns()
+        path, cwd = _link(pid, "exe"), _link(pid, "cwd")
+        found = stat(pid)  # the last: its comm tells whether another exec came in between
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return ProcSnapshot(found, argv[:ARGV_LIMIT], len(argv) > ARGV_LIMIT, path, cwd, read_at) if found else None
+
+
+def stat(pid: int) -> Stat | None:
+    """Who has this pid now; None for nobody."""
+    try:
+        raw = _read(f"/proc/{pid}/stat", 4096)
+        # The command stands in parentheses, unescaped: what follows the last `)` are numbers and one letter.
+        comm_from, comm_to = raw.index(b"("), raw.rindex(b")")
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return None
+    fields = raw[comm_to + 1 :].split()
+    gone = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
+    return Stat(Process(pid, int(fields[19])), raw[comm_from + 1 : comm_to], int(fields[1]), gone)
+
+
+def cgroup(pid: int) -> str | None:
+    """The text of a process's cgroup file; None when it is gone."""
+    try:
+        return os.fsdecode(_read(f"/proc/{pid}/cgroup", 65536))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def ids(pid: int) -> tuple[int, int] | None:
+    """The real user and group of a process; None when it is gone."""
+    try:
+        status = _read(f"/proc/{pid}/status", 65536)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    found = _IDS.search(status)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _link(pid: int, name: str) -> bytes:
+    try:
+        return os.readlink(os.fsencode(f"/proc/{pid}/{name}"))
+    except PermissionError:
+        return b""
+
+
+def _read(path: str, limit: int) -> bytes:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        chunk = os.read(file, min(limit, _CHUNK))
+        chunks = [chunk]
+        while len(chunk) == _CHUNK and (limit := limit - len(chunk)):
+            chunks.append(chunk := os.read(file, min(limit, _CHUNK)))
+        return b"".join(chunks)
+    finally:
+        os.close(file)

@@ -1,1 +1,0 @@
-"""Where SECCOMP records come from: the audit netlink, or a log of auditd."""

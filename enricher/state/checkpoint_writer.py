@@ -1,0 +1,163 @@
+"""Keeps the checkpoint while the enricher works: looks each second, writes in a thread of its own.
+
+The checkpoint is written anew only where something changed, into a file beside it that then takes its name. Nothing is
+synced: a kill loses nothing that was written, and after a reboot the processes are gone anyway.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from enricher.correlate.process_tree import Node
+from enricher.correlate.sessions import Session
+from enricher.events import Process
+from enricher.state import checkpoint
+from enricher.state.checkpoint import Checkpoint, Unusable
+from enricher.state.progress_marker import Alive, Moment, Progress, ProgressFile, forks
+from enricher.trail.folder import Folder
+
+_REST = 20
+"""How many times as long as a write took, at least, until the next: of a node with very many processes it is large."""
+_CLOSE_WITHIN = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class View(Struct, frozen=True):
+    """What an enricher knows at a moment."""
+
+    at: int
+    """Nanoseconds since boot."""
+    complete: int
+    """Up to when everything that happened is sealed, likewise."""
+    offset: int
+    """What to add to get nanoseconds since the epoch."""
+    sealed: int
+    """The last record that is sealed."""
+    written: int
+    """The last one that is written."""
+    version: int
+    """Rises with every change of the processes."""
+    nodes: list[Node]
+    sessions: list[Session]
+    """Those that are open."""
+    bound: Mapping[str, Process]
+
+
+class CheckpointWriter:
+    """Keeps what an enricher knows.
+
+    Args:
+        folder: Where.
+        boot_id: Of this boot.
+        wait: How long to wait for a predecessor that still keeps it, in seconds.
+
+    Raises:
+        OSError: The folder cannot be written, or another enricher keeps it.
+
+    """
+
+    def __init__(self, folder: Path, boot_id: str, wait: float = 10.0) -> None:
+        self.failures = 0
+        self._path, self._boot_id = folder / "checkpoint.json", boot_id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = Folder(folder)
+        self._folder.lock(".lock", wait)
+        self._alive = ProgressFile(folder / "alive.json")
+        self._progress: Progress | None = None
+        self._kept: tuple[int, int] | None = None
+        self._rest_until = 0.0
+        self._view: View | None = None
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
+
+    def load_alive(self) -> Alive | None:
+        """The last word of the enricher before; None where there was none.
+
+        Raises:
+            Unusable: It cannot be read.
+
+        """
+        return self._alive.load()
+
+    def load(self) -> Checkpoint | None:
+        """What the enricher before knew; None where there was none.
+
+        Raises:
+            Unusable: It cannot be read.
+
+        """
+        try:
+            return checkpoint.decode(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unusable("checkpoint-unreadable", f"the checkpoint cannot be read: {error}") from error
+
+    def start(self, view: View) -> None:
+        """Keep from now on; what was loaded is replaced."""
+        self._progress = Progress(Moment(view.at, view.at, view.written, forks()))
+        self._keep(view)
+        self._thread.start()
+
+    def note(self, view: View) -> None:
+        """This is known now."""
+        with self._changed:
+            self._view = view
+            self._changed.notify()
+
+    def close(self, view: View) -> None:
+        """Keep this last, and end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(_CLOSE_WITHIN)
+        self._rest_until = 0.0
+        self._keep(view)
+        self._folder.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._view)
+                view, self._view = self._view, None
+                if self._closing:
+                    return
+            if view:
+                self._keep(view)
+
+    def _keep(self, view: View) -> None:
+        try:
+            # The checkpoint first: what it has not must be in the hole that the word leaves.
+            self._save(view)
+            self._renew(view)
+        except OSError as error:
+            self.failures += 1
+            if self.failures == 1:
+                log.warning("the checkpoint cannot be written, a restart will know less: %s", error)
+
+    def _save(self, view: View) -> None:
+        now = time.monotonic()
+        if self._kept == (view.sealed, view.version) or now < self._rest_until:
+            return
+        made = checkpoint.take(self._boot_id, view.sealed, view.nodes, view.sessions, view.bound)
+        part = self._path.with_suffix(".part")
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(file, "wb") as stream:
+            stream.write(checkpoint.encode(made))
+        part.rename(self._path)
+        self._kept = view.sealed, view.version
+        self._rest_until = time.monotonic() + _REST * (time.monotonic() - now)
+
+    def _renew(self, view: View) -> None:
+        if self._progress is None:
+            return
+        moment = Moment(view.at, view.complete, view.sealed, forks())
+        until, count = self._progress.note(moment, view.written)
+        self._alive.save(Alive(self._boot_id, until, (until + view.offset) // 1_000_000, count))

@@ -1,0 +1,129 @@
+"""The enricher's word on how far its trail is complete, renewed each second: the next one knows what is missing.
+
+What happened before a moment is in the trail only once it has been read, released, sealed and written: that is known a
+while later. So the moment is kept with the number of the last record that was sealed by then, until that is written.
+"""
+
+import os
+from collections import deque
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from enricher.state.checkpoint import FORMAT, Unusable
+from exectrail.contracts.unreadable import UNREADABLE
+
+_SIZE = 256
+_MOST = 600
+
+
+class Alive(Struct, frozen=True):
+    """Everything up to `until` is written."""
+
+    boot_id: str
+    until: int
+    """Nanoseconds since boot."""
+    until_ms: int
+    """The same in milliseconds since the epoch, for another boot."""
+    forks: int
+    """The kernel's count of forks at that time or before."""
+    format: int = FORMAT
+
+
+class Moment(Struct, frozen=True):
+    """A look at how far things are."""
+
+    at: int
+    """When it was taken: nanoseconds since boot."""
+    complete: int
+    """Up to when everything that happened had been sealed by then."""
+    seq: int
+    """The last record that was sealed by then."""
+    forks: int
+    """The kernel's count of forks at `at`."""
+
+
+class Progress:
+    """Knows up to when everything is written, from the looks before.
+
+    Args:
+        first: At the start.
+
+    """
+
+    def __init__(self, first: Moment) -> None:
+        self._moments = deque([first])
+        self._complete = first.complete
+
+    def note(self, moment: Moment, written: int) -> tuple[int, int]:
+        """Take a look; returns up to when all is written, and the count of forks of that time or before.
+
+        Args:
+            moment: The look.
+            written: The last record that is written.
+
+        """
+        self._moments.append(moment)
+        if len(self._moments) > _MOST:  # a storage that takes nothing: the oldest are what matters
+            del self._moments[-2]
+        self._complete = max(self._complete, *(each.complete for each in self._moments if each.seq <= written), 0)
+        while len(self._moments) > 1 and self._moments[1].at <= self._complete:
+            self._moments.popleft()
+        return self._complete, self._moments[0].forks
+
+
+class ProgressFile:
+    """The word on disk, overwritten in place: one small write is whole or absent when a process is killed.
+
+    It is not synced: after a reboot an older word only makes the hole longer.
+
+    Raises:
+        OSError: The file cannot be opened.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def load(self) -> Alive | None:
+        """The word of the enricher before; None where there was none.
+
+        Raises:
+            Unusable: It cannot be read.
+
+        """
+        data = os.pread(self._fd, _SIZE, 0)
+        return decode(data) if data else None
+
+    def save(self, alive: Alive) -> None:
+        """Renew it.
+
+        Raises:
+            OSError: It cannot be written.
+
+        """
+        os.pwrite(self._fd, msgspec.json.encode(alive).ljust(_SIZE), 0)
+
+
+def decode(data: bytes) -> Alive:
+    """Read a word.
+
+    Raises:
+        Unusable: It is cut, damaged, or of a format that is not known here.
+
+    """
+    try:
+        found = msgspec.json.decode(data, type=Alive)
+    except UNREADABLE as error:
+        raise Unusable("checkpoint-unreadable", f"the time of the last record cannot be read: {error}") from error
+    if found.format != FORMAT:
+        raise Unusable("checkpoint-format", f"its time has format {found.format}, and this enricher reads {FORMAT}")
+    return found
+
+
+def forks() -> int:
+    """How many processes and threads were born on this node since it booted: `processes` in /proc/stat (proc(5))."""
+    with open("/proc/stat", "rb") as stat:
+        return next(int(line.split()[1]) for line in stat if line.startswith(b"processes "))

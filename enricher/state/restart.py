@@ -1,0 +1,133 @@
+"""An enricher's memory over restarts: takes up at the start what the one before knew, and keeps it from then on."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from enricher.clock import Clock
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.sessions import Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.gap import Hole
+from enricher.events import Process
+from enricher.procfs import Proc
+from enricher.state.checkpoint_writer import CheckpointWriter, View
+from enricher.state.previous_run import Before, look_back
+from enricher.state.restore import Restored, restore, session_of
+from enricher.state.resumption import Requests, Resumption
+from enricher.trail.writer import Writer
+
+log = logging.getLogger(__name__)
+
+
+class Resumes(Protocol):
+    """A sensor."""
+
+    def resume(self, pipeline: Pipeline, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
+        """Go on with what an enricher before knew: see `enricher.sensors.sensor.Sensor`."""
+
+
+class Memory:
+    """Keeps what an enricher knows, and settles what the one before left.
+
+    Args:
+        checkpoints: Its files.
+        sessions, emitter, pipeline, writer, clock: At work.
+
+    """
+
+    def __init__(
+        self,
+        checkpoints: CheckpointWriter,
+        sessions: Sessions,
+        emitter: Emitter,
+        pipeline: Pipeline,
+        writer: Writer,
+        clock: Clock,
+    ) -> None:
+        self._checkpoints, self._sessions, self._emitter = checkpoints, sessions, emitter
+        self._pipeline, self._writer, self._clock = pipeline, writer, clock
+        self._resumption: Resumption | None = None
+
+    def take_up(
+        self, sensor: Resumes, lines: Callable[[], Iterable[bytes]], requests: Requests, *, chain_unreadable: bool
+    ) -> None:
+        """Go on where the enricher before ended; to be called once the sensor is attached, and before it is read.
+
+        Args:
+            sensor: The sensor.
+            lines: The trail's lines, the newest first.
+            requests: What the API knows.
+            chain_unreadable: Whether the chain's end could not be read.
+
+        """
+        boot_id, written = Proc().boot_id(), self._writer.seq
+        before = look_back(
+            self._checkpoints, lines, self._clock, boot_id, written=written, chain_unreadable=chain_unreadable
+        )
+        restored = self._restore(before, boot_id)
+        sensor.resume(self._pipeline, restored.containers, restored.outside)
+        # Who leaves its cgroup, or ends, before it is looked at is out of sight: the hole is as long as that takes.
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        holes = [hole.ending(time.time_ns() // 1_000_000) for hole in before.holes]
+        for hole in holes:
+            since = "nobody knows when" if hole.since_ms is None else self._clock.stamp(hole.since_ms)
+            log.warning("%s: what happened from %s until now may be missing", hole.reason, since)
+            self._emitter.hole(hole)
+        # At a first start nothing is missing; what the API holds for running all the same, somebody's state is gone of.
+        hole = holes[0] if holes else Hole("checkpoint-missing", time.time_ns() // 1_000_000)
+        self._resumption = Resumption(
+            hole, restored.sessions, lines, self._sessions, self._emitter, self._pipeline, self._clock, requests
+        )
+        self._writer.commit()
+        # Not a moment later: what has happened since waits in the sensor, and is lost if this one is killed now.
+        self._checkpoints.start(self._view(now, now))
+
+    def _restore(self, before: Before, boot_id: str) -> Restored:
+        kept = before.kept
+        if kept is None:
+            return Restored([], set(), [])
+        if kept.boot_id == boot_id:
+            self._sessions.restore(kept.bound)
+            return restore(kept, self._pipeline.tree, Proc())
+        # Nobody of this boot is who bound them.
+        self._sessions.restore(dict.fromkeys(kept.bound, Process(0, 0)))
+        return Restored([session_of(each) for each in kept.sessions if not each.ended], set(), [])
+
+    def settle(self, now: float) -> bool:
+        """Settle what the enricher before left, as far as that can be done by now (seconds of the monotonic clock).
+
+        Returns whether records may leave: those of the sessions that were open are to come after what this tells.
+        """
+        if self._resumption and self._resumption.settle(now):
+            self._resumption = None
+        return self._resumption is None or self._resumption.taken_up
+
+    def note(self, at: int, complete: int) -> None:
+        """Keep what is known; to be called each second.
+
+        Args:
+            at: Now, in nanoseconds since boot.
+            complete: Up to when everything that happened is sealed, likewise.
+
+        """
+        self._checkpoints.note(self._view(at, complete))
+
+    def close(self, at: int, complete: int) -> None:
+        """Keep this last; everything that can be written is."""
+        self._checkpoints.close(self._view(at, complete))
+
+    def _view(self, at: int, complete: int) -> View:
+        sealed = self._writer.seq
+        return View(
+            at=at,
+            complete=complete,
+            offset=-self._clock.boot_ns(0),
+            sealed=sealed,
+            written=sealed - self._writer.unwritten,
+            version=self._pipeline.tree.version,
+            nodes=self._pipeline.tree.nodes(),
+            sessions=[*self._emitter.open_sessions(), *(self._resumption.waiting() if self._resumption else ())],
+            bound=self._sessions.bound(),
+        )

@@ -1,0 +1,193 @@
+"""Takes up the sessions that were open over a restart, as soon as the API tells what is recorded and was asked.
+
+Those whose processes are alive go on. Those that ended meanwhile, or that nobody can find any more, are closed as
+`lost`. Entries that came in meanwhile have no tag to go by any more: they are found by their command, like those of
+requests without a tag, or stay unexplained.
+"""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from enricher.clock import Clock
+from enricher.containers.containers import Container
+from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.process_tree import Entry, Node
+from enricher.correlate.sessions import WEAK_UNSEEN, Session, Sessions
+from enricher.emit.emitter import Emitter
+from enricher.emit.gap import Hole
+from enricher.emit.record_builder import Facts, words_of
+from enricher.events import Process
+from exectrail.contracts.record import Record, Resource, decode
+from exectrail.contracts.session import AuditSession
+from exectrail.contracts.unreadable import UNREADABLE
+
+_PATIENCE = 30.0
+"""How long the API is waited for, in seconds: as long as records wait for it."""
+_LOOK_FOR = 10.0
+"""How long requests are looked for: the webhook writes them after its answer."""
+_EVERY = 1.0
+_MOST_LINES = 200_000
+
+log = logging.getLogger(__name__)
+
+
+class Requests(Struct, frozen=True):
+    """What the API knows."""
+
+    ready: Callable[[], bool]
+    """Whether it has been read."""
+    running: Callable[[], list[AuditSession]]
+    """The sessions that run on this node, as far as it knows."""
+    closed: Callable[[Session, Record], None]
+    """Tells it that one has ended."""
+
+
+class Resumption:
+    """What is to be settled after a start; done once `settle` says so.
+
+    Args:
+        hole: What nobody saw.
+        open_before: The sessions that were open when the enricher before ended.
+        lines: The trail's lines, the newest first.
+        sessions, emitter, pipeline, clock: At work.
+        requests: The API.
+
+    """
+
+    def __init__(
+        self,
+        hole: Hole,
+        open_before: list[Session],
+        lines: Callable[[], Iterable[bytes]],
+        sessions: Sessions,
+        emitter: Emitter,
+        pipeline: Pipeline,
+        clock: Clock,
+        requests: Requests,
+    ) -> None:
+        self._hole, self._open_before, self._lines, self._sessions = hole, open_before, lines, sessions
+        self._emitter, self._pipeline, self._clock, self._requests = emitter, pipeline, clock, requests
+        self._began: float | None = None
+        self._ready_at: float | None = None
+        self._next = 0.0
+
+    @property
+    def taken_up(self) -> bool:
+        """Whether the sessions that were open are: before, no record may leave that tells of one of them."""
+        return self._ready_at is not None
+
+    def waiting(self) -> list[Session]:
+        """The sessions that were open and are not taken up yet: another restart is not to forget them."""
+        return [] if self.taken_up or self._hole.boot_id else self._open_before
+
+    def settle(self, now: float) -> bool:
+        """Do what can be done by now; true when nothing is left to do."""
+        if self._ready_at is None:
+            self._began = now if self._began is None else self._began
+            if not self._requests.ready() and now < self._began + _PATIENCE:
+                return False
+            self._ready_at = now
+            self._take_up(now)
+        if now < self._next:
+            return False
+        self._next = now + _EVERY
+        for node in self._pipeline.tree.unexplained():
+            self._explain(node, now)
+        if now < self._ready_at + _LOOK_FOR or not self._requests.ready():
+            return False
+        self._close_unknown()
+        return True
+
+    # ---- what was open ----
+
+    def _take_up(self, now: float) -> None:
+        for session in self._open_before:
+            self._sessions.settle(session)
+            facts = Facts(session.container, session.container.id if session.container else "", None)
+            known = self._known(session.entry)
+            facts.entry = known or Entry(session.entry, "session", session)
+            if known or session.told is None:
+                self._emitter.resume(session, facts, now)
+            if known is None:
+                self._lose(session, facts)
+
+    def _known(self, process: Process) -> Entry | None:
+        """The entry of a process that is alive, or whose end is seen."""
+        if self._hole.boot_id:  # of another boot: whoever has its pid and start by chance is somebody else
+            return None
+        node = self._pipeline.tree.get(process)
+        # While the API is waited for, an end is read, and told only after what comes of this.
+        return node.entry if node else self._pipeline.ending(process)
+
+    def _lose(self, session: Session, facts: Facts) -> None:
+        self._emitter.lose(session, facts, self._hole)
+
+    # ---- what came in meanwhile ----
+
+    def _explain(self, node: Node, now: float) -> None:
+        container = self._pipeline.container(node.container_id)
+        if container is None or node.entry is None or node.argv is None:
+            return
+        if origin := container.kubelet_commands.get(words_of(node.argv)):
+            node.entry.origin = origin
+            return
+        meant = self._sessions.match(container, node.argv, self._clock.wall_ms(node.born), tagged=True)
+        if len(meant) > 1:
+            node.entry.origin, node.entry.candidates = "session", sorted(meant)
+            self._sessions.on_ambiguous(node.entry.candidates, node.born)
+        elif meant:
+            self._begin(node, node.entry, container, meant[0], now)
+
+    def _begin(self, node: Node, entry: Entry, container: Container, uid: str, now: float) -> None:
+        session = self._sessions.bind(node.process, uid, node.born)
+        session.container, session.weak, session.interrupted = container, WEAK_UNSEEN, True
+        self._sessions.settle(session)
+        entry.origin, entry.session = "session", session
+        self._emitter.resume(session, Facts(container, container.id, entry), now)
+
+    # ---- what only the API remembers ----
+
+    def _close_unknown(self) -> None:
+        """Close the sessions that the API holds for running, and nothing here is one of."""
+        alive = {
+            node.entry.session.request_uid
+            for node in self._pipeline.tree.nodes()
+            if node.entry and node.entry.session and node.entry.session.entry == node.process
+        }
+        stale = {each.metadata.name: each for each in self._requests.running() if each.metadata.name not in alive}
+        stale = {uid: each for uid, each in stale.items() if self._is_older(each)}
+        if stale:
+            for record in self._ends(set(stale)):
+                audit = stale.pop(record.request_uid or "", None)
+                if audit:  # it was told here, and the enricher was killed before it told the API
+                    self._requests.closed(_session(audit), record)
+        for audit in stale.values():
+            session, target = _session(audit), audit.spec.target
+            resource = Resource(target.namespace, target.pod, target.container)
+            container = Container("", resource, "", "") if target.container else None
+            self._lose(session, Facts(container, "", Entry(session.entry, "session", session)))
+
+    def _is_older(self, audit: AuditSession) -> bool:
+        """Whether it began before the hole ended: others are this enricher's own."""
+        started = audit.status.start_time
+        return started is None or started <= self._clock.stamp(self._hole.at_ms)
+
+    def _ends(self, uids: set[str]) -> Iterable[Record]:
+        """The records in the trail that tell of these sessions' ends."""
+        needles = [uid.encode() for uid in uids]
+        for line in itertools.islice(self._lines(), _MOST_LINES):
+            if b'"phase":"end"' in line and any(needle in line for needle in needles):
+                try:
+                    record = decode(line)
+                except UNREADABLE:
+                    continue
+                if record.kind == "session" and record.request_uid in uids:
+                    yield record
+
+
+def _session(audit: AuditSession) -> Session:
+    """A session of which nothing is known but its request: nobody knows its process."""
+    return Session(audit.metadata.name, Process(0, 0), audit=audit)

@@ -1,0 +1,171 @@
+"""The end of the trail as a journal: what was recorded after the last checkpoint and before the kill.
+
+A record names its process, its entry and its request, so that the trail itself completes the checkpoint. Its lines are
+applied to one in their order; to apply what the checkpoint has already changes nothing.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct, field
+
+from enricher.events import Process
+from enricher.state.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Kind, Origin, Request, Resource, State, UserInfo
+from exectrail.contracts.session import VERBS, AuditSession, SessionSpec, Target, User
+from exectrail.contracts.unreadable import UNREADABLE
+
+_MOST = 200_000
+"""Lines that are looked at; more than a node writes between two checkpoints."""
+_NEAR = 64
+
+
+class Line(Struct, rename="camel"):
+    """Those fields of a record that tell of processes and sessions."""
+
+    kind: Kind
+    seq: int
+    timestamp: str
+    process_key: str | None = None
+    parent_key: str | None = None
+    entry_key: str | None = None
+    container_id: str | None = field(name="containerID", default=None)
+    origin: Origin | None = None
+    request_uid: str | None = field(name="requestUID", default=None)
+    state: State | None = None
+    phase: str | None = None
+    weak: tuple[str, ...] = ()
+    resource: Resource | None = None
+    user: str | None = None
+    user_info: UserInfo | None = None
+    request: Request | None = None
+
+
+_decode = msgspec.json.Decoder(Line).decode
+
+
+def since(seq: int, newest_first: Iterable[bytes]) -> list[Line]:
+    """The records after this one, in their order; a line that is no record, as one that a crash cut, is passed over."""
+    found: list[Line] = []
+    for _, line in zip(range(_MOST), newest_first, strict=False):
+        try:
+            record = _decode(line)
+        except UNREADABLE:
+            continue
+        if record.seq <= seq:
+            break
+        found.append(record)
+    return found[::-1]
+
+
+def newest(newest_first: Iterable[bytes]) -> Line | None:
+    """The last record, if one is near the end."""
+    return next(iter(since(-1, itertools.islice(newest_first, _NEAR))[::-1]), None)
+
+
+def apply(lines: Iterable[Line], to: Checkpoint, boot_ns: Callable[[int], int]) -> None:
+    """Complete a checkpoint by what was recorded later.
+
+    Args:
+        lines: From `since`.
+        to: Is changed.
+        boot_ns: Turns milliseconds since the epoch into nanoseconds since boot.
+
+    """
+    tables = _Tables(to, boot_ns)
+    for line in itertools.takewhile(lambda line: _is_of(line, to.boot_id), lines):
+        tables.take(line)
+
+
+def _is_of(line: Line, boot_id: str) -> bool:
+    return line.process_key is None or line.process_key.startswith(f"{boot_id[:8]}-")
+
+
+class _Tables:
+    """A checkpoint, with its lists looked up by what they are of."""
+
+    def __init__(self, to: Checkpoint, boot_ns: Callable[[int], int]) -> None:
+        self._to, self._boot_ns = to, boot_ns
+        self._sessions = {(each.request_uid, each.entry): at for at, each in enumerate(to.sessions)}
+        self._entries = {each.process: at for at, each in enumerate(to.entries)}
+        self._containers = {each: at for at, each in enumerate(to.containers)}
+        self._processes = {Process(each.pid, each.start) for each in to.processes}
+
+    def take(self, line: Line) -> None:
+        process, entry = _process(line.process_key), _process(line.entry_key)
+        if process is None or entry is None or (line.request and line.request.verb == "attach"):
+            return  # an attach has no process of its own, so that there is nothing to go on with
+        if line.kind == "session" and line.phase and line.request_uid:
+            session = self._session(line, line.request_uid, process)
+            session.told = session.told if line.phase == "end" else line.seq
+            session.ended = session.ended or line.phase == "end"
+            session.audit = session.audit or _asked(line, line.request_uid)
+        elif line.kind in ("exec", "clone") and line.container_id is not None:
+            self._processes_of(line, process, entry, line.container_id)
+
+    def _session(self, line: Line, uid: str, entry: Process) -> KeptSession:
+        key = uid, entry
+        if key not in self._sessions:
+            self._sessions[key] = len(self._to.sessions)
+            self._to.sessions.append(_kept(line, uid, entry, self._time(line)))
+            if line.state != "forged":
+                self._to.bound.setdefault(uid, entry)
+        return self._to.sessions[self._sessions[key]]
+
+    def _processes_of(self, line: Line, process: Process, entry: Process, container: str) -> None:
+        at = self._entries.setdefault(entry, len(self._to.entries))
+        if at == len(self._to.entries):
+            self._to.entries.append(KeptEntry(entry))
+        known = self._to.entries[at]
+        known.origin = line.origin or known.origin
+        if line.request_uid:
+            self._session(line, line.request_uid, entry)
+            known.session = self._sessions[line.request_uid, entry]
+        if process not in self._processes:
+            self._processes.add(process)
+            place = self._containers.setdefault(container, len(self._to.containers))
+            if place == len(self._to.containers):
+                self._to.containers.append(container)
+            parent = _process(line.parent_key) or Process(0, 0)
+            self._to.processes.append(
+                KeptProcess(process.pid, process.start, parent.pid, parent.start, self._time(line), place, at)
+            )
+
+    def _time(self, line: Line) -> int:
+        return self._boot_ns(round(datetime.fromisoformat(line.timestamp).timestamp() * 1000))
+
+
+def _kept(line: Line, uid: str, entry: Process, started: int) -> KeptSession:
+    """What a line tells of a session. Which command carried the UID is not in it."""
+    return KeptSession(
+        uid,
+        entry,
+        started,
+        rejected="uid-used" if line.state == "forged" else None,
+        found_by="argv" if line.state == "unconfirmed" else "request",
+        weak=line.weak if line.kind == "session" else (),
+    )
+
+
+def _process(key: str | None) -> Process | None:
+    """The process of a key; None for what is none."""
+    _, _, rest = (key or "").partition("-")
+    pid, _, start = rest.partition("-")
+    return Process(int(pid), int(start)) if pid.isdecimal() and start.isdecimal() else None
+
+
+def _asked(line: Line, uid: str) -> AuditSession | None:
+    """The request, as a session's start tells it: the API may be out of reach when it is needed next."""
+    if line.state != "confirmed" or not (line.user and line.request and line.resource):
+        return None
+    info, request, resource = line.user_info or UserInfo(), line.request, line.resource
+    verb = next((each for each in VERBS if each == request.verb), None)
+    if verb is None:
+        return None
+    user = User(line.user, groups=info.groups, extra=info.extra)
+    target = Target(resource.namespace, resource.pod, resource.container)
+    spec = SessionSpec(user, verb, request.resource, target, line.timestamp, request.command or [], request.tty)
+    return AuditSession(ObjectMeta(name=uid), spec)

@@ -1,0 +1,1 @@
+"""What the node reports of itself: NodeTrail, session status, metrics and losses."""

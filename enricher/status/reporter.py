@@ -1,0 +1,174 @@
+"""What the enricher tells the API: how sessions go, and how well this node records.
+
+A thread of its own does it, so that the pipeline never waits on the network. Only the latest state of each object is
+kept, so that a long absence of the API server costs no more memory than the sessions of that time.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from enricher.correlate.sessions import Session
+from exectrail.contracts import nodetrail
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus
+from exectrail.contracts.record import Record
+from exectrail.contracts.session import GROUP_VERSION, PLURAL
+from exectrail.k8s.client import ApiError, Client
+
+_MOST = 10_000
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
+_UNSEEN_FOR = 60.0
+"""How long a session that the API does not know may still come: the webhook writes it after its answer."""
+
+log = logging.getLogger(__name__)
+
+
+class _Told(Struct):
+    """A session's status that is to be told."""
+
+    status: dict[str, Any]
+    since: float
+    retry_at: float = 0.0
+
+
+class Reporter:
+    """Writes statuses of AuditSessions and this node's NodeTrail.
+
+    Args:
+        client: Where to.
+        node: This node's name.
+        namespace: Where AuditSessions are.
+
+    """
+
+    def __init__(self, client: Client, node: str, namespace: str) -> None:
+        self.dropped = 0
+        """Statuses that were given up: too many waited, or the API refused them."""
+        self._client, self._node = client, node
+        self._sessions_path = f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}"
+        self._trails_path = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
+        self._waiting: OrderedDict[str, _Told] = OrderedDict()
+        self._trail: NodeTrailStatus | None = None
+        self._changed = threading.Condition()
+        self._env_told: set[str] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many statuses of sessions wait to be told."""
+        return len(self._waiting)
+
+    def start(self) -> None:
+        """Report in a thread of its own, which ends with the process."""
+        threading.Thread(target=self._run, name="report", daemon=True).start()
+
+    def _session(self, request_uid: str, status: dict[str, Any]) -> None:
+        with self._changed:
+            before = self._waiting.pop(request_uid, None)
+            self._waiting[request_uid] = _Told((before.status if before else {}) | status, time.monotonic())
+            if len(self._waiting) > _MOST:
+                self._waiting.popitem(last=False)
+                self.dropped += 1
+            self._changed.notify()
+
+    def started(self, session: Session, record: Record) -> None:
+        """A session's first process is there."""
+        # The controller may have closed it as never started: null takes that back.
+        status: dict[str, Any] = {"phase": "Running", "node": self._node, "startTime": record.timestamp}
+        status |= dict.fromkeys(("outcome", "endTime"))
+        self._session(session.request_uid, status)
+
+    def ended(self, session: Session, record: Record) -> None:
+        """A session's entry is gone."""
+        status: dict[str, Any] = {
+            "phase": "Closed",
+            "outcome": record.outcome,
+            "exit": msgspec.to_builtins(record.exit),
+            "endTime": record.timestamp,
+            "durationMs": record.duration_ms,
+            "processes": record.processes,
+        }
+        self._session(session.request_uid, {key: value for key, value in status.items() if value is not None})
+
+    def ambiguous(self, request_uids: list[str], time: str) -> None:
+        """A process was started that each of these requests may have asked for, and no more will be known of it."""
+        for uid in request_uids:
+            self._session(uid, {"phase": "Closed", "outcome": "ambiguous", "node": self._node, "startTime": time})
+
+    def node(self, status: NodeTrailStatus) -> None:
+        """How this node does now."""
+        with self._changed:
+            self._trail = status
+            self._changed.notify()
+
+    def drain(self, seconds: float) -> None:
+        """Wait until all is told, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and self._trail is None, seconds)
+
+    def _run(self) -> None:
+        backoff = _BACKOFF_FIRST
+        while True:
+            try:
+                self._step()
+                backoff = _BACKOFF_FIRST
+            except ApiError as error:
+                log.warning("cannot report to the API: %s; next try in at most %.1f s", error, backoff)
+                time.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                backoff = min(backoff * 2, _BACKOFF_MOST)
+
+    def _step(self) -> None:
+        """Tell one thing; it is forgotten only once told, and if nothing newer came meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._trail or self._due(), 1.0 if self._waiting else None)
+            trail, uid = self._trail, self._due()
+            told = self._waiting[uid] if uid else None
+        if trail:
+            self._tell_node(trail)
+        done = bool(uid and told and self._tell_session(uid, told))
+        with self._changed:
+            if self._trail is trail:
+                self._trail = None
+            if uid and done and self._waiting.get(uid) is told:
+                del self._waiting[uid]
+            self._changed.notify_all()
+
+    def _due(self) -> str | None:
+        now = time.monotonic()
+        return next((uid for uid, told in self._waiting.items() if told.retry_at <= now), None)
+
+    def _tell_session(self, uid: str, told: _Told) -> bool:
+        """Whether it is settled: told, or refused for good."""
+        try:
+            self._client.patch(f"{self._sessions_path}/{uid}/status", {"status": told.status})
+        except ApiError as error:
+            if error.status == 404 and time.monotonic() - told.since < _UNSEEN_FOR:
+                told.retry_at = time.monotonic() + 1.0
+                return False
+            if not 400 <= error.status < 500 or error.status == 429:
+                raise
+            self.dropped += 1
+            log.warning("the API refused the status of session %s: %s", uid, error)
+        return True
+
+    def _tell_node(self, status: NodeTrailStatus) -> None:
+        # A merge patch keeps what it does not name: null takes out the containers that are gone.
+        gone = dict.fromkeys((self._env_told or set()) - status.env.keys())
+        body = {"status": msgspec.to_builtins(status) | {"env": status.env | gone}}
+        path = f"{self._trails_path}/{self._node}/status"
+        try:
+            if self._env_told is None:  # what an enricher before us told
+                self._client.patch(path, {"status": {"env": None, "lostByCause": None}})
+            self._client.patch(path, body)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._client.create(self._trails_path, NodeTrail(ObjectMeta(name=self._node)))
+            self._client.patch(path, body)
+        self._env_told = set(status.env)

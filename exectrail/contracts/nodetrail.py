@@ -1,0 +1,70 @@
+"""The NodeTrail: a node's own word on how well it records. One per node, named like it, written by its enricher."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from exectrail.contracts.meta import ObjectMeta
+
+GROUP_VERSION = "exectrail.io/v1alpha1"
+KIND = "NodeTrail"
+PLURAL = "nodetrails"
+
+MOST_ENV = 1024
+"""The most containers in `NodeTrailStatus.env`: the API server refuses more. Those left out count as unknown."""
+
+
+MOST_REASON = 512
+"""The longest `NodeTrailStatus.audit_source_reason`, in characters."""
+
+MOST_UNCOVERED = 512
+"""The most pods in `NodeTrailStatus.uncovered`; `uncovered_pods` counts all."""
+
+
+class UncoveredPod(Struct, frozen=True):
+    """A pod that is to be recorded and cannot be."""
+
+    pod: str
+    """`namespace/pod`."""
+    reason: Literal["sandboxed", "runtime-unknown"]
+    """Its runtime has a kernel of its own, or nobody knows whether it has."""
+    runtime: str
+    """The handler of its RuntimeClass."""
+
+
+class NodeTrailStatus(Struct, frozen=True, rename="camel"):
+    """What is in use, what is weak, what was lost, and when this was last true."""
+
+    audit_source: str = ""
+    """The audit source in use: `netlink`, `auditlog` or `none`."""
+    audit_source_reason: str = ""
+    """Why this one is in use."""
+    sensor: str = ""
+    """The sensor in use: `bpf`, `procconn` or `proc`."""
+    weak: list[str] = []
+    """Fields that this node cannot vouch for."""
+    lost: int = 0
+    """Events since this agent started, of all causes."""
+    lost_by_cause: dict[str, int] = {}
+    seq: int = -1
+    """The last record written; -1 before the first."""
+    lag_ms: int = 0
+    since: str = ""
+    """When this agent started: RFC 3339, UTC. What happened before it was not seen by it."""
+    heartbeat: str = ""
+    """RFC 3339, UTC. A NodeTrail older than two minutes is not fresh: nobody knows what its node does."""
+    env: dict[str, bool] = {}
+    """Containers of opted-in namespaces by `namespace/pod/container`: whether a program `env` was found in them."""
+    uncovered: list[UncoveredPod] = []
+    """Pods that are to be recorded and cannot be."""
+    uncovered_pods: int = 0
+    """How many those are, also where the list is cut."""
+
+
+class NodeTrail(Struct, frozen=True, rename={"api_version": "apiVersion"}):
+    """How well a node records."""
+
+    metadata: ObjectMeta
+    status: NodeTrailStatus = NodeTrailStatus()
+    api_version: str = GROUP_VERSION
+    kind: str = KIND

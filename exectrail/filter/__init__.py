@@ -1,0 +1,1 @@
+"""Filters: which records a trail keeps."""

@@ -1,0 +1,68 @@
+"""A filter set in a file that changes while it is in use: a key of a ConfigMap mounted as a volume."""
+
+from pathlib import Path
+
+from exectrail.filter.filters import FilterError, Filters, load
+
+LARGEST = 1 << 20
+"""Bytes. A ConfigMap holds no more."""
+
+
+class FilterFile:
+    """The filters of a file. After a change that cannot be read or holds a mistake, the filters before it stay.
+
+    The kubelet brings a changed ConfigMap by a rename within a minute or so, but never to a `subPath` mount.
+
+    Raises:
+        OSError: The file cannot be read now.
+        FilterError: It has a mistake now.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = _state(path)
+        self.filters: Filters = load(_read(path))
+        self.reloads = 0
+        """How often other filters took over."""
+        self.failures = 0
+        """How often a change was refused."""
+        self.problem: str | None = None
+        """Why the filters in use are not those of the file; None where they are."""
+
+    def refresh(self) -> bool:
+        """Look after the file, and read it if it is another than before; whether there is something new to tell.
+
+        Then either `filters` is a new object, whose hits begin at zero, or `problem` says what is wrong.
+        """
+        try:
+            state = _state(self._path)
+            if state == self._seen:
+                return False
+            self._seen = state
+            self.filters = load(_read(self._path))
+        except (OSError, FilterError) as error:
+            return self._refuse(error)
+        self.reloads, self.problem = self.reloads + 1, None
+        return True
+
+    def _refuse(self, error: Exception) -> bool:
+        if isinstance(error, OSError):
+            self._seen = None  # so that it is read when it is back, even as it was
+        news = str(error) != self.problem
+        self.failures += news
+        self.problem = str(error)
+        return news
+
+
+def _state(path: Path) -> tuple[int, int, int, int] | None:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise FilterError(f"the file is larger than {LARGEST} bytes", 1, 1)
+    return data

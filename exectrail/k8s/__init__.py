@@ -1,0 +1,1 @@
+"""A lean Kubernetes client, and live copies of collections of the API."""

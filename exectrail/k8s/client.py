@@ -1,0 +1,284 @@
+"""A lean Kubernetes client: list, watch, create and patch, decoding only the fields that the caller declares.
+
+The webhook runs in every request's way and the enricher on every node: the official client would cost each of them
+some 47 MiB of private memory. Credentials are a pod's own: the token is read again for each request, because the
+kubelet renews it in place.
+
+Errors: every failure is an `ApiError`; `status` is 0 where no answer came, else the HTTP status (API conventions,
+"Response Status Kind").
+"""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+import urllib3
+from msgspec import Struct
+
+from exectrail.contracts.unreadable import UNREADABLE
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PAGE = 100
+"""Objects of one answer. An AuditSession may have 100 KiB, so that more of them would be felt."""
+_TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
+# A watch may be silent for minutes, so a read timeout cannot tell a quiet cluster from a dead connection:
+# TCP keep-alive does, within 30 s.
+_KEEP_ALIVE = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Status(Struct, frozen=True):
+    """What the API server says of a failed request (meta/v1 Status)."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class ApiError(Exception):
+    """A request that did not succeed; `status` 0 means that the API server was not reached."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        """Keep the parts: callers decide by `status` and `reason`, people read `message`."""
+        super().__init__(f"{reason}: {message}" if reason else message)
+        self.status = status
+        self.reason = reason
+
+
+class Event(Struct, Generic[T], frozen=True):
+    """A change that a watch reports; a `BOOKMARK` has no object, only a newer resource version."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: T | None
+    resource_version: str
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """A part of a collection, and the version that all its parts have in common: the one to watch from."""
+
+    items: Iterator[T]
+    """Each is decoded when it is asked for, and only once."""
+    resource_version: str
+
+
+class _ListMeta(Struct, rename={"resource_version": "resourceVersion", "continue_": "continue"}):
+    resource_version: str = ""
+    continue_: str = ""
+
+
+class _List(Struct):
+    metadata: _ListMeta
+    items: list[msgspec.Raw] | None = None
+
+
+class _WatchEvent(Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Versioned(Struct):
+    """Any object: its version is read even where the rest cannot be."""
+
+    metadata: _ListMeta
+
+
+class Client:
+    """Talks to one API server.
+
+    Args:
+        server: Its base URL, `https://host:port`.
+        ca: File of its certificate authority.
+        token: File with a bearer token, read anew for each request.
+
+    """
+
+    def __init__(self, server: str, ca: str | None = None, token: Path | None = None) -> None:
+        self.server = server
+        self._token = token
+        self._http = urllib3.PoolManager(
+            num_pools=1,
+            maxsize=8,
+            ca_certs=ca,
+            retries=False,
+            socket_options=_KEEP_ALIVE,
+        )
+
+    @classmethod
+    def in_cluster(cls) -> "Client":
+        """The client of the pod it runs in.
+
+        Raises:
+            RuntimeError: This is no pod, or its ServiceAccount token is not mounted.
+
+        """
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
+        token = _SERVICE_ACCOUNT / "token"
+        if not host or not port or not token.exists():
+            raise RuntimeError(f"not in a pod: KUBERNETES_SERVICE_HOST={host!r}, {token} must be there")
+        host = f"[{host}]" if ":" in host else host
+        return cls(f"https://{host}:{port}", ca=str(_SERVICE_ACCOUNT / "ca.crt"), token=token)
+
+    def get(self, path: str, kind: type[T]) -> T:
+        """Read one object."""
+        return _decode(self._send("GET", path).data, kind)
+
+    def create(self, path: str, obj: object) -> None:
+        """Create an object in the collection at `path`; `ApiError` 409 where its name is taken."""
+        self._send("POST", path, body=msgspec.json.encode(obj), content_type="application/json")
+
+    def patch(self, path: str, merge: dict[str, Any]) -> None:
+        """Change an object by a JSON merge patch (RFC 7386)."""
+        body = json.dumps(merge).encode()
+        self._send("PATCH", path, body=body, content_type="application/merge-patch+json")
+
+    def pages(self, path: str, kind: type[T], **selectors: str) -> Iterator[Page[T]]:
+        """All objects of the collection at `path` as they are at one moment, page by page: never all at once in memory.
+
+        An object that cannot be decoded is left out with a warning: it must not hide the others.
+
+        Args:
+            path: The collection, e.g. `/api/v1/pods`.
+            kind: What to decode each object into.
+            selectors: `fieldSelector` and `labelSelector`.
+
+        Raises:
+            ApiError: 410 when that moment is too long ago for the next page: begin anew.
+
+        """
+        decoder = msgspec.json.Decoder(kind)
+        query = {"limit": str(_PAGE), **selectors}
+        more = True
+        while more:
+            found = _decode(self._send("GET", path, query=query).data, _List)
+            yield Page(_readable(found.items or [], decoder), found.metadata.resource_version)
+            query["continue"] = found.metadata.continue_
+            more = bool(found.metadata.continue_)
+
+    def watch(
+        self, path: str, kind: type[T], resource_version: str, seconds: int, **selectors: str
+    ) -> Iterator[Event[T]]:
+        """Changes since `resource_version`, until the server ends the watch after `seconds`.
+
+        An object that cannot be decoded is left out with a warning; its version is passed on as a bookmark's.
+
+        Raises:
+            ApiError: 410 when that version is too old: list again.
+
+        """
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(seconds),
+            **selectors,
+        }
+        timeout = urllib3.Timeout(connect=5.0, read=seconds + 30.0)
+        response = self._send("GET", path, query=query, timeout=timeout, stream=True)
+        decoder = msgspec.json.Decoder(kind)
+        try:
+            for line in _lines(response):
+                yield _event(line, decoder)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ApiError(0, "", f"{self.server}: {error}") from error
+        finally:
+            response.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        timeout: urllib3.Timeout = _TIMEOUT,
+        stream: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        try:
+            response = self._http.request(
+                method,
+                self.server + path,
+                fields=query,
+                body=body,
+                headers=self._headers(content_type),
+                timeout=timeout,
+                preload_content=not stream,
+                redirect=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ApiError(0, "", f"{self.server}: {error}") from error
+        if not 200 <= response.status < 300:  # a redirect has done nothing, and is not followed with our token
+            raise _refusal(response)
+        return response
+
+    def _headers(self, content_type: str | None) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "exectrail"}
+        if content_type:
+            headers["Content-Type"] = content_type
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token.read_text().strip()}"
+        return headers
+
+
+def _decode(data: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except UNREADABLE as error:
+        raise ApiError(200, "Unreadable", str(error)) from error
+
+
+def _readable(items: list[msgspec.Raw], decoder: msgspec.json.Decoder[T]) -> Iterator[T]:
+    for item in items:
+        try:
+            yield decoder.decode(item)
+        except UNREADABLE as error:
+            log.warning("left out an object of a list: %s", error)
+
+
+def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The chunks of a watch, cut at newlines: a chunk may end in the middle of an event."""
+    rest = b""
+    for chunk in response.stream(amt=None):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, lines)
+
+
+def _event(line: bytes, decoder: msgspec.json.Decoder[T]) -> Event[T]:
+    try:
+        event = msgspec.json.decode(line, type=_WatchEvent)
+        if event.type == "ERROR":
+            status = msgspec.json.decode(event.object, type=Status)
+            raise ApiError(status.code, status.reason, status.message)
+        version = msgspec.json.decode(event.object, type=_Versioned).metadata.resource_version
+    except UNREADABLE as error:
+        raise ApiError(200, "Unreadable", str(error)) from error
+    if event.type == "BOOKMARK":
+        return Event("BOOKMARK", None, version)
+    try:
+        return Event(event.type, decoder.decode(event.object), version)  # type: ignore[arg-type]
+    except UNREADABLE as error:
+        log.warning("left out a change: %s", error)
+        return Event("BOOKMARK", None, version)
+
+
+def _refusal(response: urllib3.BaseHTTPResponse) -> ApiError:
+    text = response.data
+    try:
+        status = msgspec.json.decode(text, type=Status)
+    except UNREADABLE:
+        return ApiError(response.status, "", text[:200].decode(errors="replace"))
+    return ApiError(response.status, status.reason, status.message)

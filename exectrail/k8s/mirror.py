@@ -1,0 +1,174 @@
+"""A live copy of a collection of the API: list, then watch, for ever, without ever blocking who reads it.
+
+Readers look into a plain dict from any thread. While the API server is away they see the last known state; the
+mirror retries with backoff and jitter and recovers by itself, whatever went wrong. An expired resource version (410)
+lists again.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.k8s.client import ApiError, Client
+
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
+_WATCH_SECONDS = 300
+_SHORTEST_WATCH = 1.0
+_ASK_AGAIN = 30.0
+"""Seconds between two looks at what is to be kept of all objects. Changes bring it on: without any, nothing grows."""
+
+log = logging.getLogger(__name__)
+
+
+class HasMetadata(Protocol):
+    """Any object of the API."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """Its name, namespace and version."""
+
+
+O = TypeVar("O", bound=HasMetadata)  # noqa: E741 - an object of the API
+
+
+class Mirror(Generic[O]):
+    """The objects of one collection by `namespace/name` (`name` where cluster-scoped).
+
+    Args:
+        client: Where to ask.
+        path: The collection, e.g. `/api/v1/namespaces`.
+        kind: What to decode each object into.
+        on_change: Called in the mirror's thread with each object that came or changed, and with its old and `None`
+            when it went: `on_change(old, new)`.
+        keep: What to keep of an object: the object itself, or what stands in for it where it is not needed any more.
+            Called in the mirror's thread when one comes or changes, and now and then with each that is kept.
+        selectors: `fieldSelector` and `labelSelector`.
+
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        kind: type[O],
+        on_change: Callable[[O | None, O | None], None] | None = None,
+        keep: Callable[[O], O] | None = None,
+        **selectors: str,
+    ) -> None:
+        self.objects: dict[str, O] = {}
+        self.synced = threading.Event()
+        """Set once the first list is in."""
+        self.failures = 0
+        """Requests that failed since the start."""
+        self.resource = path.rpartition("/")[2]
+        """What the collection is of, e.g. `namespaces`."""
+        self._client, self._path, self._kind = client, path, kind
+        self._on_change, self._keep, self._selectors = on_change, keep, selectors
+        self._ask_again_at = 0.0
+        self._heard_at = time.monotonic()
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Mirror in a thread of its own, which ends with the process."""
+        threading.Thread(target=self.run, name=f"mirror {self._path}", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the mirror at the next event or retry."""
+        self._stop.set()
+
+    def age(self) -> float:
+        """Seconds since the API server last said anything, at first since the start; about a minute where all is well.
+
+        It sends a bookmark about once a minute where nothing changes.
+        """
+        return time.monotonic() - self._heard_at
+
+    def run(self) -> None:
+        """List and watch until stopped."""
+        wait = _BACKOFF_FIRST
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                self._follow(self._list())
+                continue
+            except ApiError as error:
+                self.failures += error.status != 410  # an expired version is no fault of anyone
+                log.warning("cannot watch %s: %s; next try in at most %.1f s", self._path, error, wait)
+            except Exception:  # a copy that is no longer kept up would go on being believed
+                self.failures += 1
+                log.exception("fault while watching %s; next try in at most %.1f s", self._path, wait)
+            # A watch that held for a while ended by accident: only quick failures in a row back off.
+            if time.monotonic() - began > _BACKOFF_MOST:
+                wait = _BACKOFF_FIRST
+            self._stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            wait = min(wait * 2, _BACKOFF_MOST)
+
+    def _list(self) -> str:
+        gone, version = set(self.objects), ""
+        for page in self._client.pages(self._path, self._kind, **self._selectors):
+            self._heard_at = time.monotonic()
+            for item in page.items:
+                key = _key(item.metadata)
+                gone.discard(key)
+                self._set(key, self._kept(item))
+            version = page.resource_version
+        for key in gone:
+            self._set(key, None)
+        self.synced.set()
+        return version
+
+    def _follow(self, version: str) -> None:
+        while not self._stop.is_set():
+            seconds = int(_WATCH_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the nodes' load
+            began, before = time.monotonic(), version
+            for event in self._client.watch(self._path, self._kind, version, seconds, **self._selectors):
+                version = event.resource_version
+                self._heard_at = time.monotonic()
+                if event.object is not None:
+                    key = _key(event.object.metadata)
+                    self._set(key, None if event.type == "DELETED" else self._kept(event.object))
+                self._keep_less()
+                if self._stop.is_set():
+                    return
+            if version == before and time.monotonic() - began < _SHORTEST_WATCH:
+                # A proxy, or a server that is ending: without a pause this would be a flood of requests.
+                raise ApiError(0, "", "the watch ended at once")
+
+    def _kept(self, item: O) -> O:
+        if self._keep is None:
+            return item
+        try:
+            return self._keep(item)
+        except Exception:  # as below
+            log.exception("kept whole, for a fault over it: %s in %s", item.metadata.name, self._path)
+            return item
+
+    def _keep_less(self) -> None:
+        """Ask anew what is to be kept of each: time alone may have made it less."""
+        now = time.monotonic()
+        if self._keep is None or now < self._ask_again_at:
+            return
+        self._ask_again_at = now + _ASK_AGAIN
+        less = [(key, kept) for key, item in self.objects.items() if (kept := self._kept(item)) is not item]
+        for key, kept in less:
+            self._set(key, kept)
+
+    def _set(self, key: str, new: O | None) -> None:
+        old = self.objects.get(key)
+        if new is None:
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = new
+        if self._on_change and (old is not None or new is not None):
+            try:
+                self._on_change(old, new)
+            except Exception:  # one object's fault must not end the mirror for all others
+                log.exception("fault over a change in %s", self._path)
+
+
+def _key(meta: ObjectMeta) -> str:
+    return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name

@@ -1,0 +1,1 @@
+"""Reading trails: segments, sessions, process trees, from files or from a cluster."""

@@ -1,0 +1,130 @@
+"""The cluster as the user's own kubectl sees it: with its credentials, plugins and configuration.
+
+kubectl's words are passed on, since they are what an administrator can act on; to them comes the address that was
+tried, or the permission that is missing.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from exectrail.reading.shell import visible
+
+# Discovery tries several times with this limit, so an address that swallows packets is given up after a minute.
+_TIMEOUT = "--request-timeout=20s"
+_UNREACHABLE = re.compile(
+    r"connection to the server|unable to connect|no such host|timeout|timed out|refused", re.IGNORECASE
+)
+_FORBIDDEN = re.compile(r'cannot (\w+) resource "([^"]+)" in API group "([^"]*)"(?: in the namespace "([^"]+)")?')
+_NOT_INSTALLED = re.compile(r"the server doesn't have a resource type|could not find the requested resource")
+_NO_CREDENTIALS = re.compile(r"must be logged in|Unauthorized|error: EOF")
+
+
+class KubectlError(Exception):
+    """kubectl failed, or could not be run; the message has its words and what to do."""
+
+
+class Unreachable(KubectlError):
+    """There is no cluster at the address that kubectl tried."""
+
+
+class Forbidden(KubectlError):
+    """The user may not do this in the cluster."""
+
+
+class Kubectl:
+    """The program named by the environment variable KUBECTL, else `kubectl` on PATH."""
+
+    def __init__(self, context: str | None = None, kubeconfig: str | None = None) -> None:
+        self._command = shlex.split(os.environ.get("KUBECTL", "")) or ["kubectl"]
+        self._command += [f"--context={context}"] if context else []
+        self._command += [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
+
+    def get(self, *arguments: str) -> bytes:
+        """What `kubectl get ARGUMENTS` prints.
+
+        Raises:
+            KubectlError: It failed.
+
+        """
+        with self.stream("get", _TIMEOUT, *arguments) as output:
+            return output.read()
+
+    @contextmanager
+    def stream(self, *arguments: str) -> Iterator[IO[bytes]]:
+        """The output of kubectl while it runs; to be read to its end, or left by an exception, which ends kubectl.
+
+        Raises:
+            KubectlError: It could not be run, or failed by the end of its output.
+
+        """
+        # A file and not a pipe: nobody reads a pipe while the output is read, and a full one would stop kubectl.
+        with tempfile.TemporaryFile() as errors, self._start(arguments, errors) as process:
+            try:
+                yield _output(process)
+            except BaseException:
+                process.terminate()
+                raise
+            if process.wait():
+                errors.seek(0)
+                raise self._error(errors.read().decode(errors="replace"), arguments)
+
+    def _start(self, arguments: tuple[str, ...], errors: IO[bytes]) -> "subprocess.Popen[bytes]":
+        try:
+            return subprocess.Popen(
+                [*self._command, *arguments],
+                # Without credentials kubectl asks for a user name, on the very output that is read here.
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        except OSError as error:
+            raise KubectlError(
+                f"cannot run {self._command[0]}: {error.strerror}. "
+                "Reading from a cluster needs kubectl on PATH (or the variable KUBECTL); a trail can be given as FILE."
+            ) from error
+
+    def _error(self, stderr: str, arguments: tuple[str, ...]) -> KubectlError:
+        words = _words(stderr) or f"kubectl {shlex.join(arguments)} failed without a word"
+        if needed := _FORBIDDEN.search(words):
+            return Forbidden(f"{words}\n{_permission(*needed.groups())}")
+        if _NOT_INSTALLED.search(words):
+            return KubectlError(f"{words}\nIs exectrail installed in this cluster? A trail can be given as FILE.")
+        if _NO_CREDENTIALS.search(words):
+            return KubectlError(f"{words}\nNo valid credentials for this cluster: does `kubectl get namespaces` work?")
+        if _UNREACHABLE.search(words):
+            return Unreachable(f"cluster unreachable at {self._address()}: {words}")
+        return KubectlError(words)
+
+    def _address(self) -> str:
+        path = "-o=jsonpath={.clusters[0].cluster.server}"
+        command = [*self._command, "config", "view", "--minify", path]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        return visible(done.stdout.decode(errors="replace").strip()) or "kubectl's default address (no current context)"
+
+
+def _output(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    if process.stdout is None:
+        raise TypeError("started without a pipe")
+    return process.stdout
+
+
+def _words(stderr: str) -> str:
+    """kubectl's message, without its library's log lines (klog) around it."""
+    lines = [visible(line) for line in stderr.splitlines() if line and not re.match(r"[EWI]\d{4} ", line)]
+    return "\n".join(lines)
+
+
+def _permission(verb: str, resource: str, group: str, namespace: str | None) -> str:
+    """The RBAC rule that the API server asked for, as a command for who may grant it."""
+    kind = "role" if namespace else "clusterrole"
+    place = f" --namespace={namespace}" if namespace else ""
+    # Newer servers ask for `create` as well when kubectl opens an exec by GET (WebSocket).
+    verbs = "get,create" if resource == "pods/exec" else verb
+    name = f"{resource}.{group}" if group else resource
+    return f"Needed: kubectl create {kind} exectrail-reader{place} --verb={verbs} --resource={name}, bound to you."

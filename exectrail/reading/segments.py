@@ -1,0 +1,149 @@
+"""The segments of a trail: the file that is being written, and beside it the older ones that rotation closed.
+
+`trail.jsonl` is closed as `trail-2026-11-23T14-58-03.120.jsonl`: the time in UTC, in the form that SPO's rotation
+(lumberjack) gives it; compressed it ends in `.gz` as well. No time is given twice or goes back, so that names sort by
+age. A node's name has no capital letter, hence no `T`: `trail-a.jsonl` never claims a segment of `trail-a-b.jsonl`.
+
+`python -m exectrail.reading.segments FILE` prints a whole trail, oldest first; run in container `reader`.
+"""
+
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+from msgspec import Struct
+
+from exectrail.reading.gzipped import unpacked
+
+GZ = ".gz"
+_STAMP = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}"
+_FORMAT = "%Y-%m-%dT%H-%M-%S.%f"
+_CHUNK = 1 << 20
+_TRIES = 100
+
+
+class Segment(Struct, frozen=True, order=True):
+    """A closed segment; sorts by age."""
+
+    stamp: str
+    """When it was closed, as in its name."""
+    name: str
+    """Its file, without `.gz`."""
+
+    @property
+    def closed(self) -> datetime:
+        """When it was closed."""
+        return _moment(self.stamp)
+
+
+class Names:
+    """The names of one trail's segments.
+
+    Args:
+        file: The name of the file that is being written.
+
+    """
+
+    def __init__(self, file: str) -> None:
+        self._before, self._after = Path(file).stem, Path(file).suffix
+        self._pattern = re.compile(f"{re.escape(self._before)}-({_STAMP}){re.escape(self._after)}(?:{re.escape(GZ)})?")
+
+    def among(self, files: Iterable[str]) -> list[Segment]:
+        """The segments among a folder's files, oldest first; one that is there compressed and not counts once."""
+        found = filter(None, map(self._pattern.fullmatch, files))
+        return sorted({Segment(match[1], match[0].removesuffix(GZ)) for match in found})
+
+    def following(self, segments: list[Segment], now: datetime) -> Segment:
+        """The name to close a segment under: after all others, also where the clock was set back."""
+        if segments:
+            now = max(now, segments[-1].closed + timedelta(milliseconds=1))
+        stamp = now.strftime(_FORMAT)[:-3]
+        return Segment(stamp, f"{self._before}-{stamp}{self._after}")
+
+
+def _moment(stamp: str) -> datetime:
+    try:
+        return datetime.strptime(stamp, _FORMAT).replace(tzinfo=UTC)
+    except ValueError:  # digits that are no date: somebody else's file, the oldest of all
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def read(file: Path) -> Iterator[IO[bytes]]:
+    """The contents of a trail's segments, oldest first, the one being written last; each closed when the next comes.
+
+    Raises:
+        OSError: There is no such trail, or it cannot be read.
+
+    """
+    with ExitStack() as stack:
+        segments, newest = _as_of_now(file)
+        if newest:
+            stack.enter_context(newest)
+        elif not segments:
+            raise FileNotFoundError(2, "No such file or directory", str(file))
+        for segment in segments:
+            if stream := _open(file.with_name(segment.name)):
+                with stream:
+                    yield unpacked(stream)
+        if newest:
+            yield newest
+
+
+def _as_of_now(file: Path) -> tuple[list[Segment], IO[bytes] | None]:
+    """The closed segments and, open, the one being written: of one moment, while rotation may go on."""
+    names = Names(file.name)
+    for _ in range(_TRIES):
+        before = names.among(each.name for each in file.parent.iterdir())
+        newest = _open_plain(file)
+        if before == names.among(each.name for each in file.parent.iterdir()):
+            return before, newest
+        if newest:
+            newest.close()
+    raise OSError(f"{file}: is rotated faster than it can be read")
+
+
+def _open(path: Path) -> io.BufferedReader | None:
+    """A closed segment, compressed or not yet; None where it has been removed meanwhile."""
+    return _open_plain(path) or _open_plain(path.with_name(path.name + GZ))
+
+
+def _open_plain(path: Path) -> io.BufferedReader | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
+
+
+def copy(file: Path, out: IO[bytes]) -> None:
+    """Write a whole trail; a segment whose last line was cut does not swallow the next one's first.
+
+    Raises:
+        OSError: There is no such trail, or it cannot be read.
+
+    """
+    last = b"\n"
+    for stream in read(file):
+        if last != b"\n":
+            out.write(b"\n")
+        while chunk := stream.read(_CHUNK):
+            out.write(chunk)
+            last = chunk[-1:]
+
+
+def main(arguments: list[str]) -> int:
+    """Print a trail; 1 when it cannot be read."""
+    try:
+        copy(Path(arguments[0]), sys.stdout.buffer)
+    except OSError as error:
+        print(f"{error.filename or arguments[0]}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The controller: closes AuditSessions that no node closes, and bounds their number."""

@@ -1,0 +1,105 @@
+"""The controller: closes the AuditSessions that no node will close, and keeps their number bounded.
+
+`python -m profiles.controller`, two replicas or more; one acts, chosen by a Lease.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from datetime import timedelta
+
+from kubernetes import client
+from kubernetes.config import ConfigException
+
+from exectrail.service import logs, threads
+from exectrail.service.serving import serve
+from profiles.controller import api, health
+from profiles.controller.lease import Lease
+from profiles.controller.retention import Policy
+from profiles.controller.rounds import Rounds
+
+log = logging.getLogger(__name__)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    env = os.environ
+    parser = argparse.ArgumentParser(
+        prog="python -m profiles.controller",
+        description="Close AuditSessions that no node can close, and delete old ones.",
+    )
+    add = parser.add_argument
+    help_ = "age in days after which AuditSessions are deleted (default %(default)s)"
+    add("--retention-days", type=_positive, default=30, metavar="DAYS", help=help_)
+    help_ = "number of AuditSessions to keep; the oldest go first (default %(default)s)"
+    add("--retention-count", type=_positive, default=10_000, metavar="N", help=help_)
+    help_ = "time that an exec may take to start, in seconds (default %(default)s)"
+    add("--start-grace", type=_positive, default=120, metavar="SECONDS", help=help_)
+    help_ = "the same for an ephemeral container, whose image may have to be pulled (default %(default)s)"
+    add("--debug-grace", type=_positive, default=600, metavar="SECONDS", help=help_)
+    help_ = "interval between two rounds, in seconds (default %(default)s)"
+    add("--interval", type=_positive, default=15, metavar="SECONDS", help=help_)
+    help_ = "port for /healthz, /readyz and /metrics, plain HTTP (default %(default)s)"
+    add("--metrics-port", type=int, default=9081, metavar="PORT", help=help_)
+    help_ = "Lease that makes one replica lead (default %(default)s)"
+    add("--lease-name", default="exectrail-controller", metavar="NAME", help=help_)
+    help_ = "namespace of AuditSessions (default $POD_NAMESPACE)"
+    add("--namespace", default=env.get("POD_NAMESPACE"), metavar="NAME", help=help_)
+    help_ = "name of this replica in the Lease (default $POD_NAME or the host's name)"
+    add("--identity", default=env.get("POD_NAME") or socket.gethostname(), metavar="NAME", help=help_)
+    add("--kubeconfig", metavar="FILE", help="kubeconfig to run outside of the cluster")
+    help_ = "least important level to log (default $LOG_LEVEL or info)"
+    add("--log-level", default=env.get("LOG_LEVEL", "info"), choices=logs.LEVELS, help=help_)
+    arguments = parser.parse_args(argv)
+    if not arguments.namespace:
+        parser.error("--namespace is empty: set it or POD_NAMESPACE to the namespace of the release")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until SIGTERM; 1 when the configuration cannot work."""
+    arguments = _arguments(argv)
+    logs.setup(arguments.log_level)
+    threads.end_process_on_fault()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    pulse = health.Pulse()
+    try:
+        api_client = api.connect(arguments.kubeconfig)
+        serve("", arguments.metrics_port, pulse.wrong, pulse.wrong)
+    except ConfigException as error:
+        log.error("no cluster to work for: %s; run in a pod or pass --kubeconfig", error)
+        return 1
+    except OSError as error:
+        log.error("cannot serve at --metrics-port %d: %s", arguments.metrics_port, error)
+        return 1
+    lease = Lease(client.CoordinationV1Api(api_client), arguments.namespace, arguments.lease_name, arguments.identity)
+    lease.start()
+    sessions = api.Api(api_client, arguments.namespace)
+    Rounds(sessions, _policy(arguments), lease.held, pulse.beat).run(arguments.interval, stop)
+    lease.give_back()
+    return threads.exit_code()
+
+
+def _policy(arguments: argparse.Namespace) -> Policy:
+    return Policy(
+        keep_for=timedelta(days=arguments.retention_days),
+        keep_most=arguments.retention_count,
+        start_grace=timedelta(seconds=arguments.start_grace),
+        debug_grace=timedelta(seconds=arguments.debug_grace),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

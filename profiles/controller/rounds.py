@@ -1,0 +1,147 @@
+"""The controller's work, round by round: look at all AuditSessions, close and delete what is due.
+
+A round holds no state for the next one, so nothing has to be recovered after a failure or a change of leader.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import ParamSpec, Protocol
+
+from exectrail.contracts.nodetrail import NodeTrail
+from exectrail.k8s.client import ApiError
+from profiles.controller import metrics, retention
+from profiles.controller.retention import Close, Delete, Pod, Policy, Session
+
+MOST_ACTIONS = 500
+"""Of a kind, in one round: what is left makes the next round come soon."""
+_SOON = 1.0
+_BACKOFF_FIRST, _BACKOFF_MOST = 1.0, 60.0
+
+_OVERTAKEN = {404, 409}  # somebody wrote to it, or deleted it, since it was read
+_ABOUT_THE_OBJECT = {400, 422} | _OVERTAKEN
+
+Act = ParamSpec("Act")
+
+log = logging.getLogger(__name__)
+
+
+class Api(Protocol):
+    """What a round asks of the API; every failure is an `ApiError`."""
+
+    def sessions(self) -> Iterable[Session]:
+        """All AuditSessions."""
+
+    def trails(self) -> Mapping[str, NodeTrail]:
+        """All NodeTrails by node."""
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """A pod, or `None` where there is none of that name."""
+
+    def close(self, closing: Close, now: datetime) -> None:
+        """Write a session's end; 409 where somebody wrote to it first, 404 where it is gone."""
+
+    def delete(self, name: str) -> None:
+        """Delete a session, if it is still there."""
+
+
+class NotLeadingError(Exception):
+    """Leadership was lost in the middle of a round: another replica may be acting already."""
+
+
+class Rounds:
+    """Makes rounds for as long as this replica leads.
+
+    Args:
+        api: The cluster.
+        policy: What to keep, and how long to wait.
+        leading: Whether this replica may act; asked before every action.
+        alive: Called at every step, for the liveness probe.
+
+    """
+
+    def __init__(
+        self, api: Api, policy: Policy, leading: Callable[[], bool], alive: Callable[[], None] = lambda: None
+    ) -> None:
+        self._api, self._policy = api, policy
+        self._leading, self._alive = leading, alive
+
+    def run(self, interval: float, stop: threading.Event) -> None:
+        """Make rounds until stopped; a failed one is tried again, later each time it fails in a row."""
+        backoff = _BACKOFF_FIRST
+        wait = 0.0
+        led = False
+        while not stop.wait(wait):
+            self._alive()
+            led = _announced(led, self._leading())
+            wait = min(interval, _SOON)
+            if not led:
+                continue
+            try:
+                wait = _SOON if self.round(datetime.now(UTC)) else interval
+                backoff = _BACKOFF_FIRST
+            except NotLeadingError:
+                continue
+            except ApiError as error:
+                metrics.ROUNDS_FAILED.inc()
+                wait = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+                log.warning("cannot look after the sessions: %s; next try in %.1f s", error, wait)
+                backoff = min(backoff * 2, _BACKOFF_MOST)
+
+    def round(self, now: datetime) -> bool:
+        """One look at all sessions and what follows from it; whether there is more to do.
+
+        Raises:
+            ApiError: The API is away, overloaded or refuses us altogether.
+            NotLeadingError: Leadership was lost.
+
+        """
+        found = retention.survey(self._api.sessions(), self._policy, now)
+        metrics.count_phases(found.phases)
+        for deletion in found.delete[:MOST_ACTIONS]:
+            self._act(self._delete, deletion)
+        for closing in found.close[:MOST_ACTIONS]:
+            self._act(self._close, closing, now)
+        overdue = found.overdue[:MOST_ACTIONS]
+        trails = self._api.trails() if overdue else {}
+        for session in overdue:
+            self._act(self._settle, session, trails, now)
+        metrics.LAST_ROUND.set_to_current_time()
+        return max(len(found.delete), len(found.close), len(found.overdue)) > MOST_ACTIONS
+
+    def _act(self, action: Callable[Act, None], *arguments: Act.args, **options: Act.kwargs) -> None:
+        """Take one action, if still leading.
+
+        What the API has against one object must not stop the others; what it has against us ends the round.
+        """
+        if not self._leading():
+            raise NotLeadingError
+        self._alive()
+        try:
+            action(*arguments, **options)
+        except ApiError as error:
+            if error.status not in _ABOUT_THE_OBJECT:
+                raise
+            metrics.REFUSED.inc()
+            log.log(logging.DEBUG if error.status in _OVERTAKEN else logging.WARNING, "left for later: %s", error)
+
+    def _delete(self, deletion: Delete) -> None:
+        self._api.delete(deletion.name)
+        metrics.DELETED.labels(deletion.reason).inc()
+
+    def _close(self, closing: Close, now: datetime) -> None:
+        self._api.close(closing, now)
+        metrics.CLOSED.labels(closing.outcome).inc()
+
+    def _settle(self, session: Session, trails: Mapping[str, NodeTrail], now: datetime) -> None:
+        pod = self._api.pod(session.spec.target.namespace, session.spec.target.pod)
+        self._close(retention.verdict(session, pod, trails, now), now)
+
+
+def _announced(before: bool, now: bool) -> bool:
+    if before != now:
+        log.info("leading" if now else "no longer leading")
+    metrics.LEADING.set(now)
+    return now

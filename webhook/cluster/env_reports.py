@@ -1,0 +1,70 @@
+"""Which containers have a program `env`, as the nodes report it in their NodeTrails."""
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+
+from exectrail.contracts.nodetrail import NodeTrail
+
+_FRESH = timedelta(minutes=2)
+
+_Pods = dict[str, dict[str, bool]]
+
+
+class _Report(Struct, frozen=True):
+    """One node's word, at a time."""
+
+    pods: _Pods
+    """By `namespace/pod` and container."""
+    at: datetime | None
+
+
+class EnvReports:
+    """All nodes' words. Written by one thread and read by others, so what is replaced is replaced whole."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, _Report] = {}
+        self._node_of: dict[str, str] = {}
+
+    def changed(self, old: NodeTrail | None, new: NodeTrail | None) -> None:
+        """Take over a change of a NodeTrail; either side is `None` where it came or went."""
+        node = (new or old).metadata.name  # type: ignore[union-attr] # one of them is there
+        before = self._reports.pop(node, None) if new is None else self._reports.get(node)
+        after = _report(new) if new else _Report({}, None)
+        if new:
+            self._reports[node] = after
+        self._node_of.update(dict.fromkeys(after.pods, node))
+        for pod in before.pods.keys() - after.pods.keys() if before else ():
+            # A pod of a StatefulSet may have its name on another node by now.
+            if self._node_of.get(pod) == node:
+                del self._node_of[pod]
+
+    def has_env(self, namespace: str, pod: str, container: str, now: datetime) -> bool | None:
+        """Whether the container has the program; `None` where no node has said so in the last two minutes.
+
+        Without a container's name the answer holds for all of the pod's.
+        """
+        key = f"{namespace}/{pod}"
+        report = self._reports.get(self._node_of.get(key, ""))
+        if report is None or report.at is None or now - report.at > _FRESH:
+            return None  # the pod's name may stand for another image by now
+        said = report.pods.get(key, {})
+        if container:
+            return said.get(container)
+        return all(said.values()) if said else None
+
+
+def _report(trail: NodeTrail) -> _Report:
+    pods: _Pods = {}
+    for key, has in trail.status.env.items():
+        pod, _, container = key.rpartition("/")
+        pods.setdefault(pod, {})[container] = has
+    return _Report(pods, _instant(trail.status.heartbeat))
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,57 @@
+"""What the webhook sees of the cluster: live copies, so that no request waits for the API server."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from exectrail.contracts import nodetrail
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.nodetrail import NodeTrail
+from exectrail.contracts.session import TAG_LABEL
+from exectrail.k8s.client import Client
+from exectrail.k8s.mirror import Mirror
+from webhook import metrics
+from webhook.cluster.env_reports import EnvReports
+from webhook.reviews.tag_mode import Known
+
+
+class Labelled(Struct, frozen=True):
+    """A namespace or pod, of which only the labels matter."""
+
+    metadata: ObjectMeta
+
+
+class View:
+    """Namespaces, the few pods that choose a tag mode of their own, and what nodes say of containers."""
+
+    def __init__(self, client: Client) -> None:
+        self._env = EnvReports()
+        self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled)
+        self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
+        trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
+        self._trails = Mirror(client, trails, NodeTrail, self._env.changed)
+
+    def start(self) -> None:
+        """Begin to look, in threads of their own."""
+        mirrors: list[Mirror[Any]] = [self._namespaces, self._pods, self._trails]
+        for mirror in mirrors:
+            metrics.MIRROR_AGE.labels(mirror.resource).set_function(mirror.age)
+            mirror.start()
+
+    def conditions(self) -> dict[str, Callable[[], bool]]:
+        """What has to be known before requests are answered; without NodeTrails containers are unknown, no more."""
+        return {
+            "namespaces known": self._namespaces.synced.is_set,
+            "labelled pods known": self._pods.synced.is_set,
+        }
+
+    def known(self, namespace: str, pod: str) -> Known:
+        """What is known now of a namespace and a pod in it."""
+        found, labelled = self._namespaces.objects.get(namespace), self._pods.objects.get(f"{namespace}/{pod}")
+        return Known(
+            found.metadata.labels if found else None,
+            labelled.metadata.labels if labelled else {},
+            lambda container: self._env.has_env(namespace, pod, container, datetime.now(UTC)),
+        )

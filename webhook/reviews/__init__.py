@@ -1,0 +1,1 @@
+"""Admission reviews, and the decisions about them: pure functions."""

@@ -1,0 +1,1 @@
+"""HTTP and TLS, bounded: no caller can take memory or time from others."""

@@ -1,0 +1,1 @@
+"""Writes AuditSessions, and keeps the key of command hashes."""

@@ -1,0 +1,223 @@
+"""The ledger's queue: takes each request's AuditSession at once and writes it to the API after the answer.
+
+A person with `kubectl exec` must never wait for a write, and one who floods must not push out what others did. So
+each user has a queue of their own, the writer takes from them in turn, and when the whole is full the user with
+the most bytes in it loses the oldest.
+"""
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from exectrail.contracts.session import AuditSession
+from exectrail.k8s.client import ApiError
+from webhook import metrics
+
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 5.0
+_ENTRY_BYTES = 512  # what an entry costs beyond its text
+
+log = logging.getLogger(__name__)
+
+
+class Entry(Struct, frozen=True):
+    """One AuditSession in wait: as JSON, so that its size is known and bounded."""
+
+    user: str
+    body: bytes
+
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return len(self.body) + _ENTRY_BYTES
+
+
+class _Queue:
+    """One user's entries, oldest first."""
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque()
+        self.size = 0
+
+    def append(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.size += entry.size()
+
+    def popleft(self) -> Entry:
+        entry = self.entries.popleft()
+        self.size -= entry.size()
+        return entry
+
+
+class FairQueue:
+    """A queue of bounded size, fair per user. Not safe for threads by itself.
+
+    Args:
+        most: The most bytes that it holds.
+
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._users: dict[str, _Queue] = {}  # in the order of their turns
+        self.length = 0
+        self.size = 0
+
+    def put(self, entry: Entry) -> list[Entry]:
+        """Add an entry; returns those that had to go for it."""
+        self._users.setdefault(entry.user, _Queue()).append(entry)
+        self.length += 1
+        self.size += entry.size()
+        dropped = []
+        while self.size > self._most:
+            dropped.append(self._take(max(self._users, key=lambda user: self._users[user].size)))
+        return dropped
+
+    def get(self) -> Entry | None:
+        """The oldest entry of the user whose turn it is."""
+        for user in self._users:
+            entry = self._take(user)
+            if queue := self._users.pop(user, None):
+                self._users[user] = queue  # to the end of the line
+            return entry
+        return None
+
+    def _take(self, user: str) -> Entry:
+        queue = self._users[user]
+        entry = queue.popleft()
+        if not queue.entries:
+            del self._users[user]
+        self.length -= 1
+        self.size -= entry.size()
+        return entry
+
+
+class Ledger:
+    """Writes AuditSessions in a thread of its own, in the end or with a count of what was lost.
+
+    Args:
+        create: Creates one AuditSession, given as JSON; raises `ApiError`.
+        most: The most bytes that may wait; each session takes about 1 kB.
+
+    """
+
+    def __init__(self, create: Callable[[bytes], None], most: int) -> None:
+        self._create = create
+        self._queue = FairQueue(most)
+        self._changed = threading.Condition()
+        self._writing: Entry | None = None
+        self._closing = False
+        self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def put(self, session: AuditSession) -> None:
+        """Take a session for writing; returns at once."""
+        self._enqueue(Entry(session.spec.user.username, msgspec.json.encode(session)))
+
+    def close(self, seconds: float) -> None:
+        """Write what waits for at most so long, then give the rest up."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(seconds)
+        self._abandoned.set()
+        with self._changed:
+            while entry := self._queue.get():
+                _drop(entry, "shutdown", "the webhook ends")
+            self._count()
+            if self._writing:
+                _drop(self._writing, "shutdown", "the webhook ends before the API server has answered")
+
+    def _run(self) -> None:
+        wait = _BACKOFF_FIRST
+        while entry := self._next():
+            if self._write(entry):
+                wait = _BACKOFF_FIRST
+                continue
+            # Back to its user's queue: an entry that the server cannot take must not hold up all others.
+            self._enqueue(entry)
+            self._abandoned.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            wait = min(wait * 2, _BACKOFF_MOST)
+
+    def _write(self, entry: Entry) -> bool:
+        """Whether the entry is settled, well or not; else it is worth another try."""
+        try:
+            self._create(entry.body)
+        except ApiError as error:
+            if error.status == 409:
+                pass  # an earlier try came through, only its answer did not
+            elif _is_passing(error):
+                metrics.SESSIONS_RETRIED.inc()
+                log.warning("cannot write an AuditSession, will try again: %s", error, extra=_about(entry))
+                return False
+            else:
+                _drop(entry, "refused", str(error))
+                return True
+        except Exception as error:  # the thread must outlive any surprise
+            log.exception("fault while writing an AuditSession", extra=_about(entry))
+            _drop(entry, "error", repr(error))
+            return True
+        metrics.SESSIONS_WRITTEN.inc()
+        return True
+
+    def _enqueue(self, entry: Entry) -> None:
+        with self._changed:
+            again = entry is self._writing
+            if self._abandoned.is_set():  # nobody will look into the queue again
+                if not again:  # else `close` tells of it
+                    _drop(entry, "shutdown", "the webhook ends")
+                return
+            if again:
+                self._writing = None
+            dropped = self._queue.put(entry)
+            self._count()
+            self._changed.notify()
+        for old in dropped:
+            _drop(old, "queue-full", "too many wait to be written, most of them of this user")
+
+    def _next(self) -> Entry | None:
+        with self._changed:
+            self._writing = None
+            while not self._abandoned.is_set():
+                if entry := self._queue.get():
+                    self._writing = entry
+                    self._count()
+                    return entry
+                if self._closing:
+                    break
+                self._changed.wait()
+            return None
+
+    def _count(self) -> None:
+        metrics.QUEUED_SESSIONS.set(self._queue.length)
+        metrics.QUEUED_BYTES.set(self._queue.size)
+
+
+def _is_passing(error: ApiError) -> bool:
+    """Whether it is the server's state and not the object: away, overloaded, or a token just being renewed."""
+    return error.status in {0, 401, 429} or error.status >= 500
+
+
+def _drop(entry: Entry, cause: str, why: str) -> None:
+    metrics.SESSIONS_DROPPED.labels(cause).inc()
+    # This line is then the only trace of the request.
+    log.error("dropped an AuditSession: %s", why, extra={"cause": cause, **_about(entry)})
+
+
+def _about(entry: Entry) -> dict[str, str]:
+    """Who did what where; not the command, which may hold a secret that logs should not."""
+    session = msgspec.json.decode(entry.body, type=AuditSession)
+    target = session.spec.target
+    return {
+        "uid": session.metadata.name,
+        "user": entry.user,
+        "verb": session.spec.verb,
+        "target": f"{target.namespace}/{target.pod}",
+    }
