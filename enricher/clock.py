@@ -2,7 +2,43 @@
 
 import time
 
-from enricher.procfs import boot_to_wall_ns
+COARSE_MS = 12
+"""How far a time stamp of the kernel's coarse clock may be behind, in milliseconds: of audit records, and of files.
+
+That clock moves with the timer interrupt, every 4 ms (CONFIG_HZ=250) to 10 ms (100); 2 ms more are for rounding.
+"""
+CALL_SLACK_MS = 8
+"""How much later than its exec or fork a SECCOMP event may be stamped, in milliseconds.
+
+It is made before the call, so only the offset between the two clocks can be that wrong: two steps of the coarse clock
+at CONFIG_HZ=250. With more, the next call of a quick process could be taken for this one.
+"""
+_NEAR_NS = 20_000
+_MOST_TRIES = 10
+START_SLACK_NS = 20_000_000
+"""How much later than an audit time stamp the start of the same process may be, in nanoseconds.
+
+One step of the coarse clock (10 ms with CONFIG_HZ=100) and one clock tick of /proc, which is how fine a start is.
+"""
+
+
+def boot_to_wall_ns() -> int:
+    """Nanoseconds to add to CLOCK_BOOTTIME to get the time since the epoch; changes when the clock is set.
+
+    On a busy node this process may lose the processor between two looks at a clock, for milliseconds. So the wall
+    clock is read between two reads of the other; of several tries the one counts that took least.
+    """
+    tries = [_width_and_offset()]
+    while tries[-1][0] > _NEAR_NS and len(tries) < _MOST_TRIES:
+        tries.append(_width_and_offset())
+    return min(tries)[1]
+
+
+def _width_and_offset() -> tuple[int, int]:
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    wall = time.clock_gettime_ns(time.CLOCK_REALTIME)
+    width = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - before
+    return width, wall - before - width // 2
 
 
 class Clock:

@@ -5,7 +5,6 @@ write into its own argument area.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,8 +17,6 @@ ARGV_LIMIT: Final = 128 * 1024
 """Most bytes read of a command line; the longest single argument that Linux takes (MAX_ARG_STRLEN)."""
 
 _CHUNK: Final = 65536
-_NEAR_NS: Final = 20_000
-_MOST_TRIES: Final = 10
 
 
 class ProcessInfo(Struct, frozen=True):
@@ -44,6 +41,18 @@ class ProcessInfo(Struct, frozen=True):
     leader: int = 0
     """The pid of who began its session (setsid(2)), also when that is gone; 0 where unknown."""
     gone: bool = False
+    """Whether no thread runs any more: nothing is left but what the parent waits for."""
+
+
+class Stat(Struct, frozen=True):
+    """The fields of `/proc/PID/stat` that are used here (proc(5)): 2, 3, 4, 6, 20 and 22."""
+
+    process: Process
+    comm: bytes
+    parent: int
+    leader: int
+    """The pid of who began its session (setsid(2))."""
+    gone: bool
     """Whether no thread runs any more: nothing is left but what the parent waits for."""
 
 
@@ -92,27 +101,8 @@ class Proc:
             os.close(folder)
 
 
-def boot_to_wall_ns() -> int:
-    """Nanoseconds to add to CLOCK_BOOTTIME to get the time since the epoch; changes when the clock is set.
-
-    On a busy node this process may lose the processor between two looks at a clock, for milliseconds. So the wall
-    clock is read between two reads of the other; of several tries the one counts that took least.
-    """
-    tries = [_width_and_offset()]
-    while tries[-1][0] > _NEAR_NS and len(tries) < _MOST_TRIES:
-        tries.append(_width_and_offset())
-    return min(tries)[1]
-
-
-def _width_and_offset() -> tuple[int, int]:
-    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    wall = time.clock_gettime_ns(time.CLOCK_REALTIME)
-    width = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - before
-    return width, wall - before - width // 2
-
-
-def parent_and_start(stat: bytes) -> tuple[int, int]:
-    """The parent's pid and the start in clock ticks since boot: fields 4 and 22 of a stat file.
+def parse_stat(pid: int, stat: bytes) -> Stat:
+    """Read a stat file.
 
     Raises:
         ValueError: It is no stat file.
@@ -121,18 +111,18 @@ def parent_and_start(stat: bytes) -> tuple[int, int]:
     """
     # Field 2 is the command in parentheses, unescaped: it may hold spaces, newlines and `)` itself. What follows
     # are numbers and one letter, so the last `)` closes it.
-    fields = stat[stat.rindex(b")") + 1 :].split()
-    return int(fields[1]), int(fields[19])
+    comm_from, comm_to = stat.index(b"("), stat.rindex(b")")
+    fields = stat[comm_to + 1 :].split()
+    gone = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
+    return Stat(Process(pid, int(fields[19])), stat[comm_from + 1 : comm_to], int(fields[1]), int(fields[3]), gone)
 
 
 def _process_info(pid: int, folder: int, status: dict[bytes, bytes]) -> ProcessInfo:
-    stat = _read(folder, "stat")
-    parent, start = parent_and_start(stat)
-    state, leader, threads = _state_leader_and_threads(stat)
+    stat = parse_stat(pid, _read(folder, "stat"))
     argv = _read(folder, "cmdline", ARGV_LIMIT + 1)
     return ProcessInfo(
-        process=Process(pid, start),
-        parent=parent,
+        process=stat.process,
+        parent=stat.parent,
         uid=int(status[b"Uid"].split()[0]),
         gid=int(status[b"Gid"].split()[0]),
         ns_pid=int(status.get(b"NSpid", b"%d" % pid).split()[-1]),
@@ -140,15 +130,9 @@ def _process_info(pid: int, folder: int, status: dict[bytes, bytes]) -> ProcessI
         argv=argv[:ARGV_LIMIT],
         truncated=len(argv) > ARGV_LIMIT,
         cgroup=os.fsdecode(_read(folder, "cgroup")),
-        leader=leader,
-        gone=state in (b"Z", b"X") and threads <= 1,
+        leader=stat.leader,
+        gone=stat.gone,
     )
-
-
-def _state_leader_and_threads(stat: bytes) -> tuple[bytes, int, int]:
-    """Fields 3, 6 and 20 of a stat file."""
-    fields = stat[stat.rindex(b")") + 1 :].split()
-    return fields[0], int(fields[3]), int(fields[17])
 
 
 def _status_fields(status: bytes) -> dict[bytes, bytes]:

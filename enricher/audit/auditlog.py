@@ -15,8 +15,8 @@ from enricher.audit.follower import Follower
 from enricher.audit.log_tail import LogTail
 from enricher.audit.netlink_socket import SourceUnavailable
 from enricher.audit.progress import SourceState
-from enricher.audit.source import Socket
 from enricher.events import Seccomp
+from enricher.netlink import SocketCounters
 
 POLL: Final = 0.25
 """Seconds between two looks. inotify would tell sooner, and tells nothing of some file systems."""
@@ -87,9 +87,9 @@ class AuditLogSource:
         """Lines that could not be read."""
         return {"unparsable": self._tail.unparsable}
 
-    def socket(self) -> Socket:
+    def socket(self) -> SocketCounters:
         """It has none."""
-        return Socket()
+        return SocketCounters()
 
     def gaps(self) -> list[str]:
         """Why something may be missing."""

@@ -10,6 +10,7 @@ import socket
 import struct
 from typing import Final, Self
 
+from enricher import netlink
 from enricher.audit.netlink_socket import SourceUnavailable
 
 EVERY: Final = 5.0
@@ -19,10 +20,8 @@ _NETLINK_AUDIT: Final = 9
 _AUDIT_GET: Final = 1000
 _NLMSG_ERROR: Final = 2
 _NLM_F_REQUEST: Final = 1
-_HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
 _LOST: Final = struct.Struct("=24xI")  # after mask, enabled, failure, pid, rate_limit, backlog_limit
 _ERRNO: Final = struct.Struct("=i")
-_KERNEL: Final = 0
 _WITHIN: Final = 2.0
 
 
@@ -76,7 +75,9 @@ class KernelLost:
         self._socket.close()
 
     def _ask(self) -> None:
-        self._socket.sendto(_HEADER.pack(_HEADER.size, _AUDIT_GET, _NLM_F_REQUEST, 1, 0), (_KERNEL, 0))
+        self._socket.sendto(
+            netlink.HEADER.pack(netlink.HEADER.size, _AUDIT_GET, _NLM_F_REQUEST, 1, 0), (netlink.KERNEL, 0)
+        )
 
     def _take(self) -> None:
         while True:
@@ -84,8 +85,8 @@ class KernelLost:
                 message, (port, _) = self._socket.recvfrom(8192)
             except BlockingIOError:
                 return
-            if port == _KERNEL and len(message) >= _HEADER.size:
-                self._answer(_HEADER.unpack_from(message)[1], message[_HEADER.size :])
+            if port == netlink.KERNEL and len(message) >= netlink.HEADER.size:
+                self._answer(netlink.HEADER.unpack_from(message)[1], message[netlink.HEADER.size :])
 
     def _answer(self, kind: int, body: bytes) -> None:
         if kind == _NLMSG_ERROR and (error := -_ERRNO.unpack_from(body)[0]):

@@ -11,6 +11,7 @@ from enricher.audit.checkpoint import Checkpoint
 from enricher.audit.follower import Follower
 from enricher.audit.log_lines import LogParser
 from enricher.audit.serials import Serials
+from enricher.clock import COARSE_MS
 from enricher.events import Seccomp
 
 STEPS: Final = 16
@@ -21,8 +22,6 @@ MOST: Final = 512
 _UNREADY: Final = 30.0
 """How long a log is left alone at most, in seconds, while it is not known what is recorded."""
 _CLOCK_SLACK_MS: Final = 2_000
-_COARSE_MS: Final = 12
-"""How far the kernel's time stamps, of files and of records, may be behind."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def told_after(checkpoint: Checkpoint, written_ms: int) -> Told:
     """
     if checkpoint.clean:
         return Told()
-    return Told(checkpoint.at - _CLOCK_SLACK_MS, written_ms + _COARSE_MS)
+    return Told(checkpoint.at - _CLOCK_SLACK_MS, written_ms + COARSE_MS)
 
 
 class LogTail:

@@ -15,8 +15,8 @@ from enricher.audit.follower import Follower, Position, end_of
 from enricher.audit.log_tail import LogTail, Told
 from enricher.audit.netlink_socket import AuditSource
 from enricher.audit.progress import SourceState
-from enricher.audit.source import Socket
 from enricher.events import Seccomp
+from enricher.netlink import SocketCounters
 
 LINGER: Final = 2.0
 """How long the log is read after a hole, in seconds: auditd writes what it has within a quarter of one."""
@@ -91,9 +91,9 @@ class NetlinkSource:
         unparsable = self._audit.unparsable + self._unparsable
         return {"netlink-overrun": self._lost + dropped, "unparsable": unparsable}
 
-    def socket(self) -> Socket:
+    def socket(self) -> SocketCounters:
         """What befell the socket."""
-        return Socket(self._audit.forged, self._audit.overruns)
+        return SocketCounters(self._audit.forged, self._audit.overruns)
 
     def gaps(self) -> list[str]:
         """None of its own: an absence is told as one, drops are counted."""

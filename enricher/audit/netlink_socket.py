@@ -5,14 +5,13 @@ in the initial network namespace only: elsewhere everything succeeds and nothing
 So the agent runs with hostNetwork.
 """
 
-import ctypes
 import errno
 import socket
-import struct
 import sys
 from types import TracebackType
 from typing import Final, Self
 
+from enricher import netlink
 from enricher.audit import parser
 from enricher.events import Seccomp
 
@@ -23,16 +22,10 @@ BATCH: Final = 512
 
 _NETLINK_AUDIT: Final = 9
 _READLOG: Final = 1 << 0  # bit mask of group AUDIT_NLGRP_READLOG (1)
-_KERNEL: Final = 0  # the port id that only the kernel has
-_HEADER: Final = 16  # bytes of struct nlmsghdr: length, type, flags, sequence, port id
+_HEADER: Final = netlink.HEADER.size
 _TYPE: Final = slice(4, 6)
 _SECCOMP: Final = AUDIT_SECCOMP.to_bytes(2, sys.byteorder)
 _LARGEST: Final = 16384  # above MAX_AUDIT_MESSAGE_LENGTH (8970) and the header
-
-_SO_ATTACH_FILTER: Final = 26
-_SO_MEMINFO: Final = 55
-_MEMINFO: Final = struct.Struct("=9I")
-_MEMINFO_DROPS: Final = 8
 
 _REASONS: Final = {
     errno.EPERM: "it needs CAP_AUDIT_READ: add AUDIT_READ to the container's capabilities",
@@ -117,8 +110,7 @@ class AuditSource:
 
         Exact, and SECCOMP records only (forged ones included): the socket's filter has thrown out the rest before.
         """
-        meminfo = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-        return int(_MEMINFO.unpack(meminfo)[_MEMINFO_DROPS])
+        return netlink.dropped(self._socket)
 
     def close(self) -> None:
         """Leave the group."""
@@ -133,9 +125,8 @@ class AuditSource:
         self.close()
 
     def _record(self, message: bytes, port: int) -> Seccomp | None:
-        # Root in the node's network namespace (a hostNetwork pod with NET_ADMIN) can send to this group and to this
-        # socket. The header is the sender's to write; only the address comes from the kernel.
-        if port != _KERNEL:
+        # A hostNetwork pod with NET_ADMIN can send to this group and to this socket.
+        if port != netlink.KERNEL:
             self.forged += 1
             return None
         if message[_TYPE] != _SECCOMP and len(message) >= _HEADER:
@@ -155,13 +146,11 @@ def _keep_seccomp_only(audit: socket.socket) -> None:
 
     A node's own audit rules then neither wake this process nor fill its buffer.
     """
-    load_half, jump_if_equal, give = 0x28, 0x15, 0x06  # BPF_LD|BPF_H|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
+    load_half, jump_if_equal = 0x28, 0x15  # BPF_LD|BPF_H|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K
     instructions = (
         (load_half, 0, 0, 4),  # nlmsg_type; loads are in network order, the type is in the host's
         (jump_if_equal, 0, 1, socket.htons(AUDIT_SECCOMP)),
-        (give, 0, 0, 0xFFFFFFFF),  # all of the message
-        (give, 0, 0, 0),  # nothing
+        netlink.GIVE_ALL,
+        netlink.GIVE_NOTHING,
     )
-    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in instructions))
-    sock_fprog = struct.pack("@HP", len(instructions), ctypes.addressof(program))
-    audit.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, sock_fprog)  # copies the program
+    netlink.attach_filter(audit, instructions)

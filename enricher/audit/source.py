@@ -1,18 +1,10 @@
 """What a source of SECCOMP records is to the agent: `netlink`, or `auditlog`."""
 
 import selectors
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from enricher.events import Seccomp
-
-
-class Socket(NamedTuple):
-    """What befell a socket of the kernel's since the start."""
-
-    forged: int = 0
-    """Messages that the kernel did not send, and that were refused."""
-    overruns: int = 0
-    """How often its buffer was full; what was dropped for it is among the losses."""
+from enricher.netlink import SocketCounters
 
 
 class Source(Protocol):
@@ -36,7 +28,7 @@ class Source(Protocol):
     def lost(self) -> dict[str, int]:
         """What is known not to have come since the start, by cause."""
 
-    def socket(self) -> Socket:
+    def socket(self) -> SocketCounters:
         """What befell its socket; nothing where it has none."""
 
     def gaps(self) -> list[str]:

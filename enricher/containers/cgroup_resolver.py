@@ -5,8 +5,9 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from enricher.cgroup import NODE_CGROUP, Cgroup
 from enricher.containers import container_id
-from enricher.containers.cgroupfs import Cgroup, CgroupIndex, folders_below
+from enricher.containers.cgroupfs import CgroupIndex, folders_below
 from enricher.containers.container_name import container_name
 from enricher.containers.containers import NODE, CgroupRef
 from enricher.events import Exit, ProcessEvent, process_of
@@ -14,9 +15,6 @@ from enricher.events import Exit, ProcessEvent, process_of
 _MOST_NAMED = 1024
 _MOST_ASKED = 8
 """Processes of a container that are asked for its name at once."""
-
-NODE_CGROUP = 0
-"""No cgroup has this id: it stands for the node outside of all pods."""
 
 
 class CgroupResolver(Protocol):

@@ -10,8 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
+from enricher.cgroup import Cgroup, Hierarchy
 from enricher.sensors.unavailable import SensorUnavailable
 
 DEEPEST_KUBEPODS = 3
@@ -28,17 +28,6 @@ MOST_PATHS = 16_384
 
 _CHILDLESS = 2
 """Links of a folder without folders in it (kernfs_refresh_inode): most are containers, and hold only files."""
-
-Hierarchy = Literal["v2", "memory", "pids"]
-"""The v2 tree, or that of a v1 controller."""
-
-
-class Cgroup(NamedTuple):
-    """A cgroup of one of the node's trees."""
-
-    id: int
-    path: Path
-    hierarchy: Hierarchy = "v2"
 
 
 def find_kubepods(cgroup_root: Path) -> Cgroup:

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from enricher.containers.pods import Pod
+from enricher.runtimes import RUNTIMES
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.nodetrail import UncoveredPod
 
 PATH = "/apis/node.k8s.io/v1/runtimeclasses"
 
 _SANDBOXED = ("runsc", "gvisor", "kata", "firecracker", "quark", "urunc", "wasm", "spin")
-_OF_THE_NODE = ("runc", "crun", "youki", "nvidia", "performance-", "high-performance")
+_OF_THE_NODE = (*RUNTIMES, "nvidia", "performance-", "high-performance")
 
 
 class RuntimeClass(Struct, frozen=True):

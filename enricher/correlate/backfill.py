@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.events import Process
 from enricher.procfs import ProcessInfo
-
-_RUNTIMES = frozenset({b"runc", b"crun", b"youki"})
+from enricher.runtimes import is_runtime
 
 
 def backfill(tree: Tree, container_id: str, processes: Iterable[ProcessInfo]) -> int:
@@ -50,17 +49,6 @@ def descendants(tree: Tree, roots: Iterable[Process], processes: Iterable[Proces
             above[info.process.pid] = info.process
             found.append(info)
     return found
-
-
-def is_runtime(argv: bytes) -> bool:
-    """Whether these are the arguments of the container runtime's own process, on its way into a container.
-
-    Without any, it is in the middle of an exec, or has ended and waits for its parent.
-    """
-    if not argv:
-        return True
-    words = argv.split(b"\0", 2)
-    return words[0].rpartition(b"/")[2] in _RUNTIMES and words[1:2] in ([b"init"], [b"exec"], [b"create"])
 
 
 def _node(tree: Tree, container_id: str, info: ProcessInfo, parent: ProcessInfo | None, *, is_first: bool) -> Node:

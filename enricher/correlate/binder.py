@@ -7,12 +7,12 @@ A tag that is not the entry's own is set aside as its claim, and the entry is lo
 gets nobody else's name by it, and does not lose their own.
 """
 
+from enricher.argv import words_of
 from enricher.clock import Clock
 from enricher.containers.containers import Container
 from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry
 from enricher.correlate.sessions import WEAK, WEAK_UNSEEN, Session, Sessions
-from enricher.emit.record_builder import words_of
 from enricher.events import Exec
 
 

@@ -7,12 +7,11 @@ the container, the request and the other half of a system call are known, or unt
 import errno
 from collections import deque
 
-from enricher.audit import syscalls
-from enricher.clock import Clock
+from enricher import syscalls
+from enricher.clock import COARSE_MS, Clock
 from enricher.containers.cgroup_resolver import CgroupResolver
 from enricher.containers.containers import NODE, Answer, CgroupRef, Container, Containers
 from enricher.correlate import seccomp_correlator
-from enricher.correlate.backfill import is_runtime
 from enricher.correlate.binder import Binder
 from enricher.correlate.expected_seccomp import LATE, Expected
 from enricher.correlate.node_processes import OnNode
@@ -22,13 +21,12 @@ from enricher.correlate.sessions import Command, Session, Sessions
 from enricher.correlate.tag import tag_of
 from enricher.emit.emitter import Emitter
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp, process_of
+from enricher.runtimes import is_runtime
 from exectrail.contracts.record import Origin
 
 _RUNS = (Exec, ExecFailed)
 """Made once: a union of types would be made anew for each event."""
 _MAX_HELD = 50_000
-_COARSE_MS = 12
-"""How far an audit time stamp, and a process's start, may be behind."""
 _UNNAMED_HOLD = 5.0
 """How much longer, in seconds, events wait for the kubelet to tell which container it was, where that ended before it
 was looked at: without an answer they have no name, and no request; without its pod they are lost."""
@@ -121,7 +119,7 @@ class Pipeline:
         self.tally.read["seccomp"] += 1
         node = self.tree.by_pid(record.pid)
         # A pid alone may be somebody else's by now.
-        if node is None or node.entry is None or self._clock.wall_ms(node.born) > record.time + _COARSE_MS:
+        if node is None or node.entry is None or self._clock.wall_ms(node.born) > record.time + COARSE_MS:
             self._emitter.lone(record, now)
         else:
             self._unmatched(record, now)

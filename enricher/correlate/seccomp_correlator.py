@@ -8,12 +8,11 @@ folder it tries; only sensors that tell of failed execs have an event for each.
 import itertools
 from typing import Literal
 
+from enricher.clock import CALL_SLACK_MS
 from enricher.events import Exec, ExecFailed, Fork, Seccomp
 
 _EXEC = frozenset({"execve", "execveat"})
 _FORK = frozenset({"fork", "vfork", "clone", "clone3"})
-_COARSE_MS = 8
-"""Audit time stamps are only some 4 ms fine."""
 _COMM = 15
 """Bytes of a program's name that the kernel keeps (TASK_COMM_LEN without NUL)."""
 
@@ -77,11 +76,11 @@ class SeccompCorrelator:
         waiting = self._waiting.get(key)
         if waiting is None:
             return None
-        if len(waiting) == 1 and waiting[0][0].time <= wall_ms + _COARSE_MS:  # nearly always
+        if len(waiting) == 1 and waiting[0][0].time <= wall_ms + CALL_SLACK_MS:  # nearly always
             del self._waiting[key]
             self._count -= 1
             return waiting[0][0], waiting[0][1]
-        found = self._choose(waiting, key, wall_ms + _COARSE_MS, caller)
+        found = self._choose(waiting, key, wall_ms + CALL_SLACK_MS, caller)
         if found is None:
             return None
         waiting.remove(found)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from enricher.argv import words_of
 from enricher.containers.containers import Container, Containers
 from enricher.correlate.attaches import Attach
 from enricher.correlate.pending_event import PendingEvent
@@ -17,7 +18,7 @@ from enricher.correlate.sessions import Session, Sessions
 from enricher.emit.gap import Hole
 from enricher.emit.late_requests import LateRequests
 from enricher.emit.quota import Quota
-from enricher.emit.record_builder import Facts, RecordBuilder, words_of
+from enricher.emit.record_builder import Facts, RecordBuilder
 from enricher.emit.repeats import Repeats
 from enricher.emit.tally import Tally
 from enricher.events import Exec, Exit, Process, ProcessEvent, Seccomp

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import msgspec
 
-from enricher.audit import syscalls
+from enricher import syscalls
+from enricher.argv import text, words_of
 from enricher.clock import Clock
 from enricher.containers.containers import Container
 from enricher.correlate.process_tree import Entry, Node
@@ -285,17 +286,6 @@ def exit_of(event: Exit) -> rec.Exit | None:
     if event.signal is not None:
         return rec.Exit(signal=_signal_name(event.signal))
     return None if event.code is None else rec.Exit(code=event.code)
-
-
-def words_of(argv: bytes) -> tuple[str, ...]:
-    """Arguments as text, one by one; a last one that was cut has no NUL at its end."""
-    *words, last = text(argv).split("\0")  # NUL is part of no other character
-    return (*words, last) if last else tuple(words)
-
-
-def text(raw: bytes) -> str:
-    r"""Bytes of the kernel as text; what is not UTF-8 stands as `\xNN`."""
-    return raw.decode("utf-8", "backslashreplace")
 
 
 def _signal_name(number: int) -> str:

@@ -7,8 +7,8 @@ knows it by (`loginuid`, `sessionid`) is inherited by all that it starts.
 from pathlib import Path
 from typing import TypeGuard
 
+from enricher.argv import words_of
 from enricher.correlate.process_tree import Tree
-from enricher.emit.record_builder import words_of
 from enricher.events import Exec, ProcessEvent
 from enricher.sensors import proc_snapshot
 from exectrail.contracts.record import EnteredFrom

@@ -1,6 +1,6 @@
-"""What /proc tells of a process at the moment of an event: as few reads as can be, for it may be gone at once.
+"""A look at /proc for one process at the moment of an event: as few reads as can be, for it may be gone at once.
 
-Every read can fail on its own. What belongs together is told by the process's start, never by its pid.
+Every read can fail on its own. A process is recognised by its start, never by its pid alone.
 """
 
 import os
@@ -9,26 +9,15 @@ import time
 
 from msgspec import Struct
 
-from enricher.events import Process
-from enricher.procfs import ARGV_LIMIT
+from enricher.procfs import ARGV_LIMIT, Stat, parse_stat
 
 _CHUNK = 65536
 # The kernel escapes newlines in the name that stands before it.
 _IDS = re.compile(rb"^Uid:\t(\d+)\t.*\nGid:\t(\d+)\t", re.MULTILINE)
 
 
-class Stat(Struct, frozen=True):
-    """The fields of `/proc/PID/stat` that are used here (proc(5))."""
-
-    process: Process
-    comm: bytes
-    parent: int
-    gone: bool
-    """Whether no thread runs any more: nothing is left but what the parent waits for."""
-
-
 class ProcSnapshot(Struct, frozen=True):
-    """What a process runs, and what it was called right after that was read."""
+    """What a process runs, and its name (comm) right after that was read."""
 
     stat: Stat
     argv: bytes
@@ -55,16 +44,11 @@ def take(pid: int) -> ProcSnapshot | None:
 
 
 def stat(pid: int) -> Stat | None:
-    """Who has this pid now; None for nobody."""
+    """The process that has this pid now; None for a free one."""
     try:
-        raw = _read(f"/proc/{pid}/stat", 4096)
-        # The command stands in parentheses, unescaped: what follows the last `)` are numbers and one letter.
-        comm_from, comm_to = raw.index(b"("), raw.rindex(b")")
-    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return parse_stat(pid, _read(f"/proc/{pid}/stat", 4096))
+    except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
         return None
-    fields = raw[comm_to + 1 :].split()
-    gone = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
-    return Stat(Process(pid, int(fields[19])), raw[comm_from + 1 : comm_to], int(fields[1]), gone)
 
 
 def cgroup(pid: int) -> str | None:

@@ -4,10 +4,10 @@ import selectors
 from collections.abc import Iterable
 from typing import Protocol
 
-from enricher.audit.source import Socket
 from enricher.containers.cgroup_resolver import CgroupResolver
 from enricher.correlate.pipeline import Pipeline
 from enricher.events import Process, Seccomp
+from enricher.netlink import SocketCounters
 
 
 class Sensor(Protocol):
@@ -62,7 +62,7 @@ class Sensor(Protocol):
     def lost_per_cpu(self) -> list[int]:
         """Of those, what found the way to us full, by CPU; empty where that cannot be told."""
 
-    def socket(self) -> Socket:
+    def socket(self) -> SocketCounters:
         """What befell its socket; nothing where it has none."""
 
     def unmarked(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
+from enricher.argv import words_of
 from enricher.clock import Clock
 from enricher.containers.containers import Container
 from enricher.correlate.pipeline import Pipeline
@@ -18,7 +19,7 @@ from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.sessions import WEAK_UNSEEN, Session, Sessions
 from enricher.emit.emitter import Emitter
 from enricher.emit.gap import Hole
-from enricher.emit.record_builder import Facts, words_of
+from enricher.emit.record_builder import Facts
 from enricher.events import Process
 from exectrail.contracts.record import Record, Resource, decode
 from exectrail.contracts.session import AuditSession

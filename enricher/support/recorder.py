@@ -9,12 +9,13 @@ import msgspec
 from msgspec.structs import replace
 
 from enricher.audit.netlink_socket import AuditSource
+from enricher.clock import boot_to_wall_ns
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import Container, Namespace, Pod
 from enricher.correlate.pipeline import Pipeline
 from enricher.correlate.process_tree import Node, Tree
 from enricher.events import ProcessEvent, Seccomp
-from enricher.procfs import Proc, boot_to_wall_ns
+from enricher.procfs import Proc
 from enricher.support import recording
 from enricher.support.recording import NamespaceSeen, PodSeen, SessionSeen
 from exectrail.contracts.meta import ObjectMeta

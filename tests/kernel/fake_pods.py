@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from enricher.containers.cgroupfs import Cgroup, Hierarchy
+from enricher.cgroup import Cgroup, Hierarchy
 
 # `echo` is built in: joining the cgroup makes no process. What follows is the container's first exec.
 JOIN_AND_EXEC = 'echo 0 > "$0/cgroup.procs" && exec "$@"'

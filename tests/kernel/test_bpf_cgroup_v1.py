@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.containers.cgroupfs import CgroupIndex, Hierarchy
+from enricher.cgroup import Hierarchy
+from enricher.containers.cgroupfs import CgroupIndex
 from enricher.events import Exec, Exit, Fork, ProcessEvent
 from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.fake_pods import FakePods

@@ -137,7 +137,7 @@ REPORT_MISSING = """
 import json, sys
 from pathlib import Path
 from enricher.sensors.bpf.program import BpfProgram
-from enricher.containers.cgroupfs import Cgroup
+from enricher.cgroup import Cgroup
 program = BpfProgram.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
 print(json.dumps(program.missing))
 """

@@ -152,7 +152,7 @@ OPEN_IT = """
 import json, sys
 from pathlib import Path
 from enricher.sensors.bpf.program import BpfProgram, SensorUnavailable
-from enricher.containers.cgroupfs import Cgroup
+from enricher.cgroup import Cgroup
 try:
     program = BpfProgram.open(Cgroup(int(sys.argv[1]), Path("/")), object_path=Path(sys.argv[2]))
     print(json.dumps("open"))

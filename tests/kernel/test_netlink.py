@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.audit import syscalls
+from enricher import syscalls
 from enricher.audit.netlink_socket import AUDIT_SECCOMP, AuditSource, SourceUnavailable
 from enricher.events import Seccomp
 

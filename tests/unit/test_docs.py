@@ -20,11 +20,11 @@ from prometheus_client import Counter, Gauge, Histogram, Metric
 
 from enricher.audit.auditlog import AuditLogSource
 from enricher.audit.netlink import NetlinkSource
-from enricher.audit.source import Socket
 from enricher.config import add_flags, add_source_flags
 from enricher.correlate.process_tree import Tree
 from enricher.correlate.sessions import Rejection
 from enricher.emit.tally import Tally
+from enricher.netlink import SocketCounters
 from enricher.sensors.bpf.sensor import BpfSensor
 from enricher.sensors.proc.sensor import ProcSensor
 from enricher.sensors.procconn.sensor import ProcconnSensor
@@ -286,7 +286,7 @@ def of_module(name: str) -> set[str]:
 def of_enricher() -> set[str]:
     agent = SimpleNamespace(
         pipeline=SimpleNamespace(tally=Tally(), held=0, tree=Tree()),
-        sensor=SimpleNamespace(name="bpf", lost_per_cpu=list, unmarked=int, socket=Socket),
+        sensor=SimpleNamespace(name="bpf", lost_per_cpu=list, unmarked=int, socket=SocketCounters),
         source=None,
         writer=SimpleNamespace(failures=0, waiting_bytes=0),
         filters=SimpleNamespace(filters=SimpleNamespace(hits={})),

@@ -12,7 +12,7 @@ from ctypes import byref, c_uint8, c_uint32, c_uint64
 from pathlib import Path
 from typing import Self
 
-from enricher.containers.cgroupfs import Cgroup, Hierarchy
+from enricher.cgroup import Cgroup, Hierarchy
 from enricher.events import Process, ProcessEvent
 from enricher.sensors.bpf import preconditions
 from enricher.sensors.bpf.decode import decode

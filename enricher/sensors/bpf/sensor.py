@@ -11,13 +11,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from enricher.audit.source import Socket
 from enricher.containers.cgroup_resolver import CgroupfsResolver
 from enricher.containers.cgroupfs import find_kubepods
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.correlate.backfill import backfill
 from enricher.correlate.pipeline import Pipeline
 from enricher.events import Process, Seccomp
+from enricher.netlink import SocketCounters
 from enricher.procfs import Proc
 from enricher.sensors.bpf.program import BATCH, BpfProgram
 from enricher.sensors.entered_from import entered_from, is_entering
@@ -117,9 +117,9 @@ class BpfSensor:
         """Events for which the ring buffer had no room, and those that were not understood."""
         return {"ring-full": self._program.lost(), "undecodable": self._program.undecodable}
 
-    def socket(self) -> Socket:
+    def socket(self) -> SocketCounters:
         """It has none: nobody else can write into the ring."""
-        return Socket()
+        return SocketCounters()
 
     def lost_per_cpu(self) -> list[int]:
         """Events that found the ring full, by the CPU they happened on."""

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from enricher.audit import syscalls
-from enricher.audit.source import Socket
-from enricher.clock import Clock
+from enricher import syscalls
+from enricher.clock import START_SLACK_NS, Clock
 from enricher.containers.containers import Containers
 from enricher.containers.proc_cgroups import OUTSIDE, ProcCgroupResolver
-from enricher.correlate.backfill import backfill, is_runtime
+from enricher.correlate.backfill import backfill
 from enricher.correlate.pipeline import Pipeline
 from enricher.events import Exec, Exit, Fork, Process, Seccomp
+from enricher.netlink import SocketCounters
 from enricher.procfs import Proc, ProcessInfo
+from enricher.runtimes import is_runtime
 
 _WEAK_EXEC = ("argv", "cmdLine", "program", "parentKey", "origin")
 _WEAK_EXIT = ("exit", "durationMs", "timestamp")
@@ -28,10 +29,6 @@ _LOOK_FOR = 0.1
 """How long a new program is looked for, in seconds."""
 _LOOK_AGAIN = 0.0005
 """How soon: the `env` of a tagged command is there for some 2 ms before it becomes the command itself."""
-
-
-_COARSE_NS = 20_000_000
-"""How far an audit time stamp may be behind."""
 
 
 class _Wanted(Struct):
@@ -77,9 +74,9 @@ class ProcSensor:
         """Nothing is lost in the kernel on this way; what /proc no longer tells is counted where it is looked for."""
         return {}
 
-    def socket(self) -> Socket:
+    def socket(self) -> SocketCounters:
         """It has none of its own."""
-        return Socket()
+        return SocketCounters()
 
     def lost_per_cpu(self) -> list[int]:
         """It has no way that could be full."""
@@ -134,7 +131,7 @@ class ProcSensor:
         """Whether it is settled what became of a record."""
         info = self._proc.process(record.pid)
         # A record of auditd's log may be late enough for its pid to be somebody else's.
-        if info is None or info.process.born > self._clock.boot_ns(record.time) + _COARSE_NS:
+        if info is None or info.process.born > self._clock.boot_ns(record.time) + START_SLACK_NS:
             pipeline.tally.read["seccomp"] += 1
             pipeline.tally.lost["vanished"] += 1
             return True

@@ -7,7 +7,6 @@ so that one configuration has the same sensor on every node, and because a recei
 takes it on all of them.
 """
 
-import ctypes
 import errno
 import os
 import socket
@@ -15,6 +14,7 @@ import struct
 import time
 from typing import Final, NamedTuple, Self
 
+from enricher import netlink
 from enricher.sensors.unavailable import SensorUnavailable
 
 BATCH: Final = 256
@@ -25,19 +25,14 @@ _CN_IDX_PROC, _CN_VAL_PROC = 1, 1
 _LISTEN, _IGNORE = 1, 2  # enum proc_cn_mcast_op
 _NONE, _FORK, _EXEC, _UID, _GID, _EXIT = 0, 1, 2, 4, 0x40, 0x80000000  # enum proc_cn_event
 _NLMSG_DONE: Final = 3
-_HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
 _CN_MSG: Final = struct.Struct("=IIIIHH")  # struct cn_msg: idx, val, seq, ack, length, flags
 _EVENT: Final = struct.Struct("=IIQ6I")  # struct proc_event: what, cpu, timestamp, then what it is about
-_AT: Final = _HEADER.size + _CN_MSG.size
+_AT: Final = netlink.HEADER.size + _CN_MSG.size
 _CHILD_PID, _CHILD_TGID = _AT + 24, _AT + 28
 _ACK_WITHIN: Final = 2.0
 _CAP_NET_ADMIN: Final = 12
 
-_SO_ATTACH_FILTER: Final = 26
 _SO_RCVBUFFORCE: Final = 33
-_SO_MEMINFO: Final = 55
-_MEMINFO: Final = struct.Struct("=9I")
-_MEMINFO_DROPS: Final = 8
 
 
 class Forked(NamedTuple):
@@ -134,8 +129,7 @@ class ProcConnector:
                     raise
                 self.overruns += 1
                 continue
-            # Root in the node's network namespace can send to this group; only the address is the kernel's.
-            if port != 0:
+            if port != netlink.KERNEL:
                 self.forged += 1
             elif event := decode(message):
                 events.append(event)
@@ -143,8 +137,7 @@ class ProcConnector:
 
     def dropped(self) -> int:
         """How many events the kernel dropped since the start because the receive buffer was full; exact."""
-        meminfo = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-        return int(_MEMINFO.unpack(meminfo)[_MEMINFO_DROPS])
+        return netlink.dropped(self._socket)
 
     def close(self) -> None:
         """Stop listening. Kernels before 6.6 go on making events for nobody unless they are told."""
@@ -154,7 +147,7 @@ class ProcConnector:
 
 def decode(message: bytes) -> Event | None:
     """The event in a netlink message; None for threads' births and for what is nothing to a sensor."""
-    if len(message) < _AT + _EVENT.size or _CN_MSG.unpack_from(message, _HEADER.size)[:2] != (
+    if len(message) < _AT + _EVENT.size or _CN_MSG.unpack_from(message, netlink.HEADER.size)[:2] != (
         _CN_IDX_PROC,
         _CN_VAL_PROC,
     ):
@@ -179,7 +172,7 @@ def _has_capability(number: int) -> bool:
 def _ask(connector: socket.socket, operation: int) -> None:
     payload = struct.pack("=I", operation)
     cn_msg = _CN_MSG.pack(_CN_IDX_PROC, _CN_VAL_PROC, 0, os.getpid(), len(payload), 0) + payload
-    connector.send(_HEADER.pack(_HEADER.size + len(cn_msg), _NLMSG_DONE, 0, 0, 0) + cn_msg)
+    connector.send(netlink.HEADER.pack(netlink.HEADER.size + len(cn_msg), _NLMSG_DONE, 0, 0, 0) + cn_msg)
 
 
 def _wait_for_acknowledgement(connector: socket.socket) -> None:
@@ -191,7 +184,7 @@ def _wait_for_acknowledgement(connector: socket.socket) -> None:
         except BlockingIOError:
             time.sleep(0.001)
             continue
-        _, _, _, answered, *_ = _CN_MSG.unpack_from(message, _HEADER.size)
+        _, _, _, answered, *_ = _CN_MSG.unpack_from(message, netlink.HEADER.size)
         what, _cpu, _at, failure, *_ = _EVENT.unpack_from(message, _AT)
         if what == _NONE and answered == os.getpid() + 1:
             if failure:
@@ -209,11 +202,8 @@ def _reason(error: OSError) -> str:
 
 
 def _keep_processes_only(connector: socket.socket) -> None:
-    """Let the kernel drop births of threads, and all that is neither fork, exec, exit nor a change of ids.
-
-    Classic BPF (socket(7) SO_ATTACH_FILTER), whose loads are in network order.
-    """
-    load, to_x, if_equal, if_equal_x, give = 0x20, 0x07, 0x15, 0x1D, 0x06
+    """Let the kernel drop births of threads, and all that is neither fork, exec, exit nor a change of ids."""
+    load, to_x, if_equal, if_equal_x = 0x20, 0x07, 0x15, 0x1D
     instructions = (
         (load, 0, 0, _AT),
         (if_equal, 4, 0, socket.htonl(_FORK)),
@@ -225,9 +215,7 @@ def _keep_processes_only(connector: socket.socket) -> None:
         (to_x, 0, 0, 0),
         (load, 0, 0, _CHILD_TGID),
         (if_equal_x, 0, 1, 0),
-        (give, 0, 0, 0xFFFFFFFF),  # all of the message
-        (give, 0, 0, 0),  # nothing
+        netlink.GIVE_ALL,
+        netlink.GIVE_NOTHING,
     )
-    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in instructions))
-    sock_fprog = struct.pack("@HP", len(instructions), ctypes.addressof(program))
-    connector.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, sock_fprog)  # copies the program
+    netlink.attach_filter(connector, instructions)

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from enricher.audit.source import Socket
 from enricher.containers.containers import Containers
 from enricher.containers.proc_cgroups import OUTSIDE, ProcCgroupResolver
-from enricher.correlate.backfill import backfill, is_runtime
+from enricher.correlate.backfill import backfill
 from enricher.correlate.pipeline import Pipeline
 from enricher.events import TICK_NS, Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.netlink import SocketCounters
 from enricher.procfs import Proc, ProcessInfo
+from enricher.runtimes import is_runtime, is_runtime_name
 from enricher.sensors import proc_snapshot
 from enricher.sensors.proc_snapshot import ProcSnapshot
 from enricher.sensors.procconn.connector import Event, Execed, Exited, Forked, IdChanged, ProcConnector
@@ -25,7 +26,6 @@ from enricher.sensors.procconn.doubt import UNSURE_NS, WEAK_ARGV, Told, Waiting,
 from enricher.sensors.procconn.process import Live, monotonic_to_boot
 
 _MOST_BATCHES: Final = 8
-_RUNTIMES: Final = frozenset({b"runc", b"crun", b"youki"})
 _WEAK_EXIT: Final = ("exit", "durationMs", "timestamp")
 
 
@@ -123,9 +123,9 @@ class ProcconnSensor:
         """Events for which the receive buffer had no room."""
         return {"connector-overrun": self._connector.dropped()}
 
-    def socket(self) -> Socket:
+    def socket(self) -> SocketCounters:
         """What befell the connector's socket."""
-        return Socket(self._connector.forged, self._connector.overruns)
+        return SocketCounters(self._connector.forged, self._connector.overruns)
 
     def lost_per_cpu(self) -> list[int]:
         """The kernel does not say."""
@@ -211,7 +211,7 @@ class ProcconnSensor:
         if text is None and live:  # a runtime's child: an entry, as like as not
             pipeline.tally.read["process"] += 1
             pipeline.tally.lost["vanished"] += 1
-        if stat is None or (not place and stat.comm not in _RUNTIMES):
+        if stat is None or (not place and not is_runtime_name(stat.comm)):
             return None
         if live is None:
             above = proc_snapshot.stat(stat.parent)

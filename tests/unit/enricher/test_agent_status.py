@@ -7,7 +7,7 @@ from prometheus_client.samples import Sample
 
 from enricher.agent import Agent
 from enricher.audit.choice import Choice
-from enricher.audit.source import Socket
+from enricher.netlink import SocketCounters
 from enricher.status.losses import Losses
 from enricher.status.metrics import AgentCollector
 from enricher.status.node_status import NodeStatus
@@ -25,7 +25,7 @@ def found() -> list[UncoveredPod]:
 def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
     sensor = SimpleNamespace(name="bpf", weak=(), lost=lambda: {"ring-full": 5}, lost_per_cpu=lambda: [2, 3])
     sensor.unmarked, sensor.maintain = lambda: 7, lambda _pipeline, _now: None
-    sensor.socket, sensor.advance, sensor.behind = Socket, lambda _pipeline, _now: None, False
+    sensor.socket, sensor.advance, sensor.behind = SocketCounters, lambda _pipeline, _now: None, False
     writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
     chosen = Choice(None, "nobody asked")
     losses = Losses(sensor, None, None, rig.emitter, writer)  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def test_what_was_lost_is_told_as_a_sum_and_by_cause(agent: Agent) -> None:
 
 
 def test_it_counts_what_was_refused_at_its_sockets_and_what_waits(agent: Agent) -> None:
-    agent.source = SimpleNamespace(name="netlink", socket=lambda: Socket(forged=4, overruns=6))
+    agent.source = SimpleNamespace(name="netlink", socket=lambda: SocketCounters(forged=4, overruns=6))
 
     found = {(sample.name, *sample.labels.values()): sample.value for sample in collected(agent)}
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.containers.cgroupfs import SCAN_INTERVAL, UNKNOWN_FOR, Cgroup, CgroupIndex, Hierarchy, find_kubepods
+from enricher.cgroup import Cgroup, Hierarchy
+from enricher.containers.cgroupfs import SCAN_INTERVAL, UNKNOWN_FOR, CgroupIndex, find_kubepods
 from enricher.sensors.unavailable import SensorUnavailable
 
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from enricher.clock import boot_to_wall_ns
 from enricher.containers.containers import CgroupRef
 from enricher.containers.pods import (
     Container,
@@ -17,7 +18,6 @@ from enricher.containers.pods import (
 from enricher.correlate.pipeline import Pipeline
 from enricher.correlate.process_tree import Entry, Node
 from enricher.events import Exec, Process, Seccomp
-from enricher.procfs import boot_to_wall_ns
 from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession
 from exectrail.filter.filters import Filters, load

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from enricher.containers.cgroup_resolver import NODE_CGROUP, CgroupfsResolver
-from enricher.containers.cgroupfs import Cgroup
+from enricher.cgroup import NODE_CGROUP, Cgroup
+from enricher.containers.cgroup_resolver import CgroupfsResolver
 from enricher.containers.containers import NODE, CgroupRef
 from enricher.events import Exec, Exit, Process
 

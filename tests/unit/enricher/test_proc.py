@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from enricher import procfs
+from enricher.clock import boot_to_wall_ns
 from enricher.events import Process
 from enricher.procfs import ARGV_LIMIT, Proc, ProcessInfo
 
@@ -166,7 +167,7 @@ def test_a_zombie_has_an_identity_and_no_arguments() -> None:
 def test_a_start_in_ticks_lies_between_boot_and_now() -> None:
     info = Proc().process(os.getpid())
     assert info is not None
-    boot = procfs.boot_to_wall_ns()
+    boot = boot_to_wall_ns()
     assert boot < boot + info.process.start * 1_000_000_000 // os.sysconf("SC_CLK_TCK") < time.time_ns()
 
 

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from enricher.events import Exec, Process
-from enricher.sensors.proc_snapshot import ProcSnapshot, Stat
+from enricher.procfs import Stat
+from enricher.sensors.proc_snapshot import ProcSnapshot
 from enricher.sensors.procconn.doubt import UNSURE_NS, Told, Waiting, doubt
 
 SHELL = Process(7, 70)
@@ -14,7 +15,7 @@ EXEC = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, 0, False, b"/bin/env", b"env\0
 
 
 def seen(comm: bytes, read_at: int = READ_AT) -> ProcSnapshot:
-    return ProcSnapshot(Stat(SHELL, comm, 1, gone=False), b"env\0sh\0", False, b"/bin/env", b"/", read_at)
+    return ProcSnapshot(Stat(SHELL, comm, 1, 0, gone=False), b"env\0sh\0", False, b"/bin/env", b"/", read_at)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
-from enricher.audit import syscalls
-from enricher.audit.syscalls import AARCH64, ARM, I386, X86_64
+from enricher import syscalls
+from enricher.syscalls import AARCH64, ARM, I386, X86_64
 
 
 @pytest.mark.parametrize(

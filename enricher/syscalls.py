@@ -40,7 +40,7 @@ def action(code: int) -> str:
 
 @cache
 def _names() -> dict[tuple[int, int], str]:
-    from enricher.audit import syscalls_table  # noqa: PLC0415 - only who names calls pays for the tables
+    from enricher import syscalls_table  # noqa: PLC0415 - only who names calls pays for the tables
 
     tables = {
         X86_64: syscalls_table.X86_64,

@@ -1,0 +1,12 @@
+"""Arguments and other bytes of the kernel as text."""
+
+
+def words_of(argv: bytes) -> tuple[str, ...]:
+    """Arguments as text, one by one; a last one that was cut has no NUL at its end."""
+    *words, last = text(argv).split("\0")  # NUL is part of no other character
+    return (*words, last) if last else tuple(words)
+
+
+def text(raw: bytes) -> str:
+    r"""Bytes of the kernel as text; what is not UTF-8 stands as `\xNN`."""
+    return raw.decode("utf-8", "backslashreplace")
