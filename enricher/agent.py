@@ -12,9 +12,9 @@ from enricher.audit.source import Source
 from enricher.clock import Clock
 from enricher.correlate.attaches import Attached
 from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.gap import Hole
-from enricher.sensors.sensor import Sensor
 from enricher.state.restart import Memory
 from enricher.status.losses import Losses
 from enricher.status.node_status import NodeStatus
@@ -37,7 +37,7 @@ class Agent:
     """Reads, joins and writes until stopped.
 
     Args:
-        sensor: The sensor.
+        tracker: Has the sensor, and feeds the pipeline with what that reports.
         source: The SECCOMP records; None where there are none.
         pipeline: Joins the two.
         emitter: Takes what this node lost.
@@ -53,7 +53,7 @@ class Agent:
 
     def __init__(
         self,
-        sensor: Sensor,
+        tracker: ContainerTracker,
         source: Source | None,
         pipeline: Pipeline,
         emitter: Emitter,
@@ -65,7 +65,8 @@ class Agent:
         filters: FilterFile | None = None,
         attached: Attached | None = None,
     ) -> None:
-        self.sensor, self.source, self.pipeline, self.writer = sensor, source, pipeline, writer
+        self.sensor, self.source, self.pipeline, self.writer = tracker.sensor, source, pipeline, writer
+        self._tracker = tracker
         self.losses, self.status, self.filters = losses, status, filters
         self.progress = time.monotonic()
         """When the loop last came round, for the health check."""
@@ -126,8 +127,8 @@ class Agent:
             if record.via == "auditlog" and self._clock.boot_ns(record.time) < self._watching_since:
                 self.pipeline.earlier_record(record, now)
             else:
-                self.sensor.seccomp(self.pipeline, record, now)
-        self.sensor.advance(self.pipeline, now)
+                self._tracker.take(record, now)
+        self._tracker.advance(now)
         if not self._behind():
             self._read_until = began
         if self._memory is None or self._memory.settle(now):
@@ -142,7 +143,7 @@ class Agent:
         self.pipeline.tree.forget_gone(time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _REMEMBER_PIDS_NS)
         if now >= self._next_tidy:
             self._next_tidy = now + _TIDY
-            self.sensor.maintain(self.pipeline, now)
+            self._tracker.maintain(now)
             self.status.look()
         self._follow_filters()
         self._emitter.tick(now, time.time_ns() // 1_000_000)

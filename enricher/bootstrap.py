@@ -19,6 +19,7 @@ from enricher.correlate.attaches import Attached
 from enricher.correlate.pipeline import Pipeline
 from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Sessions
+from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
@@ -79,7 +80,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
 
     # Then at once the sensor: what happens before it is attached is in the hole that the restart leaves.
     chosen = config.choose_source(args, containers.ready)
-    sensor = config.open_sensor(args, containers, clock, chosen.source)
+    sensor, cgroups = config.open_sensor(args, clock, chosen.source)
 
     writer = Writer(sink, state, args.audit_log_interval_seconds)
     writer.start()
@@ -93,7 +94,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
     )
     filters = emitter.filters = FilterFile(args.filters) if args.filters else None
     pipeline = Pipeline(
-        sensor.cgroups,
+        cgroups,
         containers,
         sessions,
         clock,
@@ -103,9 +104,10 @@ def assemble(args: argparse.Namespace) -> Enricher:
         records_come=chosen.source is not None,
     )
 
+    tracker = ContainerTracker(sensor, cgroups, containers, pipeline)
     memory = Memory(checkpoint_writer, sessions, emitter, pipeline, writer, clock)
     running = Requests(containers.ready, lambda: requests.running_on(args.node), reporter.ended)
-    memory.take_up(sensor, sink.last_lines, running, chain_unreadable=state.unreadable)
+    memory.take_up(tracker, sink.last_lines, running, chain_unreadable=state.unreadable)
 
     env = EnvReport(look_into) if args.look_for_env else None
     losses = Losses(sensor, chosen.source, config.open_kernel_lost(asked=args.ask_kernel_lost), emitter, writer)
@@ -121,7 +123,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
         uncovered=lambda: uncovered.uncovered(containers.recorded_pods(), classes.objects),
         heartbeat=args.heartbeat,
     )
-    agent = Agent(sensor, chosen.source, pipeline, emitter, writer, losses, status, clock, memory, filters, attached)
+    agent = Agent(tracker, chosen.source, pipeline, emitter, writer, losses, status, clock, memory, filters, attached)
 
     mirrors = [*watched, requests, classes]
 

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from enricher.audit.auditlog import AuditLogSource
 from enricher.audit.choice import AUTO, NONE, SOURCES, Choice, choose
@@ -18,8 +18,10 @@ from enricher.audit.own_name import ours
 from enricher.audit.progress import SourceState, modified_ms
 from enricher.audit.source import Source
 from enricher.clock import Clock
-from enricher.containers.containers import Containers
+from enricher.containers.cgroup_resolver import CgroupfsResolver, NodeCgroups
+from enricher.containers.cgroupfs import find_kubepods
 from enricher.containers.pods import Namespace, Pod
+from enricher.containers.proc_cgroups import ProcCgroupResolver
 from enricher.correlate.request_expiry import EXPIRED, is_over
 from enricher.procfs import Proc
 from enricher.sensors.bpf.sensor import BpfSensor
@@ -151,17 +153,24 @@ def open_kernel_lost(*, asked: bool) -> KernelLost | None:
         return None
 
 
-def open_sensor(args: argparse.Namespace, containers: Containers, clock: Clock, source: object | None) -> Sensor:
+class OpenSensor(NamedTuple):
+    """A sensor at work, and what knows the containers that its events' cgroups are."""
+
+    sensor: Sensor
+    cgroups: NodeCgroups
+
+
+def open_sensor(args: argparse.Namespace, clock: Clock, source: object | None) -> OpenSensor:
     """The sensor that `--sensor` names, or the best that this node offers.
 
     Raises:
         SensorUnavailable: With what is missing.
 
     """
-    sensors: dict[str, Callable[[], Sensor]] = {
-        "bpf": lambda: BpfSensor(args.cgroup_root, containers),
-        "procconn": lambda: ProcconnSensor(ProcConnector.open(args.receive_buffer), args.cgroup_root, containers),
-        "proc": lambda: _proc_sensor(args, containers, clock, source),
+    sensors: dict[str, Callable[[], OpenSensor]] = {
+        "bpf": lambda: bpf_sensor(args.cgroup_root),
+        "procconn": lambda: procconn_sensor(args.cgroup_root, ProcConnector.open(args.receive_buffer)),
+        "proc": lambda: proc_sensor(args.cgroup_root, clock, source),
     }
     if args.sensor != "auto":
         return sensors[args.sensor]()
@@ -175,10 +184,25 @@ def open_sensor(args: argparse.Namespace, containers: Containers, clock: Clock, 
     raise SensorUnavailable(f"there is nothing to record from; {'; '.join(missing)}")
 
 
-def _proc_sensor(args: argparse.Namespace, containers: Containers, clock: Clock, source: object | None) -> ProcSensor:
+def bpf_sensor(cgroup_root: Path) -> OpenSensor:
+    """The sensor `bpf`, for the node's `/sys/fs/cgroup`."""
+    kubepods = find_kubepods(cgroup_root)
+    cgroups = CgroupfsResolver(kubepods)
+    return OpenSensor(BpfSensor(kubepods, cgroups.pids), cgroups)
+
+
+def procconn_sensor(cgroup_root: Path, connector: ProcConnector) -> OpenSensor:
+    """The sensor `procconn`."""
+    cgroups = ProcCgroupResolver(cgroup_root)
+    return OpenSensor(ProcconnSensor(connector, cgroups.number), cgroups)
+
+
+def proc_sensor(cgroup_root: Path, clock: Clock, source: object | None) -> OpenSensor:
+    """The sensor `proc`, which SECCOMP events drive."""
     if source is None:
         raise SensorUnavailable("it needs an audit source, and there is none")
-    return ProcSensor(args.cgroup_root, containers, clock)
+    cgroups = ProcCgroupResolver(cgroup_root)
+    return OpenSensor(ProcSensor(cgroups.number, clock), cgroups)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """Which container a cgroup belongs to."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -14,21 +15,43 @@ from enricher.events import Exit, ProcessEvent, process_of
 
 _MOST_NAMED = 1024
 _MOST_ASKED = 8
-"""Processes of a container that are asked for its name at once."""
+"""Processes of a container whose mounts are read for its name at once."""
 
 
 class CgroupResolver(Protocol):
     """Knows where processes are."""
 
     def of(self, event: ProcessEvent) -> CgroupRef:
-        """The place of an event's process; its pod may not be known yet."""
+        """Where an event's process is; its pod may not be known yet."""
 
     def again(self, event: ProcessEvent) -> CgroupRef:
         """The same, once more: its pod may be known by now, and the node is asked for the container's name."""
 
 
+class NodeCgroups(CgroupResolver, Protocol):
+    """The cgroups of this node's containers, as they come and go."""
+
+    @property
+    def known(self) -> dict[int, CgroupRef]:
+        """Those that were found and are not gone, by the number that events have for them."""
+
+    def is_there(self, container_id: str) -> bool:
+        """Whether a container is on the node still."""
+
+    def scan(self) -> None:
+        """Take in every cgroup of every pod, where they can be listed."""
+
+    def forget_gone(self, populated: Collection[int]) -> list[CgroupRef]:
+        """Drop the cgroups that are no more, and return them.
+
+        Args:
+            populated: Those of which the sensor knows processes.
+
+        """
+
+
 class CgroupfsResolver:
-    """CgroupResolver by cgroup id, looked up in the cgroup tree of the node.
+    """Cgroups by the kernel's id, looked up in the cgroup tree of the node.
 
     Args:
         kubepods: The cgroup that all pods are under.
@@ -48,30 +71,30 @@ class CgroupfsResolver:
         """Where the process of an event is.
 
         A container that lives only for moments may be gone before its folder is looked for; then the folder's
-        name in the event still tells the container.
+        name in the event still shows the container.
         """
-        if place := self.known.get(event.cgroup):
-            return place
+        if ref := self.known.get(event.cgroup):
+            return ref
         if path := self._index.path(event.cgroup):
             return self._take(event.cgroup, self._kubepods / path)
         if not isinstance(event, Exit) and (found := container_id.from_folder(event.cgroup_name)):
-            self._named[event.cgroup] = found  # the end of its processes is told without the name
+            self._named[event.cgroup] = found  # the end of its processes is reported without the name
             if len(self._named) > _MOST_NAMED:
                 del self._named[next(iter(self._named))]
         return CgroupRef(self._named.get(event.cgroup) or f"cgroup-{event.cgroup}")
 
     def again(self, event: ProcessEvent) -> CgroupRef:
-        """The place, with the container's name where a process in there still tells it."""
-        place = self.of(event)
-        if place.pod_uid is None or place.name:
-            return place
-        if name := self._named_by([process_of(event).pid, *self.pids(event.cgroup)], place.pod_uid):
-            place = self.known[event.cgroup] = replace(place, name=name)
-        return place
+        """The same, with the container's name where a process in there still shows it."""
+        ref = self.of(event)
+        if ref.pod_uid is None or ref.name:
+            return ref
+        if name := self._named_by([process_of(event).pid, *self.pids(event.cgroup)], ref.pod_uid):
+            ref = self.known[event.cgroup] = replace(ref, name=name)
+        return ref
 
     def is_there(self, container_id: str) -> bool:
         """Whether a container has a cgroup still."""
-        cgroups = [cgroup for cgroup, place in self.known.items() if place.container_id == container_id]
+        cgroups = [cgroup for cgroup, ref in self.known.items() if ref.container_id == container_id]
         return any(self.folders[cgroup].exists() for cgroup in cgroups if cgroup in self.folders)
 
     def scan(self) -> None:
@@ -81,15 +104,15 @@ class CgroupfsResolver:
                 self._take(cgroup, folder)
 
     def pids(self, cgroup: int) -> list[int]:
-        """Who is in a cgroup now (cgroup.procs)."""
+        """The processes in a cgroup now (cgroup.procs)."""
         try:
             return [int(line) for line in (self.folders[cgroup] / "cgroup.procs").read_text().split()]
         except (KeyError, OSError):
             return []
 
-    def forget_gone(self) -> list[CgroupRef]:
-        """Drop the cgroups that are no more; returns their places."""
-        gone = [cgroup for cgroup, folder in self.folders.items() if not folder.exists()]
+    def forget_gone(self, populated: Collection[int] = ()) -> list[CgroupRef]:
+        """Drop the cgroups whose folders are no more, and return them."""
+        gone = [cgroup for cgroup, folder in self.folders.items() if cgroup not in populated and not folder.exists()]
         for cgroup in gone:
             del self.folders[cgroup]
         return [self.known.pop(cgroup) for cgroup in gone]
@@ -98,14 +121,14 @@ class CgroupfsResolver:
         path = self._path(folder)
         found, uid = container_id.from_cgroup_path(path), container_id.pod_uid(path)
         self.folders[cgroup] = folder
-        place = self.known[cgroup] = CgroupRef(
+        ref = self.known[cgroup] = CgroupRef(
             found or f"cgroup-{cgroup}",
             uid,
-            # In a pod and no container: what watches one from outside, and sends in who is to enter it.
+            # In a pod and no container: the runtime's own, which watches one from outside and sends in what enters it.
             sandbox=found is None or is_sandbox(folder),
             name=self._named_by(self.pids(cgroup), uid) if found and uid else "",
         )
-        return place
+        return ref
 
     def _named_by(self, pids: list[int], pod_uid: str) -> str:
         return next(filter(None, (container_name(pid, pod_uid) for pid in pids[:_MOST_ASKED])), "")

@@ -4,6 +4,7 @@ Each container gets a number, which its events carry as `cgroup`.
 """
 
 import itertools
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -26,15 +27,16 @@ class ProcCgroupResolver:
     """Containers by number.
 
     Args:
-        cgroup_root: The node's `/sys/fs/cgroup`: shows which container is a pod's sandbox. On nodes with cgroup v1
-            only nothing does, until the kubelet has reported the others' ids.
+        cgroup_root: The node's `/sys/fs/cgroup`: shows which container is a pod's sandbox, and which is gone. On nodes
+            with cgroup v1 only nothing does, until the kubelet has reported the others' ids.
 
     """
 
     def __init__(self, cgroup_root: Path) -> None:
         self.known: dict[int, CgroupRef] = {}
-        """CgroupResolver by number."""
+        """Those that were found, by number."""
         self._numbers: dict[str, int] = {}
+        self._folders: dict[int, Path] = {}
         self._fresh = itertools.count(OUTSIDE + 1)
         self._by_text: dict[str, int] = {}
         self._kubepods: Path | None
@@ -44,24 +46,31 @@ class ProcCgroupResolver:
             self._kubepods = None
 
     def of(self, event: ProcessEvent) -> CgroupRef:
-        """The place of an event's process."""
+        """Where an event's process is."""
         return self.known.get(event.cgroup) or CgroupRef("unknown")
 
     def again(self, event: ProcessEvent) -> CgroupRef:
-        """The place, with the container's name where the process still tells it."""
-        place = self.of(event)
-        if place.pod_uid is None or place.name or event.cgroup not in self.known:
-            return place
-        if name := container_name(process_of(event).pid, place.pod_uid):
-            place = self.known[event.cgroup] = replace(place, name=name)
-        return place
+        """The same, with the container's name where the process still shows it."""
+        ref = self.of(event)
+        if ref.pod_uid is None or ref.name or event.cgroup not in self.known:
+            return ref
+        if name := container_name(process_of(event).pid, ref.pod_uid):
+            ref = self.known[event.cgroup] = replace(ref, name=name)
+        return ref
 
     def is_there(self, container_id: str) -> bool:
-        """Whether a container has processes still."""
-        return container_id in self._numbers
+        """Whether a container is known, and has a cgroup still where that is to be seen."""
+        number = self._numbers.get(container_id)
+        if number is None:
+            return False
+        folder = self._folders.get(number)
+        return folder is None or folder.exists()
+
+    def scan(self) -> None:
+        """Nothing to list: a container is found with its first process."""
 
     def number(self, text: str) -> int:
-        """The number of the container that a cgroup file's text tells of; `OUTSIDE` for none."""
+        """The number of the container that a cgroup file's text shows; `OUTSIDE` for none."""
         found = self._by_text.get(text)
         if found is None:
             if len(self._by_text) >= _MOST_TEXTS:
@@ -69,18 +78,16 @@ class ProcCgroupResolver:
             found = self._by_text[text] = self._take(text)
         return found
 
-    def number_of(self, container_id: str) -> int:
-        """The number of a container that is known; `OUTSIDE` of another."""
-        return self._numbers.get(container_id, OUTSIDE)
-
-    def keep(self, populated: set[int]) -> list[CgroupRef]:
-        """Forget the containers without processes; returns their places. No number is used again."""
-        gone = [self.known.pop(number) for number in self.known.keys() - populated]
-        for place in gone:
-            del self._numbers[place.container_id]
+    def forget_gone(self, populated: Collection[int]) -> list[CgroupRef]:
+        """Drop the containers without processes, and return them. No number is used again."""
+        gone = self.known.keys() - populated
+        refs = [self.known.pop(number) for number in gone]
+        for number, ref in zip(gone, refs, strict=True):
+            del self._numbers[ref.container_id]
+            self._folders.pop(number, None)
         if gone:
             self._by_text.clear()
-        return gone
+        return refs
 
     def _take(self, text: str) -> int:
         found = container_id.from_cgroup_file(text)
@@ -90,16 +97,18 @@ class ProcCgroupResolver:
             number = self._numbers[found] = next(self._fresh)
             paths = [line.split(":", 2)[2] for line in text.split("\n") if line.count(":") >= 2]
             uids = {uid for path in paths if (uid := container_id.pod_uid(path))}
-            sandbox = any(self._is_sandbox(path, found) for path in paths)
-            self.known[number] = CgroupRef(found, uids.pop() if len(uids) == 1 else None, sandbox)
+            folder = next(filter(None, (self._folder(path, found) for path in paths)), None)
+            if folder:
+                self._folders[number] = folder
+            uid = uids.pop() if len(uids) == 1 else None
+            self.known[number] = CgroupRef(found, uid, sandbox=folder is not None and is_sandbox(folder))
         return self._numbers[found]
 
-    def _is_sandbox(self, path: str, found: str) -> bool:
+    def _folder(self, path: str, found: str) -> Path | None:
         # Paths begin at the reader's own cgroup, `/../../burstable/...` in a container, and may go on inside the
         # container: sure is what is between.
         parts = [part for part in path.split("/") if part not in ("", "..")]
         own = next((index for index, part in enumerate(parts) if container_id.from_folder(part) == found), -1)
         top = self._kubepods
         folders = (top.joinpath(*parts[start : own + 1]) for start in range(own + 1)) if top else ()
-        folder = next((each for each in folders if each.is_dir()), None)
-        return folder is not None and is_sandbox(folder)
+        return next((each for each in folders if each.is_dir()), None)

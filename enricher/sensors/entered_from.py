@@ -1,28 +1,58 @@
-"""Where a process comes from that enters a container by its namespaces, as `nsenter` does: what /proc tells of it.
+"""Where a process comes from that enters a container by its namespaces, as `nsenter` does, by /proc.
 
-It is read right after the event. What the process was forked by mostly still waits for it then; the login that audit
-knows it by (`loginuid`, `sessionid`) is inherited by all that it starts.
+It is read right after the event. The process that forked it mostly still waits for it then; the login that audit knows
+it by (`loginuid`, `sessionid`) is inherited by all that it starts.
 """
 
 from pathlib import Path
 from typing import TypeGuard
 
+from msgspec.structs import replace
+
 from enricher.argv import words_of
-from enricher.correlate.process_tree import Tree
-from enricher.events import Exec, ProcessEvent
+from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
 from enricher.sensors import proc_snapshot
 from exectrail.contracts.record import EnteredFrom
 
-_NOBODY = 0xFFFFFFFF
+_UNSET = 0xFFFFFFFF
 """What an id that was never set reads as (loginuid, sessionid)."""
+_MOST = 8_192
 
 
-def is_entering(event: ProcessEvent, tree: Tree) -> TypeGuard[Exec]:
-    """Whether this is the first that is told of a process that is in a container by its namespaces alone."""
-    if not event.entered_by_namespace or not isinstance(event, Exec):
+class Entering:
+    """Completes the first exec of each process that enters a container by its namespaces.
+
+    What such a process forks is in the container by its namespaces as well, and has not entered it.
+    """
+
+    def __init__(self) -> None:
+        self._inside: dict[Process, None] = {}
+
+    def complete(self, event: ProcessEvent) -> ProcessEvent:
+        """The event, with where its process comes from if it enters just now."""
+        return replace(event, entered_from=entered_from(event)) if self.is_first(event) else event
+
+    def is_first(self, event: ProcessEvent) -> TypeGuard[Exec]:
+        """Whether this is the first event of a process that is in a container by its namespaces alone."""
+        if not event.entered_by_namespace:
+            return False
+        match event:
+            case Exec() if event.process not in self._inside:
+                self.add(event.process)
+                return True
+            case Fork() if event.parent in self._inside:
+                self.add(event.child)
+            case Exit():
+                self._inside.pop(event.process, None)
+            case _:
+                pass
         return False
-    known = tree.get(event.process)
-    return known is None or known.entry is None
+
+    def add(self, process: Process) -> None:
+        """This one is inside by now."""
+        self._inside[process] = None
+        if len(self._inside) > _MOST:
+            del self._inside[next(iter(self._inside))]
 
 
 def entered_from(event: Exec) -> EnteredFrom | None:
@@ -57,4 +87,4 @@ def _number(pid: int, name: str) -> int | None:
         number = int(Path(f"/proc/{pid}/{name}").read_text("ascii"))
     except (OSError, ValueError):
         return None
-    return None if number == _NOBODY else number
+    return None if number == _UNSET else number

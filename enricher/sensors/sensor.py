@@ -1,22 +1,51 @@
-"""What the agent asks of a sensor, whichever it is."""
+"""What a sensor is: it reports what processes do, and knows nothing of containers, pods, requests or the trail.
+
+A cgroup is a number here: the kernel's id, or one that was given to the text of a `/proc/PID/cgroup`. Who the container
+is, whether it is recorded, and what becomes of an event is decided above (`enricher.correlate.tracker`).
+"""
 
 import selectors
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
 
-from enricher.containers.cgroup_resolver import CgroupResolver
-from enricher.correlate.pipeline import Pipeline
-from enricher.events import Process, Seccomp
+from enricher.events import Process, ProcessEvent, Seccomp
 from enricher.netlink import SocketCounters
+from enricher.procfs import ProcessInfo
+
+Sensed = tuple[ProcessEvent | None, Seccomp | None]
+"""An event, with the SECCOMP event that it was made from, if it was. Without an event, the sensor gives back a SECCOMP
+event that it had taken: its call has run no program."""
+
+
+class Dropped(NamedTuple):
+    """Something that a sensor has read and that becomes no event."""
+
+    kind: Literal["process", "seccomp"]
+    """What it was, as in `enricher.emit.tally.Tally.read`."""
+    reason: Literal["vanished", "not-recorded"]
+    """`vanished`: the process was gone before it was looked at, which is a loss; else it is no recorded container's."""
+
+
+class KnownProcess(NamedTuple):
+    """A live process that an agent before this one followed."""
+
+    process: Process
+    cgroup: int
+    """Its container's."""
+    argv: bytes
+    outside: bool
+    """Whether it has left its container's cgroup, so that no look at the cgroup finds it."""
 
 
 class Sensor(Protocol):
-    """A sensor at work: `provider_bpf`, else `provider_procconn`, else `provider_proc`."""
+    """A sensor at work: `bpf`, else `procconn`, else `proc`."""
 
     name: str
     weak: tuple[str, ...]
+    """The record's fields that it may not be able to vouch for."""
     reports_failed_execs: bool
-    """Whether it tells of failed execs."""
+    reports_forks_and_exits: bool
+    """Whether it reports each process's start and end. Where not, who came and who went is looked up now and then."""
 
     @property
     def batch_delay(self) -> float:
@@ -25,42 +54,49 @@ class Sensor(Protocol):
 
     @property
     def behind(self) -> bool:
-        """Whether more may wait than the last `advance` took."""
-
-    @property
-    def cgroups(self) -> CgroupResolver:
-        """Where its events' processes are."""
+        """Whether more may wait than the last `poll` took."""
 
     def register(self, selector: selectors.BaseSelector) -> None:
         """Have the loop woken when there is something."""
 
-    def resume(self, pipeline: Pipeline, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
-        """Go on, before anything else, with what an enricher before us knew.
+    def poll_timeout(self) -> float:
+        """How long the loop may wait for the kernel before the next `poll`, in seconds."""
 
-        Args:
-            pipeline: Has it in its tree by now.
-            containers: Those that were recorded, by id.
-            outside: Their processes that have left their cgroup, with the container.
+    def take(self, seccomp: Seccomp, now: float) -> bool:
+        """Take a SECCOMP event, for a sensor that is driven by them; False where it has no use for this one."""
 
+    def poll(self, now: float) -> Sequence[Sensed]:
+        """What happened since the last call, in its order and without waiting; `now` in monotonic seconds."""
+
+    def maintain(self) -> Sequence[Sensed]:
+        """Look at which processes are there; to be called every few seconds. Returns what that shows."""
+
+    def dropped(self) -> Sequence[Dropped]:
+        """What was read since the last call and becomes no event."""
+
+    def decide(self, cgroup: int, *, record: bool) -> bool:
+        """Report a cgroup's processes, or ignore them; before this call it reports them.
+
+        Returns whether there may be some in there whose start it has not reported.
         """
 
-    def poll_timeout(self) -> float:
-        """How long the loop may wait for the kernel before it comes round, in seconds."""
+    def forget(self, cgroup: int) -> None:
+        """Take a decision back: the cgroup is gone."""
 
-    def seccomp(self, pipeline: Pipeline, record: Seccomp, now: float) -> None:
-        """Do with a SECCOMP record what this sensor does with them."""
+    def processes(self, cgroups: Collection[int]) -> Mapping[int, Sequence[ProcessInfo]]:
+        """The processes in each of these cgroups but for those whose start, or exec, it reports yet."""
 
-    def advance(self, pipeline: Pipeline, now: float) -> None:
-        """Feed what happened."""
+    def populated(self) -> Collection[int]:
+        """The cgroups of which it knows processes, or has events yet."""
 
-    def maintain(self, pipeline: Pipeline, now: float) -> None:
-        """Look after what came before or is gone."""
+    def resume(self, known: Iterable[KnownProcess]) -> None:
+        """Go on with the processes that an agent before this one followed; before the first `poll`."""
 
     def lost(self) -> dict[str, int]:
-        """What was lost on the way to us since the start, by cause."""
+        """What was lost on the way to it since the start, by cause."""
 
     def lost_per_cpu(self) -> list[int]:
-        """Of those, what found the way to us full, by CPU; empty where that cannot be told."""
+        """Of those, what found that way full, by CPU; empty where that is not known."""
 
     def socket(self) -> SocketCounters:
         """What befell its socket; nothing where it has none."""

@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class Resumes(Protocol):
-    """A sensor."""
+    """The tracker of containers."""
 
-    def resume(self, pipeline: Pipeline, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
-        """Go on with what an enricher before knew: see `enricher.sensors.sensor.Sensor`."""
+    def resume(self, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
+        """Go on with what an enricher before knew: see `enricher.correlate.tracker.ContainerTracker`."""
 
 
 class Memory:
@@ -51,12 +51,12 @@ class Memory:
         self._resumption: Resumption | None = None
 
     def take_up(
-        self, sensor: Resumes, lines: Callable[[], Iterable[bytes]], requests: Requests, *, chain_unreadable: bool
+        self, tracker: Resumes, lines: Callable[[], Iterable[bytes]], requests: Requests, *, chain_unreadable: bool
     ) -> None:
         """Go on where the enricher before ended; to be called once the sensor is attached, and before it is read.
 
         Args:
-            sensor: The sensor.
+            tracker: Has the sensor.
             lines: The trail's lines, the newest first.
             requests: What the API knows.
             chain_unreadable: Whether the chain's end could not be read.
@@ -67,7 +67,7 @@ class Memory:
             self._checkpoints, lines, self._clock, boot_id, written=written, chain_unreadable=chain_unreadable
         )
         restored = self._restore(before, boot_id)
-        sensor.resume(self._pipeline, restored.containers, restored.outside)
+        tracker.resume(restored.containers, restored.outside)
         # Who leaves its cgroup, or ends, before it is looked at is out of sight: the hole is as long as that takes.
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         holes = [hole.ending(time.time_ns() // 1_000_000) for hole in before.holes]

@@ -20,11 +20,11 @@ from enricher.clock import Clock
 from enricher.containers.containers import Containers
 from enricher.correlate.pipeline import Pipeline
 from enricher.correlate.sessions import Sessions
+from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
 from enricher.procfs import Proc
-from enricher.sensors.sensor import Sensor
 from enricher.sensors.unavailable import SensorUnavailable
 from enricher.support.recorder import Recorder, Tables, TappedPipeline, TappedSource
 from exectrail.k8s.client import Client
@@ -66,7 +66,7 @@ def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) ->
     source = config.open_source(args.receive_buffer, TappedSource)
     if source:
         source.recorder = recorder
-    sensor = config.open_sensor(args, containers, clock, source)
+    sensor, cgroups = config.open_sensor(args, clock, source)
     told = sensor.reports_failed_execs
     recorder.begin(args.node, sensor.name, "netlink" if source else "none", reports_failed_execs=told)
     # What waits in the kernel until then is told from what is not opted in, which is not written down.
@@ -74,9 +74,10 @@ def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) ->
     record_builder = RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name)
     sessions = Sessions(requests.get)
     emitter = Emitter(containers, sessions, record_builder, lambda _: True, Quota(1, 1))
-    pipeline = TappedPipeline(sensor.cgroups, containers, sessions, clock, emitter, _HOLD, reports_failed_execs=told)
+    pipeline = TappedPipeline(cgroups, containers, sessions, clock, emitter, _HOLD, reports_failed_execs=told)
     pipeline.record_into(recorder, source)
-    _follow(sensor, source, pipeline, recorder, clock, time.monotonic() + args.seconds, over)
+    tracker = ContainerTracker(sensor, cgroups, containers, pipeline)
+    _follow(tracker, source, pipeline, recorder, clock, time.monotonic() + args.seconds, over)
     sensor.close()
     return recorder.lines
 
@@ -90,7 +91,7 @@ def _wait_for(mirrors: list[Mirror[Any]]) -> None:
 
 
 def _follow(
-    sensor: Sensor,
+    tracker: ContainerTracker,
     source: TappedSource | None,
     pipeline: Pipeline,
     recorder: Recorder,
@@ -103,17 +104,17 @@ def _follow(
     while (now := time.monotonic()) < until and not over.wait(_ROUND):
         recorder.turn()
         for record in source.read() if source else ():
-            sensor.seccomp(pipeline, record, now)
-        sensor.advance(pipeline, now)
+            tracker.take(record, now)
+        tracker.advance(now)
         pipeline.advance(now)
         if now >= next_second:
             next_second = now + 1.0
             clock.adjust()
             recorder.clock()
-            recorder.lost(sensor.lost() | {"netlink-overrun": source.dropped() if source else 0})
+            recorder.lost(tracker.sensor.lost() | {"netlink-overrun": source.dropped() if source else 0})
         if now >= next_tidy:
             next_tidy = now + _TIDY
-            sensor.maintain(pipeline, now)
+            tracker.maintain(now)
         recorder.flush()
 
 

@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from enricher.clock import Clock
+from enricher.config import OpenSensor, bpf_sensor, proc_sensor, procconn_sensor
 from enricher.containers.containers import Containers
 from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
 from enricher.correlate.sessions import Sessions
+from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, ProcessEvent, Seccomp
 from enricher.procfs import Proc
-from enricher.sensors.bpf.sensor import BpfSensor
-from enricher.sensors.proc.sensor import ProcSensor
 from enricher.sensors.procconn.connector import ProcConnector
-from enricher.sensors.procconn.sensor import ProcconnSensor
-from enricher.sensors.sensor import Sensor
 from enricher.support.recorder import Recorder, Tables, TappedPipeline, TappedSource
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
@@ -81,7 +79,7 @@ class FakeNode:
         self._recorder = Recorder(file)
         self._source = TappedSource.open(4 << 20) if profiled or sensor == "proc" else None
         containers, clock = Containers(), Clock()
-        self.sensor = self._sensor(sensor, containers, clock)
+        self.sensor, cgroups = self._open(sensor, clock)
         told = self.sensor.reports_failed_execs
         self._recorder.begin("node1", sensor, "netlink" if self._source else "none", reports_failed_execs=told)
         self.tables = Tables(self._recorder, containers)
@@ -93,7 +91,7 @@ class FakeNode:
         record_builder = RecordBuilder("node1", Proc().boot_id(), clock, sensor)
         emitter = Emitter(containers, sessions, record_builder, self._keep, Quota(1e9, 1e9))
         self._pipeline = _Pipeline(
-            self.sensor.cgroups,
+            cgroups,
             containers,
             sessions,
             clock,
@@ -103,15 +101,16 @@ class FakeNode:
             records_come=self._source is not None,
         )
         self._pipeline.record_into(self._recorder, self._source)
+        self._tracker = ContainerTracker(self.sensor, cgroups, containers, self._pipeline)
         if self._source:
             self._source.recorder = self._recorder
 
-    def _sensor(self, sensor: str, containers: Containers, clock: Clock) -> Sensor:
+    def _open(self, sensor: str, clock: Clock) -> OpenSensor:
         if sensor == "bpf":
-            return BpfSensor(self.tree, containers)
+            return bpf_sensor(self.tree)
         if sensor == "proc":
-            return ProcSensor(v2_tree(), containers, clock)
-        return ProcconnSensor(ProcConnector.open(4 << 20), v2_tree(), containers)
+            return proc_sensor(v2_tree(), clock, self._source)
+        return procconn_sensor(v2_tree(), ProcConnector.open(4 << 20))
 
     def _keep(self, record: Record) -> bool:
         self.records.append(record)
@@ -189,8 +188,8 @@ class FakeNode:
             now = time.monotonic()
             self._recorder.turn()
             for record in self._source.read() if self._source else ():
-                self.sensor.seccomp(self._pipeline, record, now)
-            self.sensor.advance(self._pipeline, now)
+                self._tracker.take(record, now)
+            self._tracker.advance(now)
             self._pipeline.advance(now)
             is_held = seconds > _HOLD and (self.sensor.behind or self._pipeline.held_events > 0)
             if now >= until and not (is_held and now < until + _BUSY):
@@ -206,7 +205,7 @@ class FakeNode:
 
     def maintain(self) -> None:
         """Look for what is gone."""
-        self.sensor.maintain(self._pipeline, time.monotonic())
+        self._tracker.maintain(time.monotonic())
 
     def close(self) -> None:
         """End all that runs, and take the cgroups away."""

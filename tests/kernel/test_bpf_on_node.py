@@ -23,7 +23,7 @@ def ours(events: list[ProcessEvent]) -> list[ProcessEvent]:
 
 
 def test_what_runs_outside_of_all_pods_is_told_with_its_result(program: BpfProgram, drain: Drain) -> None:
-    program.tell_node(told=True)
+    program.report_node(report=True)
     subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
 
     events = ours(drain())
@@ -35,7 +35,7 @@ def test_what_runs_outside_of_all_pods_is_told_with_its_result(program: BpfProgr
 
 
 def test_no_process_that_is_born_on_the_node_is_told(program: BpfProgram, drain: Drain) -> None:
-    program.tell_node(told=True)
+    program.report_node(report=True)
     subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
 
     assert [event for event in drain() if isinstance(event, Fork)] == []
@@ -43,7 +43,7 @@ def test_no_process_that_is_born_on_the_node_is_told(program: BpfProgram, drain:
 
 def test_a_container_that_the_node_runs_beside_the_pods_is_told(program: BpfProgram, drain: Drain) -> None:
     """As `ctr run` makes one: namespaces of its own, and a cgroup that is no pod's."""
-    program.tell_node(told=True)
+    program.report_node(report=True)
     subprocess.run(["unshare", "--pid", "--mount", "--fork", "/bin/true", MARK], check=True)
 
     inside = [event for event in ours(drain()) if isinstance(event, Exec) and event.ns_pid == 1]
@@ -55,7 +55,7 @@ def test_nothing_of_the_node_is_told_while_nobody_debugs_it(
     program: BpfProgram, drain: Drain, before: tuple[bool, ...]
 ) -> None:
     for told in before:
-        program.tell_node(told=told)
+        program.report_node(report=told)
     subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
 
     assert ours(drain()) == []
@@ -65,7 +65,7 @@ def test_pods_that_are_not_recorded_are_no_part_of_the_node(
     container: FakeContainer, program: BpfProgram, drain: Drain
 ) -> None:
     program.decide(container.id, record=False)
-    program.tell_node(told=True)
+    program.report_node(report=True)
     container.run("/bin/sh", "-c", f"/bin/true {MARK.decode()}; exit 0")
 
     # The shell that joins the container's cgroup runs on the node before; what comes after is the pod's.
@@ -77,7 +77,7 @@ def test_who_goes_from_the_node_into_a_recorded_container_is_the_containers(
     container: FakeContainer, program: BpfProgram, drain: Drain
 ) -> None:
     program.decide(container.id, record=True)
-    program.tell_node(told=True)
+    program.report_node(report=True)
     container.run("/bin/sh", "-c", "/bin/true; exit 0")
 
     in_container = [event for event in drain() if event.cgroup == container.id]
@@ -92,7 +92,7 @@ def test_processes_that_the_node_cannot_see_are_not_its_own(
     monkeypatch.setattr(bpf, "OWN_PID_NAMESPACE", tmp_path)
     program = BpfProgram.open(pods.cgroup, object_path=bpf_object)
     try:
-        program.tell_node(told=True)
+        program.report_node(report=True)
         subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
         assert [event for event in program.events() if getattr(event, "on_node", False)] == []
     finally:

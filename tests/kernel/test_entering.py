@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.events import Exec, Process, ProcessEvent
 from enricher.sensors.bpf.program import BpfProgram
-from enricher.sensors.entered_from import entered_from, is_entering
+from enricher.sensors.entered_from import Entering, entered_from
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer
 from tests.kernel.test_bpf_evasion import Isolated
@@ -55,20 +54,19 @@ def test_of_who_is_gone_already_nothing_is_made_up(isolated: Isolated, drain: Dr
 
 def test_only_the_first_exec_of_who_enters_by_a_namespace_is_looked_at(isolated: Isolated, drain: Drain) -> None:
     isolated.enter("--mount", "--pid")
-    first, *more = [event for event in drain() if isinstance(event, Exec)]
-    tree = Tree()
-    assert is_entering(first, tree)
+    entering = Entering()
+    seen = [(event, entering.is_first(event)) for event in drain()]
+    looked_at = [is_first for event, is_first in seen if isinstance(event, Exec)]
 
-    for event in (first, *more):
-        node = Node(event.process, event.parent, "c", 0, Entry(event.process, "untracked"))
-        tree.backfill(node)
-    assert not any(is_entering(event, tree) for event in (first, *more))
+    assert looked_at[0]
+    assert not any(looked_at[1:])
 
 
 def test_a_container_s_own_process_does_not_enter_it(container: FakeContainer, drain: Drain) -> None:
     container.run("/bin/true")
 
-    assert not any(is_entering(event, Tree()) for event in drain())
+    entering = Entering()
+    assert not any(entering.is_first(event) for event in drain())
 
 
 def test_a_pid_that_is_somebody_elses_by_now_is_not_believed() -> None:

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from enricher.clock import Clock
+from enricher.config import procconn_sensor
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
 from enricher.correlate.pipeline import Pipeline
 from enricher.correlate.sessions import Sessions
+from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
 from enricher.sensors.procconn.connector import ProcConnector
-from enricher.sensors.procconn.sensor import ProcconnSensor
 from exectrail.contracts.meta import ObjectMeta
 from tests.kernel.fake_pods import FakeContainer, FakePods, v2_tree
 
@@ -57,12 +58,13 @@ class Rig:
     def __init__(self, connector: ProcConnector) -> None:
         self._connector = connector
         containers, clock, sessions = recorded_container(), Clock(), Sessions(lambda _uid: None)
-        self.sensor = ProcconnSensor(connector, v2_tree(), containers)
+        self.sensor, self.cgroups = procconn_sensor(v2_tree(), connector)
         emitter = Emitter(
             containers, sessions, RecordBuilder("n", "0" * 32, clock, "procconn"), lambda _: True, Quota(1e9, 1e9)
         )
-        self.pipeline = Tapped(self.sensor.cgroups, containers, sessions, clock, emitter, 0.5)
+        self.pipeline = Tapped(self.cgroups, containers, sessions, clock, emitter, 0.5)
         self.pipeline.events = []
+        self._tracker = ContainerTracker(self.sensor, self.cgroups, containers, self.pipeline)
         self._selector = selectors.DefaultSelector()
         self.sensor.register(self._selector)
         self.follow(lambda: True)
@@ -108,7 +110,7 @@ class Rig:
 
     def _round(self) -> None:
         now = time.monotonic()
-        self.sensor.advance(self.pipeline, now)
+        self._tracker.advance(now)
         self.pipeline.advance(now)
         self._selector.select(min(0.01, self.sensor.poll_timeout()))
 
@@ -169,7 +171,7 @@ def test_events_tell_when_and_where(rig: Rig, web: FakeContainer) -> None:
     begin, end = events
     assert before < begin.time < end.time - 500_000_000 < time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     assert isinstance(begin, Exec)
-    assert rig.sensor.cgroups.of(begin) == CgroupRef(ID, UID)
+    assert rig.cgroups.of(begin) == CgroupRef(ID, UID)
     assert begin.process.start == pytest.approx(begin.time / 1e7, abs=100)
 
 

@@ -128,9 +128,9 @@ class BpfProgram:
         """Takes a decision back, also one that was never made: the container is gone, or it is to be asked again."""
         self._call.bpf_map_delete_elem(self._cgroups, byref(c_uint64(cgroup)))
 
-    def tell_node(self, *, told: bool) -> None:
+    def report_node(self, *, report: bool) -> None:
         """Says whether the execs and ends of processes outside of all pods are told as well: `on_node`, cgroup 0."""
-        self._call.bpf_map_update_elem(self._map("node_told"), byref(c_uint32(0)), byref(c_uint32(told)), 0)
+        self._call.bpf_map_update_elem(self._map("node_told"), byref(c_uint32(0)), byref(c_uint32(report)), 0)
 
     def mark(self, process: Process, cgroup: int) -> bool:
         """Says that a process, with all that it forks from now on, is the container's with this cgroup id.

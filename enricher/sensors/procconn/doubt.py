@@ -1,4 +1,4 @@
-"""Holds events back for a moment, in order, until nothing can come any more that makes them doubtful.
+"""Delays events for a moment, in order, until nothing can come any more that makes them doubtful.
 
 The kernel says when a process executes a program; what it executes is read from /proc later. So arguments are those
 of their exec only if the same process had not executed the next program by then. A moment later that is known.
@@ -15,12 +15,12 @@ from enricher.events import Exec, Exit, ProcessEvent
 from enricher.sensors.proc_snapshot import ProcSnapshot
 
 UNSURE_NS: Final = 5_000_000
-"""How long before the kernel tells of an exec its arguments may show already: the process may lose the processor
+"""How long before the kernel reports an exec its arguments may show already: the process may lose the processor
 in between."""
 WEAK_ARGV: Final = ("argv", "cmdLine", "program", "cwd")
 
 
-class Told(Struct):
+class Delayed(Struct):
     """An event on its way; None when it turned out to be none."""
 
     event: ProcessEvent | None
@@ -30,58 +30,58 @@ class Told(Struct):
     """What was read of an exec."""
 
 
-class Waiting:
-    """The events that wait."""
+class DelayedEvents:
+    """The events that are delayed."""
 
     def __init__(self) -> None:
-        self._queue: deque[Told] = deque()
+        self._queue: deque[Delayed] = deque()
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, event: ProcessEvent, seen: ProcSnapshot | None = None) -> Told:
+    def add(self, event: ProcessEvent, seen: ProcSnapshot | None = None) -> Delayed:
         """Take an event, with what was read of an exec."""
-        told = Told(event, time.monotonic_ns(), seen)
+        delayed = Delayed(event, time.monotonic_ns(), seen)
         if seen or isinstance(event, Exit):
-            told.due += UNSURE_NS
-        self._queue.append(told)
-        return told
+            delayed.due += UNSURE_NS
+        self._queue.append(delayed)
+        return delayed
 
     def events(self) -> list[ProcessEvent]:
-        """All that wait."""
-        return [told.event for told in self._queue if told.event]
+        """All that are delayed now."""
+        return [delayed.event for delayed in self._queue if delayed.event]
 
-    def certain(self, heard_until: int) -> list[ProcessEvent]:
-        """Take out what is certain, when all has been taken that the kernel told until then (CLOCK_MONOTONIC)."""
+    def certain(self, read_until: int) -> list[ProcessEvent]:
+        """Take out what is certain, when all has been read that the kernel reported until then (CLOCK_MONOTONIC)."""
         taken: list[ProcessEvent] = []
-        while self._queue and self._queue[0].due <= heard_until:
-            told = self._queue.popleft()
-            told.seen = None
-            if told.event:
-                taken.append(told.event)
+        while self._queue and self._queue[0].due <= read_until:
+            delayed = self._queue.popleft()
+            delayed.seen = None
+            if delayed.event:
+                taken.append(delayed.event)
         return taken
 
 
-def doubt(told: Told | None, next_exec: int, then: ProcSnapshot | None) -> None:
+def doubt(delayed: Delayed | None, next_exec: int, then: ProcSnapshot | None) -> None:
     """Mark what was read of an exec, if it may have been the next one's of the same process already.
 
-    The new arguments show a moment before the kernel tells of the exec, and so does the new name, `comm`: where the
+    The new arguments show a moment before the kernel reports the exec, and so does the new name, `comm`: where the
     name after reading was not yet the new one, the arguments were not either.
 
     Args:
-        told: The exec before.
-        next_exec: When the kernel told of the next one: nanoseconds of CLOCK_MONOTONIC.
+        delayed: The exec before.
+        next_exec: When the kernel reported the next one: nanoseconds of CLOCK_MONOTONIC.
         then: What was read after that.
 
     """
-    if told is None or told.seen is None or not isinstance(told.event, Exec):
+    if delayed is None or delayed.seen is None or not isinstance(delayed.event, Exec):
         return
-    seen = told.seen
+    seen = delayed.seen
     if seen.read_at >= next_exec:  # they are the next one's
         nothing = {"argv": b"", "filename": b"", "path": b"", "cwd": b"", "truncated": False}
-        told.event = replace(told.event, **nothing, weak=_weak(told.event))
+        delayed.event = replace(delayed.event, **nothing, weak=_weak(delayed.event))
     elif seen.read_at >= next_exec - UNSURE_NS and (then is None or then.stat.comm == seen.stat.comm):
-        told.event = replace(told.event, weak=_weak(told.event))
+        delayed.event = replace(delayed.event, weak=_weak(delayed.event))
 
 
 def _weak(event: Exec) -> tuple[str, ...]:

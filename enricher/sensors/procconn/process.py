@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from enricher.events import Exec, Exit, Process
 from enricher.sensors.proc_snapshot import ProcSnapshot
-from enricher.sensors.procconn.doubt import Told
+from enricher.sensors.procconn.doubt import Delayed
 
 
 class Live(Struct):
@@ -14,24 +14,24 @@ class Live(Struct):
 
     process: Process
     parent: Process
-    place: int
+    cgroup: int
     uid: int
     gid: int
     runtime: bool = False
     """Whether it is the container runtime's own: what it forks may become an entry."""
-    last: Told | None = None
+    last: Delayed | None = None
     """Its latest exec, while that may become doubtful."""
     status: int | None = None
     """What the first thread to be seen leaving left with."""
     missing: bool = False
 
     def exec_event(self, at: int, seen: ProcSnapshot | None) -> Exec:
-        """Its exec, nanoseconds since boot, with what /proc showed; what it showed not is weak."""
+        """Its exec, nanoseconds since boot, with what /proc showed; what that did not show is weak."""
         argv, path, cwd = (seen.argv, seen.path, seen.cwd) if seen else (b"", b"", b"")
         missing = (("argv", argv), ("cmdLine", argv), ("program", path), ("cwd", cwd))
         return Exec(
             time=at,
-            cgroup=self.place,
+            cgroup=self.cgroup,
             cgroup_name="",
             process=self.process,
             parent=self.parent,
@@ -53,7 +53,7 @@ class Live(Struct):
         weak = () if self.status == status else ("exit",)
         by_signal = status & 0x7F
         code = None if by_signal else status >> 8 & 0xFF
-        return Exit(at, self.place, self.process, code, by_signal or None, weak)
+        return Exit(at, self.cgroup, self.process, code, by_signal or None, weak)
 
 
 def monotonic_to_boot() -> int:

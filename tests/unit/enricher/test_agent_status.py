@@ -24,14 +24,14 @@ def found() -> list[UncoveredPod]:
 @pytest.fixture
 def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
     sensor = SimpleNamespace(name="bpf", weak=(), lost=lambda: {"ring-full": 5}, lost_per_cpu=lambda: [2, 3])
-    sensor.unmarked, sensor.maintain = lambda: 7, lambda _pipeline, _now: None
-    sensor.socket, sensor.advance, sensor.behind = SocketCounters, lambda _pipeline, _now: None, False
+    sensor.unmarked, sensor.socket, sensor.behind = lambda: 7, SocketCounters, False
+    tracker = SimpleNamespace(sensor=sensor, advance=lambda _now: None, maintain=lambda _now: None)
     writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
     chosen = Choice(None, "nobody asked")
     losses = Losses(sensor, None, None, rig.emitter, writer)  # type: ignore[arg-type]
     parts = (sensor, chosen, rig.pipeline, writer, losses, rig.clock)
     status = NodeStatus(*parts, uncovered=lambda: list(found))  # type: ignore[arg-type]
-    return Agent(sensor, None, rig.pipeline, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
+    return Agent(tracker, None, rig.pipeline, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
 
 
 def pods(count: int) -> list[UncoveredPod]:

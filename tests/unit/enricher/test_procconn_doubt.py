@@ -7,7 +7,7 @@ import pytest
 from enricher.events import Exec, Process
 from enricher.procfs import Stat
 from enricher.sensors.proc_snapshot import ProcSnapshot
-from enricher.sensors.procconn.doubt import UNSURE_NS, Told, Waiting, doubt
+from enricher.sensors.procconn.doubt import UNSURE_NS, Delayed, DelayedEvents, doubt
 
 SHELL = Process(7, 70)
 READ_AT = 1_000_000_000
@@ -32,38 +32,38 @@ def seen(comm: bytes, read_at: int = READ_AT) -> ProcSnapshot:
 def test_arguments_that_may_be_the_next_execs_are_weak_and_those_that_are_go(
     next_exec: int, then: ProcSnapshot | None, argv: bytes, weak: bool
 ) -> None:
-    told = Told(EXEC, 0, seen(b"env"))
+    delayed = Delayed(EXEC, 0, seen(b"env"))
 
-    doubt(told, next_exec, then)
+    doubt(delayed, next_exec, then)
 
-    assert isinstance(told.event, Exec)
-    assert told.event.argv == argv
-    assert ("argv" in told.event.weak) == weak
+    assert isinstance(delayed.event, Exec)
+    assert delayed.event.argv == argv
+    assert ("argv" in delayed.event.weak) == weak
 
 
 def test_an_exec_is_given_on_once_the_next_one_would_have_been_told() -> None:
-    waiting = Waiting()
+    events = DelayedEvents()
     before = time.monotonic_ns()
-    waiting.add(EXEC, seen(b"env"))
+    events.add(EXEC, seen(b"env"))
 
-    assert waiting.certain(before + UNSURE_NS - 1) == []
-    assert waiting.certain(time.monotonic_ns() + UNSURE_NS) == [EXEC]
-    assert len(waiting) == 0
+    assert events.certain(before + UNSURE_NS - 1) == []
+    assert events.certain(time.monotonic_ns() + UNSURE_NS) == [EXEC]
+    assert len(events) == 0
 
 
 def test_what_comes_later_waits_behind() -> None:
-    waiting = Waiting()
-    waiting.add(EXEC, seen(b"env"))
+    events = DelayedEvents()
+    events.add(EXEC, seen(b"env"))
     other = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, 0, False, b"", b"", False)
-    waiting.add(other)
+    events.add(other)
 
-    assert waiting.certain(time.monotonic_ns()) == []
-    assert waiting.certain(time.monotonic_ns() + UNSURE_NS) == [EXEC, other]
+    assert events.certain(time.monotonic_ns()) == []
+    assert events.certain(time.monotonic_ns() + UNSURE_NS) == [EXEC, other]
 
 
 def test_what_turned_out_to_be_none_is_left_out() -> None:
-    waiting = Waiting()
-    waiting.add(EXEC).event = None
+    events = DelayedEvents()
+    events.add(EXEC).event = None
 
-    assert waiting.certain(time.monotonic_ns()) == []
-    assert len(waiting) == 0
+    assert events.certain(time.monotonic_ns()) == []
+    assert len(events) == 0

@@ -11,9 +11,11 @@ from msgspec.structs import replace
 from enricher.clock import Clock
 from enricher.containers.containers import Containers
 from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.containers.proc_cgroups import ProcCgroupResolver
 from enricher.correlate.pipeline import Pipeline
 from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Sessions
+from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
@@ -59,11 +61,13 @@ class Rig:
         spec = PodSpec(containers=[Container("app", "shop:1")])
         containers.pod_changed(None, Pod(ObjectMeta(name="web", namespace="shop", uid=POD), spec, status))
         sessions = Sessions(self.requests.get, self.asked)
-        self.sensor = ProcSensor(Path("/nowhere"), containers, self.clock)
+        cgroups = ProcCgroupResolver(Path("/nowhere"))
+        self.sensor = ProcSensor(cgroups.number, self.clock)
         self.sensor._proc = cast("Proc", self.proc)
         record_builder = RecordBuilder("node1", "0123456789abcdef", self.clock, "proc")
         emitter = Emitter(containers, sessions, record_builder, self._take, Quota(100, 100))
-        self.pipeline = Pipeline(self.sensor.cgroups, containers, sessions, self.clock, emitter, hold=0.5)
+        self.pipeline = Pipeline(cgroups, containers, sessions, self.clock, emitter, hold=0.5)
+        self.tracker = ContainerTracker(self.sensor, cgroups, containers, self.pipeline)
         self.proc.is_now(10, "sleep", "inf", ns_pid=1)
 
     def _take(self, record: Record) -> bool:
@@ -79,11 +83,12 @@ class Rig:
     def calls_execve(self, pid: int, now: float = 0.0) -> None:
         at = self.clock.wall_ms(self.clock.boot_ns(int(datetime.now(UTC).timestamp() * 1000)))
         record = Seccomp(at, 1, pid, 0, 0, None, None, b"runc:[2:INIT]", b"/", 0, X86_64, EXECVE, 0x7FFC0000)
-        self.sensor.seccomp(self.pipeline, record, now)
+        self.tracker.take(record, now)
+        self.tracker.advance(now)
 
     def wait(self, now: float) -> list[Record]:
         before = len(self.records)
-        self.sensor.advance(self.pipeline, now)
+        self.tracker.advance(now)
         self.pipeline.advance(now)
         assert self.pipeline.tally.difference(self.pipeline.held) == 0
         return self.records[before:]
@@ -199,7 +204,7 @@ def test_a_process_that_is_gone_leaves_an_exit_of_which_only_the_fact_is_sure(ri
     rig.calls_execve(20)
     rig.wait(0.001)
     del rig.proc.alive[20]
-    rig.sensor.maintain(rig.pipeline, 5.0)
+    rig.tracker.maintain(5.0)
 
     line, end = rig.wait(5.0)
 

@@ -1,0 +1,142 @@
+"""The life of containers, whichever sensor reports their processes: found, decided on, taken in, forgotten.
+
+The sensor reports events by cgroup. Here is known which container that is, and what was decided about it; from here a
+container's processes that were there before are taken into the process tree, and all that is gone is forgotten.
+"""
+
+import time
+from collections.abc import Collection, Iterable
+
+from enricher.containers.cgroup_resolver import NodeCgroups
+from enricher.containers.containers import Containers
+from enricher.correlate.backfill import backfill
+from enricher.correlate.pipeline import Pipeline
+from enricher.events import Exit, Process, ProcessEvent, Seccomp
+from enricher.sensors.sensor import KnownProcess, Sensed, Sensor
+
+
+class ContainerTracker:
+    """Feeds a pipeline with what a sensor reports, and keeps both up with the node's containers.
+
+    Args:
+        sensor: The sensor.
+        cgroups: Knows which container each of the sensor's cgroups is.
+        containers: What is recorded; learns here which containers are there still.
+        pipeline: Takes the events, and has the process tree.
+
+    """
+
+    def __init__(self, sensor: Sensor, cgroups: NodeCgroups, containers: Containers, pipeline: Pipeline) -> None:
+        self.sensor = sensor
+        self._cgroups, self._containers, self._pipeline = cgroups, containers, pipeline
+        containers.is_there = cgroups.is_there
+        self._decided: dict[int, bool] = {}
+        self._seen = (-1, -1)
+        self._has_begun = False
+
+    def resume(self, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
+        """Go on, before anything else, with what an agent before this one knew; the pipeline's tree has it by now.
+
+        Args:
+            containers: Those that were recorded, by id: they are, until the API says otherwise.
+            outside: Their processes that have left their cgroup, with the container.
+
+        """
+        self._look_around(time.monotonic())
+        cgroups = {ref.container_id: cgroup for cgroup, ref in self._cgroups.known.items() if not ref.on_node}
+        for container_id in containers & cgroups.keys():
+            self._decided[cgroups[container_id]] = True
+            self.sensor.decide(cgroups[container_id], record=True)
+        left = {process for process, _ in outside}
+        self.sensor.resume(
+            KnownProcess(node.process, cgroups.get(node.container_id, 0), node.argv or b"", node.process in left)
+            for node in self._pipeline.tree.nodes()
+        )
+        self._begin()
+
+    def take(self, seccomp: Seccomp, now: float) -> None:
+        """Take a SECCOMP event: for the sensor, or to be joined with the event of the same call."""
+        if not self.sensor.take(seccomp, now):
+            self._pipeline.seccomp_record(seccomp, now)
+
+    def advance(self, now: float) -> None:
+        """Feed what happened, then act on what has been decided since."""
+        sensed = self.sensor.poll(now)
+        if not self._has_begun:
+            self._look_around(now)
+            self._begin()
+        self._feed(sensed, now)
+        self._count_dropped()
+        news = (self._containers.version, len(self._cgroups.known))
+        if news != self._seen:
+            self._seen = news
+            self._decide()
+
+    def maintain(self, now: float) -> None:
+        """Look for containers that came unnoticed or are gone; to be called every few seconds."""
+        self._look_around(now)
+        if not self.sensor.reports_forks_and_exits:
+            refs = self._cgroups.known.items()
+            self._backfill({cgroup for cgroup, ref in refs if self._containers.look(ref).recorded})
+        for cgroup in self._decided.keys() - self._cgroups.known.keys():
+            del self._decided[cgroup]
+            self.sensor.forget(cgroup)
+        for ref in self._cgroups.forget_gone(self.sensor.populated()):
+            self._pipeline.forget_container(ref.container_id)
+            self._containers.forget(ref.container_id)
+            self._seen = (-1, -1)
+
+    def _look_around(self, now: float) -> None:
+        self._feed(self.sensor.maintain(), now)
+        self._cgroups.scan()
+
+    def _begin(self) -> None:
+        """Take in all that was there, before any event: else a container's first exec would be taken for its init's."""
+        self._has_begun = True
+        self._backfill({cgroup for cgroup, ref in self._cgroups.known.items() if not ref.on_node})
+
+    def _feed(self, sensed: Iterable[Sensed], now: float) -> None:
+        tally = self._pipeline.tally
+        for event, seccomp in sensed:
+            if event is None:
+                if seccomp is not None:
+                    self._pipeline.seccomp_record(seccomp, now)
+                continue
+            if seccomp is not None:
+                tally.read["seccomp"] += 1
+                tally.merged["seccomp"] += 1
+            if not self.sensor.reports_forks_and_exits:
+                self._backfill_unseen(event)
+            self._pipeline.process_event(event, now, seccomp)
+
+    def _backfill_unseen(self, event: ProcessEvent) -> None:
+        """Take in a container that came unnoticed, before the first event there."""
+        ref = self._cgroups.known.get(event.cgroup)
+        if ref and not isinstance(event, Exit) and not self._pipeline.tree.has_init(ref.container_id):
+            self._backfill({event.cgroup})
+
+    def _count_dropped(self) -> None:
+        tally = self._pipeline.tally
+        for kind, reason in self.sensor.dropped():
+            tally.read[kind] += 1
+            counter = tally.lost if reason == "vanished" else tally.filtered
+            counter[reason] += 1
+
+    def _decide(self) -> None:
+        unseen: set[int] = set()
+        for cgroup, ref in list(self._cgroups.known.items()):
+            recorded = self._containers.look(ref).recorded
+            if recorded is None or self._decided.get(cgroup) is recorded:
+                continue
+            self._decided[cgroup] = recorded
+            if self.sensor.decide(cgroup, record=recorded):
+                unseen.add(cgroup)
+            if not recorded:
+                self._pipeline.forget_container(ref.container_id)
+        if unseen:
+            self._backfill(unseen)
+
+    def _backfill(self, cgroups: Collection[int]) -> None:
+        for cgroup, infos in self.sensor.processes(cgroups).items():
+            if ref := self._cgroups.known.get(cgroup):
+                backfill(self._pipeline.tree, ref.container_id, infos)

@@ -1,0 +1,102 @@
+"""Which container a cgroup is, of containers that stay and of those that are gone before they are looked at."""
+
+from pathlib import Path
+
+import pytest
+
+from enricher.cgroup import NODE_CGROUP, Cgroup
+from enricher.containers.cgroup_resolver import CgroupfsResolver
+from enricher.containers.containers import NODE, CgroupRef
+from enricher.events import Exec, Exit, Process
+
+ID, POD = "c" * 64, "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+PROCESS, PARENT = Process(10, 100), Process(1, 1)
+GONE = 99
+
+
+@pytest.fixture
+def kubepods(tmp_path: Path) -> Path:
+    folder = tmp_path / "kubepods"
+    (folder / f"pod{POD}" / ("0" * 64)).mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def cgroups(kubepods: Path) -> CgroupfsResolver:
+    return CgroupfsResolver(Cgroup(kubepods.stat().st_ino, kubepods))
+
+
+def execed(cgroup: int, name: str = "") -> Exec:
+    return Exec(0, cgroup, name, PROCESS, PARENT, 0, 0, 7, False, b"/bin/true", b"true\0", truncated=False)
+
+
+def exited(cgroup: int) -> Exit:
+    return Exit(1, cgroup, PROCESS, 0, None)
+
+
+def test_a_container_that_stays_is_known_with_its_pod(kubepods: Path, cgroups: CgroupfsResolver) -> None:
+    (folder := kubepods / f"pod{POD}" / ID).mkdir()
+
+    assert cgroups.of(execed(folder.stat().st_ino, ID)) == CgroupRef(ID, POD)
+
+
+def test_what_is_in_a_pod_and_no_container_is_the_runtimes_own(kubepods: Path, cgroups: CgroupfsResolver) -> None:
+    """CRI-O's conmon watches a container from the pod's cgroup, and runs what is to enter it."""
+    (folder := kubepods / f"pod{POD}" / f"crio-conmon-{ID}.scope").mkdir()
+
+    ref = cgroups.of(execed(folder.stat().st_ino, folder.name))
+
+    assert (ref.pod_uid, ref.sandbox) == (POD, True)
+
+
+@pytest.mark.parametrize(("name", "sandbox"), [(ID, True), (f"crio-{ID}", False)], ids=["containerd", "CRI-O"])
+def test_the_first_cgroup_of_a_pod_is_its_sandbox_but_with_cri_o(tmp_path: Path, name: str, sandbox: bool) -> None:
+    folder = tmp_path / "kubepods" / f"pod{POD}" / name
+    folder.mkdir(parents=True)
+    kubepods = tmp_path / "kubepods"
+
+    ref = CgroupfsResolver(Cgroup(kubepods.stat().st_ino, kubepods)).of(execed(folder.stat().st_ino, name))
+
+    assert ref == CgroupRef(ID, POD, sandbox=sandbox)
+
+
+def test_a_container_is_named_by_a_process_that_is_still_in_it(
+    kubepods: Path, cgroups: CgroupfsResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := kubepods / f"pod{POD}" / ID).mkdir()
+    (folder / "cgroup.procs").write_text("11\n12\n")
+    names: dict[int, str] = {}
+    target = "enricher.containers.cgroup_resolver.container_name"
+    monkeypatch.setattr(target, lambda pid, uid: names.get(pid, "") * (uid == POD))
+    event = execed(folder.stat().st_ino, ID)
+
+    assert cgroups.again(event) == cgroups.of(event) == CgroupRef(ID, POD)
+    names[12] = "app"
+    assert cgroups.again(event) == CgroupRef(ID, POD, name="app")
+    assert cgroups.of(event) == CgroupRef(ID, POD, name="app")
+
+
+def test_a_container_whose_processes_show_no_name_has_none(kubepods: Path, cgroups: CgroupfsResolver) -> None:
+    (folder := kubepods / f"pod{POD}" / ID).mkdir()
+
+    assert cgroups.again(execed(folder.stat().st_ino, ID)) == CgroupRef(ID, POD)
+
+
+def test_exits_of_a_container_that_is_gone_keep_the_name_of_its_execs(cgroups: CgroupfsResolver) -> None:
+    assert [cgroups.of(event) for event in (execed(GONE, ID), exited(GONE))] == [CgroupRef(ID)] * 2
+
+
+def test_an_exit_in_an_unknown_cgroup_is_in_no_known_container(cgroups: CgroupfsResolver) -> None:
+    assert cgroups.of(exited(GONE)) == CgroupRef(f"cgroup-{GONE}")
+
+
+def test_only_so_many_names_of_gone_containers_are_kept(cgroups: CgroupfsResolver) -> None:
+    for cgroup in range(1000, 4000):
+        cgroups.of(execed(cgroup, ID))
+
+    assert (cgroups.of(exited(1000)), cgroups.of(exited(3999))) == (CgroupRef("cgroup-1000"), CgroupRef(ID))
+
+
+def test_the_node_outside_of_all_pods_has_a_cgroup_too(cgroups: CgroupfsResolver) -> None:
+    assert cgroups.of(execed(NODE_CGROUP)) == NODE
+    assert cgroups.forget_gone() == []
