@@ -1,0 +1,285 @@
+"""The life of a container, whichever sensor reports its processes: found, decided on, taken in, forgotten."""
+
+import selectors
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import pytest
+
+from enricher.containers.containers import CgroupRef
+from enricher.containers.pods import Namespace
+from enricher.correlate.process_tree import Entry, Node
+from enricher.correlate.tracker import ContainerTracker
+from enricher.events import Process, ProcessEvent, Seccomp
+from enricher.netlink import SocketCounters
+from enricher.procfs import ProcessInfo
+from enricher.sensors.sensor import Dropped, KnownProcess, Sensed
+from exectrail.contracts.meta import ObjectMeta
+from tests.unit.enricher.rig import APP, CGROUP, INIT, SECOND, Rig, end, execute, pod
+
+RECORD, IGNORE = {"exectrail.io/record": "true"}, dict[str, str]()
+SHELL, CHILD = Process(300, 3000), Process(301, 3100)
+
+
+class FakeSensor:
+    """Reports what a test says."""
+
+    name, reports_failed_execs = "fake", False
+    weak: tuple[str, ...] = ()
+    batch_delay, behind = 0.0, False
+
+    def __init__(self, *, reports_forks_and_exits: bool = True) -> None:
+        self.reports_forks_and_exits = reports_forks_and_exits
+        self.events: list[Sensed] = []
+        self.ends: list[Sensed] = []
+        self.gave_up: list[Dropped] = []
+        self.there: dict[int, list[ProcessInfo]] = {}
+        self.decisions: list[tuple[int, bool]] = []
+        self.has_unseen = False
+        self.asked: list[set[int]] = []
+        self.forgotten: list[int] = []
+        self.resumed: list[KnownProcess] = []
+        self.wants_seccomp = False
+
+    def report(self, *events: ProcessEvent) -> None:
+        self.events += [(event, None) for event in events]
+
+    def register(self, selector: selectors.BaseSelector) -> None: ...
+
+    def poll_timeout(self) -> float:
+        return float("inf")
+
+    def take(self, seccomp: Seccomp, now: float) -> bool:
+        return self.wants_seccomp
+
+    def poll(self, now: float) -> Sequence[Sensed]:
+        events, self.events = self.events, []
+        return events
+
+    def maintain(self) -> Sequence[Sensed]:
+        ends, self.ends = self.ends, []
+        return ends
+
+    def dropped(self) -> Sequence[Dropped]:
+        gave_up, self.gave_up = self.gave_up, []
+        return gave_up
+
+    def decide(self, cgroup: int, *, record: bool) -> bool:
+        self.decisions.append((cgroup, record))
+        return self.has_unseen
+
+    def forget(self, cgroup: int) -> None:
+        self.forgotten.append(cgroup)
+
+    def processes(self, cgroups: Collection[int]) -> Mapping[int, Sequence[ProcessInfo]]:
+        self.asked.append(set(cgroups))
+        return {cgroup: self.there.get(cgroup, []) for cgroup in cgroups}
+
+    def populated(self) -> Collection[int]:
+        return self.there
+
+    def resume(self, known: Iterable[KnownProcess]) -> None:
+        self.resumed = list(known)
+
+    def lost(self) -> dict[str, int]:
+        return {}
+
+    def lost_per_cpu(self) -> list[int]:
+        return []
+
+    def socket(self) -> SocketCounters:
+        return SocketCounters()
+
+    def unmarked(self) -> int:
+        return 0
+
+    def close(self) -> None: ...
+
+
+class FakeCgroups:
+    """The one container of the rig, as long as it is there."""
+
+    def __init__(self, ref: CgroupRef) -> None:
+        self.known = {CGROUP: ref}
+        self.gone = False
+
+    def of(self, event: ProcessEvent) -> CgroupRef:
+        return self.known.get(event.cgroup, CgroupRef("unknown"))
+
+    again = of
+
+    def is_there(self, container_id: str) -> bool:
+        return not self.gone and container_id == APP
+
+    def scan(self) -> None: ...
+
+    def forget_gone(self, populated: Collection[int]) -> list[CgroupRef]:
+        return [self.known.pop(CGROUP)] if self.gone and CGROUP in self.known else []
+
+
+class Tracked:
+    """A tracker at work on a rig."""
+
+    def __init__(self, sensor: FakeSensor, labels: dict[str, str] = RECORD) -> None:
+        self.rig, self.sensor = Rig(labels, pod()), sensor
+        self.cgroups = FakeCgroups(CgroupRef(APP, "pod-1"))
+        self.rig.pipeline._cgroups = self.cgroups
+        self.tracker = ContainerTracker(sensor, self.cgroups, self.rig.containers, self.rig.pipeline)
+
+    def opt(self, labels: dict[str, str]) -> None:
+        self.rig.containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels=labels)))
+
+    def origins(self) -> dict[int, str | None]:
+        nodes = self.rig.pipeline.tree.nodes()
+        return {node.process.pid: node.entry.origin for node in nodes if node.entry}
+
+
+def there(process: Process, argv: bytes = b"sleep\0", ns_pid: int = 1) -> ProcessInfo:
+    return ProcessInfo(process, 1, 0, 0, ns_pid, False, argv, False, "", leader=process.pid)
+
+
+@pytest.fixture(params=[True, False], ids=["all reported", "looked up"])
+def sensor(request: pytest.FixtureRequest) -> FakeSensor:
+    return FakeSensor(reports_forks_and_exits=request.param)
+
+
+def test_what_was_there_is_known_before_the_first_event(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor)
+    sensor.there[CGROUP] = [there(INIT)]
+    sensor.report(execute(SHELL, "sh", parent=Process(1, 1)))
+
+    tracked.tracker.advance(0.0)
+
+    assert tracked.origins() == {INIT.pid: "container", SHELL.pid: "untracked"}
+
+
+def test_the_containers_that_are_there_are_known_to_the_table(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor)
+
+    assert tracked.rig.containers.is_there(APP)
+    tracked.cgroups.gone = True
+    assert not tracked.rig.containers.is_there(APP)
+
+
+def test_each_decision_is_handed_down_once(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor, IGNORE)
+    tracked.tracker.advance(0.0)
+    tracked.tracker.advance(0.1)
+    tracked.opt(RECORD)
+    tracked.tracker.advance(0.2)
+
+    assert sensor.decisions == [(CGROUP, False), (CGROUP, True)]
+
+
+def test_a_container_that_was_ignored_and_opts_in_is_taken_in_where_the_sensor_missed_some(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor, IGNORE)
+    tracked.tracker.advance(0.0)
+    sensor.there[CGROUP] = [there(INIT)]
+    sensor.has_unseen = True
+    tracked.opt(RECORD)
+    tracked.tracker.advance(0.1)
+
+    assert tracked.origins() == {INIT.pid: "container"}
+
+
+def test_a_container_that_opts_out_is_forgotten(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor)
+    sensor.there[CGROUP] = [there(INIT)]
+    tracked.tracker.advance(0.0)
+    tracked.opt(IGNORE)
+    tracked.tracker.advance(0.1)
+
+    assert tracked.origins() == {}
+
+
+def test_a_container_that_is_gone_is_forgotten_after_the_ends_of_its_processes(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor)
+    sensor.there[CGROUP] = [there(INIT)]
+    tracked.tracker.advance(0.0)
+    tracked.cgroups.gone = True
+    sensor.ends = [(end(INIT), None)]
+    tracked.tracker.maintain(5.0)
+    tracked.tracker.maintain(10.0)
+
+    assert tracked.origins() == {}
+    assert [record.kind for record in tracked.rig.wait(10.0)] == ["exit"]
+    assert sensor.forgotten == [CGROUP]
+
+
+def test_processes_that_come_unreported_are_looked_up_now_and_then() -> None:
+    tracked = Tracked(FakeSensor(reports_forks_and_exits=False))
+    tracked.tracker.advance(0.0)
+    tracked.sensor.there[CGROUP] = [there(INIT), there(SHELL, b"sh\0", ns_pid=9)]
+    tracked.tracker.maintain(5.0)
+
+    assert tracked.origins() == {INIT.pid: "container", SHELL.pid: None}
+
+
+def test_processes_that_are_reported_are_not_looked_up_again() -> None:
+    tracked = Tracked(FakeSensor())
+    tracked.tracker.advance(0.0)
+    before = list(tracked.sensor.asked)
+    tracked.tracker.maintain(5.0)
+    tracked.sensor.report(execute(INIT, "sleep"))
+    tracked.tracker.advance(5.1)
+
+    assert tracked.sensor.asked == before == [{CGROUP}]
+
+
+def test_what_a_sensor_drops_is_in_the_equation(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor)
+    sensor.gave_up = [
+        Dropped("process", "vanished"),
+        Dropped("seccomp", "vanished"),
+        Dropped("seccomp", "not-recorded"),
+    ]
+    tracked.tracker.advance(0.0)
+
+    tally = tracked.rig.pipeline.tally
+    assert (tally.read, tally.lost) == ({"process": 1, "seccomp": 2}, {"vanished": 2})
+    assert tally.filtered == {"not-recorded": 1}
+    tracked.rig.check_equation()
+
+
+def test_an_event_and_the_seccomp_event_that_it_was_made_from_are_one_record(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor)
+    sensor.there[CGROUP] = [there(INIT)]
+    sensor.events = [(execute(SHELL, "sh"), seccomp(SHELL.pid))]
+    tracked.tracker.advance(0.0)
+
+    (record,) = tracked.rig.wait(2.0)
+    assert (record.kind, record.syscalls) == ("exec", ["execve"])
+    assert tracked.rig.pipeline.tally.read == {"process": 1, "seccomp": 1}
+
+
+@pytest.mark.parametrize("given_back", [False, True])
+def test_a_seccomp_event_that_the_sensor_has_no_use_for_stands_for_itself(sensor: FakeSensor, given_back: bool) -> None:
+    tracked = Tracked(sensor)
+    sensor.there[CGROUP] = [there(INIT)]
+    sensor.wants_seccomp = given_back
+    tracked.tracker.advance(0.0)
+    tracked.tracker.take(seccomp(INIT.pid), 0.0)
+    sensor.events = [(None, seccomp(INIT.pid))] if given_back else []
+    tracked.tracker.advance(0.1)
+
+    assert [record.kind for record in tracked.rig.wait(2.0)] == ["syscall"]
+
+
+def test_after_a_restart_it_goes_on_with_what_was_known(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor)
+    tree, entry = tracked.rig.pipeline.tree, Entry(SHELL, "session")
+    tree.backfill(Node(SHELL, Process(1, 1), APP, 10 * SECOND, entry, argv=b"sh\0"))
+    tree.backfill(Node(CHILD, SHELL, APP, 10 * SECOND, entry, argv=b"id\0"))
+    sensor.there[CGROUP] = [there(INIT)]
+
+    tracked.tracker.resume({APP, "gone"}, [(CHILD, APP)])
+
+    assert sensor.decisions == [(CGROUP, True)]
+    assert sensor.resumed == [
+        KnownProcess(SHELL, CGROUP, b"sh\0", outside=False),
+        KnownProcess(CHILD, CGROUP, b"id\0", outside=True),
+    ]
+    assert tracked.origins() == {SHELL.pid: "session", CHILD.pid: "session", INIT.pid: "container"}
+
+
+def seccomp(pid: int) -> Seccomp:
+    return Seccomp(0, 1, pid, 0, 0, None, None, b"sh", b"/bin/sh", 0, 0xC000003E, 59, 0x7FFC0000)
