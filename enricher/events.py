@@ -1,4 +1,4 @@
-"""What the kernel tells: the events that sources and sensors hand to the pipeline.
+"""What the kernel reports: the events that audit sources and sensors hand to the pipeline.
 
 Two clocks meet here. The sensor counts nanoseconds since boot (CLOCK_BOOTTIME); audit records carry wall-clock
 milliseconds, only some 4 ms fine. Neither orders the other's events.
@@ -41,7 +41,7 @@ class Fork(Struct, frozen=True, gc=False):
     uid: int
     gid: int
     weak: tuple[str, ...] = ()
-    """The record's fields that the sensor cannot vouch for."""
+    """The record's fields that are not certain with the sensor."""
     outside: bool = False
     """Whether the process is outside of its container's cgroup by now; `cgroup` is the container's all the same."""
     entered_by_namespace: bool = False
@@ -83,7 +83,7 @@ class Exec(Struct, frozen=True, gc=False):
     on_node: bool = False
     """Whether it is the node's own process, outside of all pods; `cgroup` is 0."""
     mounts_of_parent: bool = False
-    """Whether it is in the same mount namespace as its parent; nobody is whom a runtime has sent into a container."""
+    """Whether it is in its parent's mount namespace. False for processes that a runtime sends into a container."""
     entered_from: EnteredFrom | None = None
     """Of a process that enters a container by its namespaces: where it comes from."""
 
@@ -131,7 +131,7 @@ ProcessEvent = Fork | Exec | ExecFailed | Exit
 
 
 def process_of(event: ProcessEvent) -> Process:
-    """The process that an event tells of: of a fork, the new one."""
+    """The process of an event: of a fork, the new one."""
     return event.child if isinstance(event, Fork) else event.process
 
 

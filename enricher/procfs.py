@@ -20,7 +20,7 @@ _CHUNK: Final = 65536
 
 
 class ProcessInfo(Struct, frozen=True):
-    """What /proc tells about one process."""
+    """What /proc shows of one process."""
 
     process: Process
     parent: int

@@ -56,7 +56,7 @@ def from_cgroup_file(text: str) -> str | None:
 def from_folder(name: str) -> str | None:
     """The container by its own folder's name alone, e.g. `cri-containerd-<id>.scope`.
 
-    Weaker than the whole path: anybody who may make cgroups can choose such a name.
+    Weaker than the whole path: any process that may make cgroups can choose such a name.
     """
     return from_cgroup_path(f"/{name}") if ":" in name else _only_group(_FOLDER.fullmatch(name))
 

@@ -14,7 +14,7 @@ _MOST_BYTES = 1 << 20
 
 
 def container_name(pid: int, pod_uid: str, proc: Path = _PROC) -> str:
-    """The name of the container that a process of this pod is in; empty where nothing tells, or more than one thing."""
+    """The name of the container that a process of this pod is in; empty where none or several are found."""
     try:
         with (proc / str(pid) / "mountinfo").open(encoding="utf-8", errors="replace") as file:
             mounts = file.read(_MOST_BYTES)

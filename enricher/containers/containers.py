@@ -1,7 +1,7 @@
 """Which container is this, and is it recorded? Answers from a live copy of the node's pods and the namespaces.
 
 The kubelet reports a container's id a second or more after its start. Its pod is known from the cgroup's path at once,
-and so is the container itself, where it is its pod's only one or the node tells its name.
+and so is the container itself, where it is its pod's only one or the node shows its name.
 """
 
 import threading
@@ -18,7 +18,7 @@ from exectrail.contracts.session import TAG_VARIABLE, opted_in
 
 
 class CgroupRef(Struct, frozen=True, cache_hash=True):
-    """Where a cgroup says it is: the container's runtime id and, where the path tells, the pod's UID."""
+    """Where a cgroup says it is: the container's runtime id and, where the path shows it, the pod's UID."""
 
     container_id: str = ""
     pod_uid: str | None = None
@@ -28,7 +28,7 @@ class CgroupRef(Struct, frozen=True, cache_hash=True):
     on_node: bool = False
     """Whether it is no container at all, but the node outside of all pods."""
     name: str = ""
-    """The container's name in its pod, where the node itself tells it; else empty."""
+    """The container's name in its pod, where the node itself shows it; else empty."""
 
 
 NODE = CgroupRef(on_node=True)
@@ -58,7 +58,7 @@ class Answer(Struct, frozen=True):
     recorded: bool | None = None
     """Whether its processes are recorded; None while its pod or namespace is unknown."""
     container: Container | None = None
-    """None while it cannot be told which of the pod's containers it is."""
+    """None while it is not known which of the pod's containers it is."""
 
 
 class Containers:
@@ -115,37 +115,37 @@ class Containers:
         with self._lock:
             return [pod for pod in self._pods.values() if not pod.status.is_over and self._is_recorded(pod)]
 
-    def look(self, place: CgroupRef) -> Answer:
+    def look(self, ref: CgroupRef) -> Answer:
         """What is known of a container now."""
-        known = self._answers.get(place)
+        known = self._answers.get(ref)
         if known is None or known.version != self.version:
             with self._lock:
-                known = self._answers[place] = self._answer(place)
+                known = self._answers[ref] = self._answer(ref)
         return known
 
-    def _answer(self, place: CgroupRef) -> Answer:
-        if place.on_node:
+    def _answer(self, ref: CgroupRef) -> Answer:
+        if ref.on_node:
             return Answer(self.version, recorded=bool(self._debugging))
-        pod = self._pod(place)
-        if place.sandbox and place.container_id not in self._pod_of:  # what the kubelet reports is no sandbox
+        pod = self._pod(ref)
+        if ref.sandbox and ref.container_id not in self._pod_of:  # what the kubelet reports is no sandbox
             return Answer(self.version, recorded=False)
         recorded = self._is_recorded(pod) if pod else None
         if pod is None or recorded is None:
             return Answer(self.version)
-        spec = _spec_of(pod, place, self.is_there)
-        return Answer(self.version, recorded, _container(pod, spec, place) if spec else None)
+        spec = _spec_of(pod, ref, self.is_there)
+        return Answer(self.version, recorded, _container(pod, spec, ref) if spec else None)
 
     def forget(self, container_id: str) -> None:
         """Drop what is remembered of a container that is gone."""
-        for place in [each for each in self._answers if each.container_id == container_id]:
-            del self._answers[place]
+        for ref in [each for each in self._answers if each.container_id == container_id]:
+            del self._answers[ref]
 
     def _is_recorded(self, pod: Pod) -> bool | None:
         labels = self._labels.get(pod.metadata.namespace)
         return None if labels is None else opted_in(labels) or _is_node_debug(pod)
 
-    def _pod(self, place: CgroupRef) -> Pod | None:
-        return self._pods.get(place.pod_uid or self._pod_of.get(place.container_id, ""))
+    def _pod(self, ref: CgroupRef) -> Pod | None:
+        return self._pods.get(ref.pod_uid or self._pod_of.get(ref.container_id, ""))
 
 
 def _cgroup_uid(pod: Pod) -> str:
@@ -153,9 +153,9 @@ def _cgroup_uid(pod: Pod) -> str:
     return pod.metadata.annotations.get("kubernetes.io/config.hash", pod.metadata.uid)
 
 
-def _container(pod: Pod, spec: ContainerSpec, place: CgroupRef) -> Container:
+def _container(pod: Pod, spec: ContainerSpec, ref: CgroupRef) -> Container:
     return Container(
-        id=place.container_id,
+        id=ref.container_id,
         resource=Resource(pod.metadata.namespace, pod.metadata.name, spec.name),
         image=spec.image,
         pod_uid=pod.metadata.uid,
@@ -173,13 +173,13 @@ def _kubelet_commands(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
     return commands | {tuple(each.exec.command): "probe" for each in probes if each and each.exec}
 
 
-def _spec_of(pod: Pod, place: CgroupRef, is_there: Callable[[str], bool]) -> ContainerSpec | None:
-    """Which of the pod's containers this is: as reported, as the node tells, or the only one that can be.
+def _spec_of(pod: Pod, ref: CgroupRef, is_there: Callable[[str], bool]) -> ContainerSpec | None:
+    """Which of the pod's containers this is: as reported, as the node shows, or the only one that can be.
 
     That another one has an id by now proves nothing unless that is there: this may be the same one, started again.
     """
     every, ids = containers_of(pod), ids_of(pod)
-    if name := ids.get(place.container_id) or place.name:
+    if name := ids.get(ref.container_id) or ref.name:
         return next((each for each in every if each.name == name), None)
     if len(every) > 1:
         others = {name for container_id, name in ids.items() if is_there(container_id)}

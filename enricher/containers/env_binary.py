@@ -3,7 +3,7 @@
 The look goes into another's file system, which may hang (FUSE, a dead network volume) or be laid out to lead astray. So
 a process of its own does it, with a time limit, and the kernel resolves every link as if the container's root were `/`
 (openat2(2), RESOLVE_IN_ROOT). Entering `/proc/PID/root` needs CAP_SYS_PTRACE, and CAP_DAC_READ_SEARCH where the folders
-are not for everybody.
+are not readable by all users.
 """
 
 import ctypes

@@ -1,8 +1,8 @@
 """Pods whose processes the node's kernel does not show, although they are to be recorded.
 
-A sandboxed runtime (gVisor, Kata) runs them in a kernel of its own. Which runtime a pod has is told by the handler of
+A sandboxed runtime (gVisor, Kata) runs them in a kernel of its own. Which runtime a pod has is shown by the handler of
 its RuntimeClass (https://kubernetes.io/docs/concepts/containers/runtime-class/), a name that the node's administrator
-chooses: usually the runtime's own. Where the name says nothing, nobody here knows, and that is what is reported.
+chooses: usually the runtime's own. A name that says nothing is reported as `runtime-unknown`.
 """
 
 from collections.abc import Iterable, Mapping

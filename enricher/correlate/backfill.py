@@ -1,10 +1,10 @@
-"""Takes processes that were there before anybody watched into the tree, as far as /proc can still tell.
+"""Takes processes that ran before the agent into the tree, as far as /proc still shows them.
 
-It cannot tell how a process came into its container, unless it descends from one that is known, or from the container's
-own init. The others are entries whose origin nobody saw: a session that was open, perhaps.
+It does not show how a process came into its container, unless it descends from one that is known, or from the
+container's own init. The others are entries of unknown origin: a session that was open, perhaps.
 
 An orphan goes to the container's init, so to be that one's child proves nothing, but for two things that are only ever
-inherited: the session of setsid(2), which the runtime begins anew for everybody that it sends into a container.
+inherited: the session of setsid(2), which the runtime begins anew for each process that it sends into a container.
 """
 
 from collections.abc import Iterable

@@ -42,15 +42,15 @@ class Sensor(Protocol):
 
     name: str
     weak: tuple[str, ...]
-    """The record's fields that it may not be able to vouch for."""
+    """The record's fields that are not certain with it."""
     reports_failed_execs: bool
     reports_forks_and_exits: bool
-    """Whether it reports each process's start and end. Where not, who came and who went is looked up now and then."""
+    """Whether it reports each process's start and end. Where not, the agent looks up processes that came or went."""
 
     @property
     def batch_delay(self) -> float:
-        """How long to let events gather once there are some, in seconds: being woken costs several times more than an
-        event. 0 where what happened can be seen only for a moment."""
+        """How long to wait for more events once there are some, in seconds: being woken costs several times more than
+        an event. 0 where what happened can be seen only for a moment."""
 
     @property
     def behind(self) -> bool:

@@ -40,14 +40,14 @@ static __always_inline void send(void *sample, __u64 size)
 }
 
 static __always_inline void fill_head(struct head *head, enum kind kind, struct task_struct *task,
-				      const struct place *place)
+				      const struct cgroup_ref *ref)
 {
 	head->kind = kind;
-	head->how = place->how;
+	head->how = ref->how;
 	head->pid = BPF_CORE_READ(task, tgid);
 	head->time = bpf_ktime_get_boot_ns();
 	head->start = BPF_CORE_READ(task, group_leader, start_boottime);
-	head->cgroup = place->id;
+	head->cgroup = ref->id;
 }
 
 static __always_inline void fill_identity(struct identity *identity, struct task_struct *task,
@@ -60,9 +60,9 @@ static __always_inline void fill_identity(struct identity *identity, struct task
 }
 
 /* The name of the container's folder; none of a cgroup that is not its container's, which would mislead. */
-static __always_inline __u64 copy_cgroup_name(char *to, const struct place *place)
+static __always_inline __u64 copy_cgroup_name(char *to, const struct cgroup_ref *ref)
 {
-	struct cgroup *cgroup = place->cgroup;
+	struct cgroup *cgroup = ref->cgroup;
 
-	return place->how ? 0 : copy_string(to, CGROUP_NAME_SIZE, BPF_CORE_READ(cgroup, kn, name));
+	return ref->how ? 0 : copy_string(to, CGROUP_NAME_SIZE, BPF_CORE_READ(cgroup, kn, name));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Programs that processes failed to run. Only 64-bit calls: the tracepoints of system calls leave compat ones out.
- * At that point no new program is in place, so the arguments are read where the caller has them.
+ * At that point there is no new program yet, so the arguments are read where the caller has them.
  */
 #pragma once
 
@@ -85,10 +85,10 @@ static __always_inline void copy_failed_argv(struct exec_failed *sample, char *t
 	}
 }
 
-static __always_inline __u64 fill_failed_strings(struct exec_failed *sample, const struct place *place,
+static __always_inline __u64 fill_failed_strings(struct exec_failed *sample, const struct cgroup_ref *ref,
 						 const char *filename, const __u64 *argv)
 {
-	__u64 used = copy_cgroup_name(sample->strings, place);
+	__u64 used = copy_cgroup_name(sample->strings, ref);
 
 	sample->identity.cgroup_name_size = used;
 	long copied = filename ? bpf_probe_read_user_str(sample->strings + used, FILENAME_SIZE, filename) : 0;
@@ -109,11 +109,11 @@ static __always_inline void exec_failed(long result, int first)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct config *from = get_config();
 	__u64 arguments[3] = {};
-	struct place place;
+	struct cgroup_ref ref;
 
 	if (result >= 0 || !from)
 		return;
-	if (!passes(from, &place, task, task) && !passes_on_node(from, &place, task))
+	if (!passes(from, &ref, task, task) && !passes_on_node(from, &ref, task))
 		return;
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct exec_failed *sample = bpf_map_lookup_elem(&failed_scratch, &cpu);
@@ -123,11 +123,11 @@ static __always_inline void exec_failed(long result, int first)
 		return;
 	}
 	read_arguments(arguments);
-	fill_head(&sample->head, EXEC_FAILED, task, &place);
+	fill_head(&sample->head, EXEC_FAILED, task, &ref);
 	fill_identity(&sample->identity, task, BPF_CORE_READ(task, real_parent));
 	sample->error = -result;
 	__u64 size = offsetof(struct exec_failed, strings) +
-		     fill_failed_strings(sample, &place, (void *)arguments[first], (void *)arguments[first + 1]);
+		     fill_failed_strings(sample, &ref, (void *)arguments[first], (void *)arguments[first + 1]);
 
 	barrier_var(size);
 	if (size <= sizeof(*sample)) /* always; the verifier wants to see it */

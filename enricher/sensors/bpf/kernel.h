@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The kernel's structures, as far as the ledger reads them: CO-RE finds the fields by name in the BTF of the kernel
+ * The kernel's structures, as far as the sensor reads them: CO-RE finds the fields by name in the BTF of the kernel
  * it is loaded into, wherever they lie there. What follows `___` in a name is for us only.
  */
 #pragma once

@@ -2,7 +2,7 @@
 /*
  * Which container's namespaces a task is in: `nsenter` enters those and leaves the cgroup what it was.
  *
- * A pid namespace tells by its init, whose cgroup is the container's. From a mount namespace nothing leads to its
+ * The init of a pid namespace shows its container: its cgroup is the container's. From a mount namespace nothing leads to its
  * container, so those of recorded containers are learned. The node's own namespaces never count: with them, one pod
  * with hostPID would make every process of the node its own.
  */
@@ -38,7 +38,7 @@ static __always_inline __u64 mount_namespace(struct task_struct *task)
 	return BPF_CORE_READ(namespace, ns.inum);
 }
 
-/* The task's place in its pid namespace, the innermost of those that it has a number in. */
+/* The task's number in its pid namespace, the innermost of those that it has a number in. */
 static __always_inline struct upid *innermost(struct task_struct *task)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);

@@ -1,4 +1,4 @@
-"""Loads sensor.bpf.o into the kernel and hands out what it tells.
+"""Loads sensor.bpf.o into the kernel and hands out its events.
 
 Needs CAP_BPF and CAP_PERFMON, Linux 5.11 and its BTF; no privileged container, no kernel headers, no compiler.
 """
@@ -50,9 +50,9 @@ class BpfProgram:
 
     Attributes:
         undecodable: How many samples were not understood: an object file of another version than this module.
-        missing: What this node does not offer: `errno` where failed execs are not told (no tracefs at
-            `/sys/kernel/tracing`), `namespace` where the node's own init was not found, so that who enters a
-            container's mount namespace alone is not told.
+        missing: What this node does not offer: `errno` where failed execs are not reported (no tracefs at
+            `/sys/kernel/tracing`), `namespace` where the node's own init was not found, so that a process that
+            enters a container's mount namespace alone is not reported.
 
     """
 
@@ -98,7 +98,7 @@ class BpfProgram:
     def fileno(self) -> int:
         """Readable while samples wait; for selectors.
 
-        Waking up costs more than ten events do: who can wait some milliseconds between two reads saves most of it.
+        Waking up costs more than ten events do: waiting some milliseconds between two reads saves most of it.
         """
         return int(self._call.ring_buffer__epoll_fd(self._ring))
 
@@ -116,7 +116,7 @@ class BpfProgram:
     def decide(self, cgroup: int, *, record: bool) -> bool:
         """Says whether the container with this cgroup id is recorded; until then its events come as well.
 
-        Its processes of now and those that they fork are told of wherever they go, from the next read on.
+        Its processes of now and those that they fork are reported wherever they go, from the next read on.
         False if the kernel's table has no room: nothing is lost, but the events of the container keep coming.
         """
         decision = c_uint8(_RECORD if record else _IGNORE)
@@ -129,8 +129,8 @@ class BpfProgram:
         self._call.bpf_map_delete_elem(self._cgroups, byref(c_uint64(cgroup)))
 
     def report_node(self, *, report: bool) -> None:
-        """Says whether the execs and ends of processes outside of all pods are told as well: `on_node`, cgroup 0."""
-        self._call.bpf_map_update_elem(self._map("node_told"), byref(c_uint32(0)), byref(c_uint32(report)), 0)
+        """Says whether execs and ends of processes outside of all pods are reported as well: `on_node`, cgroup 0."""
+        self._call.bpf_map_update_elem(self._map("node_reported"), byref(c_uint32(0)), byref(c_uint32(report)), 0)
 
     def mark(self, process: Process, cgroup: int) -> bool:
         """Says that a process, with all that it forks from now on, is the container's with this cgroup id.
@@ -183,7 +183,7 @@ class BpfProgram:
         try:
             for name in _SYSCALLS:
                 self._attach(name, "attach to the results of execve")
-        except SensorUnavailable:  # all but the failed execs can be told without
+        except SensorUnavailable:  # all but the failed execs can be reported without
             return ("errno",)
         return ()
 

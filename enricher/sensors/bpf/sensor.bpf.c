@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The process ledger of the pods on a node: which processes start, which programs they run or fail to run, how they
- * end.
+ * The sensor `bpf`, in the kernel: which processes start in the pods on a node, which programs they run or fail to run,
+ * how they end.
  *
  * Three raw tracepoints, two of system calls, one ring buffer. What does not pass the filter (filter.h) ends here and
  * costs user space nothing. An iterator goes over the processes that are there before anything happens to them.
@@ -30,19 +30,19 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *creator = (void *)ctx->args[0];
 	struct task_struct *child = (void *)ctx->args[1];
 	struct config *from = get_config();
-	struct place place;
+	struct cgroup_ref ref;
 
 	if (BPF_CORE_READ(child, pid) != BPF_CORE_READ(child, tgid))
 		return 0; /* a thread */
-	if (!from || !passes(from, &place, child, creator))
+	if (!from || !passes(from, &ref, child, creator))
 		return 0;
-	keep(&place, child);
+	keep(&ref, child);
 	struct fork sample = {};
 
-	fill_head(&sample.head, FORK, child, &place);
+	fill_head(&sample.head, FORK, child, &ref);
 	/* The creator, not child->real_parent: with CLONE_PARENT that is the grandparent, and the line would break. */
 	fill_identity(&sample.identity, child, creator);
-	__u64 length = copy_cgroup_name(sample.cgroup_name, &place);
+	__u64 length = copy_cgroup_name(sample.cgroup_name, &ref);
 
 	sample.identity.cgroup_name_size = length;
 	send(&sample, offsetof(struct fork, cgroup_name) + length);
@@ -89,13 +89,13 @@ static __always_inline __u64 copy_argv(struct exec *sample, char *to, struct tas
 }
 
 /* Appends all strings; returns their size. */
-static __always_inline __u64 fill_strings(struct exec *sample, const struct place *place, struct task_struct *task,
+static __always_inline __u64 fill_strings(struct exec *sample, const struct cgroup_ref *ref, struct task_struct *task,
 					  struct linux_binprm *binprm)
 {
 	struct path root, program, cwd;
 	__u64 used, length;
 
-	used = copy_cgroup_name(sample->strings, place);
+	used = copy_cgroup_name(sample->strings, ref);
 	sample->identity.cgroup_name_size = used;
 
 	length = copy_string(sample->strings + used, FILENAME_SIZE, BPF_CORE_READ(binprm, filename));
@@ -122,13 +122,13 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *task = (void *)ctx->args[0];
 	struct linux_binprm *binprm = (void *)ctx->args[2];
 	struct config *from = get_config();
-	struct place place;
+	struct cgroup_ref ref;
 
-	if (!from || !(passes(from, &place, task, task) || passes_on_node(from, &place, task)))
+	if (!from || !(passes(from, &ref, task, task) || passes_on_node(from, &ref, task)))
 		return 0;
-	keep(&place, task);
-	if (place.own)
-		learn_mount_namespace(from, task, place.own);
+	keep(&ref, task);
+	if (ref.own)
+		learn_mount_namespace(from, task, ref.own);
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct exec *sample = bpf_map_lookup_elem(&scratch, &cpu);
 
@@ -136,12 +136,12 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 		count_lost();
 		return 0;
 	}
-	fill_head(&sample->head, EXEC, task, &place);
+	fill_head(&sample->head, EXEC, task, &ref);
 	fill_identity(&sample->identity, task, BPF_CORE_READ(task, real_parent));
 	sample->ns_pid = BPF_CORE_READ(innermost(task), nr);
 	sample->seccomp = has_seccomp_filter(task);
 	sample->mounts_of_parent = mount_namespace(task) == mount_namespace(BPF_CORE_READ(task, real_parent));
-	__u64 size = offsetof(struct exec, strings) + fill_strings(sample, &place, task, binprm);
+	__u64 size = offsetof(struct exec, strings) + fill_strings(sample, &ref, task, binprm);
 
 	barrier_var(size);
 	if (size <= sizeof(*sample)) /* always; the verifier wants to see it */
@@ -156,7 +156,7 @@ struct process {
 	__u64 pid;
 };
 
-/* Processes whose exit was sent, against the race told in `is_first_to_tell`; entries matter for microseconds only. */
+/* Processes whose exit was sent, against the race described at `is_first_to_report`; entries matter for microseconds only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -165,11 +165,11 @@ struct {
 } exited SEC(".maps");
 
 /*
- * Whether nobody has told yet of the end of this process, whose last thread is here: two threads that end together may
+ * Whether the end of this process, whose last thread is here, is not reported yet: two threads that end together may
  * both be the last. The first to enter the process wins. Any failure other than "is there already" sends the exit:
  * twice is better than never.
  */
-static __always_inline bool is_first_to_tell(const struct head *head)
+static __always_inline bool is_first_to_report(const struct head *head)
 {
 	struct process process = { .start = head->start, .pid = head->pid };
 	__u8 sent = 1;
@@ -186,12 +186,12 @@ static __always_inline __u32 wait_status(struct task_struct *task)
 	return BPF_CORE_READ(task, group_leader, exit_code);
 }
 
-static __always_inline void send_exit(struct task_struct *task, const struct place *place)
+static __always_inline void send_exit(struct task_struct *task, const struct cgroup_ref *ref)
 {
 	struct exit sample = {};
 
-	fill_head(&sample.head, EXIT, task, place);
-	if (!is_first_to_tell(&sample.head))
+	fill_head(&sample.head, EXIT, task, ref);
+	if (!is_first_to_report(&sample.head))
 		return;
 	sample.status = wait_status(task);
 	send(&sample, sizeof(sample));
@@ -202,16 +202,16 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (void *)ctx->args[0];
 	struct config *from = get_config();
-	struct place place;
+	struct cgroup_ref ref;
 
 	/* It counts down before the tracepoint, so the last thread always finds 0. */
 	if (!from || BPF_CORE_READ(task, signal, live.counter))
 		return 0;
-	/* Not by namespace: who has neither run a program there nor forked, as the runtime's helpers, was not told of. */
-	bool by_cgroup = passes_by_cgroup(from, &place, task);
+	/* Not by namespace: what has neither run a program there nor forked, as the runtime's helpers, was not reported. */
+	bool by_cgroup = passes_by_cgroup(from, &ref, task);
 
-	if (passes_by_mark(&place, mark_of(task)) || by_cgroup || passes_on_node(from, &place, task))
-		send_exit(task, &place);
+	if (passes_by_mark(&ref, mark_of(task)) || by_cgroup || passes_on_node(from, &ref, task))
+		send_exit(task, &ref);
 	drop_mark(BPF_CORE_READ(task, tgid));
 	return 0;
 }

@@ -78,7 +78,7 @@ class BpfSensor:
         ]
 
     def maintain(self) -> Sequence[Sensed]:
-        """Nothing: the kernel reports who comes and who goes."""
+        """Nothing: the kernel reports which processes come and go."""
         return ()
 
     def dropped(self) -> Sequence[Dropped]:

@@ -28,17 +28,17 @@ int on_sweep(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct config *from = get_config();
-	struct place place;
+	struct cgroup_ref ref;
 
 	if (!task || !from || BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid))
 		return 0;
 	if (!from->node_mnt_ns)
 		learn_node(from, task);
-	passes_by_cgroup(from, &place, task);
-	if (!place.own)
+	passes_by_cgroup(from, &ref, task);
+	if (!ref.own)
 		return 0;
 	if (!mark_of(task))
-		keep(&place, task);
-	learn_mount_namespace(from, task, place.own);
+		keep(&ref, task);
+	learn_mount_namespace(from, task, ref.own);
 	return 0;
 }

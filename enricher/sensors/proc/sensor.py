@@ -103,7 +103,7 @@ class ProcSensor:
         return ready
 
     def maintain(self) -> Sequence[Sensed]:
-        """Notice who is gone: their ends."""
+        """Notice the processes that are gone: their ends."""
         self._listing = list(self._proc.processes())
         alive = {info.process for info in self._listing}
         gone = [each for each in self._seen.values() if each.process not in alive]
@@ -228,7 +228,7 @@ class ProcSensor:
         self._ready.append((event, seccomp))
 
     def _look_up(self, but_for: Process) -> None:
-        """See who is there before the first event: a child of theirs is known by its parent."""
+        """See which processes are there before the first event: a child of theirs is known by its parent."""
         coming = {wanted.seccomp.pid for wanted in self._wanted}
         for info in self._proc.processes():
             cgroup = self._cgroup_number(info.cgroup)

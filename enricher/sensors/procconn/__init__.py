@@ -1,1 +1,1 @@
-"""The sensor `procconn`: the kernel's proc connector reports who did something, and /proc what it was."""
+"""The sensor `procconn`: the kernel's proc connector reports which process did something, /proc shows what."""

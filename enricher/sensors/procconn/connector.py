@@ -1,10 +1,10 @@
-"""The proc connector: the kernel tells over netlink of every fork, exec and exit on the node (CN_IDX_PROC).
+"""The proc connector: the kernel reports over netlink every fork, exec and exit on the node (CN_IDX_PROC).
 
-See Documentation/driver-api/connector.rst and include/uapi/linux/cn_proc.h. It tells pids and exit codes, never what a
-process runs: for that, who listens asks /proc right after. It works in the initial network, pid and user namespaces
-only. Since Linux 6.6 the kernel lets anybody listen; the capability that older ones want is asked for on all of them,
-so that one configuration has the same sensor on every node, and because a receive buffer above `net.core.rmem_max`
-takes it on all of them.
+See Documentation/driver-api/connector.rst and include/uapi/linux/cn_proc.h. It reports pids and exit codes, never what
+a process runs: that has to be read from /proc right after. It works in the initial network, pid and user namespaces
+only. Since Linux 6.6 the kernel lets any process listen. The capability that older ones want is required on all of
+them, so that one configuration has the same sensor on every node, and because a receive buffer above
+`net.core.rmem_max` takes it on all of them.
 """
 
 import errno
@@ -140,7 +140,7 @@ class ProcConnector:
         return netlink.dropped(self._socket)
 
     def close(self) -> None:
-        """Stop listening. Kernels before 6.6 go on making events for nobody unless they are told."""
+        """Stop listening. Kernels before 6.6 go on making events unless they are stopped."""
         _ask(self._socket, _IGNORE)
         self._socket.close()
 

@@ -110,7 +110,7 @@ class ProcconnSensor:
         self._ignored.discard(cgroup)
 
     def processes(self, cgroups: Collection[int]) -> Mapping[int, Sequence[ProcessInfo]]:
-        """Those that it follows, but for those whose exec is on its way: that event tells how they came in."""
+        """Those that it follows, but for those whose exec is on its way: that event shows how they came in."""
         self._read()
         coming = {event.process for event in self._delayed.events() if isinstance(event, Exec)}
         found: dict[int, list[ProcessInfo]] = {cgroup: [] for cgroup in cgroups}
