@@ -106,9 +106,7 @@ def _exec(
     at: int = 0,
 ) -> Exec:
     program = argv.partition(b"\0")[0]
-    return Exec(
-        at, container, _id(container), Process(pid, start), parent, 0, 0, 7, False, program, argv, False, cwd=b"/"
-    )
+    return Exec(at, container, _id(container), Process(pid, start), parent, 0, 0, False, program, argv, False, cwd=b"/")
 
 
 def _pod(number: int) -> Pod:

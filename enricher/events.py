@@ -58,8 +58,6 @@ class Exec(Struct, frozen=True, gc=False):
     parent: Process
     uid: int
     gid: int
-    ns_pid: int
-    """The pid in the process's own pid namespace: 1 for the init of a container with a namespace of its own."""
     seccomp: bool | None
     """Whether a seccomp filter is on the process (mode 2); None where the sensor cannot know."""
     filename: bytes

@@ -144,9 +144,9 @@ class Isolated:
         self.id = container.id
         container.start("unshare", "--pid", "--mount", "--fork", "--mount-proc", "/bin/sleep", "60")
         events: list[ProcessEvent] = []
-        while b"60" not in programs([event for event in events if isinstance(event, Exec) and event.ns_pid == 1]):
+        while not (inits := [each for each in events if isinstance(each, Exec) and each.argv == b"/bin/sleep\00060\0"]):
             events += drain()
-        self.pid = next(event.process.pid for event in events if isinstance(event, Exec) and event.ns_pid == 1)
+        self.pid = inits[0].process.pid
 
     def enter(self, *options: str, program: tuple[str, ...] = ("/bin/sh", "-c", "/bin/true child; exit 0")) -> None:
         """As root on the node does it: the cgroup stays the caller's."""

@@ -139,14 +139,6 @@ def test_the_start_is_that_of_proc_stat_for_every_process(container: FakeContain
     assert seen == expected
 
 
-def test_the_pid_inside_the_pid_namespace_is_told(container: FakeContainer, drain: Drain) -> None:
-    container.run("unshare", "--pid", "--fork", TRUE)
-
-    inside = execs(drain)[-1]
-    assert inside.ns_pid == 1
-    assert inside.process.pid > 1
-
-
 def test_a_seccomp_filter_on_the_process_is_told(container: FakeContainer, drain: Drain) -> None:
     code = (
         "import ctypes, struct, os; libc = ctypes.CDLL(None)\n"

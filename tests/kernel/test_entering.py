@@ -71,7 +71,7 @@ def test_a_container_s_own_process_does_not_enter_it(container: FakeContainer, d
 
 def test_a_pid_that_is_somebody_elses_by_now_is_not_believed() -> None:
     own = Process(1, 10**9)
-    event = Exec(0, 0, "", own, own, 0, 0, 0, False, b"", b"", False, entered_by_namespace=True)
+    event = Exec(0, 0, "", own, own, 0, 0, False, b"", b"", False, entered_by_namespace=True)
 
     assert Path("/proc/1").exists()
     assert entered_from(event) is None

@@ -15,7 +15,7 @@ TICK = 10_000_000
 # head without the kind: how, pid, time, start, cgroup
 # identity: the parent's start and pid, uid, gid, size of the cgroup's name
 _FORK = Struct("=xB2xIQQQ QIIII")
-_EXEC = Struct("=xB2xIQQQ QIIII IIIIIBBBBB")
+_EXEC = Struct("=xB2xIQQQ QIIII IIIIBBBBB")
 _EXEC_FAILED = Struct("=xB2xIQQQ QIIII IIII")
 _EXIT = Struct("=xB2xIQQQ I4x")
 
@@ -58,7 +58,7 @@ def _exec(sample: Sample) -> Exec | None:
     if len(sample) < _EXEC.size:
         return None
     how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size, *more = _EXEC.unpack_from(sample)
-    ns_pid, filename_size, argv_size, path_size, cwd_size, seccomp, of_parent, truncated, path, cwd = more
+    filename_size, argv_size, path_size, cwd_size, seccomp, of_parent, truncated, path, cwd = more
     name_end = _EXEC.size + name_size
     filename_end = name_end + filename_size
     argv_end = filename_end + argv_size
@@ -74,7 +74,6 @@ def _exec(sample: Sample) -> Exec | None:
         Process(parent_pid, parent_start // TICK),
         uid,
         gid,
-        ns_pid,
         bool(seccomp),
         sample[name_end:filename_end],
         sample[filename_end:argv_end],

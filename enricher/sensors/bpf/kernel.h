@@ -69,7 +69,6 @@ struct pid_namespace {
 };
 
 struct upid {
-	int nr;
 	struct pid_namespace *ns;
 };
 

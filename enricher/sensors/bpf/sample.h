@@ -46,7 +46,6 @@ struct fork {
 struct exec {
 	struct head head;
 	struct identity identity;
-	__u32 ns_pid;
 	__u32 filename_size;
 	__u32 argv_size;
 	__u32 path_size;

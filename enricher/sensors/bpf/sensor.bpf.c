@@ -138,7 +138,6 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	}
 	fill_head(&sample->head, EXEC, task, &ref);
 	fill_identity(&sample->identity, task, BPF_CORE_READ(task, real_parent));
-	sample->ns_pid = BPF_CORE_READ(innermost(task), nr);
 	sample->seccomp = has_seccomp_filter(task);
 	sample->mounts_of_parent = mount_namespace(task) == mount_namespace(BPF_CORE_READ(task, real_parent));
 	__u64 size = offsetof(struct exec, strings) + fill_strings(sample, &ref, task, binprm);

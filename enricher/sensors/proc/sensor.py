@@ -218,7 +218,6 @@ class ProcSensor:
             parent=parent,
             uid=info.uid,
             gid=info.gid,
-            ns_pid=info.ns_pid,
             seccomp=info.seccomp,
             filename=b"",
             argv=info.argv,

@@ -37,7 +37,6 @@ class Live(Struct):
             parent=self.parent,
             uid=self.uid,
             gid=self.gid,
-            ns_pid=0,
             seccomp=None,
             filename=path,
             argv=argv,

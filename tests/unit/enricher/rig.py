@@ -131,9 +131,9 @@ def fork(parent: Process, child: Process, time: int = 10 * SECOND) -> Fork:
     return Fork(time, CGROUP, "", parent, child, 0, 0)
 
 
-def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int = 10 * SECOND, ns_pid: int = 7) -> Exec:
+def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int = 10 * SECOND) -> Exec:
     joined = b"".join(word.encode() + b"\0" for word in argv)
-    return Exec(time, CGROUP, "", process, parent, 0, 0, ns_pid, True, b"/bin/" + argv[0].encode(), joined, False)
+    return Exec(time, CGROUP, "", process, parent, 0, 0, True, b"/bin/" + argv[0].encode(), joined, False)
 
 
 def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> Exit:
@@ -142,7 +142,7 @@ def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> Exit:
 
 def container_starts(rig: Rig) -> None:
     """The runtime makes the container: its init comes in from outside."""
-    rig.happen(execute(INIT, "sleep", "inf", parent=Process(1, 1), ns_pid=1))
+    rig.happen(execute(INIT, "sleep", "inf", parent=Process(1, 1)))
     rig.records.clear()
 
 

@@ -31,7 +31,7 @@ def exec_sample(
     how: int = 0, path: bytes = b"ls\0bin\0usr\0", path_walked: int = 0, cwd: bytes = b"root\0", cwd_walked: int = 0
 ) -> bytes:
     sizes = struct.pack("=IIII", len(b"/bin/ls"), len(b"ls\0-l\0"), len(path), len(cwd))
-    fixed = struct.pack("=I", 1) + sizes + struct.pack("=BBBBB", 1, 1, 0, path_walked, cwd_walked)
+    fixed = sizes + struct.pack("=BBBBB", 1, 1, 0, path_walked, cwd_walked)
     return head(EXEC, how) + identity() + fixed + NAME + b"/bin/ls" + b"ls\0-l\0" + path + cwd
 
 
@@ -57,7 +57,6 @@ def test_an_exec_carries_the_new_program() -> None:
         parent=Process(7, 999),
         uid=1000,
         gid=100,
-        ns_pid=1,
         seccomp=True,
         filename=b"/bin/ls",
         argv=b"ls\0-l\0",

@@ -101,7 +101,7 @@ def request() -> AuditSession:
 
 def executed(process: Process, *argv: str, cgroup: int = CGROUP) -> Exec:
     words = "".join(f"{word}\0" for word in argv).encode()
-    return Exec(10 * SECOND, cgroup, "", process, INIT, 0, 0, 7, False, b"/bin/x", words, False)
+    return Exec(10 * SECOND, cgroup, "", process, INIT, 0, 0, False, b"/bin/x", words, False)
 
 
 def a_session() -> Iterator[ProcessEvent]:

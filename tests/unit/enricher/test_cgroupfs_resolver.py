@@ -27,7 +27,7 @@ def cgroups(kubepods: Path) -> CgroupfsResolver:
 
 
 def execed(cgroup: int, name: str = "") -> Exec:
-    return Exec(0, cgroup, name, PROCESS, PARENT, 0, 0, 7, False, b"/bin/true", b"true\0", truncated=False)
+    return Exec(0, cgroup, name, PROCESS, PARENT, 0, 0, False, b"/bin/true", b"true\0", truncated=False)
 
 
 def exited(cgroup: int) -> Exit:

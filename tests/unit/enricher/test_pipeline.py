@@ -98,7 +98,7 @@ def test_the_runtimes_own_helpers_leave_no_records(rig: Rig) -> None:
 def test_the_runtimes_own_program_that_joined_the_cgroup_early_is_not_taken_for_the_containers_init(rig: Rig) -> None:
     runc = replace(execute(STAGE_0, "runc", "init", parent=Process(1, 1)), mounts_of_parent=True)
     on_its_way = rig.happen(runc, fork(STAGE_0, STAGE_1), fork(STAGE_1, INIT), end(STAGE_1), end(STAGE_0))
-    first = rig.happen(execute(INIT, "sleep", "inf", parent=STAGE_0, ns_pid=1))
+    first = rig.happen(execute(INIT, "sleep", "inf", parent=STAGE_0))
 
     assert on_its_way == []
     assert rig.pipeline.tally.filtered["runtime"] == 5
@@ -296,7 +296,7 @@ def test_a_container_that_cannot_be_told_leaves_with_a_null_resource_and_a_reaso
     two = PodSpec(containers=[Container("a", "x"), Container("b", "y")])
     rig = Rig({"exectrail.io/record": "true"}, pod(ids=False, spec=two))
 
-    rig.happen(execute(INIT, "sh", ns_pid=1), now=0.0)
+    rig.happen(execute(INIT, "sh"), now=0.0)
     (record,) = rig.wait(5.6)
 
     assert (record.resource, record.reason) == (None, "container-unknown")
@@ -305,7 +305,7 @@ def test_a_container_that_cannot_be_told_leaves_with_a_null_resource_and_a_reaso
 def test_the_only_container_of_a_pod_is_told_before_the_kubelet_reports_it() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(ids=False))
 
-    (record,) = rig.happen(execute(INIT, "sh", ns_pid=1))
+    (record,) = rig.happen(execute(INIT, "sh"))
 
     assert record.resource == Resource("shop", "web", "app")
 
@@ -319,7 +319,7 @@ def test_an_ephemeral_container_is_the_session_that_its_spec_names() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec, status=status))
     rig.requests[UID] = debug_request("debugger")
 
-    records = rig.happen(execute(INIT, "sh", ns_pid=1), end(INIT))
+    records = rig.happen(execute(INIT, "sh"), end(INIT))
 
     assert [(r.kind, r.origin, r.user) for r in records] == [
         ("session", "session", "alice"),
@@ -334,7 +334,7 @@ def test_what_the_kubelet_reports_as_a_container_is_no_sandbox() -> None:
     rig = Rig({"exectrail.io/record": "true"}, reported)
     rig.cgroups.place = replace(rig.cgroups.place, sandbox=True)
 
-    (record,) = rig.happen(execute(INIT, "sh", ns_pid=1))
+    (record,) = rig.happen(execute(INIT, "sh"))
 
     assert record.resource == Resource("shop", "web", "app")
 
@@ -343,7 +343,7 @@ def test_the_pods_sandbox_is_left_out() -> None:
     rig = Rig({"exectrail.io/record": "true"}, replace(pod(), status=PodStatus()))
     rig.cgroups.place = replace(rig.cgroups.place, sandbox=True)
 
-    assert rig.happen(execute(INIT, "pause", ns_pid=1)) == []
+    assert rig.happen(execute(INIT, "pause")) == []
     assert rig.pipeline.tally.filtered["not-recorded"] == 1
 
 
@@ -352,7 +352,7 @@ def test_the_tag_in_an_ordinary_containers_spec_is_not_believed() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec))
     rig.requests[UID] = request()
 
-    (record,) = rig.happen(execute(INIT, "sh", ns_pid=1))
+    (record,) = rig.happen(execute(INIT, "sh"))
 
     assert (record.origin, record.request_uid) == ("container", None)
 
@@ -401,7 +401,7 @@ def test_a_call_from_before_anybody_watched_stands_for_itself(
 @pytest.fixture
 def logged() -> Rig:
     made = Rig({"exectrail.io/profile": "process-audit"}, pod(spec=LOGGED))
-    made.happen(replace(execute(INIT, "sleep", "inf", parent=Process(1, 1), ns_pid=1), seccomp=False))
+    made.happen(replace(execute(INIT, "sleep", "inf", parent=Process(1, 1)), seccomp=False))
     made.records.clear()
     made.requests[UID] = request()
     return made
@@ -575,7 +575,7 @@ OWN_PROFILE = PodSpec(
 
 def test_with_a_profile_of_the_pods_own_records_are_waited_for_once_one_has_come_alone() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(spec=OWN_PROFILE))
-    rig.happen(execute(INIT, "sleep", ns_pid=1))
+    rig.happen(execute(INIT, "sleep"))
     assert [line.source for line in rig.happen(execute(INIT, "true", time=10 * SECOND), now=2.0)] == ["bpf"]
     rig.pipeline.seccomp_record(seccomp(rig, INIT.pid, comm=b"sleep", exe=b"/bin/sleep"), 2.1)
     (alone,) = rig.wait(3.1)
@@ -590,7 +590,7 @@ def test_with_a_profile_of_the_pods_own_records_are_waited_for_once_one_has_come
 
 def test_what_such_a_profile_does_not_log_every_time_is_waited_for_no_more() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(spec=OWN_PROFILE))
-    rig.happen(execute(INIT, "sleep", ns_pid=1))
+    rig.happen(execute(INIT, "sleep"))
     rig.pipeline.seccomp_record(seccomp(rig, INIT.pid, comm=b"sleep", exe=b"/bin/sleep"), 0.0)
     rig.wait(1.0)
 
@@ -603,7 +603,7 @@ def test_without_a_source_of_seccomp_records_none_is_waited_for(logged: Rig) -> 
     deaf = Pipeline(
         logged.cgroups, logged.containers, logged.sessions, logged.clock, logged.emitter, 0.5, records_come=False
     )
-    deaf.process_event(execute(INIT, "sleep", ns_pid=1), 0.0)
+    deaf.process_event(execute(INIT, "sleep"), 0.0)
     deaf.advance(0.0)
     assert [record.source for record in logged.records] == ["bpf"]
 
@@ -649,7 +649,7 @@ def test_flush_lets_go_of_everything(rig: Rig) -> None:
 def test_arguments_that_are_not_utf_8_are_kept_readable(rig: Rig) -> None:
     event = execute(ENTRY, "printf")
     raw = Exec(
-        event.time, CGROUP, "", ENTRY, STAGE_1, 0, 0, 7, False, b"/bin/printf", b"printf\0\xff\n\0\0", truncated=True
+        event.time, CGROUP, "", ENTRY, STAGE_1, 0, 0, False, b"/bin/printf", b"printf\0\xff\n\0\0", truncated=True
     )
 
     rig.happen(raw, now=0.0)

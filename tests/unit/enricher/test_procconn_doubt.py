@@ -11,7 +11,7 @@ from enricher.sensors.procconn.doubt import UNSURE_NS, Delayed, DelayedEvents, d
 
 SHELL = Process(7, 70)
 READ_AT = 1_000_000_000
-EXEC = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, 0, False, b"/bin/env", b"env\0sh\0", False)
+EXEC = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, False, b"/bin/env", b"env\0sh\0", False)
 
 
 def seen(comm: bytes, read_at: int = READ_AT) -> ProcSnapshot:
@@ -54,7 +54,7 @@ def test_an_exec_is_given_on_once_the_next_one_would_have_been_told() -> None:
 def test_what_comes_later_waits_behind() -> None:
     events = DelayedEvents()
     events.add(EXEC, seen(b"env"))
-    other = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, 0, False, b"", b"", False)
+    other = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, False, b"", b"", False)
     events.add(other)
 
     assert events.certain(time.monotonic_ns()) == []

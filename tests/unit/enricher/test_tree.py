@@ -10,7 +10,7 @@ OUTSIDE = Process(1, 1)
 
 
 def execute(process: Process, argv: bytes = b"sh\0", parent: Process = OUTSIDE) -> Exec:
-    return Exec(1, 1, "", process, parent, 0, 0, 1, False, b"/bin/sh", argv, False)
+    return Exec(1, 1, "", process, parent, 0, 0, False, b"/bin/sh", argv, False)
 
 
 def fork(parent: Process, child: Process) -> Fork:
