@@ -70,7 +70,7 @@ class ContainerTracker:
         news = (self._containers.version, len(self._cgroups.known))
         if news != self._seen:
             self._seen = news
-            self._decide()
+            self._backfill(self._decide())
 
     def maintain(self, now: float) -> None:
         """Look for containers that came unnoticed or are gone; to be called every few seconds."""
@@ -93,26 +93,30 @@ class ContainerTracker:
     def _begin(self) -> None:
         """Take in all that was there, before any event: else a container's first exec would be taken for its init's."""
         self._has_begun = True
-        self._backfill({cgroup for cgroup, ref in self._cgroups.known.items() if not ref.on_node})
+        self._decide()
+        refs = self._cgroups.known.items()
+        self._backfill({cgroup for cgroup, ref in refs if not (ref.on_node or self._decided.get(cgroup) is False)})
 
     def _feed(self, sensed: Iterable[Sensed], now: float) -> None:
-        tally = self._pipeline.tally
+        pipeline, looks_up = self._pipeline, not self.sensor.reports_forks_and_exits
         for event, seccomp in sensed:
             if event is None:
                 if seccomp is not None:
-                    self._pipeline.seccomp_record(seccomp, now)
+                    pipeline.seccomp_record(seccomp, now)
                 continue
             if seccomp is not None:
-                tally.read["seccomp"] += 1
-                tally.merged["seccomp"] += 1
-            if not self.sensor.reports_forks_and_exits:
+                pipeline.tally.read["seccomp"] += 1
+                pipeline.tally.merged["seccomp"] += 1
+            if looks_up:
                 self._backfill_unseen(event)
-            self._pipeline.process_event(event, now, seccomp)
+            pipeline.process_event(event, now, seccomp)
 
     def _backfill_unseen(self, event: ProcessEvent) -> None:
         """Take in a container that came unnoticed, before the first event there."""
         ref = self._cgroups.known.get(event.cgroup)
-        if ref and not isinstance(event, Exit) and not self._pipeline.tree.has_init(ref.container_id):
+        if ref is None or isinstance(event, Exit) or self._decided.get(event.cgroup) is False:
+            return
+        if not self._pipeline.tree.has_init(ref.container_id):
             self._backfill({event.cgroup})
 
     def _count_dropped(self) -> None:
@@ -122,7 +126,8 @@ class ContainerTracker:
             counter = tally.lost if reason == "vanished" else tally.filtered
             counter[reason] += 1
 
-    def _decide(self) -> None:
+    def _decide(self) -> set[int]:
+        """Hand new decisions to the sensor; the cgroups where it has not reported all that is there."""
         unseen: set[int] = set()
         for cgroup, ref in list(self._cgroups.known.items()):
             recorded = self._containers.look(ref).recorded
@@ -133,10 +138,11 @@ class ContainerTracker:
                 unseen.add(cgroup)
             if not recorded:
                 self._pipeline.forget_container(ref.container_id)
-        if unseen:
-            self._backfill(unseen)
+        return unseen
 
     def _backfill(self, cgroups: Collection[int]) -> None:
+        if not cgroups:
+            return
         for cgroup, infos in self.sensor.processes(cgroups).items():
             if ref := self._cgroups.known.get(cgroup):
                 backfill(self._pipeline.tree, ref.container_id, infos)

@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from enricher import procfs
 from enricher.clock import boot_to_wall_ns
 from enricher.events import Process
-from enricher.procfs import ARGV_LIMIT, Proc, ProcessInfo
+from enricher.procfs import ARGV_LIMIT, Proc, ProcessInfo, Stat, parse_stat
+from enricher.sensors import proc_snapshot
 
 BOOT_ID = "669e1086-5202-4f39-9d22-343bd64c61a9"
 
@@ -162,6 +165,29 @@ def test_a_zombie_has_an_identity_and_no_arguments() -> None:
         info = Proc().process(child.pid)
     assert info is not None
     assert (info.parent, info.argv) == (os.getpid(), b"")
+
+
+@given(st.binary(), st.sampled_from(["S", "Z", "X"]), st.integers(1, 3))
+def test_a_stat_file_is_read_whatever_the_name_of_the_process(comm: bytes, state: str, threads: int) -> None:
+    fields = [state, "7", "8", "9", *["0"] * 13, str(threads), "0", "4711", *["0"] * 30]
+    stat = b"42 (%s) %s\n" % (comm, " ".join(fields).encode())
+
+    gone = state != "S" and threads == 1
+    assert parse_stat(42, stat) == Stat(Process(42, 4711), comm, parent=7, leader=9, gone=gone)
+
+
+@given(st.binary(max_size=64))
+def test_what_is_no_stat_file_is_refused_and_nothing_else_happens(raw: bytes) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        parse_stat(42, raw)
+
+
+def test_a_look_at_one_process_and_a_listing_agree() -> None:
+    snapshot, info = proc_snapshot.take(os.getpid()), Proc().process(os.getpid())
+    assert snapshot is not None
+    assert info is not None
+    seen = (snapshot.stat.process, snapshot.stat.parent, snapshot.stat.leader, snapshot.argv)
+    assert seen == (info.process, info.parent, info.leader, info.argv)
 
 
 def test_a_start_in_ticks_lies_between_boot_and_now() -> None:

@@ -152,6 +152,17 @@ def test_what_was_there_is_known_before_the_first_event(sensor: FakeSensor) -> N
     assert tracked.origins() == {INIT.pid: "container", SHELL.pid: "untracked"}
 
 
+def test_what_is_not_recorded_is_not_looked_at(sensor: FakeSensor) -> None:
+    tracked = Tracked(sensor, IGNORE)
+    sensor.there[CGROUP] = [there(INIT)]
+    sensor.report(execute(SHELL, "sh"))
+    tracked.tracker.advance(0.0)
+    tracked.tracker.maintain(5.0)
+
+    assert (sensor.asked, tracked.origins()) == ([], {})
+    assert tracked.rig.pipeline.tally.filtered == {"not-recorded": 1}
+
+
 def test_the_containers_that_are_there_are_known_to_the_table(sensor: FakeSensor) -> None:
     tracked = Tracked(sensor)
 
