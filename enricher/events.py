@@ -11,7 +11,7 @@ from msgspec import Struct
 from exectrail.contracts.record import EnteredFrom
 
 TICK_NS = 10_000_000
-"""Nanoseconds in a clock tick of /proc (USER_HZ is 100 on all of our machines)."""
+"""Nanoseconds in a clock tick of /proc: USER_HZ is 100 on x86_64 and arm64. `/proc/PID/stat` rounds down to ticks."""
 
 
 class Process(Struct, frozen=True, order=True, cache_hash=True, gc=False):

@@ -70,7 +70,7 @@ class Containers:
         self.ready: Callable[[], bool] = lambda: True
         """Whether pods and namespaces have been read at least once: before, not to know them means nothing."""
         self.is_there: Callable[[str], bool] = lambda _id: True
-        """Whether a container is on the node still, by its id."""
+        """Whether a container is on the node still, by its id; set by `enricher.correlate.tracker`."""
         self._lock = threading.Lock()
         self._pods: dict[str, Pod] = {}
         self._pod_of: dict[str, str] = {}

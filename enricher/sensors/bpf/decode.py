@@ -7,10 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
 
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
-
-TICK = 10_000_000
-"""Nanoseconds in a clock tick: USER_HZ is 100 on x86_64 and arm64, and `/proc/PID/stat` rounds down as we do."""
+from enricher.events import TICK_NS, Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
 
 # head without the kind: how, pid, time, start, cgroup
 # identity: the parent's start and pid, uid, gid, size of the cgroup's name
@@ -44,8 +41,8 @@ def _fork(sample: Sample) -> Fork | None:
         time,
         cgroup,
         str(sample[_FORK.size :], "utf-8", "replace"),
-        Process(parent_pid, parent_start // TICK),
-        Process(pid, start // TICK),
+        Process(parent_pid, parent_start // TICK_NS),
+        Process(pid, start // TICK_NS),
         uid,
         gid,
         (),
@@ -70,8 +67,8 @@ def _exec(sample: Sample) -> Exec | None:
         time,
         cgroup,
         str(sample[_EXEC.size : name_end], "utf-8", "replace"),
-        Process(pid, start // TICK),
-        Process(parent_pid, parent_start // TICK),
+        Process(pid, start // TICK_NS),
+        Process(parent_pid, parent_start // TICK_NS),
         uid,
         gid,
         bool(seccomp),
@@ -112,8 +109,8 @@ def _exec_failed(sample: Sample) -> ExecFailed | None:
         time,
         cgroup,
         str(sample[_EXEC_FAILED.size : name_end], "utf-8", "replace"),
-        Process(pid, start // TICK),
-        Process(parent_pid, parent_start // TICK),
+        Process(pid, start // TICK_NS),
+        Process(parent_pid, parent_start // TICK_NS),
         uid,
         gid,
         errno,
@@ -133,7 +130,7 @@ def _exit(sample: Sample) -> Exit | None:
     how, pid, time, start, cgroup, status = _EXIT.unpack(sample)
     signal = status & 0x7F  # as WTERMSIG and WEXITSTATUS of wait(2); bit 7 says that a core was dumped
     code = None if signal else status >> 8 & 0xFF
-    process = Process(pid, start // TICK)
+    process = Process(pid, start // TICK_NS)
     moved_out, by_namespace, on_node = how == _MOVED_OUT, how == _BY_NAMESPACE, how == _ON_NODE
     return Exit(time, cgroup, process, code, signal or None, (), moved_out, by_namespace, on_node)
 

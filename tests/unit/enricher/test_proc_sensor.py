@@ -13,6 +13,7 @@ from enricher.containers.containers import Containers
 from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
 from enricher.containers.proc_cgroups import ProcCgroupResolver
 from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Sessions
 from enricher.correlate.tracker import ContainerTracker
@@ -110,7 +111,7 @@ def test_a_process_that_began_after_the_call_did_not_make_it(rig: Rig) -> None:
     assert rig.pipeline.tally.lost["vanished"] == 1
 
 
-def told(records: list[Record]) -> list[tuple[str, list[str] | None, str | None]]:
+def reported(records: list[Record]) -> list[tuple[str, list[str] | None, str | None]]:
     return [(record.kind, record.argv, record.user) for record in records if record.kind != "session"]
 
 
@@ -123,7 +124,7 @@ def test_the_tag_is_seen_between_the_runtime_and_the_command(rig: Rig) -> None:
     rig.proc.is_now(20)  # in the middle of the exec
     assert rig.wait(0.001) == []
     rig.proc.is_now(20, *TAGGED)
-    assert told(rig.wait(0.002)) == [("exec", list(TAGGED), "alice")]
+    assert reported(rig.wait(0.002)) == [("exec", list(TAGGED), "alice")]
     assert rig.sensor.poll_timeout() > 1
 
 
@@ -136,7 +137,7 @@ def test_a_new_process_is_not_taken_for_what_its_parent_runs(rig: Rig) -> None:
     rig.wait(0.001)
     rig.proc.is_now(21, "id", parent=20)
 
-    assert told(rig.wait(0.002)) == [("clone", None, "alice"), ("exec", ["id"], "alice")]
+    assert reported(rig.wait(0.002)) == [("clone", None, "alice"), ("exec", ["id"], "alice")]
 
 
 def test_a_call_that_changes_nothing_stands_as_a_call_and_not_as_an_exec(rig: Rig) -> None:
@@ -147,7 +148,7 @@ def test_a_call_that_changes_nothing_stands_as_a_call_and_not_as_an_exec(rig: Ri
     rig.calls_execve(20, now=0.001)
     rig.wait(0.2)
 
-    assert told(rig.wait(1.3)) == [("syscall", None, "alice")]
+    assert reported(rig.wait(1.3)) == [("syscall", None, "alice")]
 
 
 def test_an_entry_whose_tag_was_missed_belongs_to_the_only_request_that_can_be_meant(rig: Rig) -> None:
@@ -211,3 +212,36 @@ def test_a_process_that_is_gone_leaves_an_exit_of_which_only_the_fact_is_sure(ri
     assert (line.kind, line.exit, line.user) == ("exit", None, "alice")
     assert "exit" in (line.weak or ())
     assert end.phase == "end"
+
+
+def origins(records: list[Record]) -> list[tuple[str, str | None]]:
+    return [(" ".join(record.argv), record.origin) for record in records if record.argv]
+
+
+def test_of_a_new_container_the_first_program_is_its_init_and_the_next_to_come_in_is_not(rig: Rig) -> None:
+    del rig.proc.alive[10]
+    rig.tracker.maintain(0.0)
+    rig.proc.is_now(20, "nginx", ns_pid=1)
+    rig.calls_execve(20)
+    rig.proc.is_now(30, "sh")
+    rig.calls_execve(30)
+
+    assert origins(rig.wait(0.5)) == [("nginx", "container"), ("sh", "untracked")]
+
+
+def test_a_child_of_what_was_there_before_is_known_by_its_parent(rig: Rig) -> None:
+    rig.proc.is_now(20, "id", parent=10)
+    rig.calls_execve(20)
+
+    assert [(kind, argv) for kind, argv, _ in reported(rig.wait(0.5))] == [("clone", None), ("exec", ["id"])]
+    assert rig.pipeline.tree.get(Process(20, 200)) is not None
+
+
+def test_a_process_that_a_restart_has_restored_leaves_its_exit_even_if_it_was_gone_at_once(rig: Rig) -> None:
+    shell = Process(20, 200)
+    rig.pipeline.tree.backfill(Node(shell, Process(1, 1), ID, 0, Entry(shell, "untracked"), argv=b"sh\0"))
+    rig.tracker.resume({ID}, [])
+
+    rig.tracker.maintain(5.0)
+
+    assert [record.kind for record in rig.wait(6.0)] == ["exit"]

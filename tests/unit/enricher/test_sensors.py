@@ -252,6 +252,19 @@ def test_only_the_first_exec_of_a_process_that_enters_by_namespace_is_looked_at(
     assert not entering.is_first(execute(Process(12, 120), "id")), "a process in the container's own cgroup"
 
 
+def test_bpf_says_where_a_process_comes_from_that_enters_by_namespace(program: FakeProgram, tree: Path) -> None:
+    own_process = Proc().process(os.getpid())
+    assert own_process
+    entering = execute(own_process.process, "sh")
+    program.waiting = [by_namespace(entering), entering]
+
+    first, second = [event for event, _ in bpf(tree).poll(0.0)]
+
+    assert isinstance(first, Exec) and first.entered_from
+    assert first.entered_from.cgroup is not None
+    assert second == entering
+
+
 # ---- procconn ----
 
 
