@@ -5,8 +5,8 @@ import threading
 import time
 
 from enricher.correlate.request_index import RequestIndex
-from exectrail.contracts.command_key import UnusableKey, read_key
 from exectrail.k8s.client import ApiError, Client
+from exectrail.k8s.command_key import UnusableKey, read_key
 
 _EVERY = 5.0
 

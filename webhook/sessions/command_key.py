@@ -8,9 +8,9 @@ import random
 import secrets
 import threading
 
-from exectrail.contracts.command_key import DATA_KEY, KEY_BYTES, KeySecret, UnusableKey, read_key
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.k8s.client import ApiError, Client
+from exectrail.k8s.command_key import DATA_KEY, KEY_BYTES, KeySecret, UnusableKey, read_key
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _LABELS = {

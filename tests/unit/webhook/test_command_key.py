@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from exectrail.contracts.command_key import UnusableKey, read_key
 from exectrail.k8s.client import ApiError, Client
+from exectrail.k8s.command_key import UnusableKey, read_key
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.webhook.waiting import until
 from webhook.sessions import command_key
