@@ -1,10 +1,12 @@
 """`exectrail filter --try FILTERS`: what a filter set would keep and drop of a trail."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from exectrail.cli import CANNOT_LOOK, OK, files, text
+from exectrail.cli import files, text
+from exectrail.cli.arguments import add_output
+from exectrail.cli.exit_codes import CANNOT_LOOK, OK
 from exectrail.cli.filter_report import Report, RuleReport
 from exectrail.contracts.record import Record
 from exectrail.filter.filters import FilterError, Filters, load
@@ -13,6 +15,14 @@ from exectrail.reading.shell import visible
 
 _SAMPLES = 3
 """How many records to show of those that a rule dropped."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add which filters to try, and on which trail."""
+    parser.description = "Check a filter set, and show for each rule which records of a trail it keeps or drops."
+    parser.add_argument("--try", metavar="FILTERS", dest="filters", required=True, help="filter set, a JSON file")
+    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="trail to read (default: standard input)")
+    add_output(parser, "table")
 
 
 def run(arguments: Namespace) -> int:

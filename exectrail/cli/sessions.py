@@ -1,14 +1,26 @@
 """`exectrail sessions`: the requests that led into containers."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from exectrail.cli import CANNOT_LOOK, OK, files, text
+from exectrail.cli import files, text
+from exectrail.cli.arguments import add_source, duration
+from exectrail.cli.exit_codes import CANNOT_LOOK, OK
 from exectrail.reading import trail
 from exectrail.reading.cluster import audit_sessions
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.summary import Summary, in_time, moment, sessions
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add which sessions to list."""
+    parser.description = "List exec, attach, port-forward and debug requests, oldest first."
+    parser.add_argument("-n", "--namespace", metavar="NS", help="show only sessions in this namespace")
+    parser.add_argument("--user", metavar="USER", help="show only sessions of this user")
+    since_help = "show only sessions that started within this span, e.g. 90s, 1h30m, 2d"
+    parser.add_argument("--since", metavar="SPAN", type=duration, help=since_help)
+    add_source(parser, "table")
 
 
 def run(arguments: Namespace) -> int:

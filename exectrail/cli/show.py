@@ -1,17 +1,26 @@
 """`exectrail show UID`: one session, its processes and how each ended."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from exectrail.cli import CANNOT_LOOK, NOT_FOUND, OK, files, text
+from exectrail.cli import files, text
+from exectrail.cli.arguments import add_source
+from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND, OK
 from exectrail.contracts.record import Record
 from exectrail.reading import trail
 from exectrail.reading.finding import Found, Search, UnknownSession, find_in_cluster
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.process_tree import build, walk
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add which session to show."""
+    parser.description = "Show one session: user, command, container, each process and how it ended."
+    parser.add_argument("uid", metavar="UID", help="UID of the request, or its first 6 characters or more")
+    add_source(parser, "tree")
 
 
 def run(arguments: Namespace) -> int:

@@ -30,6 +30,7 @@ from enricher.sensors.proc.sensor import ProcSensor
 from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.status.losses import Losses
 from enricher.status.metrics import AgentCollector
+from exectrail.cli import Subcommand
 from exectrail.contracts import record
 from exectrail.contracts.nodetrail import NodeTrailStatus
 
@@ -325,7 +326,7 @@ def test_alerts_ask_for_metrics_that_exist() -> None:
 # ---- commands ----
 
 
-class RequestIndex(Exception):
+class Caught(Exception):
     """Carries the parser out of the program that made it."""
 
 
@@ -333,14 +334,14 @@ def parser_of(program: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Argumen
     """The parser as the program makes it: taken when it is about to read the command line."""
 
     def parse_args(parser: argparse.ArgumentParser, *_: object) -> None:
-        raise RequestIndex(parser)
+        raise Caught(parser)
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
     monkeypatch.setattr(sys, "argv", [program])
     module = importlib.import_module(program)
     start = getattr(module, "run", module.main)
     arguments: list[list[str]] = [[]] if inspect.signature(start).parameters else []
-    with pytest.raises(RequestIndex) as caught:
+    with pytest.raises(Caught) as caught:
         start(*arguments)
     parser = caught.value.args[0]
     assert isinstance(parser, argparse.ArgumentParser)
@@ -352,6 +353,8 @@ def options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Act
         yield from ((option, action) for option in action.option_strings)
         if isinstance(action, argparse._SubParsersAction):
             for subparser in action.choices.values():
+                if isinstance(subparser, Subcommand):
+                    subparser.fill()
                 yield from options(subparser)
 
 
@@ -406,7 +409,7 @@ def test_every_option_is_documented_and_no_other(program: str, monkeypatch: pyte
 
 
 def test_every_exit_code_of_the_command_is_documented() -> None:
-    cli = importlib.import_module("exectrail.cli")
+    cli = importlib.import_module("exectrail.cli.exit_codes")
     codes = {row[0] for row in rows(section(page("reference/commands.md"), "## exectrail")) if row[0].isdigit()}
     assert codes == {str(code) for code in (cli.OK, cli.NOT_FOUND, cli.CANNOT_LOOK, cli.INTERRUPTED)}
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exectrail import __version__, cli
+from exectrail.cli import arguments
 from exectrail.cli.session_table import shortest
 from exectrail.cli.sessions import choose
 from exectrail.cli.text import span
@@ -38,7 +39,7 @@ def test_help_tells_the_exit_codes() -> None:
 
 
 def test_help_imports_nothing_that_is_slow() -> None:
-    code = "import sys; from exectrail import cli; cli._parser('x').format_help(); print(*sys.modules)"
+    code = "import sys; from exectrail import cli; cli.parser('x').format_help(); print(*sys.modules)"
 
     assert not {"msgspec", "rich", "urllib3", "subprocess"} & set(run(code=code).stdout.decode().split())
 
@@ -144,7 +145,7 @@ def test_since_keeps_what_started_within_and_what_has_no_time() -> None:
     [("90s", timedelta(seconds=90)), ("1h30m", timedelta(minutes=90)), ("2d", timedelta(2)), ("1w", timedelta(7))],
 )
 def test_a_span_is_read_as_people_write_it(text: str, expected: timedelta) -> None:
-    assert cli.duration(text) == expected
+    assert arguments.duration(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1 h", "-1h", "1y", "1h x", "9999999999999w"])
