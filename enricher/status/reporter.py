@@ -5,7 +5,6 @@ kept, so that a long absence of the API server costs no more memory than the ses
 """
 
 import logging
-import random
 import threading
 import time
 from collections import OrderedDict
@@ -21,6 +20,7 @@ from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import GROUP_VERSION, PLURAL
 from exectrail.k8s.client import ApiError, Client
+from exectrail.service.backoff import Backoff
 
 _MOST = 10_000
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
@@ -113,15 +113,14 @@ class Reporter:
             self._changed.wait_for(lambda: not self._waiting and self._trail is None, seconds)
 
     def _run(self) -> None:
-        backoff = _BACKOFF_FIRST
+        backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
         while True:
             try:
                 self._step()
-                backoff = _BACKOFF_FIRST
+                backoff.reset()
             except ApiError as error:
-                log.warning("cannot report to the API: %s; next try in at most %.1f s", error, backoff)
-                time.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                backoff = min(backoff * 2, _BACKOFF_MOST)
+                log.warning("cannot report to the API: %s; next try in at most %.1f s", error, backoff.bound)
+                time.sleep(backoff.next())
 
     def _step(self) -> None:
         """Tell one thing; it is forgotten only once told, and if nothing newer came meanwhile."""

@@ -22,6 +22,7 @@ from enricher.trail.sink import Sink
 from exectrail.contracts.record import Record, encode
 from exectrail.contracts.seal import seal
 from exectrail.filter.keys import ALWAYS_WRITTEN
+from exectrail.service.backoff import Backoff
 
 _MOST, _RESERVED = 16 << 20, 1 << 20
 _BLOCK = 1 << 18
@@ -64,7 +65,7 @@ class Writer:
         self._closing = False
         self._refused = 0
         self._trouble: str | None = None
-        self._backoff, self._retry_at, self._tend_at = _BACKOFF_FIRST, 0.0, 0.0
+        self._backoff, self._retry_at, self._tend_at = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST), 0.0, 0.0
         self._waiting_since: float | None = None
         self._unsaved: End | None = None
         self._thread = threading.Thread(target=self._run, name="write", daemon=True)
@@ -231,13 +232,13 @@ class Writer:
         if trouble != self._trouble:
             log.warning("%s; its records wait", trouble)
         self._trouble = trouble
-        self._retry_at = time.monotonic() + self._backoff
-        self._backoff = min(2 * self._backoff, _BACKOFF_MOST)
+        self._retry_at = time.monotonic() + self._backoff.next()
 
     def _recovered(self) -> None:
         if self._trouble:
             log.info("the trail is written again")
-        self._trouble, self._backoff, self._retry_at = None, _BACKOFF_FIRST, 0.0
+        self._trouble, self._retry_at = None, 0.0
+        self._backoff.reset()
 
     def _close(self) -> None:
         self._sink.close()

@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.k8s.client import ApiError, Client
+from exectrail.service.backoff import Backoff
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _WATCH_SECONDS = 300
@@ -89,7 +90,7 @@ class Mirror(Generic[O]):
 
     def run(self) -> None:
         """List and watch until stopped."""
-        wait = _BACKOFF_FIRST
+        backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
         while not self._stop.is_set():
             began = time.monotonic()
             try:
@@ -97,15 +98,14 @@ class Mirror(Generic[O]):
                 continue
             except ApiError as error:
                 self.failures += error.status != 410  # an expired version is no fault of anyone
-                log.warning("cannot watch %s: %s; next try in at most %.1f s", self._path, error, wait)
+                log.warning("cannot watch %s: %s; next try in at most %.1f s", self._path, error, backoff.bound)
             except Exception:  # a copy that is no longer kept up would go on being believed
                 self.failures += 1
-                log.exception("fault while watching %s; next try in at most %.1f s", self._path, wait)
+                log.exception("fault while watching %s; next try in at most %.1f s", self._path, backoff.bound)
             # A watch that held for a while ended by accident: only quick failures in a row back off.
             if time.monotonic() - began > _BACKOFF_MOST:
-                wait = _BACKOFF_FIRST
-            self._stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            wait = min(wait * 2, _BACKOFF_MOST)
+                backoff.reset()
+            self._stop.wait(backoff.next())
 
     def _list(self) -> str:
         gone, version = set(self.objects), ""

@@ -4,7 +4,6 @@ A round holds no state for the next one, so nothing has to be recovered after a 
 """
 
 import logging
-import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import ParamSpec, Protocol
 
 from exectrail.contracts.nodetrail import NodeTrail
 from exectrail.k8s.client import ApiError
+from exectrail.service.backoff import Backoff
 from profiles.controller import metrics, retention
 from profiles.controller.retention import Close, Delete, Pod, Policy, Session
 
@@ -70,7 +70,7 @@ class Rounds:
 
     def run(self, interval: float, stop: threading.Event) -> None:
         """Make rounds until stopped; a failed one is tried again, later each time it fails in a row."""
-        backoff = _BACKOFF_FIRST
+        backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
         wait = 0.0
         led = False
         while not stop.wait(wait):
@@ -81,14 +81,13 @@ class Rounds:
                 continue
             try:
                 wait = _SOON if self.round(datetime.now(UTC)) else interval
-                backoff = _BACKOFF_FIRST
+                backoff.reset()
             except NotLeadingError:
                 continue
             except ApiError as error:
                 metrics.ROUNDS_FAILED.inc()
-                wait = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+                wait = backoff.next()
                 log.warning("cannot look after the sessions: %s; next try in %.1f s", error, wait)
-                backoff = min(backoff * 2, _BACKOFF_MOST)
 
     def round(self, now: datetime) -> bool:
         """One look at all sessions and what follows from it; whether there is more to do.

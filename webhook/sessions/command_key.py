@@ -4,13 +4,14 @@ Not a template of the chart: Helm would make another one at each upgrade, or sho
 """
 
 import logging
-import random
 import secrets
 import threading
+import time
 
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.k8s.client import ApiError, Client
 from exectrail.k8s.command_key import DATA_KEY, KEY_BYTES, KeySecret, UnusableKey, read_key
+from exectrail.service.backoff import Backoff
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _LABELS = {
@@ -41,15 +42,13 @@ class CommandKey:
         threading.Thread(target=self._run, name="command key", daemon=True).start()
 
     def _run(self) -> None:
-        wait = _BACKOFF_FIRST
-        pause = threading.Event()
+        backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
         while self.value is None:
             try:
                 self.value = self._read_or_make()
             except (ApiError, UnusableKey) as error:
-                log.warning("no key for command hashes yet: %s; next try in at most %.1f s", error, wait)
-                pause.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                wait = min(wait * 2, _BACKOFF_MOST)
+                log.warning("no key for command hashes yet: %s; next try in at most %.1f s", error, backoff.bound)
+                time.sleep(backoff.next())
 
     def _read_or_make(self) -> bytes:
         try:

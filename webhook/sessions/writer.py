@@ -6,7 +6,6 @@ the most bytes in it loses the oldest.
 """
 
 import logging
-import random
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from msgspec import Struct
 
 from exectrail.contracts.session import AuditSession
 from exectrail.k8s.client import ApiError
+from exectrail.service.backoff import Backoff
 from webhook import metrics
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 5.0
@@ -136,15 +136,14 @@ class Ledger:
                 _drop(self._writing, "shutdown", "the webhook ends before the API server has answered")
 
     def _run(self) -> None:
-        wait = _BACKOFF_FIRST
+        backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
         while entry := self._next():
             if self._write(entry):
-                wait = _BACKOFF_FIRST
+                backoff.reset()
                 continue
             # Back to its user's queue: an entry that the server cannot take must not hold up all others.
             self._enqueue(entry)
-            self._abandoned.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            wait = min(wait * 2, _BACKOFF_MOST)
+            self._abandoned.wait(backoff.next())
 
     def _write(self, entry: Entry) -> bool:
         """Whether the entry is settled, well or not; else it is worth another try."""
