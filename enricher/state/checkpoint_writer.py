@@ -6,7 +6,6 @@ synced: a kill loses nothing that was written, and after a reboot the processes 
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from enricher.state import checkpoint
 from enricher.state.checkpoint import Checkpoint, Unusable
 from enricher.state.progress_marker import Alive, Moment, Progress, ProgressFile, forks
 from enricher.trail.folder import Folder
+from exectrail.service.worker import Worker
 
 _REST = 20
 """How many times as long as a write took, at least, until the next: of a node with very many processes it is large."""
@@ -73,9 +73,7 @@ class CheckpointWriter:
         self._kept: tuple[int, int] | None = None
         self._rest_until = 0.0
         self._view: View | None = None
-        self._changed = threading.Condition()
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
+        self._worker = Worker("checkpoint", self._run)
 
     def load_alive(self) -> Alive | None:
         """The last word of the enricher before; None where there was none.
@@ -104,32 +102,25 @@ class CheckpointWriter:
         """Keep from now on; what was loaded is replaced."""
         self._progress = Progress(Moment(view.at, view.at, view.written, forks()))
         self._keep(view)
-        self._thread.start()
+        self._worker.start()
 
     def note(self, view: View) -> None:
         """This is known now."""
-        with self._changed:
+        with self._worker.changing():
             self._view = view
-            self._changed.notify()
 
     def close(self, view: View) -> None:
         """Keep this last, and end."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        self._thread.join(_CLOSE_WITHIN)
+        self._worker.close(_CLOSE_WITHIN)
         self._rest_until = 0.0
         self._keep(view)
         self._folder.close()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._view)
+        while not self._worker.closing:
+            with self._worker.when(lambda: self._view):
                 view, self._view = self._view, None
-                if self._closing:
-                    return
-            if view:
+            if view and not self._worker.closing:  # else `close` has a newer one
                 self._keep(view)
 
     def _keep(self, view: View) -> None:

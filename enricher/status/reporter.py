@@ -5,7 +5,6 @@ kept, so that a long absence of the API server costs no more memory than the ses
 """
 
 import logging
-import threading
 import time
 from collections import OrderedDict
 from typing import Any
@@ -21,6 +20,7 @@ from exectrail.contracts.record import Record
 from exectrail.contracts.session import GROUP_VERSION, PLURAL
 from exectrail.k8s.client import ApiError, Client
 from exectrail.service.backoff import Backoff
+from exectrail.service.worker import Worker
 
 _MOST = 10_000
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
@@ -56,7 +56,7 @@ class Reporter:
         self._trails_path = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
         self._waiting: OrderedDict[str, _Told] = OrderedDict()
         self._trail: NodeTrailStatus | None = None
-        self._changed = threading.Condition()
+        self._worker = Worker("report", self._run)
         self._env_told: set[str] | None = None
 
     @property
@@ -66,16 +66,15 @@ class Reporter:
 
     def start(self) -> None:
         """Report in a thread of its own, which ends with the process."""
-        threading.Thread(target=self._run, name="report", daemon=True).start()
+        self._worker.start()
 
     def _session(self, request_uid: str, status: dict[str, Any]) -> None:
-        with self._changed:
+        with self._worker.changing():
             before = self._waiting.pop(request_uid, None)
             self._waiting[request_uid] = _Told((before.status if before else {}) | status, time.monotonic())
             if len(self._waiting) > _MOST:
                 self._waiting.popitem(last=False)
                 self.dropped += 1
-            self._changed.notify()
 
     def started(self, session: Session, record: Record) -> None:
         """A session's first process is there."""
@@ -103,14 +102,13 @@ class Reporter:
 
     def node(self, status: NodeTrailStatus) -> None:
         """How this node does now."""
-        with self._changed:
+        with self._worker.changing():
             self._trail = status
-            self._changed.notify()
 
     def drain(self, seconds: float) -> None:
         """Wait until all is told, at most so long."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and self._trail is None, seconds)
+        with self._worker.lock:
+            self._worker.lock.wait_for(lambda: not self._waiting and self._trail is None, seconds)
 
     def _run(self) -> None:
         backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
@@ -124,19 +122,17 @@ class Reporter:
 
     def _step(self) -> None:
         """Tell one thing; it is forgotten only once told, and if nothing newer came meanwhile."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._trail or self._due(), 1.0 if self._waiting else None)
+        with self._worker.when(lambda: self._trail or self._due(), 1.0 if self._waiting else None):
             trail, uid = self._trail, self._due()
             told = self._waiting[uid] if uid else None
         if trail:
             self._tell_node(trail)
         done = bool(uid and told and self._tell_session(uid, told))
-        with self._changed:
+        with self._worker.changing():
             if self._trail is trail:
                 self._trail = None
             if uid and done and self._waiting.get(uid) is told:
                 del self._waiting[uid]
-            self._changed.notify_all()
 
     def _due(self) -> str | None:
         now = time.monotonic()

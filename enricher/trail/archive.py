@@ -8,7 +8,6 @@ and on the disk, and only then the plain one goes.
 import gzip
 import logging
 import os
-import threading
 import zlib
 from collections import deque
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from isal import isal_zlib
 from enricher.trail.folder import Folder
 from enricher.trail.retention import Reason, Removed, Rotation, Stored, surplus
 from exectrail.reading.segments import GZ, Names, Segment
+from exectrail.service.worker import Worker
 
 _EVERY = 60.0
 _CHUNK = 1 << 18
@@ -44,17 +44,17 @@ class Archive:
         self._folder, self._rotation = file.parent, rotation
         self._names = Names(file.name)
         self._removed: deque[Removed] = deque(maxlen=_MOST_TOLD)
-        self._woken, self._closing = threading.Event(), False
-        self._woken.set()
-        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+        self._woken = True
+        self._worker = Worker("archive", self._run)
 
     def start(self) -> None:
         """Look after the segments from now on."""
-        self._thread.start()
+        self._worker.start()
 
     def wake(self) -> None:
         """There is a new segment."""
-        self._woken.set()
+        with self._worker.changing():
+            self._woken = True
 
     def removed(self) -> list[Removed]:
         """What was removed since the last call."""
@@ -62,15 +62,12 @@ class Archive:
 
     def close(self) -> None:
         """End; a segment that is being compressed is compressed anew at the next start."""
-        self._closing = True
-        self.wake()
-        if self._thread.is_alive():
-            self._thread.join(_CLOSE_WITHIN)
+        self._worker.close(_CLOSE_WITHIN)
 
     def _run(self) -> None:
-        while not self._closing:
-            self._woken.wait(_EVERY)
-            self._woken.clear()
+        while not self._worker.closing:
+            with self._worker.when(lambda: self._woken, _EVERY):
+                self._woken = False
             try:
                 # Opened anew each time: this thread outlives no folder that was swapped.
                 with Folder(self._folder) as folder:
@@ -89,7 +86,7 @@ class Archive:
         for left in self._names.among(name.removesuffix(_PART) for name in files if name.endswith(_PART)):
             folder.remove(left.name + GZ + _PART)
         for segment in self._names.among(files):
-            if segment.name in files and not self._closing:
+            if segment.name in files and not self._worker.closing:
                 self._compress(folder, segment, done=segment.name + GZ in files)
         for stored, reason in surplus(self._stored(folder), self._rotation, datetime.now(UTC)):
             self._remove(folder, stored, reason)
@@ -99,7 +96,7 @@ class Archive:
         try:
             if not done and self._rotation.compress:
                 self._write_compressed(folder, segment)
-            if (done or self._rotation.compress) and not self._closing:
+            if (done or self._rotation.compress) and not self._worker.closing:
                 folder.remove(segment.name)
         except OSError as error:
             folder.remove(segment.name + GZ + _PART)
@@ -109,12 +106,12 @@ class Archive:
         part = segment.name + GZ + _PART
         with folder.read(segment.name) as plain, folder.create(part) as file:
             packed = isal_zlib.compressobj(_LEVEL, wbits=_GZIP_FORMAT)
-            while not self._closing and (chunk := plain.read(_CHUNK)):
+            while not self._worker.closing and (chunk := plain.read(_CHUNK)):
                 file.write(packed.compress(chunk))
             file.write(packed.flush())
             file.flush()
             os.fsync(file.fileno())
-        if self._closing:
+        if self._worker.closing:
             folder.remove(part)
         else:
             folder.rename(part, segment.name + GZ)

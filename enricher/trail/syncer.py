@@ -2,10 +2,11 @@
 
 import logging
 import os
-import threading
 import time
 from collections import deque
 from typing import Literal, get_args
+
+from exectrail.service.worker import Worker
 
 Policy = Literal["interval", "always", "never"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -29,29 +30,26 @@ class Syncer:
         self.failures = 0
         self._policy = policy
         self._dirty: int | None = None
-        self._finished: deque[int | None] = deque()
+        self._finished: deque[int] = deque()
         self._trouble: str | None = None
         self._since: float | None = None
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
-        self._thread.start()
+        self._worker = Worker("sync", self._run)
+        self._worker.start()
 
     def written(self, fd: int) -> None:
         """Something was written; the file stays open until it is given to `finish`."""
         if self._policy == "always":
             self._sync(fd)
         elif self._policy == "interval" and self._dirty != fd:
-            with self._changed:
+            with self._worker.changing():
                 self._dirty = fd
-                self._changed.notify()
 
     def finish(self, fd: int) -> None:
         """Sync and close a file descriptor, soon; it is the syncer's from now on."""
-        with self._changed:
+        with self._worker.changing():
             if self._dirty == fd:
                 self._dirty = None
             self._finished.append(fd)
-            self._changed.notify()
 
     def wrong(self) -> str | None:
         """What is wrong, if anything."""
@@ -62,24 +60,20 @@ class Syncer:
 
     def close(self) -> None:
         """Finish what was given, waiting a few seconds at most."""
-        with self._changed:
-            self._finished.append(None)
-            self._changed.notify()
-        self._thread.join(_CLOSE_WITHIN)
+        self._worker.close(_CLOSE_WITHIN)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._finished or self._dirty is not None)
-                self._changed.wait_for(lambda: self._finished, EVERY)
+        closing = False
+        while not closing:
+            with self._worker.when(lambda: self._finished or self._dirty is not None):
+                self._worker.lock.wait_for(lambda: self._finished or self._worker.closing, EVERY)
                 # `finish` closes nothing itself, so this one stays open as long as it is looked at here.
                 dirty, self._dirty = self._dirty, None
                 finished = [self._finished.popleft() for _ in range(len(self._finished))]
+                closing = self._worker.closing
             if dirty is not None:
                 self._sync(dirty)
             for fd in finished:
-                if fd is None:
-                    return
                 if self._policy != "never":
                     self._sync(fd)
                 self._close(fd)

@@ -8,7 +8,6 @@ for evidence, so that a flood of other records cannot push that out.
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from exectrail.contracts.record import Record, encode
 from exectrail.contracts.seal import seal
 from exectrail.filter.keys import ALWAYS_WRITTEN
 from exectrail.service.backoff import Backoff
+from exectrail.service.worker import Worker
 
 _MOST, _RESERVED = 16 << 20, 1 << 20
 _BLOCK = 1 << 18
@@ -60,19 +60,17 @@ class Writer:
         self._gathered = bytearray()
         self._blocks: deque[_Block] = deque()
         self._size = 0
-        """Bytes in blocks; with the blocks themselves under the lock of `_changed`."""
-        self._changed = threading.Condition()
-        self._closing = False
+        """Bytes in blocks; with the blocks themselves under the worker's lock."""
         self._refused = 0
         self._trouble: str | None = None
         self._backoff, self._retry_at, self._tend_at = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST), 0.0, 0.0
         self._waiting_since: float | None = None
         self._unsaved: End | None = None
-        self._thread = threading.Thread(target=self._run, name="write", daemon=True)
+        self._worker = Worker("write", self._run)
 
     def start(self) -> None:
         """Write from now on."""
-        self._thread.start()
+        self._worker.start()
 
     @property
     def seq(self) -> int:
@@ -97,7 +95,7 @@ class Writer:
     @property
     def unwritten(self) -> int:
         """How many records were taken and are not in the sink."""
-        with self._changed:
+        with self._worker.lock:
             return self._gathered.count(b"\n") + sum(block.lines.count(b"\n") for block in self._blocks)
 
     def wrong(self) -> str | None:
@@ -106,7 +104,7 @@ class Writer:
         stalled = time.monotonic() - since if since else 0.0
         if stalled > _STALLED_AFTER:
             return f"the trail's storage has not answered for {stalled:.0f} s"
-        if self._thread.ident and not self._thread.is_alive():
+        if self._worker.ended:
             return "the trail is no longer written"
         if self.full:
             return f"the trail's storage takes nothing: {self._trouble or 'it is too slow'}"
@@ -134,7 +132,7 @@ class Writer:
         """Hand over all that was taken."""
         if not self._gathered:
             return
-        with self._changed:
+        with self._worker.changing():
             last = self._blocks[-1] if self._blocks else None
             # The first block is the thread's while it writes.
             if last is None or last is self._blocks[0] or len(last.lines) >= _BLOCK:
@@ -144,18 +142,11 @@ class Writer:
             last.end = self._end
             self._size += len(self._gathered)
             self._gathered = bytearray()
-            self._changed.notify()
 
     def close(self, within: float = _CLOSE_WITHIN) -> int:
         """Write what is left, and give up after so many seconds; returns how many records were given up."""
         self.commit()
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self._thread.ident:
-            self._thread.join(within)
-        else:
-            self._run()
+        self._worker.close(within)
         if left := self.unwritten:
             log.error("%d records could not be written: %s", left, self._trouble or "the storage does not answer")
         return left
@@ -167,9 +158,8 @@ class Writer:
 
     def _step(self) -> bool:
         """Wait for what is to be done, and do it; false at the end."""
-        with self._changed:
-            self._changed.wait_for(self._is_due, self._patience())
-            closing, block = self._closing, self._blocks[0] if self._blocks and self._is_due() else None
+        with self._worker.when(self._is_due, self._timeout()):
+            closing, block = self._worker.closing, self._blocks[0] if self._blocks and self._is_due() else None
         wrote = block is not None and self._attempt(partial(self._put, block))
         if closing:
             return wrote and bool(self._blocks)
@@ -180,7 +170,7 @@ class Writer:
         return True
 
     def _is_due(self) -> bool:
-        return self._closing or (bool(self._blocks) and self._due_in() <= 0)
+        return self._worker.closing or (bool(self._blocks) and self._due_in() <= 0)
 
     def _due_in(self) -> float:
         """In how many seconds the first block may be written; 0 at once where a lot waits."""
@@ -188,7 +178,7 @@ class Writer:
         batch = self._blocks[0].since + self._interval - now if self._size < _BLOCK else 0.0
         return max(batch, self._retry_at - now)
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         tend = max(0.0, self._tend_at - time.monotonic())
         return min(tend, max(0.0, self._due_in())) if self._blocks else tend
 
@@ -198,10 +188,10 @@ class Writer:
             self._waiting_since = time.monotonic()
             if done:
                 self._unsaved = block.end if done == len(block.lines) else _end_within(block.lines, done)
-                with self._changed:
+                with self._worker.lock:
                     del block.lines[:done]
                     self._size -= done
-        with self._changed:
+        with self._worker.lock:
             self._blocks.popleft()
         self._save()
         self._recovered()

@@ -16,6 +16,7 @@ from msgspec import Struct
 from exectrail.contracts.session import AuditSession
 from exectrail.k8s.client import ApiError
 from exectrail.service.backoff import Backoff
+from exectrail.service.worker import Worker
 from webhook import metrics
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 5.0
@@ -107,15 +108,13 @@ class Ledger:
     def __init__(self, create: Callable[[bytes], None], most: int) -> None:
         self._create = create
         self._queue = FairQueue(most)
-        self._changed = threading.Condition()
         self._writing: Entry | None = None
-        self._closing = False
         self._abandoned = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._worker = Worker("session writer", self._run)
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        self._worker.start()
 
     def put(self, session: AuditSession) -> None:
         """Take a session for writing; returns at once."""
@@ -123,12 +122,9 @@ class Ledger:
 
     def close(self, seconds: float) -> None:
         """Write what waits for at most so long, then give the rest up."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        self._thread.join(seconds)
+        self._worker.close(seconds)
         self._abandoned.set()
-        with self._changed:
+        with self._worker.lock:
             while entry := self._queue.get():
                 _drop(entry, "shutdown", "the webhook ends")
             self._count()
@@ -167,7 +163,7 @@ class Ledger:
         return True
 
     def _enqueue(self, entry: Entry) -> None:
-        with self._changed:
+        with self._worker.changing():
             again = entry is self._writing
             if self._abandoned.is_set():  # nobody will look into the queue again
                 if not again:  # else `close` tells of it
@@ -177,22 +173,16 @@ class Ledger:
                 self._writing = None
             dropped = self._queue.put(entry)
             self._count()
-            self._changed.notify()
         for old in dropped:
             _drop(old, "queue-full", "too many wait to be written, most of them of this user")
 
     def _next(self) -> Entry | None:
-        with self._changed:
+        with self._worker.lock:
             self._writing = None
-            while not self._abandoned.is_set():
-                if entry := self._queue.get():
-                    self._writing = entry
-                    self._count()
-                    return entry
-                if self._closing:
-                    break
-                self._changed.wait()
-            return None
+        with self._worker.when(lambda: self._queue.length):
+            self._writing = None if self._abandoned.is_set() else self._queue.get()
+            self._count()
+            return self._writing
 
     def _count(self) -> None:
         metrics.QUEUED_SESSIONS.set(self._queue.length)

@@ -1,0 +1,55 @@
+"""A thread that waits for work, and the lock of what it shares with those who give it some."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Worker:
+    """A thread of its own for slow work. It does not keep the process alive.
+
+    Args:
+        name: The thread's.
+        run: All that the thread does. It waits by `when`, and returns soon after `closing` is set.
+
+    """
+
+    def __init__(self, name: str, run: Callable[[], object]) -> None:
+        self.closing = False
+        """Whether the thread is to end."""
+        self.lock = threading.Condition()
+        """Held by those who look at what is shared; who changes it uses `changing`."""
+        self._run = run
+        self._thread = threading.Thread(target=run, name=name, daemon=True)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread was started and is gone."""
+        return bool(self._thread.ident) and not self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the lock; at its end, all who wait look again."""
+        with self.lock:
+            yield
+            self.lock.notify_all()
+
+    @contextmanager
+    def when(self, due: Callable[[], object], seconds: float | None = None) -> Iterator[None]:
+        """Wait until there is something to do, or the end, at most so long; then hold the lock."""
+        with self.lock:
+            self.lock.wait_for(lambda: self.closing or due(), seconds)
+            yield
+
+    def close(self, seconds: float) -> None:
+        """Have the thread end, and wait for that at most so long; what never started does its last work here."""
+        with self.changing():
+            self.closing = True
+        if self._thread.ident:
+            self._thread.join(seconds)
+        else:
+            self._run()
