@@ -1,10 +1,8 @@
 """Where an enricher was in the audit events, kept over restarts: the last serials taken, and the place in auditd's log.
 
-Replaced as a whole by a rename, so that whoever is killed leaves the old one or the new one. It is not handed to the
-disk each time: what a crash of the node leaves is of another boot, and not used then.
+It is not synced: what a crash of the node leaves is of another boot, and not used then.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +11,8 @@ from msgspec import Struct
 
 from enricher.audit.follower import Position
 from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.service import atomic_file
+from exectrail.service.atomic_file import OtherFormat
 
 FORMAT: Final = 1
 
@@ -38,10 +38,6 @@ class Unusable(Exception):
     """A checkpoint that cannot be gone on from; its text is the reason that a `gap` has for it."""
 
 
-class _Format(Struct):
-    format: int
-
-
 def load(path: Path, boot: str) -> Checkpoint | None:
     """What was saved last; None at the first start ever.
 
@@ -50,12 +46,11 @@ def load(path: Path, boot: str) -> Checkpoint | None:
 
     """
     try:
-        data = path.read_bytes()
-        if msgspec.json.decode(data, type=_Format).format != FORMAT:
-            raise Unusable("checkpoint-format")
-        found = msgspec.json.decode(data, type=Checkpoint)
+        found = atomic_file.decode(path.read_bytes(), Checkpoint, FORMAT)
     except FileNotFoundError:
         return None
+    except OtherFormat as error:
+        raise Unusable("checkpoint-format") from error
     except (OSError, *UNREADABLE) as error:
         raise Unusable("checkpoint-unreadable") from error
     if found.boot != boot:
@@ -70,10 +65,4 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         OSError: It cannot be written.
 
     """
-    fresh = path.with_name(f"{path.name}.new")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, msgspec.json.encode(checkpoint))
-    finally:
-        os.close(fd)
-    fresh.replace(path)
+    atomic_file.replace(path, msgspec.json.encode(checkpoint))

@@ -17,6 +17,8 @@ from enricher.events import Process
 from exectrail.contracts.record import Origin
 from exectrail.contracts.session import AuditSession
 from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.service import atomic_file
+from exectrail.service.atomic_file import OtherFormat
 
 FORMAT = 1
 
@@ -89,10 +91,6 @@ class Checkpoint(Struct, kw_only=True):
     """The entry that each UID is bound to."""
 
 
-class _Header(Struct):
-    format: int
-
-
 def encode(checkpoint: Checkpoint) -> bytes:
     """As JSON; cut anywhere, it is none."""
     return msgspec.json.encode(checkpoint)
@@ -106,12 +104,11 @@ def decode(data: bytes) -> Checkpoint:
 
     """
     try:
-        header = msgspec.json.decode(data, type=_Header)
-        if header.format != FORMAT:
-            text = f"the checkpoint has format {header.format}, and this enricher reads {FORMAT}"
-            raise Unusable("checkpoint-format", text)
-        found = msgspec.json.decode(data, type=Checkpoint)
+        found = atomic_file.decode(data, Checkpoint, FORMAT)
         _check(found)
+    except OtherFormat as error:
+        text = f"the checkpoint has format {error.found}, and this enricher reads {FORMAT}"
+        raise Unusable("checkpoint-format", text) from error
     except UNREADABLE as error:
         raise Unusable("checkpoint-unreadable", f"the checkpoint cannot be read: {error}") from error
     return found

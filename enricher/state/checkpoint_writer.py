@@ -1,11 +1,10 @@
 """Keeps the checkpoint while the enricher works: looks each second, writes in a thread of its own.
 
-The checkpoint is written anew only where something changed, into a file beside it that then takes its name. Nothing is
-synced: a kill loses nothing that was written, and after a reboot the processes are gone anyway.
+The checkpoint is written anew only where something changed. Nothing is synced: a kill loses nothing that was written,
+and after a reboot the processes are gone anyway.
 """
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from enricher.state import checkpoint
 from enricher.state.checkpoint import Checkpoint, Unusable
 from enricher.state.progress_marker import Alive, Moment, Progress, ProgressFile, forks
 from enricher.trail.folder import Folder
+from exectrail.service import atomic_file
 from exectrail.service.worker import Worker
 
 _REST = 20
@@ -138,11 +138,7 @@ class CheckpointWriter:
         if self._kept == (view.sealed, view.version) or now < self._rest_until:
             return
         made = checkpoint.take(self._boot_id, view.sealed, view.nodes, view.sessions, view.bound)
-        part = self._path.with_suffix(".part")
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(file, "wb") as stream:
-            stream.write(checkpoint.encode(made))
-        part.rename(self._path)
+        atomic_file.replace(self._path, checkpoint.encode(made))
         self._kept = view.sealed, view.version
         self._rest_until = time.monotonic() + _REST * (time.monotonic() - now)
 

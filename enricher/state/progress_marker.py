@@ -4,7 +4,6 @@ What happened before a moment is in the trail only once it has been read, releas
 while later. So the moment is kept with the number of the last record that was sealed by then, until that is written.
 """
 
-import os
 from collections import deque
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from msgspec import Struct
 
 from enricher.state.checkpoint import FORMAT, Unusable
 from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.service import atomic_file
+from exectrail.service.atomic_file import OtherFormat, SmallFile
 
 _SIZE = 256
 _MOST = 600
@@ -74,9 +75,7 @@ class Progress:
 
 
 class ProgressFile:
-    """The word on disk, overwritten in place: one small write is whole or absent when a process is killed.
-
-    It is not synced: after a reboot an older word only makes the hole longer.
+    """The word on disk. It is not synced: after a reboot an older word only makes the gap longer.
 
     Raises:
         OSError: The file cannot be opened.
@@ -84,8 +83,7 @@ class ProgressFile:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._file = SmallFile(path, _SIZE)
 
     def load(self) -> Alive | None:
         """The word of the enricher before; None where there was none.
@@ -94,7 +92,7 @@ class ProgressFile:
             Unusable: It cannot be read.
 
         """
-        data = os.pread(self._fd, _SIZE, 0)
+        data = self._file.read()
         return decode(data) if data else None
 
     def save(self, alive: Alive) -> None:
@@ -104,7 +102,7 @@ class ProgressFile:
             OSError: It cannot be written.
 
         """
-        os.pwrite(self._fd, msgspec.json.encode(alive).ljust(_SIZE), 0)
+        self._file.write(msgspec.json.encode(alive))
 
 
 def decode(data: bytes) -> Alive:
@@ -115,12 +113,12 @@ def decode(data: bytes) -> Alive:
 
     """
     try:
-        found = msgspec.json.decode(data, type=Alive)
+        return atomic_file.decode(data, Alive, FORMAT)
+    except OtherFormat as error:
+        text = f"its time has format {error.found}, and this enricher reads {FORMAT}"
+        raise Unusable("checkpoint-format", text) from error
     except UNREADABLE as error:
         raise Unusable("checkpoint-unreadable", f"the time of the last record cannot be read: {error}") from error
-    if found.format != FORMAT:
-        raise Unusable("checkpoint-format", f"its time has format {found.format}, and this enricher reads {FORMAT}")
-    return found
 
 
 def forks() -> int:

@@ -1,6 +1,5 @@
 """The end of a node's chain of records (`exectrail.contracts.seal`), kept in a file apart from the trail."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from msgspec import Struct
 
 from exectrail.contracts.seal import GENESIS, seal
 from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.service.atomic_file import OtherFormat, SmallFile, decode
 
 _STATE_SIZE = 128
 _FORMAT = 1
@@ -32,7 +32,7 @@ class _Saved(Struct):
 
 
 class State:
-    """The chain's end on disk, overwritten in place: one small write is whole or absent when a process is killed.
+    """The chain's end on disk.
 
     Raises:
         OSError: The file cannot be opened.
@@ -40,21 +40,19 @@ class State:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._file = SmallFile(path, _STATE_SIZE)
         self.unreadable = False
         """Whether there was something that could not be read: the trail itself may still tell the chain's end."""
 
     def load(self) -> End:
         """What was saved last; the start of a chain where nothing readable is there."""
-        data = os.pread(self._fd, _STATE_SIZE, 0)
+        data = self._file.read()
         try:
-            saved = msgspec.json.decode(data, type=_Saved)
-        except UNREADABLE:
+            saved = decode(data, _Saved, _FORMAT)
+        except (OtherFormat, *UNREADABLE):
             self.unreadable = bool(data)
             return End()
-        self.unreadable = saved.format != _FORMAT
-        return End() if self.unreadable else End(saved.seq, saved.prev)
+        return End(saved.seq, saved.prev)
 
     def save(self, end: End) -> None:
         """Keep the end of the chain.
@@ -63,12 +61,11 @@ class State:
             OSError: It cannot be written.
 
         """
-        os.pwrite(self._fd, msgspec.json.encode(_Saved(end.seq, end.prev)).ljust(_STATE_SIZE), 0)
+        self._file.write(msgspec.json.encode(_Saved(end.seq, end.prev)))
 
     def close(self) -> None:
         """Hand it to the disk."""
-        os.fsync(self._fd)
-        os.close(self._fd)
+        self._file.close()
 
 
 def end_of(line: bytes) -> End:

@@ -356,7 +356,7 @@ def test_only_what_changed_is_written_anew(tmp_path: Path) -> None:
     checkpoint_writer.close(view(version=2))
 
     assert same == first
-    assert not (tmp_path / "checkpoint.part").exists()
+    assert not (tmp_path / "checkpoint.json.part").exists()
     assert checkpoint.decode((tmp_path / "checkpoint.json").read_bytes()).seq == 7
 
 

@@ -137,7 +137,7 @@ def test_after_a_kill_the_trail_is_believed_rather_than_an_older_state(
 ) -> None:
     write(first := start(), 3)
     first.close()
-    (tmp_path / "state" / "chain.json").write_bytes(b'{"seq":0,"prev":"0"}'.ljust(128))
+    (tmp_path / "state" / "chain.json").write_bytes(b'{"seq":0,"prev":"0","format":1}'.ljust(128))
     disk.taken += b'{"seq":7,"torn'
 
     assert start().seq == 2
