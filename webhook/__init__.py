@@ -1,1 +1,1 @@
-"""The admission webhook: binds seccomp profiles to pods, tags requests, keeps the ledger of who asked."""
+"""The admission webhook: binds seccomp profiles to pods, tags requests, writes an AuditSession for each."""

@@ -21,7 +21,7 @@ from webhook.serving.callers import Limits
 from webhook.serving.server import Bounds, Server, serve
 from webhook.serving.tls import Certificate
 from webhook.sessions.command_key import CommandKey
-from webhook.sessions.writer import Ledger
+from webhook.sessions.writer import SessionWriter
 
 _BACKLOG = 2048
 
@@ -40,7 +40,7 @@ def main() -> int:
     try:
         client = Client(options.api_server) if options.api_server else Client.in_cluster()
         certificate.wait()
-        # Not earlier: who connects is to be answered. Not later: there is nothing yet to be ended where it fails.
+        # Not earlier: clients that connect must be answered. Not later: where it fails, nothing has to be ended yet.
         admission = _listen(options.host, options.port, "--port")
         status = _listen(options.host, options.metrics_port, "--metrics-port")
     except RuntimeError as error:
@@ -49,11 +49,11 @@ def main() -> int:
     sessions = f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}"
     view = View(client)
     key = CommandKey(client, options.namespace, options.command_key_secret)
-    ledger = Ledger(lambda body: client.create(sessions, Raw(body)), int(options.ledger_mib * (1 << 20)))
+    writer = SessionWriter(lambda body: client.create(sessions, Raw(body)), int(options.sessions_mib * (1 << 20)))
     certificate.start()
     view.start()
     key.start()
-    ledger.start()
+    writer.start()
     # An API server that goes away later does not make us unready: all webhooks would be, at once.
     health = Health(
         {
@@ -69,8 +69,8 @@ def main() -> int:
         return Rules(extra_keys, key.value, options.tag_unknown)
 
     def record(session: AuditSession) -> None:
-        # Once the answer is sent: the ledger's thread begins at once, and would hold Python's lock meanwhile.
-        asyncio.get_running_loop().call_soon(_put, ledger, session)
+        # Once the answer is sent: the writer's thread begins at once, and would hold Python's lock meanwhile.
+        asyncio.get_running_loop().call_soon(_put, writer, session)
 
     webhook = Webhook(view.known, rules, record, options.namespace)
     limits = Limits(
@@ -91,7 +91,7 @@ def main() -> int:
     except Exception:
         log.exception("the server failed; the process ends")
         code = threads.FAULT_EXIT_CODE
-    ledger.close(options.drain_seconds)
+    writer.close(options.drain_seconds)
     log.info("ended")
     return threads.exit_code(code)
 
@@ -112,12 +112,12 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
         raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
 
 
-def _put(ledger: Ledger, session: AuditSession) -> None:
+def _put(writer: SessionWriter, session: AuditSession) -> None:
     try:
-        ledger.put(session)
+        writer.put(session)
     except Exception:
         metrics.ERRORS.labels("exec-metadata").inc()
-        log.exception("fault in the ledger", extra={"uid": session.metadata.name})
+        log.exception("fault in the session writer", extra={"uid": session.metadata.name})
 
 
 async def _serve(servers: list[Server], bounds: Bounds, health: Health, drain_seconds: float) -> None:

@@ -58,7 +58,7 @@ class Health(Struct):
 class Webhook(Struct, frozen=True):
     """What admission needs from the outside.
 
-    `known` tells what is known of a namespace and a pod in it, by their names; `rules` what holds at this moment;
+    `known` is what is known of a namespace and a pod in it, by their names; `rules` what holds at this moment;
     `record` takes an AuditSession for writing and returns at once; sessions are made in `namespace`.
     """
 
@@ -74,7 +74,7 @@ class Webhook(Struct, frozen=True):
         return decision
 
     def tag(self, request: review.Request) -> Decision:
-        """Answer an exec, attach, port-forward or debug, and put it into the ledger."""
+        """Answer an exec, attach, port-forward or debug, and record it as AuditSessions."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), now)
         verb = next((session.verb for session in decision.sessions.values()), "none")
@@ -178,8 +178,7 @@ class _Review:
 
     def _refuse(self, status: int, why: str) -> Response:
         metrics.BAD_REQUESTS.labels(self._name, status).inc()
-        told = f"refused a call of {self._name}: {why}"
-        sparse.warning(f"{self._name} {status}", told)
+        sparse.warning(f"{self._name} {status}", f"refused a call of {self._name}: {why}")
         return Response(f"{why[:LONGEST]}\n", status, media_type="text/plain", headers={"connection": "close"})
 
 

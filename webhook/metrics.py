@@ -9,7 +9,7 @@ REQUESTS = Counter(
 )
 MIRROR_AGE = Gauge(
     "exectrail_webhook_mirror_age_seconds",
-    "Time since the API server last said anything of a resource; it does so about once a minute.",
+    "Time since the API server last sent anything about a resource; about a minute where nothing changes.",
     ["resource"],
 )
 ERRORS = Counter(

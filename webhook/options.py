@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         "(default %(default)s)",
     )
     memory_help = "memory for AuditSessions that wait to be written, in MiB (default %(default)g)"
-    add("--ledger-mib", type=_number(1), default=16.0, metavar="MIB", help=memory_help)
+    add("--sessions-mib", type=_number(1), default=16.0, metavar="MIB", help=memory_help)
     drain_help = "time to go on serving after SIGTERM, in seconds (default %(default)g)"
     add("--drain-seconds", type=_number(0), default=5.0, metavar="S", help=drain_help)
     limits = Limits()

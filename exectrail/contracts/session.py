@@ -75,7 +75,7 @@ class SessionSpec(Struct, frozen=True, omit_defaults=True, rename="camel"):
     """Of an exec's whole command, also where `command` is cut (`exectrail.contracts.command_hash`)."""
     tag: Literal["env", "match", "none"] = "none"
     """How its process finds the way back: `env` has the request's UID in argv (exec) or the spec (debug); with
-    `match` the node looks for it by container, command and time; with `none` nobody looks."""
+    `match` the node looks for it by container, command and time; with `none` it does not look."""
     recorded: bool = False
     """Whether the namespace was opted in when the request was admitted; always so for a pod to debug a node."""
     request_uid: str = field(default="", name="requestUID")

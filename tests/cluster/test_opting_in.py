@@ -30,7 +30,7 @@ def test_the_profile_label_puts_the_profile_into_the_pod_and_into_the_kernel(ali
     assert "Seccomp:\t2" in status
 
 
-def test_under_the_profile_the_kernels_own_records_join_the_ledgers(alice: Person, profiled: str) -> None:
+def test_under_the_profile_the_kernels_seccomp_events_join_the_sensors(alice: Person, profiled: str) -> None:
     _, records = alice.executes(profiled, "sh", "-c", "id; true")
 
     execs = [record for record in records if record.kind == "exec"]

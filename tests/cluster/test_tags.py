@@ -53,7 +53,7 @@ def key(admin: Cluster) -> bytes:
     return base64.b64decode(data["key"])
 
 
-def test_in_mode_match_a_command_runs_as_it_was_asked_for_and_the_ledger_has_its_hash(
+def test_in_mode_match_a_command_runs_unchanged_and_its_session_has_its_hash(
     alice: Person, matched: str, key: bytes
 ) -> None:
     done, session = alice.does("exec", "-n", matched, "web", "--", *SHOW_TAG)
@@ -123,7 +123,7 @@ def test_a_command_carries_its_tag_where_the_node_has_found_env(
     eventually(tags)
 
 
-def test_who_debugs_a_node_is_in_the_ledger_wherever_the_pod_is(admin: Cluster, plain: str) -> None:
+def test_debugging_a_node_has_a_session_in_every_namespace(admin: Cluster, plain: str) -> None:
     image = (f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never")
     before = {each["metadata"]["name"] for each in node_debugs(admin)}
     said = admin.kubectl("debug", "node/node1", "-n", plain, *image, "--", "id").stdout

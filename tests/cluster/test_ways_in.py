@@ -156,7 +156,7 @@ def test_each_of_three_ephemeral_containers_of_one_update_is_a_session(alice: Pe
         assert records[-1].exit.code == code
 
 
-def test_a_port_forward_is_in_the_ledger_alone(alice: Person, recorded: str) -> None:
+def test_a_port_forward_has_a_session_and_no_process(alice: Person, recorded: str) -> None:
     with started(alice, "portforward", "port-forward", "-n", recorded, "pod/web", ":80") as (_, uid):
         pass
 
@@ -213,7 +213,7 @@ def _new(admin: Cluster, before: set[str], verb: str) -> list[str]:
     ]
 
 
-def test_kubectl_run_is_a_pod_like_any_other_with_its_attach_in_the_ledger(admin: Cluster, recorded: str) -> None:
+def test_kubectl_run_is_a_pod_like_any_other_whose_attach_has_a_session(admin: Cluster, recorded: str) -> None:
     image = (f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
     before, told = {each["metadata"]["name"] for each in auditsessions()}, len(trail())
     run = ("run", "-n", recorded, "asked", "-i", "--rm", *image, "--", "sh", "-c", "read line; id")
@@ -239,7 +239,7 @@ def test_a_copy_shows_the_tar_that_carried_it(alice: Person, recorded: str, tmp_
     assert commands == [["env", "test"], ["env", "tar"]]
 
 
-def test_an_exec_where_nobody_opted_in_is_in_the_ledger_and_left_alone(
+def test_an_exec_outside_opted_in_namespaces_has_a_session_and_is_not_changed(
     alice: Person, plain: str, recorded: str
 ) -> None:
     done, session = alice.does("exec", "-n", plain, "web", "--", "sh", "-c", "echo $SPO_EXEC_REQUEST_UID; exit 0")

@@ -1,3 +1,3 @@
-from tests.unit.webhook.conftest import api, ledger, namespaces, patch_of, review, rules, run, tls_dir, webhook
+from tests.unit.webhook.conftest import api, namespaces, patch_of, review, rules, run, sessions, tls_dir, webhook
 
-__all__ = ["api", "ledger", "namespaces", "patch_of", "review", "rules", "run", "tls_dir", "webhook"]
+__all__ = ["api", "namespaces", "patch_of", "review", "rules", "run", "sessions", "tls_dir", "webhook"]

@@ -163,7 +163,7 @@ def through_a_url(*words: str) -> bool:
     ids=["words", "empty", "utf-8", "x", "<", "quotes", "backslashes", "commas", "control", "emoji"],
 )
 def test_an_exec_that_comes_through_the_api_server_is_tagged_and_hashed_whole(
-    review: Load, webhook: Webhook, ledger: list[AuditSession], patch_of: PatchOf, rules: Rules, command: list[str]
+    review: Load, webhook: Webhook, sessions: list[AuditSession], patch_of: PatchOf, rules: Rules, command: list[str]
 ) -> None:
     assert through_a_url(*command)
     # As Go's encoding/json writes it.
@@ -172,19 +172,19 @@ def test_an_exec_that_comes_through_the_api_server_is_tagged_and_hashed_whole(
     assert rules.command_key is not None
 
     seconds, memory = measured(webhook.tag, body)
-    ledger.clear()
+    sessions.clear()
     response = answered(webhook.tag, body)
 
     assert (seconds < SECONDS, memory < EXTRA_MEMORY) == (True, True)
     assert [step["path"] for step in patch_of({"response": response})] == ["/command/0"] * 2
-    (session,) = ledger
+    (session,) = sessions
     assert session.spec.command_hash == command_hash(rules.command_key, [word.encode() for word in command])
     assert "[cut: " in session.spec.command[-1]
 
 
 @pytest.mark.parametrize(("first", "more"), [(b'["sh","@"]', b"x"), (b'["sh"@]', b',"x"')], ids=["long", "many"])
-def test_an_exec_that_is_too_large_for_the_api_server_passes_with_a_warning_and_is_in_the_ledger(
-    review: Load, webhook: Webhook, ledger: list[AuditSession], first: bytes, more: bytes
+def test_an_exec_that_is_too_large_for_the_api_server_passes_with_a_warning_and_has_a_session(
+    review: Load, webhook: Webhook, sessions: list[AuditSession], first: bytes, more: bytes
 ) -> None:
     body = padded(review("exec-sh", {"command": HOLE}), first, more)
 
@@ -194,7 +194,7 @@ def test_an_exec_that_is_too_large_for_the_api_server_passes_with_a_warning_and_
     assert "patch" not in response
     (warning,) = response["warnings"]
     assert warning.endswith("its process carries no tag: there is more in it than is read of a request")
-    (session,) = ledger
+    (session,) = sessions
     assert response["auditAnnotations"] == {"SPO_EXEC_REQUEST_UID": session.metadata.name}
     assert (session.spec.user.username, session.spec.verb) == ("alice@example.com", "exec")
     assert (session.spec.target.namespace, session.spec.target.pod, session.spec.target.container) == (
@@ -216,10 +216,10 @@ def test_an_exec_that_is_too_large_for_the_api_server_passes_with_a_warning_and_
         ("pod-node-debug", "spec.volumes", b"[{}@]", b",{}", ""),
     ],
 )
-def test_a_pod_with_more_in_it_than_is_read_passes_with_a_warning_and_is_in_the_ledger(
+def test_a_pod_with_more_in_it_than_is_read_passes_with_a_warning_and_has_a_session(
     review: Load,
     webhook: Webhook,
-    ledger: list[AuditSession],
+    sessions: list[AuditSession],
     name: str,
     path: str,
     first: bytes,
@@ -233,6 +233,6 @@ def test_a_pod_with_more_in_it_than_is_read_passes_with_a_warning_and_is_in_the_
 
     assert "patch" not in response
     assert "there is more in it than is read of a request" in response["warnings"][0]
-    assert [(each.metadata.name, each.spec.verb, each.spec.target.container) for each in ledger] == [
+    assert [(each.metadata.name, each.spec.verb, each.spec.target.container) for each in sessions] == [
         (asked["request"]["uid"], "debug", container)
     ]

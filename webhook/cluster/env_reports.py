@@ -12,7 +12,7 @@ _Pods = dict[str, dict[str, bool]]
 
 
 class _Report(Struct, frozen=True):
-    """One node's word, at a time."""
+    """What one node reported, and when."""
 
     pods: _Pods
     """By `namespace/pod` and container."""
@@ -20,7 +20,7 @@ class _Report(Struct, frozen=True):
 
 
 class EnvReports:
-    """All nodes' words. Written by one thread and read by others, so what is replaced is replaced whole."""
+    """All nodes' reports. Written by one thread and read by others, so what is replaced is replaced whole."""
 
     def __init__(self) -> None:
         self._reports: dict[str, _Report] = {}
@@ -40,7 +40,7 @@ class EnvReports:
                 del self._node_of[pod]
 
     def has_env(self, namespace: str, pod: str, container: str, now: datetime) -> bool | None:
-        """Whether the container has the program; `None` where no node has said so in the last two minutes.
+        """Whether the container has the program; `None` where no node has reported it in the last two minutes.
 
         Without a container's name the answer holds for all of the pod's.
         """

@@ -24,7 +24,7 @@ class Labelled(Struct, frozen=True):
 
 
 class View:
-    """Namespaces, the few pods that choose a tag mode of their own, and what nodes say of containers."""
+    """Namespaces, the few pods that choose a tag mode of their own, and what nodes report of containers."""
 
     def __init__(self, client: Client) -> None:
         self._env = EnvReports()

@@ -139,9 +139,9 @@ def _set(path: str, context: Value, profile: _Profile) -> Operation:
 
 
 def _warnings(containers: list[_Container]) -> list[str]:
-    told = containers[:_MOST_WARNINGS]
-    more = f"exectrail: {len(containers) - len(told)} more containers run without the audit profile"
+    named = containers[:_MOST_WARNINGS]
+    more = f"exectrail: {len(containers) - len(named)} more containers run without the audit profile"
     return [
-        *(f"exectrail: container {each.name!r:.80} runs without the audit profile: {each.beyond}" for each in told),
-        *([more] if len(told) < len(containers) else []),
+        *(f"exectrail: container {each.name!r:.80} runs without the audit profile: {each.beyond}" for each in named),
+        *([more] if len(named) < len(containers) else []),
     ]

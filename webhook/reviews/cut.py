@@ -15,7 +15,7 @@ MARKER_BYTES = 48
 
 
 def cut(words: list[str], most: int) -> list[str]:
-    """As many words as take at most `most` bytes as a JSON list; the last one tells what is missing."""
+    """As many words as take at most `most` bytes as a JSON list; the last one says what is missing."""
     if _surely_fit(sum(map(len, words)), len(words), most):
         return words
     if _fitting(words, most) == len(words):

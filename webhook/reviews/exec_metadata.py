@@ -1,4 +1,4 @@
-"""Ties a request to the processes that it starts, and tells the ledger who asked.
+"""Ties a request to the processes that it starts, and makes its AuditSessions.
 
 The tag is a UID in the variable `SPO_EXEC_REQUEST_UID`: a prefix of the command for an exec, an environment variable
 for a container that the request makes. The node reads it from argv or from the pod's spec, never from a process's
@@ -18,7 +18,7 @@ from webhook.reviews.session_spec import Asked, Rules, session_spec
 from webhook.reviews.tag_mode import Known, mode_of, untagged_debug, untagged_exec
 from webhook.reviews.tag_variable import Container, containers_of, set_variable, uids
 
-_WARNING = "exectrail: the request is in the ledger, but its process carries no tag: {why}"
+_WARNING = "exectrail: the request is recorded as an AuditSession, but its process carries no tag: {why}"
 _WHY = {
     "namespace-unknown": "the namespace is not known here yet",
     "assignment-command": "the command's first word has a '='",
@@ -66,7 +66,7 @@ def decide(request: Request, known: Known, rules: Rules, now: str) -> Decision:
         case "CONNECT", "attach", "PodAttachOptions":
             found = _attach(request)
         case "CONNECT", "portforward", "PodPortForwardOptions":
-            found = _Found({request.uid: Asked("portforward")}, untagged="ledger-only")
+            found = _Found({request.uid: Asked("portforward")}, untagged="session-only")
         case "UPDATE", "ephemeralcontainers", "Pod":
             found = _debug(request, known)
             if not found.asked:
@@ -104,7 +104,7 @@ def _exec(request: Request, known: Known, rules: Rules) -> _Found:
     except TooLarge as error:
         words, too_large = [str(error)], "too-large"
     asked = Asked("exec", container.text(), words, tty.flag(), stdin.flag(), exact=not too_large)
-    # Always prefixed, also where the command has such a word already: it would be a way not to be seen.
+    # Also where the command has such a word already, or it would be a way to hide.
     prefix: Patch = [Operation("/command/0", word) for word in (f"{TAG_VARIABLE}={request.uid}", "env")]
     mode, warnings = mode_of(known)
     untagged = too_large or untagged_exec(mode, known, asked.container, words, rules.tag_unknown)
@@ -115,7 +115,7 @@ def _exec(request: Request, known: Known, rules: Rules) -> _Found:
 def _attach(request: Request) -> _Found:
     container, tty, stdin = request.object.required().members("container", "tty", "stdin")
     asked = Asked("attach", container.text(), tty=tty.flag(), stdin=stdin.flag())
-    return _Found({request.uid: asked}, untagged="ledger-only")
+    return _Found({request.uid: asked}, untagged="session-only")
 
 
 def _debug(request: Request, known: Known) -> _Found:
@@ -146,7 +146,7 @@ def _made(
 ) -> tuple[dict[str, Asked], Patch, str | None]:
     """What is asked for by the UIDs of its sessions, one for each container that a request makes, and their tags.
 
-    What has more in it than is read has a session all the same: else that would be a way not to be seen.
+    A request with more in it than is read has a session all the same, or it would be a way to hide.
     """
     budget = Budget()
     asked = {request.uid: Asked("debug")}

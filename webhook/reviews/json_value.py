@@ -2,7 +2,7 @@
 
 As Python objects, a body of 8 MiB takes hundreds of MiB. So a value stays text until it is asked for something, and
 each question has a bound, which is checked before anything is made. `null` is the absence of a member everywhere, as
-in the API: no question tells the two apart.
+in the API: no question distinguishes the two.
 """
 
 import threading

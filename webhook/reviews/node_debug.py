@@ -1,8 +1,8 @@
 """Recognises the pods that `kubectl debug node/...` and `oc debug node/...` make.
 
-Whoever is in such a pod is on the node, so it is in the ledger in every namespace, and gets the variable whatever the
-tag mode is: no workload depends on it. The chart's entry `nodedebug.exectrail.io` has the same conditions in CEL, so
-that the API server asks about no other pod.
+A user in such a pod is on the node, so its request has a session in every namespace, and the pod gets the variable
+whatever the tag mode is: no workload depends on it. The chart's entry `nodedebug.exectrail.io` has the same conditions
+in CEL, so that the API server asks about no other pod.
 """
 
 from exectrail.contracts.node_debug import LABELS, is_node_debug

@@ -93,9 +93,9 @@ class Decision(Struct, frozen=True):
     """Why this and nothing else was done: a metric's label."""
     patch: Patch = []
     sessions: dict[str, SessionSpec] = {}
-    """What the ledger keeps of it, by UID: the request's own first."""
+    """The AuditSessions to write, by UID: the request's own first."""
     warnings: list[str] = []
-    """Shown to the person who asked; the API server cuts each at 256 characters."""
+    """Shown to the user; the API server cuts each at 256 characters."""
 
 
 class _Response(Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -171,7 +171,7 @@ _ordinary_review = msgspec.json.Decoder(_OrdinaryReview)
 def _ordinary(body: bytes) -> Request | None:
     """Read a request as the API server sends nearly all, in a third of the time; None for any other.
 
-    It needs no bounds but the body's. What is wrong with the others, the long way tells.
+    It needs no bounds but the body's. The long way reports what is wrong with the others.
     """
     try:
         it = _ordinary_review.decode(body).request

@@ -1,4 +1,4 @@
-"""What the ledger keeps of a request: only what is allowed to be kept, and never more than 8 KiB.
+"""What an AuditSession keeps of a request: allowed fields only, and never more than 8 KiB.
 
 A client chooses the length of most of these words, and etcd holds every session: each part has a bound, and what was
 cut says so.
@@ -33,7 +33,7 @@ DEFAULT_EXTRA_KEYS = (
     "principalid",
     "username",
 )
-"""Keys of `userInfo.extra` that tell who it was. Others may carry a credential (an OIDC or cloud assertion)."""
+"""Keys of `userInfo.extra` that identify the user. Others may carry a credential (an OIDC or cloud assertion)."""
 
 # Of JSON: together with all that has no bound of its own, an AuditSession stays below 8 KiB.
 _COMMAND_BYTES = 2816
@@ -59,14 +59,14 @@ class Asked(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """What the installation says about tags and the ledger."""
+    """What the installation says about tags and sessions."""
 
     extra_keys: frozenset[str]
     """Which keys of `userInfo.extra` to keep."""
     command_key: bytes | None
     """For hashes of commands; there is none until the key is there."""
     tag_unknown: Literal["env", "match"]
-    """What tag mode `auto` is for a container of which no node has said whether it has `env`."""
+    """What tag mode `auto` is where no node has reported whether the container has `env`."""
 
 
 def session_spec(

@@ -13,10 +13,10 @@ from msgspec import Struct
 from exectrail.contracts.session import TAG_LABEL, TagMode, opted_in
 
 Unknown = Literal["env", "match"]
-"""What `auto` is for a container of which no node has said whether it has `env`."""
+"""What `auto` is where no node has reported whether the container has `env`."""
 
 
-def _never_said(_container: str) -> bool | None:
+def _not_reported(_container: str) -> bool | None:
     return None
 
 
@@ -27,8 +27,8 @@ class Known(Struct, frozen=True):
     """The namespace's labels; `None` when it is not known."""
     pod: dict[str, str] = {}
     """The pod's labels, if it has the label for its tag mode."""
-    has_env: Callable[[str], bool | None] = _never_said
-    """Whether a container of the pod has `env`; `None` when no node has said so."""
+    has_env: Callable[[str], bool | None] = _not_reported
+    """Whether a container of the pod has `env`; `None` when no node has reported it."""
 
     def not_opted_in(self) -> str | None:
         """Why the target's processes are not recorded, or may not be; `None` when they are."""

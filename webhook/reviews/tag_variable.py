@@ -15,12 +15,12 @@ _COMMAND = Most(words=4096, characters=16 << 10)
 
 
 class Container(Struct, frozen=True):
-    """A container of any kind, as far as a tag and the ledger are concerned."""
+    """A container of any kind, as far as a tag and a session are concerned."""
 
     path: str
     """Where it is in its pod (JSON pointer, RFC 6901)."""
     asked: Asked
-    """What the ledger keeps of the request that makes it."""
+    """What its session keeps of the request that makes it."""
     env: Value
 
 

@@ -1,6 +1,6 @@
-"""Who holds how many connections and bytes, and which connection has to go when it is too many or takes too long.
+"""Connections and bytes by address, and which connection ends when there are too many or one takes too long.
 
-Decisions only, no sockets. Refusing newcomers would let anybody lock out the API server by coming first. Instead the
+Decisions only, no sockets. Refusing newcomers would let any client lock out the API server by coming first. Instead the
 address that holds most gives up a connection: the API server's calls are over in milliseconds, so it holds few.
 """
 
@@ -52,7 +52,7 @@ class Stage(Enum):
 
 
 class Connection:
-    """One connection. Who reads from it keeps it up to date."""
+    """One connection. Its protocol keeps it up to date."""
 
     def __init__(self, address: str, abort: Callable[[], None]) -> None:
         self.address, self.abort = address, abort
@@ -153,10 +153,10 @@ class Callers:
                 self.hold(connection, unsent := connection.unsent())
                 if not unsent:
                     connection.enter(Stage.IDLE)
-            if now - connection.since > self._patience(connection.stage):
+            if now - connection.since > self._timeout(connection.stage):
                 self.end(connection, connection.stage.value)
 
-    def _patience(self, stage: Stage) -> float:
+    def _timeout(self, stage: Stage) -> float:
         return {
             Stage.ARRIVED: self.limits.handshake_seconds,
             Stage.HANDSHAKE: self.limits.handshake_seconds,
@@ -174,12 +174,12 @@ class Callers:
 
 
 def _worth(connection: Connection) -> tuple[bool, bool, float]:
-    """Those come last whose request is complete, before them those that had one answered; then who waits for less."""
+    """Complete requests come last, before them those that had one answered; then those that wait for less."""
     return connection.stage is Stage.DECISION, connection.answered, connection.since
 
 
 def address_of(host: str) -> str:
-    """Whom a connection counts for: an IPv4 address, or the /64 of an IPv6 one, of which each machine has plenty."""
+    """What a connection counts for: an IPv4 address, or the /64 of an IPv6 one, of which each machine has plenty."""
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         mapped = address.ipv4_mapped

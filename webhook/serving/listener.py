@@ -43,7 +43,7 @@ class Listener:
     Args:
         listening: The socket.
         tls: What to speak on it, or nothing.
-        new_protocol: Makes the HTTP of a connection, which tells it of its stages from then on.
+        new_protocol: Makes the HTTP of a connection, which notes its stages from then on.
         callers: What all ports together hold.
         turns: Theirs as well.
 
@@ -100,7 +100,7 @@ class Listener:
                     await asyncio.sleep(_PAUSE_SECONDS if full else 0)
                 else:
                     self._arrived(accepted, address_of(peer[0]))
-            await asyncio.sleep(0)  # accepting does not give way as long as somebody comes
+            await asyncio.sleep(0)  # accepting does not give way as long as there are more connections
 
     def _arrived(self, accepted: socket.socket, address: str) -> None:
         # Not by the listening socket: connections that came before this server did would not inherit it.

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Bounds:
-    """What all ports of this process share: who calls, and whose turn it is."""
+    """What all ports of this process share: callers and turns."""
 
     def __init__(self, limits: Limits) -> None:
         self.callers, self.turns = Callers(limits, self._ended), Turns()
@@ -43,8 +43,8 @@ class Bounds:
         reason, _, detail = why.partition(": ")
         metrics.CONNECTIONS_ENDED.labels(reason).inc()
         if reason not in {"idle-timeout", "shutdown"}:
-            told = f"ended a connection: {reason}" + f" ({detail})" * bool(detail)
-            self.sparse.warning(reason, told, peer=connection.address, stage=connection.stage.name.lower())
+            message = f"ended a connection: {reason}" + f" ({detail})" * bool(detail)
+            self.sparse.warning(reason, message, peer=connection.address, stage=connection.stage.name.lower())
 
 
 class Server(uvicorn.Server):
@@ -95,7 +95,7 @@ class Server(uvicorn.Server):
 
 
 async def serve(servers: list[Server], bounds: Bounds) -> None:
-    """Serve until every one of them has been told to exit.
+    """Serve until every one of them is to exit.
 
     Raises:
         ExceptionGroup: Something ended by itself.

@@ -26,8 +26,8 @@ class Certificate:
     Args:
         folder: Where the Secret is mounted.
         every: Seconds between two looks at it.
-        client_ca: Certificates of which one must vouch for a client's, followed like the pair; without it anybody who
-            reaches the port may call.
+        client_ca: Certificates of which one must have signed a client's, followed like the pair; without it any client
+            that reaches the port may call.
 
     """
 
@@ -73,17 +73,17 @@ class Certificate:
             connection.context = self._current
 
     def _follow(self) -> None:
-        told: str | None = None
+        reported: str | None = None
         while True:
             time.sleep(self._every)
             try:
                 error = self._try()
-            except Exception as fault:  # noqa: BLE001 - told below; without this thread no certificate is ever renewed
+            except Exception as fault:  # noqa: BLE001 - reported below; without this thread no certificate is ever renewed
                 error = f"fault: {fault!r}"
-            if error and error != told:
+            if error and error != reported:
                 metrics.CERTIFICATE_REJECTED.inc()
                 log.error("the certificate before keeps serving: %s", error)
-            told = error
+            reported = error
 
     def _try(self) -> str | None:
         """Take over the pair if it is new; the reason why not, at every try until it is good."""
@@ -112,7 +112,7 @@ def _context(client_ca: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if client_ca:
-        # Whether to ask is the listening context's word, whom to believe that of the context switched to.
+        # The listening context decides whether to ask, the context switched to which CA to trust.
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=client_ca.read_text())
     return context

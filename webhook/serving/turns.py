@@ -13,7 +13,7 @@ Work = Callable[[], bool]
 
 
 class Turns:
-    """The queues of all addresses. What comes while nobody waits is done at once."""
+    """The queues of all addresses. Work that comes while none waits is done at once."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Work]] = {}

@@ -1,1 +1,1 @@
-"""Writes AuditSessions, and keeps the key of command hashes."""
+"""Writes AuditSessions, and makes the key of command hashes."""

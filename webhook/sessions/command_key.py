@@ -1,6 +1,6 @@
 """Makes the key of command hashes at the first start of an installation, and reads it at every other.
 
-Not a template of the chart: Helm would make another one at each upgrade, or show it to whoever may read a release.
+Not a template of the chart: Helm would make another one at each upgrade, or show it to all who may read a release.
 """
 
 import logging

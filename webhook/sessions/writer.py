@@ -1,8 +1,8 @@
-"""The ledger's queue: takes each request's AuditSession at once and writes it to the API after the answer.
+"""Writes each request's AuditSession to the API, from a bounded queue, after the answer.
 
-A person with `kubectl exec` must never wait for a write, and one who floods must not push out what others did. So
-each user has a queue of their own, the writer takes from them in turn, and when the whole is full the user with
-the most bytes in it loses the oldest.
+A `kubectl exec` never waits for a write, and a user who floods cannot push out what others did. So each user has a
+queue of their own, the writer takes from them in turn, and when the whole is full the user with the most bytes in it
+loses the oldest.
 """
 
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Entry(Struct, frozen=True):
-    """One AuditSession in wait: as JSON, so that its size is known and bounded."""
+    """One AuditSession that waits: as JSON, so that its size is known and bounded."""
 
     user: str
     body: bytes
@@ -96,8 +96,8 @@ class FairQueue:
         return entry
 
 
-class Ledger:
-    """Writes AuditSessions in a thread of its own, in the end or with a count of what was lost.
+class SessionWriter:
+    """Writes AuditSessions in a thread of its own; each is written in the end, or counted as lost.
 
     Args:
         create: Creates one AuditSession, given as JSON; raises `ApiError`.
@@ -121,7 +121,7 @@ class Ledger:
         self._enqueue(Entry(session.spec.user.username, msgspec.json.encode(session)))
 
     def close(self, seconds: float) -> None:
-        """Write what waits for at most so long, then give the rest up."""
+        """Write what waits for at most so long, then drop the rest."""
         self._worker.close(seconds)
         self._abandoned.set()
         with self._worker.lock:
@@ -165,8 +165,8 @@ class Ledger:
     def _enqueue(self, entry: Entry) -> None:
         with self._worker.changing():
             again = entry is self._writing
-            if self._abandoned.is_set():  # nobody will look into the queue again
-                if not again:  # else `close` tells of it
+            if self._abandoned.is_set():  # the queue is not read any more
+                if not again:  # else `close` reports it
                     _drop(entry, "shutdown", "the webhook ends")
                 return
             if again:

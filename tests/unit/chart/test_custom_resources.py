@@ -138,7 +138,7 @@ def test_what_the_parts_write_passes_the_schema(definitions: dict[str, Document]
         jsonschema.Draft4Validator(schema).validate({**written, "status": {"processes": "many", "lost": "many"}})
 
 
-def test_no_request_that_was_admitted_is_too_large_for_the_ledger(definitions: dict[str, Document]) -> None:
+def test_no_request_that_was_admitted_is_too_large_for_a_session(definitions: dict[str, Document]) -> None:
     spec = schema_of(definitions["AuditSession"])["properties"]["spec"]
     bounded = {
         path for path, schema in nodes(spec) if {"maxLength", "maxItems", "maxProperties", "pattern"} & schema.keys()

@@ -34,12 +34,12 @@ def pod(node: str = "node1", ago: float = 3600, runtime: str = "") -> Pod:
 def trail(
     beat: float = 10,
     since: float = 3600,
-    ledger: str = "bpf",
+    sensor: str = "bpf",
     uncovered: tuple[str, ...] = (),
     count: int | None = None,
 ) -> NodeTrail:
     pods = [UncoveredPod(name, "sandboxed", "runsc") for name in uncovered]
-    status = NodeTrailStatus(audit_source="netlink", sensor=ledger, since=at(since), heartbeat=at(beat), uncovered=pods)
+    status = NodeTrailStatus(audit_source="netlink", sensor=sensor, since=at(since), heartbeat=at(beat), uncovered=pods)
     status = msgspec.structs.replace(status, uncovered_pods=len(pods) if count is None else count)
     return NodeTrail(ObjectMeta(name="node1", creation_timestamp=at(86400)), status)
 
@@ -86,13 +86,13 @@ def test_an_open_session_is_overdue_after_the_grace_of_its_verb(what: str, seen:
         ("the node is silent", pod(), [trail(beat=121)], "not-recorded", "node1"),
         ("the node never spoke", pod(), [NodeTrail(trail().metadata)], "not-recorded", "node1"),
         ("its agent started after the request", pod(), [trail(since=299)], "not-recorded", "node1"),
-        ("the ledger misses what is over quickly", pod(), [trail(ledger="proc")], "not-recorded", "node1"),
-        ("the ledger reads /proc too late", pod(), [trail(ledger="procconn")], "not-recorded", "node1"),
+        ("the sensor misses processes that end quickly", pod(), [trail(sensor="proc")], "not-recorded", "node1"),
+        ("the sensor reads /proc too late", pod(), [trail(sensor="procconn")], "not-recorded", "node1"),
         ("the pod is sandboxed", pod(runtime="gvisor"), [trail(uncovered=("shop/web-0",))], "not-recorded", "node1"),
         ("another pod is sandboxed", pod(runtime="gvisor"), [trail(uncovered=("a/web-0",))], "never-started", "node1"),
         ("it may be one of many more", pod(runtime="x"), [trail(uncovered=("a/b",), count=2)], "not-recorded", "node1"),
         ("the pod has the node's own runtime", pod(), [trail(uncovered=("a/b",), count=2)], "never-started", "node1"),
-        ("the node has no ledger", pod(), [trail(ledger="")], "not-recorded", "node1"),
+        ("the node has no sensor", pod(), [trail(sensor="")], "not-recorded", "node1"),
         ("the node's clock is a little ahead", pod(), [trail(beat=-5)], "never-started", "node1"),
     ],
 )

@@ -58,7 +58,7 @@ def patch_of() -> Callable[[dict[str, Any]], list[Any]]:
 
 
 @pytest.fixture
-def ledger() -> list[AuditSession]:
+def sessions() -> list[AuditSession]:
     """The sessions that the webhook recorded."""
     return []
 
@@ -81,11 +81,11 @@ def rules() -> Rules:
 
 
 @pytest.fixture
-def webhook(ledger: list[AuditSession], namespaces: dict[str, dict[str, str]], rules: Rules) -> Webhook:
+def webhook(sessions: list[AuditSession], namespaces: dict[str, dict[str, str]], rules: Rules) -> Webhook:
     return Webhook(
         known=lambda namespace, _pod: Known(namespaces.get(namespace)),
         rules=lambda: rules,
-        record=ledger.append,
+        record=sessions.append,
         namespace="exectrail",
     )
 

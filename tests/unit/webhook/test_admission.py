@@ -90,7 +90,7 @@ def test_an_answer_has_what_the_api_wants_and_nothing_empty(review: Load) -> Non
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_the_audit_log_points_to_the_ledger_where_there_is_an_entry(review: Load, dry_run: bool) -> None:
+def test_the_audit_log_points_to_the_session_where_there_is_one(review: Load, dry_run: bool) -> None:
     request = decode(json.dumps(review("exec-sh", dryRun=dry_run)).encode())
     session = SessionSpec(User("a"), "exec", "pods/exec", Target("n", "p"), "now")
 

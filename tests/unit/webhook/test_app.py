@@ -28,8 +28,8 @@ def counted(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"exectrail_webhook_{name}_total", labels) or 0
 
 
-def test_an_exec_is_tagged_annotated_and_in_the_ledger(
-    client: TestClient, review: Load, patch_of: PatchOf, ledger: list[AuditSession]
+def test_an_exec_is_tagged_annotated_and_has_a_session(
+    client: TestClient, review: Load, patch_of: PatchOf, sessions: list[AuditSession]
 ) -> None:
     body = review("exec-sh")
     uid = body["request"]["uid"]
@@ -42,18 +42,18 @@ def test_an_exec_is_tagged_annotated_and_in_the_ledger(
         {"op": "add", "path": "/command/0", "value": "env"},
     ]
     assert reply.json()["response"]["auditAnnotations"] == {"SPO_EXEC_REQUEST_UID": uid}
-    assert [(session.metadata.name, session.metadata.namespace) for session in ledger] == [(uid, "exectrail")]
-    assert ledger[0].spec.tag == "env"
+    assert [(session.metadata.name, session.metadata.namespace) for session in sessions] == [(uid, "exectrail")]
+    assert sessions[0].spec.tag == "env"
 
 
 @pytest.mark.parametrize(
     ("name", "verb"),
     [("exec-sh", "exec"), ("attach", "attach"), ("portforward", "portforward"), ("ephemeralcontainers", "debug")],
 )
-def test_every_request_is_in_the_ledger_and_the_audit_log_also_where_nothing_is_opted_in(
+def test_every_request_has_a_session_and_is_in_the_audit_log_also_where_nothing_is_opted_in(
     client: TestClient,
     review: Load,
-    ledger: list[AuditSession],
+    sessions: list[AuditSession],
     namespaces: dict[str, dict[str, str]],
     name: str,
     verb: str,
@@ -65,11 +65,11 @@ def test_every_request_is_in_the_ledger_and_the_audit_log_also_where_nothing_is_
 
     uid = body["request"]["uid"]
     assert response == {"uid": uid, "allowed": True, "auditAnnotations": {"SPO_EXEC_REQUEST_UID": uid}}
-    assert [session.spec.verb for session in ledger] == [verb]
+    assert [session.spec.verb for session in sessions] == [verb]
 
 
-def test_each_new_container_of_one_request_is_in_the_ledger_and_the_audit_log_leads_to_the_first(
-    client: TestClient, review: Load, ledger: list[AuditSession]
+def test_each_new_container_of_one_request_has_a_session_and_the_audit_log_leads_to_the_first(
+    client: TestClient, review: Load, sessions: list[AuditSession]
 ) -> None:
     body = review("ephemeralcontainers", oldObject=None)
     uid = body["request"]["uid"]
@@ -77,13 +77,13 @@ def test_each_new_container_of_one_request_is_in_the_ledger_and_the_audit_log_le
     response = client.post(EXEC_METADATA_PATH, json=body).json()["response"]
 
     assert response["auditAnnotations"] == {"SPO_EXEC_REQUEST_UID": uid}
-    assert [(each.spec.target.container, each.spec.request_uid) for each in ledger] == [("dbg1", ""), ("dbg2", uid)]
-    assert ledger[0].metadata.name == uid
-    assert {each.metadata.namespace for each in ledger} == {"exectrail"}
+    assert [(each.spec.target.container, each.spec.request_uid) for each in sessions] == [("dbg1", ""), ("dbg2", uid)]
+    assert sessions[0].metadata.name == uid
+    assert {each.metadata.namespace for each in sessions} == {"exectrail"}
 
 
-def test_a_pod_to_debug_a_node_is_tagged_and_in_the_ledger_also_where_nothing_is_opted_in(
-    client: TestClient, review: Load, ledger: list[AuditSession], namespaces: dict[str, dict[str, str]]
+def test_a_pod_to_debug_a_node_is_tagged_and_has_a_session_also_where_nothing_is_opted_in(
+    client: TestClient, review: Load, sessions: list[AuditSession], namespaces: dict[str, dict[str, str]]
 ) -> None:
     namespaces["default"] = {}
     body = review("pod-node-debug")
@@ -92,18 +92,18 @@ def test_a_pod_to_debug_a_node_is_tagged_and_in_the_ledger_also_where_nothing_is
 
     assert "patch" in response
     assert response["auditAnnotations"] == {"SPO_EXEC_REQUEST_UID": body["request"]["uid"]}
-    assert [(session.spec.verb, session.spec.resource) for session in ledger] == [("debug", "pods")]
+    assert [(session.spec.verb, session.spec.resource) for session in sessions] == [("debug", "pods")]
 
 
-def test_a_dry_run_is_patched_and_not_recorded(client: TestClient, review: Load, ledger: list[AuditSession]) -> None:
+def test_a_dry_run_is_patched_and_not_recorded(client: TestClient, review: Load, sessions: list[AuditSession]) -> None:
     response = client.post(EXEC_METADATA_PATH, json=review("ephemeralcontainers", dryRun=True)).json()["response"]
 
     assert "patch" in response
     assert "auditAnnotations" not in response
-    assert ledger == []
+    assert sessions == []
 
 
-def test_a_pod_is_bound(client: TestClient, review: Load, patch_of: PatchOf, ledger: list[AuditSession]) -> None:
+def test_a_pod_is_bound(client: TestClient, review: Load, patch_of: PatchOf, sessions: list[AuditSession]) -> None:
     reply = client.post(BINDING_PATH, json=review("pod-create"))
 
     assert patch_of(reply.json()) == [
@@ -113,7 +113,7 @@ def test_a_pod_is_bound(client: TestClient, review: Load, patch_of: PatchOf, led
             "value": {"type": "Localhost", "localhostProfile": "exectrail/process-audit.json"},
         }
     ]
-    assert ledger == []
+    assert sessions == []
 
 
 def test_a_warning_reaches_the_person(client: TestClient, review: Load, namespaces: dict[str, dict[str, str]]) -> None:
@@ -171,7 +171,7 @@ def test_a_fault_of_our_own_lets_the_request_pass_and_is_counted(
     assert counted("errors", webhook="exec-metadata") == before + 1
 
 
-def test_a_ledger_that_fails_does_not_fail_the_request(webhook: Webhook, review: Load, health: Health) -> None:
+def test_a_session_writer_that_fails_does_not_fail_the_request(webhook: Webhook, review: Load, health: Health) -> None:
     def fail(_session: AuditSession) -> None:
         raise MemoryError
 
@@ -185,7 +185,7 @@ def test_a_ledger_that_fails_does_not_fail_the_request(webhook: Webhook, review:
     [
         (BINDING_PATH, "pod-create", {"webhook": "binding", "verb": "create", "reason": "bound"}),
         (EXEC_METADATA_PATH, "exec-sh", {"webhook": "exec-metadata", "verb": "exec", "reason": "tagged"}),
-        (EXEC_METADATA_PATH, "attach", {"webhook": "exec-metadata", "verb": "attach", "reason": "ledger-only"}),
+        (EXEC_METADATA_PATH, "attach", {"webhook": "exec-metadata", "verb": "attach", "reason": "session-only"}),
         (EXEC_METADATA_PATH, "pod-create", {"webhook": "exec-metadata", "verb": "none", "reason": "no-node-debug"}),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_command_that_env_would_change_stays_as_it_is(
     ],
 )
 @pytest.mark.parametrize("name", ["exec-sh", "ephemeralcontainers"])
-def test_outside_opted_in_namespaces_nothing_changes_and_the_ledger_knows(
+def test_outside_opted_in_namespaces_nothing_changes_and_the_session_says_so(
     review: Load, name: str, labels: dict[str, str] | None, reason: str, tag: str, warned: bool
 ) -> None:
     decision = decided(review(name), labels)
@@ -158,7 +158,7 @@ def test_a_mistyped_mode_is_told_to_who_asked_and_counts_as_auto(review: Load) -
     ]
 
 
-def test_the_ledger_keeps_who_asked_for_what_where_and_when(review: Load) -> None:
+def test_the_session_says_who_asked_for_what_where_and_when(review: Load) -> None:
     session = session_of(review("exec-sh"))
 
     assert msgspec.to_builtins(session) == {
@@ -186,12 +186,12 @@ def test_the_ledger_keeps_who_asked_for_what_where_and_when(review: Load) -> Non
         ("portforward", "portforward", "pods/portforward", ""),
     ],
 )
-def test_attach_and_port_forward_go_to_the_ledger_only(
+def test_attach_and_port_forward_have_a_session_only(
     review: Load, name: str, verb: str, resource: str, container: str
 ) -> None:
     decision = decided(review(name))
 
-    assert (decision.reason, decision.patch, decision.warnings) == ("ledger-only", [], [])
+    assert (decision.reason, decision.patch, decision.warnings) == ("session-only", [], [])
     (session,) = decision.sessions.values()
     assert (session.verb, session.resource, session.target.container) == (verb, resource, container)
     assert (session.tag, session.recorded) == ("none", False)

@@ -1,4 +1,4 @@
-"""Whoever makes a pod to debug a node is in the ledger in every namespace, and nobody else's pod is touched."""
+"""A request for a pod to debug a node has a session in every namespace, and no other pod is touched."""
 
 import json
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def test_its_container_gets_the_variable_whatever_the_namespace(
     assert patched(asked, decision.patch) == expected
 
 
-def test_the_ledger_keeps_who_asked_for_which_node(review: Load, decided: Decided) -> None:
+def test_the_session_says_who_asked_for_which_node(review: Load, decided: Decided) -> None:
     (session,) = decided(review("pod-node-debug")).sessions.values()
 
     assert msgspec.to_builtins(session) == {

@@ -24,7 +24,7 @@ from tests.unit.webhook.process import ROOT, Process, post
 from webhook.__main__ import _put
 from webhook.app import Webhook
 from webhook.reviews.review import decode
-from webhook.sessions.writer import Ledger
+from webhook.sessions.writer import SessionWriter
 
 Load = Callable[..., dict[str, Any]]
 Run = Callable[..., Process]
@@ -127,7 +127,7 @@ def test_without_the_api_server_it_starts_unready_and_once_synced_it_stays_ready
     ("arguments", "message"),
     [
         (["--namespace", ""], "--namespace"),
-        (["--ledger-mib", "0"], "--ledger-mib"),
+        (["--sessions-mib", "0"], "--sessions-mib"),
         (["--drain-seconds", "-1"], "--drain-seconds"),
         (["--port", "99999"], "--port"),
         (["--max-connections", "0"], "--max-connections"),
@@ -198,20 +198,20 @@ sys.exit(main())
     assert messages[-2:] == ["the server failed; the process ends", "ended"]
 
 
-def test_a_session_that_the_ledger_cannot_take_is_a_fault_that_is_counted(
-    webhook: Webhook, review: Load, ledger: list[AuditSession], caplog: pytest.LogCaptureFixture
+def test_a_session_that_the_writer_cannot_take_is_a_fault_that_is_counted(
+    webhook: Webhook, review: Load, sessions: list[AuditSession], caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(Ledger):
+    class Broken(SessionWriter):
         def put(self, session: AuditSession) -> None:
             raise MemoryError
 
     name, labels = "exectrail_webhook_errors_total", {"webhook": "exec-metadata"}
     before = REGISTRY.get_sample_value(name, labels) or 0
     webhook.tag(decode(json.dumps(review("attach")).encode()))
-    _put(Broken(lambda _: None, 1 << 20), ledger[0])
+    _put(Broken(lambda _: None, 1 << 20), sessions[0])
 
     assert REGISTRY.get_sample_value(name, labels) == before + 1
-    assert [record.getMessage() for record in caplog.records] == ["fault in the ledger"]
+    assert [record.getMessage() for record in caplog.records] == ["fault in the session writer"]
 
 
 def test_help_names_every_option() -> None:
@@ -224,7 +224,7 @@ def test_help_names_every_option() -> None:
         "namespace",
         "extra-keys",
         "drain-seconds",
-        "ledger-mib",
+        "sessions-mib",
         "tag-unknown",
         "max-connections",
         "max-address-connections",

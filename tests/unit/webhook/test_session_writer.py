@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
 from exectrail.k8s.client import ApiError
-from webhook.sessions import writer as ledger_module
-from webhook.sessions.writer import Entry, FairQueue, Ledger
+from webhook.sessions import writer as writer_module
+from webhook.sessions.writer import Entry, FairQueue, SessionWriter
 
 
 def session(name: str, user: str = "alice") -> AuditSession:
@@ -50,7 +50,7 @@ class Api:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "_BACKOFF_FIRST", 0.001)
+    monkeypatch.setattr(writer_module, "_BACKOFF_FIRST", 0.001)
 
 
 def drain(queue: FairQueue) -> Iterator[str]:
@@ -97,10 +97,10 @@ def test_the_queue_knows_what_it_holds() -> None:
 
 def test_a_session_is_written_as_the_api_wants_it() -> None:
     bodies: list[bytes] = []
-    ledger = Ledger(bodies.append, 1 << 20)
-    ledger.start()
-    ledger.put(session("s1"))
-    ledger.close(5)
+    writer = SessionWriter(bodies.append, 1 << 20)
+    writer.start()
+    writer.put(session("s1"))
+    writer.close(5)
 
     assert json.loads(bodies[0]) == {
         "apiVersion": "exectrail.io/v1alpha1",
@@ -121,11 +121,11 @@ def test_a_session_is_written_as_the_api_wants_it() -> None:
 @pytest.mark.parametrize("status", [0, 401, 429, 500, 503])
 def test_a_passing_failure_is_tried_again_until_it_is_over(status: int) -> None:
     api = Api(*[ApiError(status, "", "later")] * 4)
-    ledger = Ledger(api.create, 1 << 20)
-    ledger.start()
-    ledger.put(session("s1"))
+    writer = SessionWriter(api.create, 1 << 20)
+    writer.start()
+    writer.put(session("s1"))
     api.wait_for_calls(5)
-    ledger.close(5)
+    writer.close(5)
 
     assert (api.names, len(api.calls)) == (["s1"], 5)
 
@@ -141,23 +141,23 @@ def test_a_session_that_keeps_failing_does_not_hold_up_the_others() -> None:
 
     written: list[str] = []
     done = threading.Event()
-    ledger = Ledger(create, 1 << 20)
+    writer = SessionWriter(create, 1 << 20)
     for name in ("poison", "s1", "s2", "s3"):
-        ledger.put(session(name))
-    ledger.start()
+        writer.put(session(name))
+    writer.start()
 
     assert done.wait(10)
     assert written == ["s1", "s2", "s3"]
-    ledger.close(0)
+    writer.close(0)
 
 
 def test_a_session_that_is_there_already_is_written() -> None:
     before = REGISTRY.get_sample_value("exectrail_webhook_sessions_written_total") or 0
     api = Api(ApiError(409, "AlreadyExists", "there"))
-    ledger = Ledger(api.create, 1 << 20)
-    ledger.start()
-    ledger.put(session("s1"))
-    ledger.close(5)
+    writer = SessionWriter(api.create, 1 << 20)
+    writer.start()
+    writer.put(session("s1"))
+    writer.close(5)
 
     assert api.calls == ["s1"]
     assert REGISTRY.get_sample_value("exectrail_webhook_sessions_written_total") == before + 1
@@ -171,12 +171,12 @@ def test_a_session_that_cannot_be_written_is_dropped_counted_and_logged_without_
 ) -> None:
     before = dropped(cause)
     api = Api(failure)
-    ledger = Ledger(api.create, 1 << 20)
-    ledger.start()
+    writer = SessionWriter(api.create, 1 << 20)
+    writer.start()
     with caplog.at_level(logging.ERROR):
-        ledger.put(session("s1"))
-        ledger.put(session("s2"))
-        ledger.close(5)
+        writer.put(session("s1"))
+        writer.put(session("s2"))
+        writer.close(5)
 
     assert (api.calls, api.names) == (["s1", "s2"], ["s2"])
     assert dropped(cause) == before + 1
@@ -188,20 +188,20 @@ def test_a_session_that_cannot_be_written_is_dropped_counted_and_logged_without_
 def test_what_could_not_be_written_before_the_end_is_counted() -> None:
     before = dropped("shutdown")
     api = Api(*[ApiError(0, "", "away")] * 1000)
-    ledger = Ledger(api.create, 1 << 20)
-    ledger.start()
+    writer = SessionWriter(api.create, 1 << 20)
+    writer.start()
     for number in range(10):
-        ledger.put(session(f"s{number}"))
-    ledger.close(0.05)
-    ledger.put(session("late"))
+        writer.put(session(f"s{number}"))
+    writer.close(0.05)
+    writer.put(session("late"))
 
     assert dropped("shutdown") == before + 11
 
 
-def test_an_idle_ledger_ends_at_once() -> None:
-    ledger = Ledger(Api().create, 1 << 20)
-    ledger.start()
-    ender = threading.Thread(target=ledger.close, args=[60])
+def test_an_idle_writer_ends_at_once() -> None:
+    writer = SessionWriter(Api().create, 1 << 20)
+    writer.start()
+    ender = threading.Thread(target=writer.close, args=[60])
     ender.start()
     ender.join(10)
 
@@ -216,11 +216,11 @@ def test_a_write_without_an_answer_at_the_end_is_counted() -> None:
         hanging.set()
         answered.wait(10)
 
-    ledger = Ledger(create, 1 << 20)
-    ledger.start()
-    ledger.put(session("s1"))
+    writer = SessionWriter(create, 1 << 20)
+    writer.start()
+    writer.put(session("s1"))
     assert hanging.wait(10)
-    ledger.close(0.05)
+    writer.close(0.05)
     answered.set()
 
     assert dropped("shutdown") == before + 1
@@ -228,15 +228,15 @@ def test_a_write_without_an_answer_at_the_end_is_counted() -> None:
 
 def test_a_full_api_drops_of_the_flooding_user_and_counts() -> None:
     before = dropped("queue-full")
-    ledger = Ledger(Api().create, 10_000)
-    ledger.put(session("quiet", user="bob"))
+    writer = SessionWriter(Api().create, 10_000)
+    writer.put(session("quiet", user="bob"))
     for number in range(100):
-        ledger.put(session(f"s{number}"))
+        writer.put(session(f"s{number}"))
     assert dropped("queue-full") > before + 80
 
     written: list[str] = []
-    late = Ledger(lambda body: written.append(json.loads(body)["metadata"]["name"]), 10_000)
-    late._queue = ledger._queue
+    late = SessionWriter(lambda body: written.append(json.loads(body)["metadata"]["name"]), 10_000)
+    late._queue = writer._queue
     late.start()
     late.close(5)
     assert written[0] == "quiet"

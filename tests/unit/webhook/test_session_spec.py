@@ -1,4 +1,4 @@
-"""What the ledger keeps of a request is allow-listed and bounded."""
+"""What a session keeps of a request is allow-listed and bounded."""
 
 import json
 from collections.abc import Callable
