@@ -24,7 +24,7 @@ _EVERY = 60.0
 _CHUNK = 1 << 18
 _LEVEL, _GZIP_FORMAT = 2, 31
 _CLOSE_WITHIN = 2.0
-_MOST_TOLD = 10_000
+_MOST_REMOVED = 10_000
 _PART = ".part"
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Archive:
         self.failures = 0
         self._folder, self._rotation = file.parent, rotation
         self._names = Names(file.name)
-        self._removed: deque[Removed] = deque(maxlen=_MOST_TOLD)
+        self._removed: deque[Removed] = deque(maxlen=_MOST_REMOVED)
         self._woken = True
         self._worker = Worker("archive", self._run)
 

@@ -42,7 +42,7 @@ class State:
     def __init__(self, path: Path) -> None:
         self._file = SmallFile(path, _STATE_SIZE)
         self.unreadable = False
-        """Whether there was something that could not be read: the trail itself may still tell the chain's end."""
+        """Whether there was something that could not be read: the trail itself may still have the chain's end."""
 
     def load(self) -> End:
         """What was saved last; the start of a chain where nothing readable is there."""
@@ -55,7 +55,7 @@ class State:
         return End(saved.seq, saved.prev)
 
     def save(self, end: End) -> None:
-        """Keep the end of the chain.
+        """Save the end of the chain.
 
         Raises:
             OSError: It cannot be written.

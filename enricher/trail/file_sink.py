@@ -143,8 +143,8 @@ class FileSink:
         self._archive.wake()
         return self._ready()
 
-    def tend(self) -> None:
-        """Go on in a new file where somebody moved this one, emptied it, or mounted another volume in its place."""
+    def maintain(self) -> None:
+        """Go on in a new file where this one was moved or emptied, or another volume was mounted in its place."""
         file, folder = self._ready(), self._opened()
         if not folder.in_place():
             self._give_up()
@@ -157,7 +157,7 @@ class FileSink:
         self._ready()
 
     def wrong(self) -> str | None:
-        """What goes wrong beside the writes."""
+        """What is wrong although writes succeed."""
         return self._rotation_failed or self._syncer.wrong()
 
     def removed(self) -> list[Removed]:
@@ -170,7 +170,7 @@ class FileSink:
             with Folder(self._path.parent) as folder:
                 yield from newest_first(folder, self._path.name)
         except OSError as error:
-            log.warning("the trail's end cannot be read, the state is believed: %s", error)
+            log.warning("the trail's end cannot be read, using the saved state: %s", error)
 
     def close(self) -> None:
         """Hand everything to the disk, as far as it takes it in time, and let the file go."""
@@ -198,7 +198,7 @@ class FileSink:
             folder = Folder(self._path.parent, make=True)
             try:
                 if not folder.lock(f".{self._path.name}.lock", wait):
-                    log.warning("%s: has no locks; nothing keeps a second enricher from writing there", self._path)
+                    log.warning("%s: has no locks; a second enricher could write there as well", self._path)
             except OSError:
                 folder.close()
                 raise
@@ -233,7 +233,7 @@ class FileSink:
 
 
 def _end_torn_line(fd: int) -> int:
-    """Keep a line that was cut from swallowing the next; returns the file's size."""
+    """End a line that was cut, so that the next one starts anew; returns the file's size."""
     size = os.fstat(fd).st_size
     if size and os.pread(fd, 1, size - 1) != b"\n":
         size += os.write(fd, b"\n")
@@ -241,7 +241,7 @@ def _end_torn_line(fd: int) -> int:
 
 
 def _begun(fd: int) -> datetime:
-    """When a file's first record was made; now where none tells."""
+    """When a file's first record was made; now where no timestamp can be read."""
     found = _timestamp(os.pread(fd, 4096, 0))
     with contextlib.suppress(ValueError):
         if found:

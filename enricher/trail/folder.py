@@ -1,7 +1,7 @@
 """The trail's folder, held open: files are reached from it and never by their path.
 
-So that a folder or a name that somebody swaps cannot lead elsewhere: symbolic links are not followed, and what is no
-regular file is refused.
+A folder or a name that is swapped cannot lead elsewhere: symbolic links are not followed, and only regular files are
+opened.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _TRY_EVERY = 0.2
 
 
 class Occupied(OSError):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 class Folder:
@@ -42,7 +42,7 @@ class Folder:
             path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._lock: int | None = None
-        # The kubelet makes a hostPath folder for root alone; a folder of somebody else is left as it is.
+        # The kubelet makes a hostPath folder for root alone; a folder of another owner is left as it is.
         with contextlib.suppress(PermissionError):
             if make:
                 self._let_in_our_group()
@@ -153,7 +153,7 @@ class Folder:
 
 
 def _lock(fd: int, wait: float) -> bool:
-    """False where there are no locks; BlockingIOError where somebody else holds it all the time."""
+    """False where there are no locks; BlockingIOError where another process holds it all the time."""
     until = time.monotonic() + wait
     while True:
         try:

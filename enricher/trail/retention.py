@@ -19,9 +19,9 @@ class Rotation(Struct, frozen=True):
     max_size: int = 100 * MB
     """Bytes; a segment is closed before it grows beyond."""
     max_backups: int = 0
-    """How many closed segments stay; 0 for all."""
+    """Number of closed segments to keep; 0 for all."""
     max_age: timedelta = timedelta()
-    """How long a closed segment stays; 0 for ever."""
+    """How long to keep a closed segment; 0 for ever."""
     max_total: int = 0
     """Bytes of all segments, the one being written with its greatest size; 0 for no bound."""
     compress: bool = True
@@ -40,7 +40,7 @@ class Stored(Struct, frozen=True):
 
 
 class Removed(Struct, frozen=True):
-    """A segment that is no more, and why."""
+    """A segment that was removed, and why."""
 
     name: str
     reason: Reason
@@ -49,7 +49,7 @@ class Removed(Struct, frozen=True):
 
 
 def surplus(stored: Iterable[Stored], rotation: Rotation, now: datetime) -> list[tuple[Stored, Reason]]:
-    """The segments that are to go, oldest first."""
+    """The segments to remove, oldest first."""
     gone: list[tuple[Stored, Reason]] = []
     total = rotation.max_size
     for count, each in enumerate(sorted(stored, key=lambda each: each.segment, reverse=True), 1):

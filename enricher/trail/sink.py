@@ -29,10 +29,10 @@ class Sink(Protocol):
         """
 
     def last_lines(self) -> Iterable[bytes]:
-        """The lines that are there already, the newest first, where they can be read again."""
+        """The lines that the sink has already, the newest first, where they can be read again."""
 
-    def tend(self) -> None:
-        """What is to be done each second.
+    def maintain(self) -> None:
+        """Look after the storage; to be called each second.
 
         Raises:
             OSError: The storage cannot be reached now.
@@ -40,7 +40,7 @@ class Sink(Protocol):
         """
 
     def wrong(self) -> str | None:
-        """What is wrong although writes work."""
+        """What is wrong although writes succeed."""
 
     def removed(self) -> list[Removed]:
         """Segments that were removed since the last call."""
@@ -50,7 +50,7 @@ class Sink(Protocol):
 
 
 class StdoutSink:
-    """Writes to standard output, which carries nothing else: what others print there goes to standard error."""
+    """Writes to standard output, which carries nothing else: other code that prints there goes to standard error."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -70,15 +70,15 @@ class StdoutSink:
         """None: what went out cannot be read again."""
         return ()
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Nothing to look after."""
 
     def wrong(self) -> str | None:
-        """Nothing but what writes tell."""
+        """Nothing: a write that fails raises."""
         return None
 
     def removed(self) -> list[Removed]:
-        """Nothing: who reads it keeps it."""
+        """Nothing: the reader of the output keeps it."""
         return []
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ _STDOUT = "-"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Those of SPO's options keep their meaning there, 0 included."""
+    """Add them. SPO's options keep their meaning, 0 included."""
     add = parser.add_argument
     add("--trail", default=_STDOUT, metavar="FILE", help="file for the trail; - is standard output (default -)")
     help_ = "time that records may wait to be written together, in seconds (default %(default)s)"

@@ -1,4 +1,4 @@
-"""Hands what was written to the disk, in a thread of its own: nobody waits for a slow disk's fsync."""
+"""Syncs the trail's files to the disk in a thread of its own, so that no caller waits for a slow fsync."""
 
 import logging
 import os

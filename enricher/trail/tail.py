@@ -1,4 +1,4 @@
-"""A trail's lines from its end: the newest first, as many as somebody takes."""
+"""A trail's lines from its end: the newest first, read as far as the caller takes them."""
 
 from collections.abc import Iterator
 from typing import BinaryIO

@@ -2,9 +2,9 @@
 
 Place means `seq` and `prev` (`exectrail.contracts.seal`). The chain goes on over restarts (`enricher.trail.chain`).
 
-Sealing is the caller's work, writing that of a thread: a storage that is slow, full or gone makes nobody wait. What it
-does not take waits here, in order and within 16 MiB; beyond that nothing is taken any more. The last of them is kept
-for evidence, so that a flood of other records cannot push that out.
+Sealing is the caller's work, writing that of a thread: a storage that is slow, full or gone delays no caller. Lines
+that it does not take wait here, in order and within 16 MiB; beyond that no record is taken. The last MiB is kept for
+evidence, so that a flood of other records cannot push that out.
 """
 
 import logging
@@ -26,7 +26,7 @@ from exectrail.service.worker import Worker
 
 _MOST, _RESERVED = 16 << 20, 1 << 20
 _BLOCK = 1 << 18
-_TEND = 1.0
+_MAINTAIN_EVERY = 1.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.1, 2.0
 _STALLED_AFTER = 5.0
 _CLOSE_WITHIN = 10.0
@@ -63,7 +63,7 @@ class Writer:
         """Bytes in blocks; with the blocks themselves under the worker's lock."""
         self._refused = 0
         self._trouble: str | None = None
-        self._backoff, self._retry_at, self._tend_at = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST), 0.0, 0.0
+        self._backoff, self._retry_at, self._maintain_at = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST), 0.0, 0.0
         self._waiting_since: float | None = None
         self._unsaved: End | None = None
         self._worker = Worker("write", self._run)
@@ -79,7 +79,7 @@ class Writer:
 
     @property
     def full(self) -> bool:
-        """Whether no more can be kept but evidence: what else comes now is lost."""
+        """Whether only evidence still has room: other records that come now are lost."""
         return self.waiting_bytes >= _MOST - _RESERVED
 
     @property
@@ -89,12 +89,12 @@ class Writer:
 
     @property
     def failures(self) -> int:
-        """What the storage refused: writes, and what is done for the file beside them."""
+        """What the storage refused: writes, rotations, syncs, compressions and removals."""
         return self._refused + self._sink.failures
 
     @property
     def unwritten(self) -> int:
-        """How many records were taken and are not in the sink."""
+        """Number of records that were taken and are not in the sink."""
         with self._worker.lock:
             return self._gathered.count(b"\n") + sum(block.lines.count(b"\n") for block in self._blocks)
 
@@ -157,15 +157,15 @@ class Writer:
         self._close()
 
     def _step(self) -> bool:
-        """Wait for what is to be done, and do it; false at the end."""
+        """Wait for work and do it; false at the end."""
         with self._worker.when(self._is_due, self._timeout()):
             closing, block = self._worker.closing, self._blocks[0] if self._blocks and self._is_due() else None
         wrote = block is not None and self._attempt(partial(self._put, block))
         if closing:
             return wrote and bool(self._blocks)
-        if time.monotonic() >= self._tend_at:
-            self._tend_at = time.monotonic() + _TEND
-            if self._attempt(self._tend) and not self._blocks:
+        if time.monotonic() >= self._maintain_at:
+            self._maintain_at = time.monotonic() + _MAINTAIN_EVERY
+            if self._attempt(self._maintain) and not self._blocks:
                 self._recovered()
         return True
 
@@ -179,8 +179,8 @@ class Writer:
         return max(batch, self._retry_at - now)
 
     def _timeout(self) -> float:
-        tend = max(0.0, self._tend_at - time.monotonic())
-        return min(tend, max(0.0, self._due_in())) if self._blocks else tend
+        timeout = max(0.0, self._maintain_at - time.monotonic())
+        return min(timeout, max(0.0, self._due_in())) if self._blocks else timeout
 
     def _put(self, block: _Block) -> None:
         while block.lines:
@@ -196,8 +196,8 @@ class Writer:
         self._save()
         self._recovered()
 
-    def _tend(self) -> None:
-        self._sink.tend()
+    def _maintain(self) -> None:
+        self._sink.maintain()
         self._save()
 
     def _save(self) -> None:

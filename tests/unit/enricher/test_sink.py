@@ -134,7 +134,7 @@ def test_it_goes_on_where_the_file_was_moved_away(file: Path, open_sink: Open, h
             file.unlink()
         case _:
             os.truncate(file, 0)
-    sink.tend()
+    sink.maintain()
     write(sink, LINE)
 
     assert file.read_bytes() == LINE
@@ -143,7 +143,7 @@ def test_it_goes_on_where_the_file_was_moved_away(file: Path, open_sink: Open, h
 def test_it_goes_on_in_the_folder_that_took_the_place_of_the_former(file: Path, open_sink: Open) -> None:
     sink = open_sink()
     file.parent.rename(file.parent.with_name("unmounted"))
-    sink.tend()
+    sink.maintain()
     write(sink, LINE)
 
     assert file.read_bytes() == LINE
@@ -161,7 +161,7 @@ def test_a_line_that_did_not_fit_goes_on_where_it_was_cut_or_starts_anew_in_anot
         sink._give_up()
     if meanwhile == "the file is moved away":
         file.rename(file.with_suffix(".1"))
-        sink.tend()
+        sink.maintain()
     write(sink, LINE)
 
     assert file.read_bytes() == (LINE if meanwhile == "the file is moved away" else LINE * 2)
@@ -225,7 +225,7 @@ def test_with_an_age_bound_a_file_is_closed_a_day_after_its_first_record(
     file.write_bytes(b'{"timestamp":"%s"}\n' % first.encode())
     sink = open_sink(Rotation(max_age=timedelta(days=7)))
 
-    sink.tend()
+    sink.maintain()
 
     assert len(closed(file)) == segments
 

@@ -45,7 +45,7 @@ class Disk:
     def last_lines(self) -> list[bytes]:
         return self.lines[::-1]
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         if self.error:
             raise self.error
 
