@@ -42,8 +42,8 @@ class Agent:
         pipeline: Joins the two.
         emitter: Takes what this node lost.
         writer: Where records go.
-        losses: Told in the trail.
-        status: Told to the API.
+        losses: Written to the trail.
+        status: Reported to the API.
         clock: Kept right here.
         memory: Outlives a restart; None where nothing does.
         filters: Followed when their file changes.
@@ -90,7 +90,7 @@ class Agent:
         self._drain()
         before, undecided = self._complete_until(), self.pipeline.tally.lost["undecided"]
         self.pipeline.flush()
-        self.losses.tell()
+        self.losses.write()
         # Ended before the API told what is recorded, it gives up what it holds: that is in the hole, too.
         given_up = self.pipeline.tally.lost["undecided"] > undecided
         at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -148,14 +148,14 @@ class Agent:
         self._follow_filters()
         self._emitter.tick(now, time.time_ns() // 1_000_000)
         self._tell_attaches(now)
-        self.losses.tell()
+        self.losses.write()
         self.losses.ask(now)
         self._keep_source()
         for gone in self.writer.removed():
             self._emitter.gap({gone.reason: gone.records}, time.time_ns() // 1_000_000, gone.reason)
         if self._memory:
             self._memory.note(time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._complete_until())
-        self.status.tell(now)
+        self.status.report(now)
 
     def _tell_attaches(self, now: float) -> None:
         if self._attached and self._attached.waiting:

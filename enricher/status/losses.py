@@ -1,4 +1,4 @@
-"""What this node lost, from the kernel to the trail, and how the trail itself tells it."""
+"""What this node lost, from the kernel to the trail, and the gaps in the trail that say so."""
 
 import time
 
@@ -14,9 +14,9 @@ class Losses:
 
     Args:
         sensor: The sensor.
-        source: The SECCOMP records; None where there are none.
+        source: The audit source; None where there is none.
         kernel: The kernel's own count of lost audit records; None where it may not be asked.
-        emitter: Has the pipeline's tally, and takes the gaps.
+        emitter: Has the pipeline's tally, and writes the gaps.
         writer: Says whether there is room.
 
     """
@@ -26,7 +26,7 @@ class Losses:
     ) -> None:
         self._sensor, self._source, self._kernel = sensor, source, kernel
         self._emitter, self._writer = emitter, writer
-        self._told: dict[str, int] = {}
+        self._written: dict[str, int] = {}
         emitter.losses = self.by_cause
 
     @property
@@ -35,12 +35,12 @@ class Losses:
         return self._kernel is not None
 
     def by_cause(self) -> dict[str, int]:
-        """Everything since the start: on the way here, and here."""
+        """All losses since the start: before the agent read, and in it."""
         lost = self.before_reading() | self._emitter.tally.lost
         return {cause: count for cause, count in lost.items() if count}
 
     def before_reading(self) -> dict[str, int]:
-        """What the kernel had no room for, and what could not be read."""
+        """Losses in the kernel, and what could not be parsed."""
         lost = self._sensor.lost()
         if self._source:
             lost |= self._source.lost()
@@ -53,12 +53,12 @@ class Losses:
         if self._kernel:
             self._kernel.tick(now)
 
-    def tell(self) -> None:
-        """Have what is new stand in the trail itself, as soon as there is room for a record."""
+    def write(self) -> None:
+        """Write a gap with the losses that are new, as soon as the trail has room for a record."""
         lost = self.by_cause()
-        fresh = {cause: count - self._told.get(cause, 0) for cause, count in lost.items()}
+        fresh = {cause: count - self._written.get(cause, 0) for cause, count in lost.items()}
         fresh = {cause: count for cause, count in fresh.items() if count > 0}
         if fresh and not self._writer.full:
-            self._told = lost
+            self._written = lost
             self._emitter.gap(fresh, time.time_ns() // 1_000_000)
             self._writer.commit()

@@ -1,4 +1,4 @@
-"""The enricher's metrics, read from its counters when somebody asks: counting costs the pipeline nothing."""
+"""The enricher's metrics, read from its counters at each scrape: counting costs the pipeline nothing."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from enricher.status.reporter import Reporter
 from exectrail.k8s.mirror import Mirror
 
 _STAGES = {
-    "read": "What the kernel gave",
-    "made": "Records of our own",
+    "read": "Events read from the kernel",
+    "made": "Records that the enricher makes itself",
     "written": "Lines in the trail",
-    "merged": "SECCOMP records that became part of a process event's line",
-    "filtered": "Events that are not for the trail",
+    "merged": "SECCOMP events that became part of a process event's record",
+    "filtered": "Events that are not written to the trail",
     "suppressed": "Repetitions that were only counted",
 }
 
@@ -43,27 +43,34 @@ class AgentCollector(Collector):
         per_cpu = {str(cpu): count for cpu, count in enumerate(self._agent.sensor.lost_per_cpu())}
         yield _counter("exectrail_enricher_ring_full", "Events that found the ring full, by CPU", "cpu", per_cpu)
         unmarked = {"": self._agent.sensor.unmarked()}
-        text = "Processes that are lost from sight if they leave their cgroup"
+        text = "Processes that can no longer be followed if they leave their cgroup"
         yield _counter("exectrail_enricher_processes_unmarked", text, None, unmarked)
         if filters := self._agent.filters:
             hits = {"none" if rule is None else str(rule): count for rule, count in filters.filters.hits.items()}
             yield _counter("exectrail_enricher_filter_hits", "Records that a filter rule decided", "rule", hits)
         failures = {"": self._agent.writer.failures}
         yield _counter("exectrail_enricher_write_failures", "Writes that the trail's storage refused", None, failures)
-        yield _gauge("exectrail_enricher_held", "Events that wait for what explains them", pipeline.held)
+        yield _gauge(
+            "exectrail_enricher_held", "Events that wait for their SECCOMP event, container or request", pipeline.held
+        )
         waiting = self._agent.writer.waiting_bytes
         yield _gauge("exectrail_enricher_unwritten_bytes", "Lines that wait for the trail's storage", waiting)
-        told = self._reporter.waiting
-        yield _gauge("exectrail_enricher_statuses_waiting", "Statuses of AuditSessions that wait for the API", told)
+        waiting = self._reporter.waiting
+        yield _gauge("exectrail_enricher_statuses_waiting", "Statuses of AuditSessions that wait for the API", waiting)
         dropped, text = {"": self._reporter.dropped}, "Statuses of AuditSessions that the API never got"
         yield _counter("exectrail_enricher_statuses_dropped", text, None, dropped)
         yield _gauge("exectrail_enricher_processes", "Live processes that are followed", len(pipeline.tree))
         evicted = {"": pipeline.tree.evicted}
-        yield _counter("exectrail_enricher_processes_evicted", "Live processes that were too many", None, evicted)
+        yield _counter(
+            "exectrail_enricher_processes_evicted",
+            "Live processes dropped from memory because there were too many",
+            None,
+            evicted,
+        )
         uncovered = status.uncovered_pods
         yield _gauge("exectrail_enricher_uncovered_pods", "Pods that are to be recorded and cannot be", uncovered)
         yield _gauge("exectrail_enricher_lag_seconds", "How long the oldest held event has waited", status.lag_ms / 1e3)
-        text = "Time since the API server last said anything of a resource; it does so about once a minute"
+        text = "Time since the API server last sent anything about a resource; about a minute where nothing changes"
         ages = GaugeMetricFamily("exectrail_enricher_mirror_age_seconds", text, labels=["resource"])
         for mirror in self._mirrors:
             ages.add_metric([mirror.resource], mirror.age())
@@ -71,7 +78,7 @@ class AgentCollector(Collector):
         yield _gauge("exectrail_enricher_sequence", "Number of the last record of this node's trail", status.seq)
 
     def _lost(self) -> CounterMetricFamily:
-        """By stage, because only what was read stands in the equation of `enricher.emit.tally`."""
+        """By stage, because only what was read counts in the equation of `enricher.emit.tally`."""
         text = "What is missing in the trail, by cause; stage `source` was never read"
         family = CounterMetricFamily("exectrail_enricher_lost", text, labels=["stage", "cause"])
         for cause, count in self._agent.losses.before_reading().items():

@@ -1,4 +1,4 @@
-"""What this node says of itself in its NodeTrail, and when."""
+"""What this node reports of itself in its NodeTrail, and when."""
 
 import time
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from exectrail.contracts.nodetrail import MOST_ENV, MOST_REASON, MOST_UNCOVERED,
 
 
 class NodeStatus:
-    """Looks at the parts of the agent, and tells the API at each heartbeat and when something is found.
+    """Looks at the parts of the agent, and reports to the API at each heartbeat and when something changed.
 
     Args:
         sensor: The sensor.
-        chosen: Where SECCOMP records come from, and why.
+        chosen: The audit source, and why that one.
         pipeline, writer, losses, clock: At work.
-        reporter: Whom to tell; None without an API.
+        reporter: Writes to the API; None without one.
         env: Looks for `env` programs; None where it may not.
         uncovered: Finds the pods that are to be recorded and cannot be.
-        heartbeat: How often to tell, in seconds.
+        heartbeat: How often to report, in seconds.
 
     """
 
@@ -55,8 +55,8 @@ class NodeStatus:
         before, self._uncovered = self._uncovered, self._find_uncovered()
         self._found |= before != self._uncovered
 
-    def tell(self, now: float) -> None:
-        """Tell the API, if it is time or something was found; `now` in seconds of the monotonic clock."""
+    def report(self, now: float) -> None:
+        """Report to the API, if it is time or something changed; `now` in seconds of the monotonic clock."""
         if self._reporter and (self._env_found() or self._found or now >= self._next):
             self._found = False
             self._next = now + self._heartbeat
@@ -82,7 +82,7 @@ class NodeStatus:
         )
 
     def _env_found(self) -> bool:
-        """Have new containers looked into; whether something was found since it was last told."""
+        """Look for `env` in new containers; whether something changed since the last report."""
         if self._env is None:
             return False
         for process, container in self._pipeline.inits().items():

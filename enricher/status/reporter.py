@@ -1,6 +1,6 @@
-"""What the enricher tells the API: how sessions go, and how well this node records.
+"""Reports to the API how sessions go, and how well this node records.
 
-A thread of its own does it, so that the pipeline never waits on the network. Only the latest state of each object is
+A thread of its own does it, so that the pipeline never waits for the network. Only the latest state of each object is
 kept, so that a long absence of the API server costs no more memory than the sessions of that time.
 """
 
@@ -25,13 +25,13 @@ from exectrail.service.worker import Worker
 _MOST = 10_000
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _UNSEEN_FOR = 60.0
-"""How long a session that the API does not know may still come: the webhook writes it after its answer."""
+"""How long to wait for a session that the API does not know yet: the webhook writes it after its answer."""
 
 log = logging.getLogger(__name__)
 
 
-class _Told(Struct):
-    """A session's status that is to be told."""
+class _Waiting(Struct):
+    """A session's status that waits to be written."""
 
     status: dict[str, Any]
     since: float
@@ -50,18 +50,18 @@ class Reporter:
 
     def __init__(self, client: Client, node: str, namespace: str) -> None:
         self.dropped = 0
-        """Statuses that were given up: too many waited, or the API refused them."""
+        """Statuses that were dropped: too many waited, or the API refused them."""
         self._client, self._node = client, node
         self._sessions_path = f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}"
         self._trails_path = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
-        self._waiting: OrderedDict[str, _Told] = OrderedDict()
+        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._trail: NodeTrailStatus | None = None
         self._worker = Worker("report", self._run)
-        self._env_told: set[str] | None = None
+        self._env_written: set[str] | None = None
 
     @property
     def waiting(self) -> int:
-        """How many statuses of sessions wait to be told."""
+        """Number of sessions whose status waits to be written."""
         return len(self._waiting)
 
     def start(self) -> None:
@@ -71,20 +71,20 @@ class Reporter:
     def _session(self, request_uid: str, status: dict[str, Any]) -> None:
         with self._worker.changing():
             before = self._waiting.pop(request_uid, None)
-            self._waiting[request_uid] = _Told((before.status if before else {}) | status, time.monotonic())
+            self._waiting[request_uid] = _Waiting((before.status if before else {}) | status, time.monotonic())
             if len(self._waiting) > _MOST:
                 self._waiting.popitem(last=False)
                 self.dropped += 1
 
     def started(self, session: Session, record: Record) -> None:
-        """A session's first process is there."""
+        """Report that a session's first process started."""
         # The controller may have closed it as never started: null takes that back.
         status: dict[str, Any] = {"phase": "Running", "node": self._node, "startTime": record.timestamp}
         status |= dict.fromkeys(("outcome", "endTime"))
         self._session(session.request_uid, status)
 
     def ended(self, session: Session, record: Record) -> None:
-        """A session's entry is gone."""
+        """Report that a session's entry ended."""
         status: dict[str, Any] = {
             "phase": "Closed",
             "outcome": record.outcome,
@@ -96,17 +96,17 @@ class Reporter:
         self._session(session.request_uid, {key: value for key, value in status.items() if value is not None})
 
     def ambiguous(self, request_uids: list[str], time: str) -> None:
-        """A process was started that each of these requests may have asked for, and no more will be known of it."""
+        """Report that a process started which each of these requests may have asked for."""
         for uid in request_uids:
             self._session(uid, {"phase": "Closed", "outcome": "ambiguous", "node": self._node, "startTime": time})
 
     def node(self, status: NodeTrailStatus) -> None:
-        """How this node does now."""
+        """Report this node's status."""
         with self._worker.changing():
             self._trail = status
 
     def drain(self, seconds: float) -> None:
-        """Wait until all is told, at most so long."""
+        """Wait until all is written, at most so long."""
         with self._worker.lock:
             self._worker.lock.wait_for(lambda: not self._waiting and self._trail is None, seconds)
 
@@ -121,30 +121,30 @@ class Reporter:
                 time.sleep(backoff.next())
 
     def _step(self) -> None:
-        """Tell one thing; it is forgotten only once told, and if nothing newer came meanwhile."""
+        """Write one status; it is forgotten only once written, and if nothing newer came meanwhile."""
         with self._worker.when(lambda: self._trail or self._due(), 1.0 if self._waiting else None):
             trail, uid = self._trail, self._due()
-            told = self._waiting[uid] if uid else None
+            status = self._waiting[uid] if uid else None
         if trail:
-            self._tell_node(trail)
-        done = bool(uid and told and self._tell_session(uid, told))
+            self._write_node(trail)
+        done = bool(uid and status and self._write_session(uid, status))
         with self._worker.changing():
             if self._trail is trail:
                 self._trail = None
-            if uid and done and self._waiting.get(uid) is told:
+            if uid and done and self._waiting.get(uid) is status:
                 del self._waiting[uid]
 
     def _due(self) -> str | None:
         now = time.monotonic()
-        return next((uid for uid, told in self._waiting.items() if told.retry_at <= now), None)
+        return next((uid for uid, each in self._waiting.items() if each.retry_at <= now), None)
 
-    def _tell_session(self, uid: str, told: _Told) -> bool:
-        """Whether it is settled: told, or refused for good."""
+    def _write_session(self, uid: str, waiting: _Waiting) -> bool:
+        """Whether it is settled: written, or refused for good."""
         try:
-            self._client.patch(f"{self._sessions_path}/{uid}/status", {"status": told.status})
+            self._client.patch(f"{self._sessions_path}/{uid}/status", {"status": waiting.status})
         except ApiError as error:
-            if error.status == 404 and time.monotonic() - told.since < _UNSEEN_FOR:
-                told.retry_at = time.monotonic() + 1.0
+            if error.status == 404 and time.monotonic() - waiting.since < _UNSEEN_FOR:
+                waiting.retry_at = time.monotonic() + 1.0
                 return False
             if not 400 <= error.status < 500 or error.status == 429:
                 raise
@@ -152,13 +152,13 @@ class Reporter:
             log.warning("the API refused the status of session %s: %s", uid, error)
         return True
 
-    def _tell_node(self, status: NodeTrailStatus) -> None:
+    def _write_node(self, status: NodeTrailStatus) -> None:
         # A merge patch keeps what it does not name: null takes out the containers that are gone.
-        gone = dict.fromkeys((self._env_told or set()) - status.env.keys())
+        gone = dict.fromkeys((self._env_written or set()) - status.env.keys())
         body = {"status": msgspec.to_builtins(status) | {"env": status.env | gone}}
         path = f"{self._trails_path}/{self._node}/status"
         try:
-            if self._env_told is None:  # what an enricher before us told
+            if self._env_written is None:  # what an enricher before this one wrote
                 self._client.patch(path, {"status": {"env": None, "lostByCause": None}})
             self._client.patch(path, body)
         except ApiError as error:
@@ -166,4 +166,4 @@ class Reporter:
                 raise
             self._client.create(self._trails_path, NodeTrail(ObjectMeta(name=self._node)))
             self._client.patch(path, body)
-        self._env_told = set(status.env)
+        self._env_written = set(status.env)

@@ -77,7 +77,7 @@ def collected(agent: Agent) -> list[Sample]:
     return [sample for family in collector.collect() for sample in family.samples]
 
 
-def test_what_was_lost_is_told_as_a_sum_and_by_cause(agent: Agent) -> None:
+def test_what_was_lost_is_reported_as_a_sum_and_by_cause(agent: Agent) -> None:
     agent.pipeline.tally.lost["undecided"] = 2
 
     status = agent.status.now()

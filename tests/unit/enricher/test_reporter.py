@@ -1,4 +1,4 @@
-"""What the enricher tells the API, and what becomes of it while the API is away."""
+"""What the enricher reports to the API, and what becomes of it while the API is away."""
 
 import json
 import time
@@ -55,7 +55,7 @@ def status_of(request: Asked) -> dict[str, object]:
     return status
 
 
-def test_a_session_that_begins_and_ends_is_told(api: ApiServer, reporter: Reporter) -> None:
+def test_a_session_that_begins_and_ends_is_reported(api: ApiServer, reporter: Reporter) -> None:
     reporter.started(session(), record())
     asked(api, lambda seen: len(seen) == 1)
     reporter.ended(session(), record(outcome="completed", exit=Exit(code=3), duration_ms=5, processes=2))
@@ -77,11 +77,11 @@ def test_a_session_that_begins_and_ends_is_told(api: ApiServer, reporter: Report
 def test_requests_that_cannot_be_told_apart_are_closed_as_ambiguous(api: ApiServer, reporter: Reporter) -> None:
     reporter.ambiguous([UID, OTHER_UID], "2026-11-23T12:00:00.000Z")
 
-    told = asked(api, lambda seen: len(seen) == 2)
+    reported = asked(api, lambda seen: len(seen) == 2)
 
-    assert {request.path.split("/")[-2] for request in told} == {UID, OTHER_UID}
+    assert {request.path.split("/")[-2] for request in reported} == {UID, OTHER_UID}
     ended = {"phase": "Closed", "outcome": "ambiguous", "node": "node1", "startTime": "2026-11-23T12:00:00.000Z"}
-    assert [status_of(request) for request in told] == [ended, ended]
+    assert [status_of(request) for request in reported] == [ended, ended]
 
 
 def test_one_of_them_that_is_found_after_all_is_taken_back(api: ApiServer, reporter: Reporter) -> None:
@@ -94,7 +94,7 @@ def test_one_of_them_that_is_found_after_all_is_taken_back(api: ApiServer, repor
     assert (status_of(last)["phase"], status_of(last)["outcome"]) == ("Running", None)
 
 
-def test_a_session_that_the_webhook_has_not_written_yet_is_told_again(api: ApiServer, reporter: Reporter) -> None:
+def test_a_session_that_the_webhook_has_not_written_yet_is_reported_again(api: ApiServer, reporter: Reporter) -> None:
     api.canned.append(NOT_FOUND)
     reporter.started(session(), record())
 
@@ -118,10 +118,10 @@ def test_an_absence_of_the_api_loses_nothing(api: ApiServer, reporter: Reporter)
     time.sleep(0.3)
     api.start()
 
-    (told,) = asked(api, lambda seen: len(seen) == 1)
+    (reported,) = asked(api, lambda seen: len(seen) == 1)
 
-    assert status_of(told)["phase"] == "Closed"
-    assert status_of(told)["startTime"] == "2026-11-23T12:00:00.000Z"
+    assert status_of(reported)["phase"] == "Closed"
+    assert status_of(reported)["startTime"] == "2026-11-23T12:00:00.000Z"
 
 
 def test_a_node_that_is_new_makes_its_nodetrail(api: ApiServer, reporter: Reporter) -> None:
