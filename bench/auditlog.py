@@ -13,7 +13,7 @@ from bench.figures import Figure, at_least, at_most, cpu_us
 from bench.memory import private_mib
 from bench.pipeline import RECORDING
 from enricher.audit.follower import Follower
-from enricher.audit.log_tail import LogTail, Told
+from enricher.audit.log_tail import LogTail, MaybeWritten
 from enricher.audit.serials import Serials
 from enricher.events import Seccomp
 from enricher.support import recording
@@ -73,7 +73,7 @@ def _items() -> Iterator[recording.Item]:
 
 
 def _rounds(log: Path) -> Iterator[list[Seccomp]]:
-    tail = LogTail(Follower.since(log, 0), Serials(), lambda _: True, Told(), lambda: True)
+    tail = LogTail(Follower.since(log, 0), Serials(), lambda _: True, MaybeWritten(), lambda: True)
     yield tail.read()
     while tail.behind:
         yield tail.read()

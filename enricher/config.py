@@ -106,7 +106,7 @@ def open_source(receive_buffer: int, kind: type[S]) -> S | None:
     try:
         return kind.open(receive_buffer)
     except SourceUnavailable as error:
-        log.error("no SECCOMP records: %s", error)
+        log.error("no SECCOMP events: %s", error)
         return None
 
 
@@ -117,7 +117,7 @@ def choose_source(args: argparse.Namespace, ready: Callable[[], bool]) -> Choice
         SourceUnavailable: The source that the flags name cannot be had.
 
     """
-    # RequestIndex before the trail is opened: both files are written with each record.
+    # Read before the trail is opened: both files are written with each record.
     written_ms = max(modified_ms(args.state_dir / "chain.json"), modified_ms(Path(args.trail)))
     state = SourceState(args.state_dir / "source.json", Proc().boot_id(), written_ms)
     is_ours = ours(args.node, socket.gethostname())

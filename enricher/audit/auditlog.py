@@ -1,8 +1,8 @@
-"""The source `auditlog`: SECCOMP records as auditd writes them into its log.
+"""The audit source `auditlog`: SECCOMP events as auditd writes them into its log.
 
-For nodes where the audit netlink cannot be had. auditd hands a record on within some tens of milliseconds (at most 0.25
-s in measurements, with its default `flush = INCREMENTAL_ASYNC`), and this source looks every `POLL` seconds, sooner
-while records are held: their halves come within the hold time.
+For nodes where the audit netlink cannot be opened. auditd writes an event within some tens of milliseconds (at most
+0.25 s in measurements, with its default `flush = INCREMENTAL_ASYNC`), and this source looks every `POLL` seconds,
+sooner while events are pending: their SECCOMP events come within the hold time.
 """
 
 import logging
@@ -19,7 +19,7 @@ from enricher.events import Seccomp
 from enricher.netlink import SocketCounters
 
 POLL: Final = 0.25
-"""Seconds between two looks. inotify would tell sooner, and tells nothing of some file systems."""
+"""Seconds between two looks. inotify would be sooner, and does not work on some file systems."""
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class AuditLogSource:
 
     Args:
         tail: Reads the log.
-        state: Keeps how far.
+        state: Saves how far it was read.
         gap: Why something may be missing already, if so.
 
     """
@@ -56,7 +56,7 @@ class AuditLogSource:
             path: The log.
             state: With the checkpoint.
             is_ours: Whether `node=NAME` is this node.
-            ready: Whether it is known by now whose containers are recorded.
+            ready: Whether the containers to record are known by now.
             wait: Whether the file may come later, as with an auditd that is started later.
 
         Raises:
@@ -65,7 +65,7 @@ class AuditLogSource:
         """
         check(path, wait=wait)
         follower, gap = _begin(path, state)
-        return cls(LogTail(follower, state.serials, is_ours, state.told, ready), state, gap)
+        return cls(LogTail(follower, state.serials, is_ours, state.maybe_written, ready), state, gap)
 
     @property
     def behind(self) -> bool:
@@ -73,7 +73,7 @@ class AuditLogSource:
         return self._tail.behind or self._tail.waiting
 
     def register(self, selector: selectors.BaseSelector) -> None:
-        """A file wakes nobody."""
+        """Nothing to register: a file cannot wake the loop."""
 
     def poll_timeout(self) -> float:
         """Until the next look."""
@@ -93,15 +93,15 @@ class AuditLogSource:
 
     def gaps(self) -> list[str]:
         """Why something may be missing."""
-        told, self._gaps = self._gaps, []
-        return told
+        gaps, self._gaps = self._gaps, []
+        return gaps
 
     def keep(self) -> None:
-        """Keep the place in the log."""
+        """Save the place in the log."""
         self._state.keep(self._tail.follower.position())
 
     def close(self, *, clean: bool) -> None:
-        """Keep it once more, for whoever comes next."""
+        """Save it once more, for the next enricher."""
         self._state.keep(self._tail.follower.position(), clean=clean)
         self._tail.close()
 
@@ -131,5 +131,5 @@ def _begin(path: Path, state: SourceState) -> tuple[Follower, str | None]:
         return Follower.at_end(path), state.gap
     if follower := Follower.resume(path, before.log):
         return follower, None
-    # It was rotated away. What is left of that time is read; serials tell what is new in it.
+    # It was rotated away. What is left of that time is read; serials show what is new in it.
     return Follower.since(path, before.at), "audit-log-rotated-away"

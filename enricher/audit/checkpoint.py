@@ -1,4 +1,4 @@
-"""Where an enricher was in the audit events, kept over restarts: the last serials taken, and the place in auditd's log.
+"""Where an enricher was in the audit events, over restarts: the last serials taken, and the place in auditd's log.
 
 It is not synced: what a crash of the node leaves is of another boot, and not used then.
 """
@@ -35,11 +35,11 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
 
 
 class Unusable(Exception):
-    """A checkpoint that cannot be gone on from; its text is the reason that a `gap` has for it."""
+    """A checkpoint that cannot be used; its text is the reason that a `gap` gives."""
 
 
 def load(path: Path, boot: str) -> Checkpoint | None:
-    """What was saved last; None at the first start ever.
+    """The last checkpoint; None at the first start ever.
 
     Raises:
         Unusable: `checkpoint-unreadable`, `checkpoint-format` or `checkpoint-boot`.

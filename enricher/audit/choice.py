@@ -1,4 +1,4 @@
-"""Which source is used: the one that a flag names, or the best that can be had. The reason goes where people look."""
+"""Chooses the audit source: the one that the flag names, or the best that works; the reason is in NodeTrail."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Choice(Struct, frozen=True):
-    """What is used, and why that."""
+    """The source in use, and why that one."""
 
     source: Source | None
     reason: str
@@ -37,20 +37,20 @@ def choose(asked: str, makers: Mapping[str, Callable[[], Source]]) -> Choice:
         makers: How to open each of `SOURCES`.
 
     Raises:
-        SourceUnavailable: The one that was asked for cannot be had.
+        SourceUnavailable: The one that was named does not work here.
 
     """
     if asked == NONE:
-        return Choice(None, "it was asked for none")
+        return Choice(None, "disabled by --audit-source=none")
     if asked != AUTO:
-        return Choice(makers[asked](), "it was asked for")
+        return Choice(makers[asked](), f"chosen by --audit-source={asked}")
     missing: list[str] = []
     for name in SOURCES:
         try:
-            return Choice(makers[name](), "; ".join(missing) or "it is the best one")
+            return Choice(makers[name](), "; ".join(missing) or "the best source")
         except SourceUnavailable as error:
             missing.append(str(error))
-            log.warning("no source %s: %s", name, error)
+            log.warning("audit source %s does not work here: %s", name, error)
     reason = "; ".join(missing)
-    log.error("no SECCOMP records: %s", reason)
+    log.error("no SECCOMP events: %s", reason)
     return Choice(None, reason)

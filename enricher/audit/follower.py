@@ -1,11 +1,11 @@
 """Follows a log that others write, rotate and truncate: every whole line of it, once, in order.
 
 It polls: once around, at the end of the file, costs a read and a stat. Nothing of the file is kept but the `TAIL` bytes
-before the place that was reached; a half line is read again until it is whole. Those bytes tell at each read that the
+before the place that was reached; a half line is read again until it is whole. Those bytes show at each read that the
 file still is what it was: they are gone where it was truncated, also when it has grown past the place since.
 
 Rename: the old file is read to its end before the next one is begun, and none in between is left out.
-Copy and truncate: what was not read yet is read in the copy. What was written between the two is gone for everybody.
+Copy and truncate: what was not read yet is read in the copy. What was written between the two is lost.
 """
 
 import os
@@ -162,7 +162,7 @@ class Follower:
         following = rotation.successor(self._path, here)
         if following is None:
             return False
-        # Only now is it certain that nobody writes here any more: the next file has been written to.
+        # Only now is it certain that auditd writes here no more: the next file has been written to.
         if os.fstat(self._fd).st_size > self._at + half:
             return True
         was_cut = half > 0 and not self._skipping

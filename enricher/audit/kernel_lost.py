@@ -26,10 +26,10 @@ _WITHIN: Final = 2.0
 
 
 class KernelLost:
-    """Asks the kernel. Attribute `lost` counts since the first answer; somebody may set the kernel's counter to 0.
+    """Asks the kernel. Attribute `lost` counts since the first answer; the kernel's counter can be set to 0.
 
     Args:
-        audit: A socket of its own: the answers would be filtered out of the one that records come by.
+        audit: A socket of its own: the answers would be filtered out of the one that events come by.
 
     """
 
@@ -44,7 +44,7 @@ class KernelLost:
         """Ask for the first time, and wait for the answer.
 
         Raises:
-            SourceUnavailable: The kernel does not say.
+            SourceUnavailable: The kernel does not answer.
 
         """
         try:
@@ -67,7 +67,7 @@ class KernelLost:
         if now >= self._next:
             self._next = now + EVERY
             for each in (self._take, self._ask):
-                with contextlib.suppress(OSError):  # the next answer tells of this time as well
+                with contextlib.suppress(OSError):  # the next answer covers this time as well
                     each()
 
     def close(self) -> None:

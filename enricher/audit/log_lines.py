@@ -27,7 +27,7 @@ _NEEDLES: Final = (b"type=SECCOMP msg=audit(", b"type=UNKNOWN[1326] msg=audit(")
 
 
 class LogLine(Struct, frozen=True):
-    """A line of the log: a record of one type."""
+    """A line of the log: an audit record of one type."""
 
     node: str | None
     seccomp: bool
@@ -47,7 +47,7 @@ def read_line(line: bytes) -> LogLine | None:
 
 
 def candidates(lines: bytes) -> Iterator[bytes]:
-    """Those of many lines that may be SECCOMP records, each without its newline.
+    """Those of many lines that may be SECCOMP events, each without its newline.
 
     The others are not looked at one by one: their bytes are searched, which is much faster than to split them.
     """
@@ -61,9 +61,9 @@ def candidates(lines: bytes) -> Iterator[bytes]:
 
 
 class LogParser:
-    """SECCOMP records of this node's log.
+    """SECCOMP events of this node's log.
 
-    Attribute `unparsable` counts lines with such a record in them that cannot be read; `others`, those that another
+    Attribute `unparsable` counts lines with such an event in them that cannot be read; `others`, those that another
     node has sent to this one's auditd.
 
     Args:
@@ -75,17 +75,17 @@ class LogParser:
         self.unparsable = self.others = 0
         self._is_ours = is_ours
 
-    def records(self, lines: bytes) -> Iterator[Seccomp]:
-        """Those in whole lines, in their order unless auditd wrote their type in different ways."""
+    def events(self, lines: bytes) -> Iterator[Seccomp]:
+        """The events in whole lines, in their order unless auditd wrote their type in different ways."""
         for line in candidates(lines):
             # A crash of the node can leave NULs at the end of a file, where the next line is then appended.
             read = read_line(line.lstrip(b"\0"))
             if read is None:  # e.g. half a line, to which this one was appended
                 self.unparsable += 1
-            elif read.seccomp and (record := self._record(read)):
-                yield record
+            elif read.seccomp and (event := self._event(read)):
+                yield event
 
-    def _record(self, read: LogLine) -> Seccomp | None:
+    def _event(self, read: LogLine) -> Seccomp | None:
         if read.node and not self._is_ours(read.node):
             self.others += 1
             return None

@@ -1,4 +1,4 @@
-"""New SECCOMP records of auditd's log: follows it, reads its lines, leaves out what was taken before."""
+"""New SECCOMP events of auditd's log: follows it, reads its lines, leaves out what was taken before."""
 
 import logging
 import time
@@ -17,31 +17,31 @@ from enricher.events import Seccomp
 STEPS: Final = 16
 """Steps of one round, 2 MiB together: a backlog never keeps the loop from its other work for more than milliseconds."""
 MOST: Final = 512
-"""No further step once there are so many records: what is made of them costs more than to read them."""
+"""No further step once there are so many events: to join them costs more than to read them."""
 
 _UNREADY: Final = 30.0
-"""How long a log is left alone at most, in seconds, while it is not known what is recorded."""
+"""How long to wait, in seconds, until the containers to record are known; then the log is read anyway."""
 _CLOCK_SLACK_MS: Final = 2_000
 
 log = logging.getLogger(__name__)
 
 
-class Told(Struct, frozen=True):
-    """A time of which some records are in the trail already and nobody knows which: none of them is told again.
+class MaybeWritten(Struct, frozen=True):
+    """A time of which some events are in the trail already, and it is not known which: none is written again.
 
-    It lies between a checkpoint and the death of its enricher, mostly less than a second. Records from outside of it
-    pass, also if the clock was set back: serials, not times, tell what is new.
+    It lies between a checkpoint and the death of its enricher, mostly less than a second. Events from outside of it
+    pass, also if the clock was set back: serials, not times, decide what is new.
     """
 
     since_ms: int = 0
     until_ms: int = -1
 
-    def has(self, record: Seccomp) -> bool:
-        """Whether a record is of that time."""
-        return self.since_ms <= record.time <= self.until_ms
+    def has(self, event: Seccomp) -> bool:
+        """Whether an event is of that time."""
+        return self.since_ms <= event.time <= self.until_ms
 
 
-def told_after(checkpoint: Checkpoint, written_ms: int) -> Told:
+def maybe_written(checkpoint: Checkpoint, written_ms: int) -> MaybeWritten:
     """That time, after an enricher that was killed.
 
     Args:
@@ -50,8 +50,8 @@ def told_after(checkpoint: Checkpoint, written_ms: int) -> Told:
 
     """
     if checkpoint.clean:
-        return Told()
-    return Told(checkpoint.at - _CLOCK_SLACK_MS, written_ms + COARSE_MS)
+        return MaybeWritten()
+    return MaybeWritten(checkpoint.at - _CLOCK_SLACK_MS, written_ms + COARSE_MS)
 
 
 class LogTail:
@@ -61,8 +61,8 @@ class LogTail:
         follower: Where from.
         serials: What was taken, by whatever way.
         is_ours: Whether `node=NAME` is this node.
-        told: What is not to be told again.
-        ready: Whether it is known by now whose containers are recorded; nothing is read before.
+        maybe_written: Events of this time are left out.
+        ready: Whether the containers to record are known by now; nothing is read before.
 
     """
 
@@ -71,12 +71,12 @@ class LogTail:
         follower: Follower,
         serials: Serials,
         is_ours: Callable[[str], bool],
-        told: Told,
+        maybe_written: MaybeWritten,
         ready: Callable[[], bool],
     ) -> None:
         self.follower = follower
-        self._serials, self._told, self._ready = serials, told, ready
-        self._impatient_at = time.monotonic() + _UNREADY
+        self._serials, self._maybe_written, self._ready = serials, maybe_written, ready
+        self._ready_at = time.monotonic() + _UNREADY
         self._parser = LogParser(is_ours)
         self._wrong = ""
 
@@ -88,23 +88,23 @@ class LogTail:
     @property
     def waiting(self) -> bool:
         """Whether nothing is read yet."""
-        if self._impatient_at and (self._ready() or time.monotonic() >= self._impatient_at):
-            self._impatient_at = 0.0
-        return self._impatient_at > 0
+        if self._ready_at and (self._ready() or time.monotonic() >= self._ready_at):
+            self._ready_at = 0.0
+        return self._ready_at > 0
 
     @property
     def unparsable(self) -> int:
-        """Lines that were, or may have been, SECCOMP records and could not be read."""
+        """Lines that were, or may have been, SECCOMP events and could not be read."""
         return self._parser.unparsable + self.follower.cut + self.follower.overlong
 
     def read(self) -> list[Seccomp]:
-        """What is new. A log that cannot be read is said once, and tried again."""
+        """New events. A log that cannot be read is logged once, and tried again."""
         found: list[Seccomp] = []
         if self.waiting:
             return found
         try:
             for _ in range(STEPS):
-                found.extend(filter(self._is_new, self._parser.records(self.follower.lines())))
+                found.extend(filter(self._is_new, self._parser.events(self.follower.lines())))
                 if not self.behind or len(found) >= MOST:
                     break
             self._wrong = ""
@@ -119,5 +119,5 @@ class LogTail:
         """Let go of the file."""
         self.follower.close()
 
-    def _is_new(self, record: Seccomp) -> bool:
-        return self._serials.take(record.serial) and not self._told.has(record)
+    def _is_new(self, event: Seccomp) -> bool:
+        return self._serials.take(event.serial) and not self._maybe_written.has(event)

@@ -1,7 +1,7 @@
-"""The source `netlink`, whose holes are filled from auditd's log where there is one.
+"""The audit source `netlink`, whose gaps are filled from auditd's log where there is one.
 
-A hole is what the kernel dropped because the receive buffer was full, or the time between two enrichers. In both the
-log is read from a place that was noted before, until a moment after; serials tell which records had not come.
+A gap is what the kernel dropped because the receive buffer was full, or the time between two enrichers. In both the
+log is read from a place that was noted before, until a moment after; serials show which events had not come.
 """
 
 import logging
@@ -12,28 +12,28 @@ from pathlib import Path
 from typing import Final
 
 from enricher.audit.follower import Follower, Position, end_of
-from enricher.audit.log_tail import LogTail, Told
+from enricher.audit.log_tail import LogTail, MaybeWritten
 from enricher.audit.netlink_socket import AuditSource
 from enricher.audit.progress import SourceState
 from enricher.events import Seccomp
 from enricher.netlink import SocketCounters
 
 LINGER: Final = 2.0
-"""How long the log is read after a hole, in seconds: auditd writes what it has within a quarter of one."""
+"""How long the log is read after a gap, in seconds: auditd writes what it has within a quarter of one."""
 _POLL: Final = 0.1
 
 log = logging.getLogger(__name__)
 
 
 class NetlinkSource:
-    """SECCOMP records from the kernel, and from auditd's log what got lost on that way.
+    """SECCOMP events from the kernel, and from auditd's log those that were lost on that way.
 
     Args:
         audit: The socket.
-        state: Keeps which records were taken.
-        path: auditd's log; None where it is not to be read.
+        state: Remembers which events were taken.
+        path: auditd's log; None to read none.
         is_ours: Whether `node=NAME` in it is this node.
-        ready: Whether it is known by now whose containers are recorded.
+        ready: Whether the containers to record are known by now.
 
     """
 
@@ -59,7 +59,7 @@ class NetlinkSource:
         """The log's end two seconds to one second ago: all before it had come by netlink, or was dropped long since."""
         self._next_noted: Position | None = None
         if state.before and state.before.log:
-            self._begin(state.before.log, time.monotonic(), state.told)
+            self._begin(state.before.log, time.monotonic(), state.maybe_written)
 
     @property
     def behind(self) -> bool:
@@ -67,36 +67,36 @@ class NetlinkSource:
         return self._audit.behind or (self._tail is not None and (self._tail.behind or self._tail.waiting))
 
     def register(self, selector: selectors.BaseSelector) -> None:
-        """Wake the loop when records come."""
+        """Wake the loop when events come."""
         selector.register(self._audit, selectors.EVENT_READ)
 
     def poll_timeout(self) -> float:
-        """Only a hole is not to be waited with."""
+        """For ever, unless a gap is being filled."""
         if self._tail is None:
             return float("inf")
         return 0.0 if self._tail.behind else _POLL
 
     def read(self, now: float) -> list[Seccomp]:
-        """What the kernel sent, then what it could not send and auditd wrote down."""
+        """The events that the kernel sent, then those that it could not send and auditd wrote."""
         take = self._state.serials.take
-        records = [record for record in self._audit.read() if take(record.serial)]
+        events = [event for event in self._audit.read() if take(event.serial)]
         if self._audit.overruns != self._overruns:
             self._overruns = self._audit.overruns
-            self._open_hole(now)
-        return [*records, *self._fill(self._tail, now)] if self._tail else records
+            self._open_gap(now)
+        return [*events, *self._fill(self._tail, now)] if self._tail else events
 
     def lost(self) -> dict[str, int]:
-        """Drops of a hole count only once it is certain that the log does not have them."""
+        """Drops count only once their gap is closed: the log may have them."""
         dropped = 0 if self._tail else self._audit.dropped() - self._drops_settled
         unparsable = self._audit.unparsable + self._unparsable
         return {"netlink-overrun": self._lost + dropped, "unparsable": unparsable}
 
     def socket(self) -> SocketCounters:
-        """What befell the socket."""
+        """Counts of the socket."""
         return SocketCounters(self._audit.forged, self._audit.overruns)
 
     def gaps(self) -> list[str]:
-        """None of its own: an absence is told as one, drops are counted."""
+        """None of its own: a restart is reported as such, drops are counted."""
         return []
 
     def keep(self) -> None:
@@ -106,39 +106,39 @@ class NetlinkSource:
         self._state.keep(self._noted)
 
     def close(self, *, clean: bool) -> None:
-        """Leave the group, and keep what was taken once more."""
+        """Leave the group, and save once more what was taken."""
         self._state.keep(self._noted, clean=clean)
         if self._tail:
             self._tail.close()
         self._audit.close()
 
-    def _open_hole(self, now: float) -> None:
+    def _open_gap(self, now: float) -> None:
         if self._tail:
             self._until = now + LINGER
         elif self._noted:
-            self._begin(self._noted, now, Told())
+            self._begin(self._noted, now, MaybeWritten())
 
-    def _begin(self, place: Position, now: float, told: Told) -> None:
+    def _begin(self, place: Position, now: float, maybe_written: MaybeWritten) -> None:
         follower = Follower.resume(self._path, place) if self._path else None
         if follower:
-            self._tail = LogTail(follower, self._state.serials, self._is_ours, told, self._ready)
+            self._tail = LogTail(follower, self._state.serials, self._is_ours, maybe_written, self._ready)
             self._until = now + LINGER
             self._noted = place
-            log.info("records that were missed are looked for in %s", self._path)
+            log.info("looking for missed events in %s", self._path)
 
     def _fill(self, tail: LogTail, now: float) -> list[Seccomp]:
         if tail.behind or tail.waiting:
             self._until = max(self._until, now + LINGER)
         found = tail.read()
-        self._recovered += sum(record.time >= self._joined for record in found)
+        self._recovered += sum(event.time >= self._joined for event in found)
         if now > self._until and not tail.behind:
-            self._close_hole(tail)
+            self._close_gap(tail)
         return found
 
-    def _close_hole(self, tail: LogTail) -> None:
+    def _close_gap(self, tail: LogTail) -> None:
         dropped = self._audit.dropped()
         self._lost += max(0, dropped - self._drops_settled - self._recovered)
-        log.info("of %d records dropped, %d were in auditd's log", dropped - self._drops_settled, self._recovered)
+        log.info("of %d dropped events, %d were in auditd's log", dropped - self._drops_settled, self._recovered)
         self._drops_settled, self._recovered = dropped, 0
         self._unparsable += tail.unparsable
         self._noted = self._next_noted = tail.follower.position()

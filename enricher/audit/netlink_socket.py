@@ -1,4 +1,4 @@
-"""Reads SECCOMP records from the kernel's audit multicast group (audit(7) netlink, AUDIT_NLGRP_READLOG).
+"""Reads SECCOMP events from the kernel's audit multicast group (audit(7) netlink, AUDIT_NLGRP_READLOG).
 
 It works with and without auditd, and with `audit_enabled=0`. CAP_AUDIT_READ is enough. The kernel sends to this group
 in the initial network namespace only: elsewhere everything succeeds and nothing ever arrives, and no error shows it.
@@ -18,7 +18,7 @@ from enricher.events import Seccomp
 AUDIT_SECCOMP: Final = 1326
 
 BATCH: Final = 512
-"""Most messages taken by one read, so that a flood of records cannot keep the reader from its other work."""
+"""Most messages taken by one read, so that a flood of events cannot keep the reader from its other work."""
 
 _NETLINK_AUDIT: Final = 9
 _READLOG: Final = 1 << 0  # bit mask of group AUDIT_NLGRP_READLOG (1)
@@ -34,20 +34,19 @@ _REASONS: Final = {
 
 
 class SourceUnavailable(Exception):
-    """A source of records cannot be opened here; the message says why and what would help."""
+    """An audit source cannot be opened here; the message says why and what would help."""
 
 
 class AuditSource:
-    """SECCOMP records of the whole node, as the kernel sends them.
+    """SECCOMP events of the whole node, as the kernel sends them.
 
-    The attributes count messages since the start: `records` (SECCOMP records handed out), `foreign` (other types; the
-    socket's filter should let none through), `unparsable`, `forged` (not sent by the kernel, refused), and `overruns`
-    (times that the receive buffer was full). `behind` says whether more may wait than the last `read` took.
+    The attributes count messages since the start: `foreign` (other types; the socket's filter should let none through),
+    `unparsable`, `forged` (not sent by the kernel, refused), and `overruns` (times that the receive buffer was full).
+    `behind` says whether more may wait than the last `read` took.
     """
 
     def __init__(self, audit: socket.socket) -> None:
         self._socket = audit
-        self.records = 0
         self.foreign = 0
         self.unparsable = 0
         self.forged = 0
@@ -82,10 +81,10 @@ class AuditSource:
 
     def read(self) -> list[Seccomp]:
         """Take what has arrived, at most `BATCH` messages, without waiting."""
-        # One loop, for its cost: it comes round for every record of the node.
-        records: list[Seccomp] = []
+        # One loop, for its cost: it comes round for every SECCOMP event of the node.
+        events: list[Seccomp] = []
         self.behind = True
-        receive, take = self._socket.recvfrom, records.append
+        receive, take = self._socket.recvfrom, events.append
         for _ in range(BATCH):
             try:
                 message, (port, _) = receive(_LARGEST)
@@ -97,9 +96,9 @@ class AuditSource:
                     raise
                 self.overruns += 1  # said once per run of drops, then cleared; what did fit is still there
                 continue
-            if (record := self._record(message, port)) is not None:
-                take(record)
-        return records
+            if (event := self._event(message, port)) is not None:
+                take(event)
+        return events
 
     def receive_buffer(self) -> int:
         """Bytes that the receive buffer really has, by the kernel's accounting (twice what it granted)."""
@@ -108,7 +107,7 @@ class AuditSource:
     def dropped(self) -> int:
         """How many messages the kernel dropped since the start because the receive buffer was full.
 
-        Exact, and SECCOMP records only (forged ones included): the socket's filter has thrown out the rest before.
+        Exact, and SECCOMP events only (forged ones included): the socket's filter has thrown out the rest before.
         """
         return netlink.dropped(self._socket)
 
@@ -124,7 +123,7 @@ class AuditSource:
     ) -> None:
         self.close()
 
-    def _record(self, message: bytes, port: int) -> Seccomp | None:
+    def _event(self, message: bytes, port: int) -> Seccomp | None:
         # A hostNetwork pod with NET_ADMIN can send to this group and to this socket.
         if port != netlink.KERNEL:
             self.forged += 1
@@ -133,12 +132,10 @@ class AuditSource:
             self.foreign += 1
             return None
         try:
-            record = parser.parse(message[_HEADER:])
+            return parser.parse(message[_HEADER:])
         except parser.Unparsable:
             self.unparsable += 1
             return None
-        self.records += 1
-        return record
 
 
 def _keep_seccomp_only(audit: socket.socket) -> None:
@@ -146,9 +143,9 @@ def _keep_seccomp_only(audit: socket.socket) -> None:
 
     A node's own audit rules then neither wake this process nor fill its buffer.
     """
-    load_half, jump_if_equal = 0x28, 0x15  # BPF_LD|BPF_H|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K
+    load_half_word, jump_if_equal = 0x28, 0x15  # BPF_LD|BPF_H|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K
     instructions = (
-        (load_half, 0, 0, 4),  # nlmsg_type; loads are in network order, the type is in the host's
+        (load_half_word, 0, 0, 4),  # nlmsg_type; loads are in network order, the type is in the host's
         (jump_if_equal, 0, 1, socket.htons(AUDIT_SECCOMP)),
         netlink.GIVE_ALL,
         netlink.GIVE_NOTHING,

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 
 def ours(node: str, hostname: str) -> Callable[[str], bool]:
-    """Tells whether `node=NAME` is this node, whatever `name_format` of auditd.conf(5) says.
+    """A check whether `node=NAME` is this node, whatever `name_format` of auditd.conf(5) says.
 
     Args:
         node: The node's name in the cluster.

@@ -1,4 +1,4 @@
-"""What the live sources share: the serials taken, and the checkpoint of them."""
+"""What the audit sources share: the serials taken, and the checkpoint of them."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 from enricher.audit import checkpoint
 from enricher.audit.checkpoint import Checkpoint, Unusable
 from enricher.audit.follower import Position
-from enricher.audit.log_tail import Told, told_after
+from enricher.audit.log_tail import MaybeWritten, maybe_written
 from enricher.audit.serials import Serials
 
 log = logging.getLogger(__name__)
@@ -40,15 +40,15 @@ class SourceState:
             self.before = checkpoint.load(path, boot)
         except Unusable as reason:
             self.gap = str(reason)
-            log.warning("%s: %s: no record of auditd's log from before now is read", path, reason)
+            log.warning("%s: %s: no event of auditd's log from before now is read", path, reason)
         self.serials = Serials(self.before.serial, self.before.recent) if self.before else Serials()
-        self.told = told_after(self.before, written_ms) if self.before else Told()
+        self.maybe_written = maybe_written(self.before, written_ms) if self.before else MaybeWritten()
         self._path, self._boot = path, boot
         self._kept: tuple[int | None, Position | None, bool] | None = None
         self._failed = False
 
     def keep(self, position: Position | None, *, clean: bool = False) -> None:
-        """Write a checkpoint, if anything has changed; that it cannot be written is said once."""
+        """Write a checkpoint, if anything has changed; a failure is logged once."""
         now = (self.serials.highest, position, clean)
         if now == self._kept:
             return

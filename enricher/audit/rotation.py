@@ -1,7 +1,7 @@
 """A log and the files that it was before: which came after which.
 
 auditd numbers them, and so does logrotate (`audit.log.1` is the newest); with `dateext` they have a date, and only the
-time of their last write tells their order. Compressed ones are left out.
+time of their last write gives their order. Compressed ones are left out.
 """
 
 import os
@@ -56,7 +56,7 @@ def generations(path: Path) -> list[Generation]:
 def successor(path: Path, read: Generation) -> Generation | None:
     """What was written after a file that has been read to its end; None while that is the log itself.
 
-    A log that was made anew but is empty does not count: whoever writes may not have noticed yet.
+    A log that was made anew but is empty does not count: auditd may not have noticed yet.
     """
     now = generation(path)
     if now is None or _same(now, read):

@@ -1,4 +1,4 @@
-"""Which audit events have been taken already: one event is one record, by whatever ways it comes.
+"""Which audit events have been taken already: each counts once, by whichever way it comes.
 
 The kernel numbers the events of a boot (`audit(TIME:SERIAL)`, kernel/audit.c audit_serial); the numbers are 32 bits
 wide and wrap. They arrive slightly out of order.

@@ -1,4 +1,4 @@
-"""What a source of SECCOMP records is to the agent: `netlink`, or `auditlog`."""
+"""What an audit source is to the agent: `netlink`, or `auditlog`."""
 
 import selectors
 from typing import Protocol
@@ -8,7 +8,7 @@ from enricher.netlink import SocketCounters
 
 
 class Source(Protocol):
-    """SECCOMP records of this node, each of them once."""
+    """SECCOMP events of this node, each of them once."""
 
     name: str
 
@@ -26,16 +26,16 @@ class Source(Protocol):
         """Take what has come, in a bounded time and without waiting."""
 
     def lost(self) -> dict[str, int]:
-        """What is known not to have come since the start, by cause."""
+        """Events lost since the start, by cause."""
 
     def socket(self) -> SocketCounters:
         """What befell its socket; nothing where it has none."""
 
     def gaps(self) -> list[str]:
-        """Reasons, not told before, why something may be missing whose number nobody knows."""
+        """New reasons why an unknown number of events may be missing."""
 
     def keep(self) -> None:
-        """Remember on disk how far it is; to be called each second."""
+        """Save how far it is; to be called each second."""
 
     def close(self, *, clean: bool) -> None:
         """Give everything back, and remember whether all that was taken is in the trail."""

@@ -121,9 +121,9 @@ class TappedSource(AuditSource):
         """What the kernel sent for a record."""
         return self._texts.pop(record.serial, b"")
 
-    def _record(self, message: bytes, port: int) -> Seccomp | None:
+    def _event(self, message: bytes, port: int) -> Seccomp | None:
         unparsable = self.unparsable
-        record = super()._record(message, port)
+        record = super()._event(message, port)
         if record:
             self._texts[record.serial] = message[_NLMSG_HEADER:]
             if len(self._texts) > _MOST_TEXTS:

@@ -45,7 +45,7 @@ def reported(admin: Cluster, source: str, reason: str) -> None:
 def test_auditd_is_followed_while_it_runs_is_stopped_and_runs_again(
     auditd: Auditd, alice: Person, admin: Cluster, profiled: str
 ) -> None:
-    reported(admin, "auditlog", "it was asked for")
+    reported(admin, "auditlog", "chosen by --audit-source=auditlog")
 
     assert {record.source for record in executed(alice, profiled)} == {"bpf+auditlog"}
 

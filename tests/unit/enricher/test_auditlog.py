@@ -21,7 +21,7 @@ FORGED = b"type=USER_AVC msg=audit(1795424943.092:9843): pid=1 uid=0 msg='x' " +
 
 def parsed(*lines: bytes) -> tuple[list[Seccomp], LogParser]:
     parser = LogParser(ours("web1", "web1.example.org"))
-    return list(parser.records(b"".join(line + b"\n" for line in lines))), parser
+    return list(parser.events(b"".join(line + b"\n" for line in lines))), parser
 
 
 @pytest.mark.parametrize(

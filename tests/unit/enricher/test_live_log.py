@@ -101,7 +101,7 @@ def test_after_an_orderly_end_the_next_one_goes_on_where_it_was(node: Node) -> N
     assert second.gaps() == []
 
 
-def test_after_a_kill_what_may_be_in_the_trail_is_not_told_again_and_the_rest_is(node: Node) -> None:
+def test_after_a_kill_what_may_be_in_the_trail_is_not_written_again_and_the_rest_is(node: Node) -> None:
     first = node.start()
     node.write(1)
     serials(first)

@@ -38,7 +38,7 @@ def source(*arrivals: tuple[int, bytes, int] | bytes | OSError) -> AuditSource:
 
 
 def counts(audit: AuditSource) -> dict[str, int]:
-    names = ("records", "foreign", "unparsable", "forged", "overruns")
+    names = ("foreign", "unparsable", "forged", "overruns")
     return {name: count for name in names if (count := getattr(audit, name))}
 
 
@@ -49,7 +49,7 @@ def test_records_of_the_kernel_are_read_until_there_are_no_more() -> None:
     audit = source(RECORD, RECORD)
     assert [record.pid for record in audit.read()] == [26255, 26255]
     assert audit.read() == []
-    assert counts(audit) == {"records": 2}
+    assert counts(audit) == {}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_is_no_record_of_the_kernel_is_counted_and_the_next_record_is_read(
 ) -> None:
     audit = source(arrival, RECORD)
     assert len(audit.read()) == 1
-    assert counts(audit) == {counter: 1, "records": 1}
+    assert counts(audit) == {counter: 1}
 
 
 def test_one_read_takes_a_bounded_batch_and_leaves_the_rest_for_the_next() -> None:

@@ -1,4 +1,4 @@
-"""What netlink did not bring is read from auditd's log, and nothing is told twice."""
+"""What netlink did not bring is read from auditd's log, and nothing is written twice."""
 
 import time
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_without_a_log_each_drop_is_a_loss_at_once(rig: Rig) -> None:
     assert source.lost()["netlink-overrun"] == 1
 
 
-def test_a_log_that_comes_later_fills_later_holes(tmp_path: Path) -> None:
+def test_a_log_that_comes_later_fills_later_gaps(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     source = rig.start()
     rig.seconds(source, 2)
@@ -163,7 +163,7 @@ def test_an_absence_is_filled_with_what_came_in_it(rig: Rig) -> None:
     assert rig.kernel.closed
 
 
-def test_after_a_kill_nothing_that_may_be_in_the_trail_is_told_again(rig: Rig) -> None:
+def test_after_a_kill_nothing_that_may_be_in_the_trail_is_written_again(rig: Rig) -> None:
     before = rig.start()
     rig.kernel.event(2)
     rig.seconds(before, 3)

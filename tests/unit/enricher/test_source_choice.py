@@ -1,4 +1,4 @@
-"""Which source of SECCOMP records is used, and that the reason is told."""
+"""Which audit source is used, and that the reason is reported."""
 
 import errno
 import socket
@@ -31,12 +31,12 @@ def makers(**missing: str) -> Mapping[str, Callable[[], Source]]:
 @pytest.mark.parametrize(
     ("asked", "missing", "name", "reason"),
     [
-        ("auto", {}, "netlink", "it is the best one"),
+        ("auto", {}, "netlink", "the best source"),
         ("auto", {"netlink": "it needs CAP_AUDIT_READ"}, "auditlog", "it needs CAP_AUDIT_READ"),
         ("auto", {"netlink": "no audit", "auditlog": "no log"}, "none", "no audit; no log"),
-        ("auditlog", {}, "auditlog", "it was asked for"),
-        ("netlink", {}, "netlink", "it was asked for"),
-        ("none", {}, "none", "it was asked for none"),
+        ("auditlog", {}, "auditlog", "chosen by --audit-source=auditlog"),
+        ("netlink", {}, "netlink", "chosen by --audit-source=netlink"),
+        ("none", {}, "none", "disabled by --audit-source=none"),
     ],
 )
 def test_the_best_source_that_can_be_had_is_used_unless_one_is_named(
