@@ -19,7 +19,7 @@ def show(summaries: list[Summary]) -> None:
 
 
 def shortest(uids: list[str]) -> list[str]:
-    """The UIDs cut to what still tells them apart, as `show` takes it: 8 characters, or all of them."""
+    """The UIDs cut to what still distinguishes them, as `show` takes it: 8 characters, or all of them."""
     return [uid[:8] for uid in uids] if len({uid[:8] for uid in uids}) == len(uids) else uids
 
 

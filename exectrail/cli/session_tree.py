@@ -84,8 +84,8 @@ def _facts(summary: Summary, seen: int) -> list[tuple[str, str | Text]]:
     ]
 
 
-def _count(told: int | None, seen: int) -> str:
-    return f"{told}, of which {seen} are in what was read" if told not in (None, seen) else str(seen)
+def _count(recorded: int | None, seen: int) -> str:
+    return f"{recorded}, of which {seen} are in what was read" if recorded not in (None, seen) else str(seen)
 
 
 def _label(process: Process) -> Text:

@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
 def choose(
     found: Iterable[Summary], namespace: str | None, user: str | None, since: timedelta | None, now: datetime
 ) -> Iterable[Summary]:
-    """The sessions that were asked for. One whose start is unknown cannot be ruled out by time."""
+    """The sessions that match the options. One whose start is unknown cannot be ruled out by time."""
     for summary in found:
         start = moment(summary.start_time)
         recent = since is None or start is None or now - start <= since

@@ -54,8 +54,8 @@ def document(found: Found) -> dict[str, Any]:
 
     With those that can be another request's as well in `ambiguous`, where there are any.
     """
-    told = {"session": msgspec.to_builtins(found.summary), "processes": _processes(found.records)}
-    return told | ({"ambiguous": _processes(found.ambiguous)} if found.ambiguous else {})
+    shown = {"session": msgspec.to_builtins(found.summary), "processes": _processes(found.records)}
+    return shown | ({"ambiguous": _processes(found.ambiguous)} if found.ambiguous else {})
 
 
 def _processes(records: Iterable[Record]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A keyed hash of a command: the node finds a request's process by it where no tag is in the command.
 
 An AuditSession may hold its command cut or redacted, and a plain hash of a short command could be guessed. With a key
-that only the webhook and the enricher read, the hash tells that two commands are the same and nothing else.
+that only the webhook and the enricher read, the hash shows that two commands are the same and nothing else.
 """
 
 import hmac

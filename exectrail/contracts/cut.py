@@ -1,6 +1,6 @@
 """The mark in place of words that were too long to keep: how much is missing.
 
-A session keeps of a command only what fits; whoever compares the command later has to know where that ends.
+A session keeps of a command only what fits; to compare the command later, one has to know where that ends.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Recognises the pods that `kubectl debug node/...` and `oc debug node/...` make: whoever is in one is on the node."""
+"""Recognises the pods that `kubectl debug node/...` and `oc debug node/...` make: a user in one is on the node."""
 
 LABELS = {
     "app.kubernetes.io/managed-by": "kubectl-debug",  # kubectl 1.34 and later

@@ -27,7 +27,7 @@ class UncoveredPod(Struct, frozen=True):
     pod: str
     """`namespace/pod`."""
     reason: Literal["sandboxed", "runtime-unknown"]
-    """Its runtime has a kernel of its own, or nobody knows whether it has."""
+    """Its runtime has a kernel of its own, or it is not known whether it has."""
     runtime: str
     """The handler of its RuntimeClass."""
 
@@ -42,7 +42,7 @@ class NodeTrailStatus(Struct, frozen=True, rename="camel"):
     sensor: str = ""
     """The sensor in use: `bpf`, `procconn` or `proc`."""
     weak: list[str] = []
-    """Fields that this node cannot vouch for."""
+    """Fields that this node cannot guarantee."""
     lost: int = 0
     """Events since this agent started, of all causes."""
     lost_by_cause: dict[str, int] = {}
@@ -52,7 +52,7 @@ class NodeTrailStatus(Struct, frozen=True, rename="camel"):
     since: str = ""
     """When this agent started: RFC 3339, UTC. What happened before it was not seen by it."""
     heartbeat: str = ""
-    """RFC 3339, UTC. A NodeTrail older than two minutes is not fresh: nobody knows what its node does."""
+    """RFC 3339, UTC. A NodeTrail older than two minutes is not fresh: it is not known what its node does."""
     env: dict[str, bool] = {}
     """Containers of opted-in namespaces by `namespace/pod/container`: whether a program `env` was found in them."""
     uncovered: list[UncoveredPod] = []

@@ -12,19 +12,19 @@ from msgspec import Struct, field
 VERSION = "spo/v1_alpha"
 
 Kind = Literal["exec", "clone", "syscall", "exit", "session", "gap", "digest"]
-"""What a record tells: a process's exec, its creation or its end, another logged system call, a session's start
+"""What a record is about: a process's exec, its creation or its end, another logged system call, a session's start
 or end, a loss, or a sealed segment."""
 
 Origin = Literal["session", "container", "probe", "hook", "untracked", "node"]
 """Where a process comes from: an API request, the container's own init, the kubelet acting on the pod's spec, an
-entry with nothing behind it, or the node itself while somebody debugs it. Only `untracked` is an alarm."""
+entry with nothing behind it, or the node itself while it is debugged. Only `untracked` is an alarm."""
 
 State = Literal["confirmed", "unconfirmed", "forged"]
-"""How sure the binding of a process to its request is: `unconfirmed` until the request was seen in the ledger."""
+"""How sure the binding of a process to its request is: `unconfirmed` until its AuditSession was seen."""
 
 Outcome = Literal["completed", "never-started", "not-recorded", "ambiguous", "lost"]
 """How a session ended: its entry process exited, no process ever came of it, nothing could watch it, its process
-is one that another request may have made as well, or nobody saw its end, because the enricher or the node restarted."""
+is one that another request may have made as well, or its end was not seen: the enricher or the node restarted."""
 
 Outside = Literal["namespace", "moved"]
 """How a process is outside of its container's cgroup: it came in by a namespace alone, or it left the cgroup."""
@@ -73,7 +73,7 @@ class EnteredFrom(Struct, frozen=True, omit_defaults=True):
     cgroup: str | None = None
     """The cgroup that it stays in, e.g. `/user.slice/user-1000.slice/session-3.scope`."""
     auid: int | None = None
-    """The user that logged in to the node (`loginuid`); absent where nobody did."""
+    """The user that logged in to the node (`loginuid`); absent where none did."""
     ses: int | None = None
     """That login's session."""
     argv: list[str] | None = None
@@ -122,7 +122,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True, gc=False)
     action: str | None = None
     """What a seccomp filter did with the call, where it did more than log it, e.g. `errno` or `kill_process`."""
     auid: int | None = None
-    """The user who had logged in to the node (`loginuid`), where somebody had and a SECCOMP record tells."""
+    """The user who had logged in to the node (`loginuid`), where there was one and a SECCOMP event has it."""
     ses: int | None = None
     """That login's session."""
 
@@ -137,7 +137,7 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True, gc=False)
     outside: Outside | None = None
     entered_from: EnteredFrom | None = None
 
-    # What is said once per session.
+    # Once per session.
     phase: Literal["start", "end"] | None = None
     request: Request | None = None
     user_info: UserInfo | None = None
@@ -153,16 +153,16 @@ class Record(Struct, kw_only=True, rename="camel", omit_defaults=True, gc=False)
     source: str | None = None
     """What was read: `bpf`, `netlink`, or both joined as `bpf+netlink`."""
     weak: list[str] | None = None
-    """The fields that the source cannot vouch for."""
+    """The fields that the source cannot guarantee."""
     truncated: list[str] | None = None
     reason: str | None = None
     lost: dict[str, int] | None = None
     """In a gap: how many were lost, by cause."""
     since: str | None = None
-    """In a gap, from when on something may be missing, up to `timestamp`; in the end of a session that nobody saw, when
-    it was last seen."""
+    """In a gap, from when on something may be missing, up to `timestamp`; in the end of a session that was not seen,
+    when it last was."""
     at_most: dict[str, int] | None = None
-    """In a gap whose loss nobody can count: an upper bound, by what it bounds."""
+    """In a gap whose loss cannot be counted: an upper bound, by what it bounds."""
 
     # Its place in the node's trail.
     seq: int

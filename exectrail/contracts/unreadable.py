@@ -1,4 +1,4 @@
-"""What decoding bytes of somebody else may raise, so that all who read them are ready for all of it."""
+"""What decoding bytes from outside may raise, for readers to catch all of it."""
 
 from typing import Final
 

@@ -31,7 +31,7 @@ class FilterFile:
         """Why the filters in use are not those of the file; None where they are."""
 
     def refresh(self) -> bool:
-        """Look after the file, and read it if it is another than before; whether there is something new to tell.
+        """Look after the file, and read it if it is another than before; whether anything changed.
 
         Then either `filters` is a new object, whose hits begin at zero, or `problem` says what is wrong.
         """

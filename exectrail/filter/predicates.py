@@ -37,7 +37,7 @@ class Asked:
         self._fine: list[Callable[[Record], Any]] = []
         self._slots = {"kind": 0, "origin": 1}
         self.asked_fine = 0
-        """How often somebody asked for a fine key."""
+        """How often a fine key was looked up."""
         self.choices: dict[Test, Choice] = {}
         """The tests that only look a value up."""
 

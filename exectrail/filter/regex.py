@@ -1,4 +1,4 @@
-"""Regular expressions in linear time: a command line is chosen by whoever runs it, and must not stall the node.
+"""Regular expressions in linear time: a command line is its user's choice, and must not stall the node.
 
 Python's own engine goes back and tries again, for a time that can grow exponentially with the text. RE2 does not
 (https://github.com/google/re2/wiki/WhyRE2). Asking it costs more than a comparison, so that all expressions on one key
@@ -35,8 +35,8 @@ class Searches:
         compiled = _compiled(node)
         self._size += compiled.programsize
         if self._size > LARGEST:
-            told = f"{self._size} instructions of RE2 up to here, at most {LARGEST}"
-            raise Wrong(node, f"the regular expressions are too large: {told}; shorten repetitions such as {{100}}")
+            size = f"{self._size} instructions of RE2 up to here, at most {LARGEST}"
+            raise Wrong(node, f"the regular expressions are too large: {size}; shorten repetitions such as {{100}}")
         if key.name not in self._keys:
             search = self._keys[key.name] = _KeySearch(key)
             search.slot = self._asked.derived(search.matches)

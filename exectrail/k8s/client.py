@@ -26,7 +26,7 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 100
 """Objects of one answer. An AuditSession may have 100 KiB, so that more of them would be felt."""
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
-# A watch may be silent for minutes, so a read timeout cannot tell a quiet cluster from a dead connection:
+# A watch may be silent for minutes, so a read timeout cannot distinguish a quiet cluster from a dead connection:
 # TCP keep-alive does, within 30 s.
 _KEEP_ALIVE = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),

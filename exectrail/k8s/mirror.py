@@ -1,4 +1,4 @@
-"""A live copy of a collection of the API: list, then watch, for ever, without ever blocking who reads it.
+"""A live copy of a collection of the API: list, then watch, for ever, without ever blocking its readers.
 
 Readers look into a plain dict from any thread. While the API server is away they see the last known state; the
 mirror retries with backoff and jitter and recovers by itself, whatever went wrong. An expired resource version (410)
@@ -82,7 +82,7 @@ class Mirror(Generic[O]):
         self._stop.set()
 
     def age(self) -> float:
-        """Seconds since the API server last said anything, at first since the start; about a minute where all is well.
+        """Seconds since the API server last sent anything, at first since the start; about a minute where all is well.
 
         It sends a bookmark about once a minute where nothing changes.
         """
@@ -97,7 +97,7 @@ class Mirror(Generic[O]):
                 self._follow(self._list())
                 continue
             except ApiError as error:
-                self.failures += error.status != 410  # an expired version is no fault of anyone
+                self.failures += error.status != 410  # an expired version is no failure
                 log.warning("cannot watch %s: %s; next try in at most %.1f s", self._path, error, backoff.bound)
             except Exception:  # a copy that is no longer kept up would go on being believed
                 self.failures += 1
@@ -144,7 +144,7 @@ class Mirror(Generic[O]):
         try:
             return self._keep(item)
         except Exception:  # as below
-            log.exception("kept whole, for a fault over it: %s in %s", item.metadata.name, self._path)
+            log.exception("kept whole after a fault: %s in %s", item.metadata.name, self._path)
             return item
 
     def _keep_less(self) -> None:
@@ -167,7 +167,7 @@ class Mirror(Generic[O]):
             try:
                 self._on_change(old, new)
             except Exception:  # one object's fault must not end the mirror for all others
-                log.exception("fault over a change in %s", self._path)
+                log.exception("fault while handling a change in %s", self._path)
 
 
 def _key(meta: ObjectMeta) -> str:

@@ -124,4 +124,4 @@ def _decode(answer: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer, type=kind)
     except UNREADABLE as error:
-        raise KubectlError(f"kubectl's answer is not what was asked for: {error}") from error
+        raise KubectlError(f"kubectl's answer cannot be read: {error}") from error

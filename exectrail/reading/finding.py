@@ -24,7 +24,7 @@ class UnknownSession(Exception):
 
 @dataclass
 class Found:
-    """A session: what is said once, its records, and why some of them may be missing."""
+    """A session: its summary, its records, and why some of them may be missing."""
 
     summary: Summary
     records: list[Record] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Found:
 
     @property
     def unread(self) -> bool:
-        """Whether nothing is known of its processes because no trail that may tell of them could be read."""
+        """Whether nothing is known of its processes because no trail that may have them could be read."""
         return bool(self.problems) and not self.records and not self.ambiguous
 
 
@@ -129,7 +129,7 @@ def find_in_cluster(uid: str, kubectl: Kubectl, damage: trail.Damage) -> Found:
 
     Raises:
         UnknownSession: None or several were found.
-        Unreadable: A trail cannot be read and no other tells of the session.
+        Unreadable: A trail cannot be read and no other has the session.
         KubectlError: The same, for what kubectl could not bring.
 
     """
@@ -155,7 +155,7 @@ def find_in_cluster(uid: str, kubectl: Kubectl, damage: trail.Damage) -> Found:
 
 
 def _look_up(uid: str, kubectl: Kubectl, damage: trail.Damage, problems: list[str]) -> tuple[Summary | None, list[str]]:
-    """The session's AuditSession, and the names of all if it has none; who may not list them still has the trails."""
+    """The session's AuditSession, and the names of all if it has none; neither without the right to list them."""
     try:
         exact = next(audit_sessions(kubectl, damage, uid), None)
         if exact:

@@ -1,4 +1,4 @@
-"""Reading what may be compressed: told by its first bytes (RFC 1952), and read as far as it is whole."""
+"""Reading what may be compressed: recognised by its first bytes (RFC 1952), and read as far as it is whole."""
 
 import gzip
 import io

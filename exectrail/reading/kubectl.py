@@ -63,7 +63,7 @@ class Kubectl:
             KubectlError: It could not be run, or failed by the end of its output.
 
         """
-        # A file and not a pipe: nobody reads a pipe while the output is read, and a full one would stop kubectl.
+        # A file and not a pipe: a pipe is not read while the output is, and a full one would stop kubectl.
         with tempfile.TemporaryFile() as errors, self._start(arguments, errors) as process:
             try:
                 yield _output(process)
@@ -121,7 +121,7 @@ def _words(stderr: str) -> str:
 
 
 def _permission(verb: str, resource: str, group: str, namespace: str | None) -> str:
-    """The RBAC rule that the API server asked for, as a command for who may grant it."""
+    """The RBAC rule that the API server asked for, as a command for an administrator."""
     kind = "role" if namespace else "clusterrole"
     place = f" --namespace={namespace}" if namespace else ""
     # Newer servers ask for `create` as well when kubectl opens an exec by GET (WebSocket).

@@ -1,6 +1,6 @@
 """The process tree of a session, from its records in any order and with any of them missing.
 
-A process is told apart by its `processKey`. It is what it last became: `execve` replaces the program and keeps the
+A process is identified by its `processKey`. It is what it last became: `execve` replaces the program and keeps the
 process (execve(2)), so one process has a list of execs. Nothing is guessed: a process of which only the end was seen
 stays without a program.
 """
@@ -32,7 +32,7 @@ class Exec(Struct, kw_only=True, rename="camel", omit_defaults=True):
 
     @property
     def name(self) -> str:
-        """What the program goes by, e.g. `ls`; empty if no field tells."""
+        """The program's name, e.g. `ls`; empty if no field has it."""
         called = (self.words or [""])[0] or self.program or (self.cmd_line or "").partition(" ")[0]
         return called.rstrip("/").rpartition("/")[2]
 
@@ -77,7 +77,7 @@ class Node:
 
 
 def build(records: Iterable[Record]) -> list[Node]:
-    """The trees of the processes that the records tell of; a process whose parent is not among them is a root."""
+    """The trees of the processes that the records are about; a process whose parent is not among them is a root."""
     processes = _processes(sorted(records, key=lambda record: (record.node.name, record.seq)))
     _name_forks(processes)
     return _hang(processes)
@@ -96,14 +96,14 @@ def _processes(records: Iterable[Record]) -> list[Process]:
     processes: dict[str, Process] = {}
     for record in records:
         if record.kind in ("exec", "clone", "exit", "syscall"):
-            # Without a key (no ledger) a record stands for itself: a bare pid may be anybody's by now.
+            # Without a key (no sensor) a record stands for itself: a bare pid may be another process's by now.
             key = record.process_key or f"{record.node.name} {record.seq}"
             process = processes.setdefault(key, Process(process_key=record.process_key))
-            _tell(process, record)
+            _add(process, record)
     return list(processes.values())
 
 
-def _tell(process: Process, record: Record) -> None:
+def _add(process: Process, record: Record) -> None:
     """Add what a later record says of a process."""
     if record.kind == "exec":
         process.execs.append(_exec(record, first=not process.execs))
@@ -133,8 +133,8 @@ def _exec(record: Record, *, first: bool) -> Exec:
 def _is_tag(record: Record) -> bool:
     """Whether this is the `env` put before a session's command.
 
-    Only the entry has it, with the session's own UID. The same words further down were typed by somebody, maybe to
-    pass for another session: they must be seen.
+    Only the entry has it, with the session's own UID. The same words further down were typed by the user, maybe to
+    pass for another session: they must be shown.
     """
     argv = record.argv or []
     return (

@@ -69,7 +69,7 @@ class Names:
 def _moment(stamp: str) -> datetime:
     try:
         return datetime.strptime(stamp, _FORMAT).replace(tzinfo=UTC)
-    except ValueError:  # digits that are no date: somebody else's file, the oldest of all
+    except ValueError:  # digits that are no date: a file of another program, the oldest of all
         return datetime.min.replace(tzinfo=UTC)
 
 

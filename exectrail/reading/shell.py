@@ -1,6 +1,6 @@
 """Foreign text made safe to show: as a person would type it into a shell, and never as a terminal would obey it.
 
-What ran in a container is chosen by whoever ran it. An escape sequence in an argument could retitle the reader's
+What ran in a container is its user's choice. An escape sequence in an argument could retitle the reader's
 terminal, hide lines or answer back; a bidirectional override could make one command look like another. Both stay
 visible here, as escapes.
 """

@@ -1,4 +1,4 @@
-"""What is said once per session: who asked for what, where, and how it ended.
+"""The summary of a session: user, request, target, and how it ended.
 
 It comes from the session's records in a trail, from the AuditSession in the cluster, or from both: the trail is the
 durable record, the AuditSession knows requests that no process ever came of.
@@ -17,7 +17,7 @@ from exectrail.contracts.session import AuditSession
 
 
 class Summary(Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """One session. Absent is what nobody told."""
+    """One session. A field is absent where no record has it."""
 
     request_uid: str = field(name="requestUID")
     user: str | None = None
@@ -46,33 +46,33 @@ class Summary(Struct, kw_only=True, rename="camel", omit_defaults=True):
     reason: str | None = None
 
     def filled(self, other: "Summary") -> "Summary":
-        """This, and from the other what this does not tell."""
-        missing = {name: getattr(other, name) for name in self.__struct_fields__ if getattr(self, name) in _UNTOLD}
+        """This, and from the other the fields that are absent here."""
+        missing = {name: getattr(other, name) for name in self.__struct_fields__ if getattr(self, name) in _ABSENT}
         return msgspec.structs.replace(self, **missing)
 
 
-_UNTOLD: tuple[object, ...] = (None, [], {})
+_ABSENT: tuple[object, ...] = (None, [], {})
 
 
 def from_records(uid: str, records: Iterable[Record]) -> Summary:
     """The session of this UID from its records, in any order; what later records say corrects earlier ones."""
     summary = Summary(request_uid=uid)
-    # A forged record only claims the UID: it tells who lied, not who asked. `session` records come last, as they are
-    # made to tell this.
+    # A forged record only claims the UID: its user is not the one who asked. `session` records come last, as they are
+    # made for this.
     every = list(records)
-    told = [record for record in every if record.state != "forged"]
-    for record in sorted(told or every, key=lambda r: (r.kind == "session", r.seq)):
-        _tell(summary, record)
+    genuine = [record for record in every if record.state != "forged"]
+    for record in sorted(genuine or every, key=lambda r: (r.kind == "session", r.seq)):
+        _add(summary, record)
     return summary
 
 
 def sessions(records: Iterable[Record]) -> list[Summary]:
-    """The sessions that a trail's records tell of, oldest first."""
+    """The sessions that a trail's records are about, oldest first."""
     by_uid: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record.kind == "session" and record.request_uid:
             by_uid[record.request_uid].append(record)
-    return in_time(from_records(uid, told) for uid, told in by_uid.items())
+    return in_time(from_records(uid, found) for uid, found in by_uid.items())
 
 
 def in_time(summaries: Iterable[Summary]) -> list[Summary]:
@@ -90,31 +90,31 @@ def moment(time: str | None) -> datetime | None:
         return None
 
 
-def _tell(summary: Summary, record: Record) -> None:
-    told: dict[str, object] = {"user": record.user, "node": record.node.name, "state": record.state}
-    told |= {"image": record.image, "pod_uid": record.pod_uid, "cluster_uid": record.cluster_uid}
+def _add(summary: Summary, record: Record) -> None:
+    fields: dict[str, object] = {"user": record.user, "node": record.node.name, "state": record.state}
+    fields |= {"image": record.image, "pod_uid": record.pod_uid, "cluster_uid": record.cluster_uid}
     if record.resource:
-        told |= msgspec.structs.asdict(record.resource)
+        fields |= msgspec.structs.asdict(record.resource)
     if record.request:
-        told |= msgspec.structs.asdict(record.request)
+        fields |= msgspec.structs.asdict(record.request)
     if record.user_info:
-        told |= msgspec.structs.asdict(record.user_info)
+        fields |= msgspec.structs.asdict(record.user_info)
     if record.kind == "session":
-        told |= _course(record)
-    for name, value in told.items():
-        if value not in _UNTOLD:
+        fields |= _course(record)
+    for name, value in fields.items():
+        if value not in _ABSENT:
             setattr(summary, name, value)
 
 
 def _course(record: Record) -> dict[str, object]:
     """What only `session` records say of the session; in others these keys are about a process."""
-    told: dict[str, object] = {"weak": record.weak, "lost": record.lost, "reason": record.reason}
+    fields: dict[str, object] = {"weak": record.weak, "lost": record.lost, "reason": record.reason}
     time: Literal["end_time", "start_time"] = "end_time" if record.phase == "end" else "start_time"
-    told |= {time: record.timestamp}
+    fields |= {time: record.timestamp}
     if record.phase == "end":
-        told |= {"outcome": record.outcome, "exit": record.exit}
-        told |= {"duration_ms": record.duration_ms, "processes": record.processes}
-    return told
+        fields |= {"outcome": record.outcome, "exit": record.exit}
+        fields |= {"duration_ms": record.duration_ms, "processes": record.processes}
+    return fields
 
 
 _audit_session = msgspec.json.Decoder(AuditSession)

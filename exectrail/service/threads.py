@@ -1,4 +1,4 @@
-"""No thread dies in silence: what none of them catches ends the process, which is then started anew.
+"""No thread dies in silence: an exception that a thread does not catch ends the process, which is then restarted.
 
 A part that has lost one of its threads looks well and does half of its work, for as long as it runs.
 """
@@ -27,7 +27,7 @@ def end_process_on_fault() -> None:
 
 
 def exit_code(otherwise: int = 0) -> int:
-    """What the process is to end with: 70 if a thread has died, else what it would have been."""
+    """The process's exit code: 70 if a thread has died, else the one given."""
     return FAULT_EXIT_CODE if _faults else otherwise
 
 

@@ -1,4 +1,4 @@
-"""A thread that waits for work, and the lock of what it shares with those who give it some."""
+"""A thread that waits for work, and the lock of what it shares with its callers."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ class Worker:
         self.closing = False
         """Whether the thread is to end."""
         self.lock = threading.Condition()
-        """Held by those who look at what is shared; who changes it uses `changing`."""
+        """Protects what is shared; to change that, use `changing`."""
         self._run = run
         self._thread = threading.Thread(target=run, name=name, daemon=True)
 
@@ -33,7 +33,7 @@ class Worker:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Hold the lock; at its end, all who wait look again."""
+        """Hold the lock; at its end, all waits look again."""
         with self.lock:
             yield
             self.lock.notify_all()

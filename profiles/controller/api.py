@@ -110,7 +110,7 @@ class Api:
             raise
 
     def close(self, closing: Close, now: datetime) -> None:
-        """Write a session's end; `ApiError` 409 where somebody wrote to it first, 404 where it is gone."""
+        """Write a session's end; `ApiError` 409 where it was written first by others, 404 where it is gone."""
         status = {"phase": "Closed", "outcome": closing.outcome, "endTime": now.isoformat().replace("+00:00", "Z")}
         if closing.node:
             status["node"] = closing.node

@@ -1,7 +1,7 @@
 """Whether the controller is healthy.
 
 Healthy is a controller whose work goes on, also while the API is away or another replica leads: a restart would mend
-neither. There is nothing to wait for before it is ready: no one calls it.
+neither. There is nothing to wait for before it is ready: it serves no requests.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Which replica acts: leader election by a Lease, with the official client's own election.
 
 What the election does not give, and acting on its callbacks would need: an end to requests that hang, survival of a
-lost connection, and a word on time when leadership ends. So the controller asks `held()` before each action: it is
+lost connection, and a timely notice when leadership ends. So the controller asks `held()` before each action: it is
 true only while the last successful renewal is younger than the deadline, whatever the election's thread is doing.
 """
 
@@ -135,4 +135,4 @@ class _Lock(LeaseLock):
 
 
 def _nothing() -> None:
-    """Nobody waits for the election's callbacks: see `Lease.held`."""
+    """The election's callbacks are not used: see `Lease.held`."""

@@ -1,4 +1,4 @@
-"""What the controller tells Prometheus."""
+"""The controller's metrics."""
 
 from collections.abc import Mapping
 

@@ -5,7 +5,7 @@ up: nothing could have seen a process (`not-recorded`), or a node that would hav
 In doubt it is `not-recorded`: that claims nothing.
 
 A session that is `Running` is left alone, even when its node is gone: the process was seen, and only that node's trail
-can tell how it ended. Retention deletes it in time.
+can know how it ended. Retention deletes it in time.
 """
 
 from collections import Counter
@@ -70,7 +70,7 @@ class Policy(Struct, frozen=True):
     keep_for: timedelta = timedelta(days=30)
     keep_most: int = 10_000
     start_grace: timedelta = timedelta(seconds=120)
-    """How long an exec may take to become a process, and its node to tell."""
+    """How long an exec may take to become a process, and its node to report it."""
     debug_grace: timedelta = timedelta(seconds=600)
     """The same for an ephemeral container, whose image may have to be pulled first."""
 
@@ -83,7 +83,7 @@ class Delete(Struct, frozen=True):
 
 
 class Close(Struct, frozen=True):
-    """An open AuditSession to close, unless somebody has written to it since `resource_version`."""
+    """An open AuditSession to close, unless it was written since `resource_version`."""
 
     name: str
     resource_version: str

@@ -20,7 +20,7 @@ MOST_ACTIONS = 500
 _SOON = 1.0
 _BACKOFF_FIRST, _BACKOFF_MOST = 1.0, 60.0
 
-_OVERTAKEN = {404, 409}  # somebody wrote to it, or deleted it, since it was read
+_OVERTAKEN = {404, 409}  # written or deleted by others since it was read
 _ABOUT_THE_OBJECT = {400, 422} | _OVERTAKEN
 
 Act = ParamSpec("Act")
@@ -41,7 +41,7 @@ class Api(Protocol):
         """A pod, or `None` where there is none of that name."""
 
     def close(self, closing: Close, now: datetime) -> None:
-        """Write a session's end; 409 where somebody wrote to it first, 404 where it is gone."""
+        """Write a session's end; 409 where it was written first by others, 404 where it is gone."""
 
     def delete(self, name: str) -> None:
         """Delete a session, if it is still there."""
@@ -87,7 +87,7 @@ class Rounds:
             except ApiError as error:
                 metrics.ROUNDS_FAILED.inc()
                 wait = backoff.next()
-                log.warning("cannot look after the sessions: %s; next try in %.1f s", error, wait)
+                log.warning("cannot make a round: %s; next try in %.1f s", error, wait)
 
     def round(self, now: datetime) -> bool:
         """One look at all sessions and what follows from it; whether there is more to do.

@@ -98,7 +98,7 @@ def _make_folder(root: int, name: str) -> None:
 
 def _is_in_place(folder: int, name: str, content: bytes) -> bool:
     try:
-        # Non-blocking: opening a named pipe that somebody left there would hang for ever.
+        # Non-blocking: opening a named pipe left there would hang for ever.
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
         return False  # missing, a link, no permission: replacing it either repairs it or says why not
