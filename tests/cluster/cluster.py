@@ -19,7 +19,7 @@ class Failed(AssertionError):
 
 
 class Cluster:
-    """The cluster, used by somebody.
+    """The cluster, as one user sees it.
 
     Args:
         user: Whose client certificate to use: `admin`, or `alice`, who has the groups `dev` and `oncall`.

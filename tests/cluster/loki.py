@@ -74,7 +74,7 @@ def running(program: Path, folder: Path) -> Iterator[Callable[[], Loki]]:
     config = yaml.safe_load(CONFIG.read_text().replace("/var/lib/loki", str(folder)))
     server = config["server"]
     server["http_listen_port"], server["grpc_listen_port"] = _free_ports()
-    # It is alone: nobody is waited for.
+    # It is alone: there is no other to wait for.
     config["ingester"] = {"lifecycler": {"min_ready_duration": "0s", "final_sleep": "0s"}}
     file = folder / "loki.yaml"
     file.write_text(yaml.safe_dump(config))

@@ -20,7 +20,7 @@ from .sessions import Person
 ATTACKER = "attacker"
 HALF_MIB = 64
 WORST_SECONDS = 1.0
-"""Of the API server's calls, 99 of 100; its patience is three seconds."""
+"""Of the API server's calls, 99 of 100; its timeout is three seconds."""
 FULL_SIZE = ("silent-tcp", "idle-tls", "handshakes", "many-headers", "one-header", "unfinished-bodies", "many-words")
 
 _HOOK = "execmetadata.exectrail.io"

@@ -131,7 +131,7 @@ def test_a_users_commands(shipped: Shipped) -> None:
     assert len(found) == len(shipped.those(lambda record: record.kind == "exec" and record.user == "alice"))
 
 
-def test_who_had_sessions(shipped: Shipped) -> None:
+def test_users_with_sessions_are_found(shipped: Shipped) -> None:
     one, other = shipped.answer("Who had sessions?")
 
     assert one.startswith(f"alice {shipped.namespace}/web ") and "exit 3" in one
@@ -145,7 +145,7 @@ def test_what_ran_in_a_pod(shipped: Shipped) -> None:
     assert len(ran) > 5
 
 
-def test_who_came_in_past_the_api_server(shipped: Shipped) -> None:
+def test_entries_past_the_api_server_are_found(shipped: Shipped) -> None:
     (line,) = shipped.answer("Who came in past the API server?")
 
     assert decode(line).argv == ["id", "--user"]

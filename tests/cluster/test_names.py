@@ -1,4 +1,4 @@
-"""Whose name a process has, where somebody tries to have another one: in namespaces of every tag mode."""
+"""Which user a process has, where one tries to pass for another: in namespaces of every tag mode."""
 
 from uuid import uuid4
 
@@ -57,7 +57,7 @@ def ran(word: str) -> list[Record]:
     return found()
 
 
-def test_nobody_gets_another_users_name_by_their_uid(
+def test_no_user_gets_another_users_name_by_their_uid(
     admin: Cluster, alice: Person, namespaces: dict[str, str], mode: str
 ) -> None:
     space, word = namespaces[mode], f"borrowed-{uuid4()}"
@@ -73,7 +73,7 @@ def test_nobody_gets_another_users_name_by_their_uid(
     assert word not in str([each.argv for each in records_of(uid)])
 
 
-def test_nobody_loses_their_own_name_by_a_uid_that_they_make_up(
+def test_no_user_loses_their_own_name_by_a_uid_that_they_make_up(
     alice: Person, namespaces: dict[str, str], mode: str
 ) -> None:
     space, word, invented = namespaces[mode], f"shed-{uuid4()}", str(uuid4())
@@ -91,7 +91,7 @@ def test_nobody_loses_their_own_name_by_a_uid_that_they_make_up(
     assert records[-1].exit.code == 3
 
 
-def test_who_comes_past_the_api_server_with_anothers_uid_has_nobodys_name(
+def test_an_entry_past_the_api_server_with_anothers_uid_has_no_name(
     admin: Cluster, namespaces: dict[str, str], mode: str
 ) -> None:
     space, word = namespaces[mode], f"proxied-{uuid4()}"

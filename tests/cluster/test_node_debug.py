@@ -49,7 +49,7 @@ def told(word: str) -> Record:
 
 
 def run_on_node(word: str) -> None:
-    """As a daemon of the node does on somebody's behalf: these tests run on the node, outside of all pods."""
+    """As a daemon of the node does for a user: these tests run on the node, outside of all pods."""
     subprocess.run(["/bin/true", word], check=True)
 
 
@@ -62,7 +62,7 @@ ON_THE_HOST = "sleep 1; chroot /host /bin/true {word}; exit 5"
     [("general", IN_THE_POD), ("sysadmin", ON_THE_HOST)],
     ids=["unprivileged", "privileged"],
 )
-def test_what_a_node_debug_pod_does_is_the_session_of_who_made_it(
+def test_what_a_node_debug_pod_does_is_the_session_of_its_maker(
     admin: Cluster, plain: str, profile: str, script: str
 ) -> None:
     word = str(uuid.uuid4())

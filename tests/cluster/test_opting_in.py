@@ -42,7 +42,7 @@ def test_under_the_profile_the_kernels_seccomp_events_join_the_sensors(alice: Pe
 
 @pytest.fixture
 def own_profile() -> Iterator[str]:
-    """A profile that somebody else put onto the node; it logs each exec."""
+    """A profile put onto the node by others; it logs each exec."""
     folder = Path("/var/lib/kubelet/seccomp/somebodys")
     logs = {"names": ["execve", "execveat"], "action": "SCMP_ACT_LOG"}
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Where each process comes from: a request, the container itself, the kubelet, or nobody."""
+"""Where each process comes from: a request, the container itself, the kubelet, or none of them."""
 
 import subprocess
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def test_a_container_that_starts_on_a_busy_node_begins_with_its_own_program(admi
         assert execs == [(["sleep", "infinity"], "container")]
 
 
-def test_probes_and_hooks_are_told_from_entries_and_written_once(admin: Cluster, recorded: str) -> None:
+def test_probes_and_hooks_are_no_entries_and_written_once(admin: Cluster, recorded: str) -> None:
     probed = pod(recorded, "probed")
     container: dict[str, Any] = probed["spec"]["containers"][0]
     container["readinessProbe"] = {"exec": {"command": ["cat", "/etc/hostname"]}, "periodSeconds": 1}
@@ -62,7 +62,7 @@ def test_probes_and_hooks_are_told_from_entries_and_written_once(admin: Cluster,
     ]
 
 
-def test_a_probes_command_by_somebody_else_is_theirs(alice: Person, admin: Cluster, recorded: str) -> None:
+def test_a_probes_command_run_by_a_user_is_theirs(alice: Person, admin: Cluster, recorded: str) -> None:
     _, session = alice.does("exec", "-n", recorded, "probed", "--", "cat", "/etc/hostname")
 
     _, records = alice.trail_of(session)

@@ -48,7 +48,7 @@ def complete(session: dict[str, Any]) -> list[Record]:
 
 
 def entered_past_admission(word: str) -> list[Record]:
-    """What is told of the process that nobody asked for, once its end is."""
+    """The records of the process without a request, once its end is there."""
     untracked = [record for record in records() if record.origin == "untracked"]
     keys = {record.process_key for record in untracked if record.argv == ["true", word]}
     own = [record for record in untracked if record.process_key in keys]

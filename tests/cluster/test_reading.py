@@ -61,7 +61,7 @@ def test_a_cluster_that_cannot_be_reached_is_named(admin: Cluster, tmp_path: Pat
     assert "127.0.0.1:1" in done.stderr
 
 
-def test_a_user_without_rights_is_told_what_is_missing(alice: Person) -> None:
+def test_a_user_without_rights_sees_what_is_missing(alice: Person) -> None:
     done = alice.cluster.exectrail("sessions", check=False)
 
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The enricher is killed and replaced while somebody is in a pod: what goes on, and what is missing where."""
+"""The enricher is killed and replaced while a user is in a pod: what goes on, and what is missing where."""
 
 import os
 import random
@@ -39,7 +39,7 @@ class Since:
     def records(self) -> list[Record]:
         return [decode(line) for line in self.lines()]
 
-    def holes(self) -> list[Record]:
+    def gaps(self) -> list[Record]:
         """The gaps that restarts left."""
         return [each for each in self.records() if each.kind == "gap" and each.reason == "restart"]
 
@@ -51,7 +51,7 @@ class Since:
 
 
 class Storm:
-    """Alice execs a loop that runs one numbered command after the other, and says when each was over."""
+    """Alice execs a loop that runs one numbered command after the other, and says when each ended."""
 
     def __init__(self, alice: Person, namespace: str, since: Since) -> None:
         looked_into(f"{namespace}/web/app")
@@ -74,7 +74,7 @@ class Storm:
         self._alice.cluster.kubectl("exec", "-n", self._namespace, "web", "-c", "app", "--", "touch", "/tmp/stop")
 
     def ends(self) -> dict[str, float]:
-        """When each command was over, by its number: seconds since the epoch."""
+        """When each command ended, by its number: seconds since the epoch."""
         self._stop()
         said, problem = self._kubectl.communicate(timeout=30)
         assert self._kubectl.returncode == 0, problem
@@ -112,7 +112,7 @@ def check_nothing_is_missing_but_in_gaps(storm: Storm, since: Since, done: dict[
     assert len(numbers) == len(set(numbers))
     assert {(each.user, each.origin, each.state) for each in runs} == {("alice", "session", "confirmed")}
     assert len({each.entry_key for each in runs}) == 1
-    windows = [(stamp(gap.since), stamp(gap.timestamp)) for gap in since.holes()]
+    windows = [(stamp(gap.since), stamp(gap.timestamp)) for gap in since.gaps()]
     # The loop says the time right after the command.
     missing = {number: at for number, at in done.items() if number not in numbers}
     unexplained = {
@@ -123,7 +123,7 @@ def check_nothing_is_missing_but_in_gaps(storm: Storm, since: Since, done: dict[
 
 
 def wait_for_another(since: Since, before: int) -> None:
-    eventually(lambda: len(since.holes()) > before, 40, 0.05)
+    eventually(lambda: len(since.gaps()) > before, 40, 0.05)
 
 
 def kill_and_replace(admin: Cluster) -> None:
@@ -148,7 +148,7 @@ def test_a_kill_at_any_point_of_a_storm_leaves_a_gap_and_nothing_twice(
     dice = random.Random(_SEED)  # noqa: S311 - reproducible
     for _ in range(_KILLS):
         time.sleep(dice.uniform(0, 1))
-        before = len(since.holes())
+        before = len(since.gaps())
         kill_and_replace(alice.admin)
         wait_for_another(since, before)
         eventually(_answers, 20, 0.05)
@@ -158,8 +158,8 @@ def test_a_kill_at_any_point_of_a_storm_leaves_a_gap_and_nothing_twice(
     status = closed(executed.uid)
     since.check_chain()
     check_nothing_is_missing_but_in_gaps(executed, since, done)
-    assert len(since.holes()) >= _KILLS  # the kubelet may have started one more, just before its pod was gone
-    assert all(gap.at_most and gap.at_most["processes"] > 0 for gap in since.holes())
+    assert len(since.gaps()) >= _KILLS  # the kubelet may have started one more, just before its pod was gone
+    assert all(gap.at_most and gap.at_most["processes"] > 0 for gap in since.gaps())
     phases = [each.phase for each in since.records() if each.kind == "session" and each.request_uid == executed.uid]
     assert phases == ["start", "end"]
     assert status["outcome"] == "completed"
@@ -179,16 +179,16 @@ def test_an_update_of_the_daemonset_keeps_an_open_session(alice: Person, storm: 
     admin = alice.admin
     admin.kubectl("rollout", "restart", "-n", NAMESPACE, "ds/exectrail-enricher")
     admin.kubectl("rollout", "status", "-n", NAMESPACE, "ds/exectrail-enricher", "--timeout=60s")
-    eventually(since.holes)
+    eventually(since.gaps)
     time.sleep(1)
     done = executed.ends()
 
     closed(executed.uid)
     since.check_chain()
     check_nothing_is_missing_but_in_gaps(executed, since, done)
-    (gap,) = since.holes()
-    hole = stamp(gap.timestamp) - stamp(gap.since)
-    print(f"the hole of an update: {hole:.1f} s")
-    assert hole < 15
+    (gap,) = since.gaps()
+    seconds = stamp(gap.timestamp) - stamp(gap.since)
+    print(f"the gap of an update: {seconds:.1f} s")
+    assert seconds < 15
     after = [each for each in since.records() if each.request_uid == executed.uid and each.seq > gap.seq]
     assert [each.outcome for each in after if each.phase] == ["completed"]

@@ -1,4 +1,4 @@
-"""The sensor in use follows the capabilities that values give, and each tells what it can."""
+"""The sensor in use follows the capabilities that values give, and each reports what it can."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from .sessions import Person, programs
 
 
 @pytest.mark.values("enricher.capabilities.bpf=false", "enricher.capabilities.netAdmin=true")
-def test_without_ebpf_the_proc_connector_tells_every_process_and_marks_what_may_be_missing(
+def test_without_ebpf_the_proc_connector_reports_every_process_and_marks_what_may_be_missing(
     alice: Person, admin: Cluster, recorded: str
 ) -> None:
     def reported() -> list[str]:

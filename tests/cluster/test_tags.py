@@ -81,7 +81,7 @@ def test_the_label_of_a_pod_wins_over_its_namespaces(alice: Person, matched: str
     assert (other_session["spec"]["tag"], untagged.stdout) == ("match", "\n")
 
 
-def test_a_mode_that_there_is_none_of_is_told_to_who_asks(alice: Person, matched: str, recorded: str) -> None:
+def test_an_unknown_mode_gives_a_warning(alice: Person, matched: str, recorded: str) -> None:
     image = (f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never")
     done, session = alice.does("debug", "-n", recorded, "mistyped", *image, "--", "true")
 
@@ -182,7 +182,7 @@ def test_the_api_server_asks_only_about_pods_that_debug_a_node(
     assert [variable["name"] for variable in container.get("env", [])] == ([TAG_VARIABLE] if tagged else [])
 
 
-def test_nobody_can_put_another_key_into_the_secret(admin: Cluster, key: bytes) -> None:
+def test_the_key_in_the_secret_cannot_be_replaced(admin: Cluster, key: bytes) -> None:
     assert len(key) == 32
     patch = json.dumps({"data": {"key": base64.b64encode(b"x" * 32).decode()}})
     done = admin.kubectl("patch", "secret", "exectrail-command-key", "-n", "exectrail", "-p", patch, check=False)

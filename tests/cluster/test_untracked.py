@@ -1,4 +1,4 @@
-"""Entries that no admission was asked about: there is no AuditSession of them, and nobody's name on them."""
+"""Entries that no admission was asked about: they have no AuditSession and no user."""
 
 import ssl
 import subprocess
@@ -33,7 +33,7 @@ def execs_with(word: str) -> list[Record]:
     return [record for record in trail() if record.kind == "exec" and word in (record.argv or [])]
 
 
-def test_who_comes_in_past_admission_is_untracked_and_nobody(admin: Cluster, recorded: str) -> None:
+def test_an_entry_past_admission_is_untracked_and_has_no_user(admin: Cluster, recorded: str) -> None:
     asked = {each["metadata"]["name"] for each in auditsessions()}
     words = [str(uuid.uuid4()) for _ in WAYS_IN]
     for enter, word in zip(WAYS_IN, words, strict=True):
@@ -52,7 +52,7 @@ def test_who_comes_in_past_admission_is_untracked_and_nobody(admin: Cluster, rec
     assert {each["metadata"]["name"] for each in auditsessions()} <= asked
 
 
-def test_who_enters_by_namespaces_is_untracked_and_where_they_come_from_is_told(admin: Cluster, recorded: str) -> None:
+def test_an_entry_by_namespaces_is_untracked_and_has_where_it_comes_from(admin: Cluster, recorded: str) -> None:
     listed = admin.run("ctr", "task", "ls").stdout
     (init,) = [line.split()[1] for line in listed.splitlines() if line.startswith(container_id(recorded))]
     word = f"/{uuid.uuid4()}"

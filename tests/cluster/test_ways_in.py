@@ -1,4 +1,4 @@
-"""Every way into a container through the API: who it was, what ran, and how it ended."""
+"""Every way into a container through the API: the user, what ran, and how it ended."""
 
 import json
 import subprocess
@@ -109,7 +109,7 @@ def test_the_requests_uid_leads_to_the_api_servers_own_audit_event(alice: Person
     assert event["objectRef"]["subresource"] == "exec"
 
 
-def test_each_container_of_a_pod_is_told_apart(alice: Person, recorded: str) -> None:
+def test_each_container_of_a_pod_is_distinguished(alice: Person, recorded: str) -> None:
     for container in ("app", "sidecar"):
         _, records = alice.executes(recorded, "id", container=container)
         assert {record.resource and record.resource.container for record in records} == {container}
@@ -133,7 +133,7 @@ def test_an_ephemeral_container_is_a_session_of_who_made_it(alice: Person, recor
 def test_each_of_three_ephemeral_containers_of_one_update_is_a_session(alice: Person, recorded: str) -> None:
     path = f"/api/v1/namespaces/{recorded}/pods/web/ephemeralcontainers"
     web = json.loads(alice.admin.kubectl("get", "--raw", f"/api/v1/namespaces/{recorded}/pods/web").stdout)
-    del web["metadata"]["resourceVersion"]  # the kubelet may tell of the containers before these meanwhile
+    del web["metadata"]["resourceVersion"]  # the kubelet may report the containers before these meanwhile
     image = {"image": WORKLOAD_IMAGE, "imagePullPolicy": "Never", "terminationMessagePolicy": "File"}
     names = ["first", "second", "third"]
     new = [{"name": name, **image, "command": ["sh", "-c", f"id; exit {code}"]} for code, name in enumerate(names)]
@@ -248,7 +248,7 @@ def test_an_exec_outside_opted_in_namespaces_has_a_session_and_is_not_changed(
     assert session["spec"]["command"] == ["sh", "-c", "echo $SPO_EXEC_REQUEST_UID; exit 0"]
     uid = session["metadata"]["name"]
     assert closed(uid)["outcome"] == "not-recorded"
-    alice.executes(recorded, "true")  # records leave in the order of what they tell: nothing before it is held
+    alice.executes(recorded, "true")  # records are written in the order of their events: none before it is pending
     own = [record for record in trail() if record.resource and record.resource.namespace == plain]
     assert [record for record in own if record.resource and record.resource.pod == "web"] == []
     assert api_audit_event(alice.admin, uid)["user"]["username"] == "alice"
@@ -295,10 +295,10 @@ def test_processes_of_the_pod_itself_are_no_session(admin: Cluster, recorded: st
 
 
 @pytest.mark.parametrize("name", ["crew", "again"])
-def test_init_containers_and_sidecars_are_told_apart_before_the_kubelet_names_them(
+def test_init_containers_and_sidecars_are_distinguished_before_the_kubelet_names_them(
     admin: Cluster, recorded: str, name: str
 ) -> None:
-    """What is gone before anybody can look may leave without a name, never with another's."""
+    """What is gone before it can be looked up may be written without a name, never with another's."""
     admin.kubectl("wait", "-n", recorded, f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
     status = admin.get("pod", name, "-n", recorded)["status"]
     every = [*status["initContainerStatuses"], *status["containerStatuses"]]

@@ -77,7 +77,7 @@ def full() -> Iterator[None]:
 
 @contextmanager
 def read_only(pid: int) -> Iterator[None]:
-    """A volume in its place, as the process sees it, that nobody can write to: as after an error of its disk."""
+    """A volume in its place, as the process sees it, that cannot be written: as after an error of its disk."""
     # In its mount namespace. The kernel makes no volume read-only by request while a file is open for writing.
     inside = ("nsenter", "--target", str(pid), "--mount")
     subprocess.run([*inside, "mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "/trail"], check=True)

@@ -22,7 +22,7 @@ Load = Callable[..., dict[str, Any]]
 Run = Callable[..., Process]
 HALF_MIB = 64
 WORST_SECONDS = 1.0
-"""Of any call; the API server's patience is three."""
+"""Of any call; the API server's timeout is three."""
 ELSEWHERE = ("127.0.0.2", "127.0.0.3")
 FEWER = {
     "silent-tcp": 600,
@@ -137,7 +137,7 @@ def test_an_attack_neither_takes_the_memory_nor_keeps_others_waiting(process: Pr
 
 
 @pytest.mark.parametrize("name", ["idle-tls", "half-hello", "slow-headers"])
-def test_who_shares_the_api_servers_address_does_not_lock_it_out(process: Process, review: Load, name: str) -> None:
+def test_a_caller_at_the_api_servers_address_does_not_lock_it_out(process: Process, review: Load, name: str) -> None:
     with Caller(process, review("exec-sh")) as caller, attack(name, process.port, "127.0.0.1"):
         pass
 

@@ -25,16 +25,16 @@ EXTRA_MEMORY = 25 << 20
 SECONDS = 0.3
 """Of processor time. Alone on its processor it is about a third of that at most."""
 
-HOLE = "@hole@"
+SLOT = "@slot@"
 EMOJI = "\U0001f600".encode()
 """With it, each character of a Python string takes four bytes."""
 
 
 def padded(review: dict[str, Any], value: bytes, more: bytes) -> bytes:
-    """A review with a value in its hole; `more` fills the value up to the largest body."""
+    """A review with a value in its slot; `more` fills the value up to the largest body."""
     body = json.dumps(review).encode()
-    head, hole, tail = body.partition(json.dumps(HOLE).encode())
-    assert hole
+    head, slot, tail = body.partition(json.dumps(SLOT).encode())
+    assert slot
     first, _, last = value.partition(b"@")
     room = MAX_BYTES - len(head) - len(tail) - len(first) - len(last)
     return head + first + more * (room // len(more)) + last + tail
@@ -103,7 +103,7 @@ def test_no_body_takes_much_memory_or_time(
     review: Load, webhook: Webhook, name: str, path: str, first: bytes, more: bytes
 ) -> None:
     asked = review(name)
-    set_at(asked, path, HOLE)
+    set_at(asked, path, SLOT)
     body = padded(asked, first, more)
 
     seconds, memory = measured(webhook.bind if name == "pod-create" else webhook.tag, body)
@@ -186,7 +186,7 @@ def test_an_exec_that_comes_through_the_api_server_is_tagged_and_hashed_whole(
 def test_an_exec_that_is_too_large_for_the_api_server_passes_with_a_warning_and_has_a_session(
     review: Load, webhook: Webhook, sessions: list[AuditSession], first: bytes, more: bytes
 ) -> None:
-    body = padded(review("exec-sh", {"command": HOLE}), first, more)
+    body = padded(review("exec-sh", {"command": SLOT}), first, more)
 
     response = answered(webhook.tag, body)
 
@@ -227,7 +227,7 @@ def test_a_pod_with_more_in_it_than_is_read_passes_with_a_warning_and_has_a_sess
     container: str,
 ) -> None:
     asked = review(name)
-    set_at(asked["request"]["object"], path, HOLE)
+    set_at(asked["request"]["object"], path, SLOT)
 
     response = answered(webhook.tag, padded(asked, first, more))
 

@@ -35,7 +35,7 @@ def end_pods() -> None:
 
 
 def _kill_all() -> bool:
-    """Kill whom the groups list; whether there was anyone."""
+    """Kill the processes that the groups list; whether there were any."""
     processes = pod_processes()
     for process in processes:
         end(process, grace=0)

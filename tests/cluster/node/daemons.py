@@ -20,7 +20,7 @@ NAMES = (
     "kubelet",
     "kube-proxy",
 )
-# What the services listen on, for the check that nobody else does.
+# What the services listen on, for the check that no other process does.
 PORTS = (2379, 2380, 6443, 10248, 10250, 10256, 10257, 10259)
 
 _ETCD = "https://127.0.0.1:2379"
@@ -107,10 +107,10 @@ def _api_server(programs: Path) -> Service:
         "--enable-aggregator-routing=true",
         f"--audit-policy-file={config.AUDIT_POLICY}",
         f"--audit-log-path={AUDIT_LOG}",
-        # At `down` nobody waits for open watches.
+        # At `down` open watches are not waited for.
         "--shutdown-delay-duration=0s",
     )
-    return Service("kube-apiserver", argv, _ok(f"{API_SERVER}/readyz"), patience=120)
+    return Service("kube-apiserver", argv, _ok(f"{API_SERVER}/readyz"), timeout=120)
 
 
 def _client(name: str) -> tuple[str, ...]:

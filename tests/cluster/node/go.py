@@ -32,7 +32,7 @@ class Go:
 
     def run(self, *argv: str | Path, module: Path) -> str:
         """Run `go` with these arguments in a module's folder; returns its standard output. Raises NodeError."""
-        # The lowest priority: a build of minutes shares the machine with whoever works on it.
+        # The lowest priority: a build of minutes shares the machine with its user.
         return run("nice", self.program, *argv, cwd=module, env=self.environment)
 
 

@@ -169,7 +169,7 @@ def _new(folder: Path, entries: list[str] | None) -> list[Path]:
 def _remove_new(folder: Path, entries: list[str] | None) -> None:
     for path in _new(folder, entries):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)  # `leftovers` will tell
+            shutil.rmtree(path, ignore_errors=True)  # `leftovers` reports it
         else:
             path.unlink(missing_ok=True)
 

@@ -18,14 +18,14 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Service:
-    """A process that shall run. `healthy` asks it whether it does its work; it may take `patience` seconds
+    """A process that shall run. `healthy` asks it whether it does its work; it may take `timeout` seconds
     until it does so first.
     """
 
     name: str
     argv: tuple[str, ...]
     healthy: Callable[[], bool]
-    patience: float = 60.0
+    timeout: float = 60.0
 
     @property
     def log(self) -> Path:
@@ -78,8 +78,8 @@ def _start(service: Service) -> None:
     process = find(pid)
     if process:
         _write(service, process)
-    if not wait_until(lambda: _exit_status(pid) is not None or service.healthy(), service.patience):
-        _fail(service, f"is not healthy after {service.patience:.0f} s")
+    if not wait_until(lambda: _exit_status(pid) is not None or service.healthy(), service.timeout):
+        _fail(service, f"is not healthy after {service.timeout:.0f} s")
     if (status := _exit_status(pid)) is not None:
         _fail(service, f"ended with exit code {status}")
 
@@ -112,7 +112,7 @@ def _spawn(service: Service) -> int:
 
 
 def _inherited() -> list[int]:
-    """What whoever started us left open: a lock that a daemon has, too, is not given back when we end."""
+    """Files that our parent left open: a lock that a daemon has, too, is not given back when we end."""
     open_files = (int(name) for name in os.listdir("/proc/self/fd"))
     return [file for file in open_files if file > 2 and _is_inheritable(file)]
 

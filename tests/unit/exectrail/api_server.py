@@ -1,4 +1,4 @@
-"""A small API server on 127.0.0.1: lists in pages, watches in chunks, creates; and fails as it is told to."""
+"""A small API server on 127.0.0.1: lists in pages, watches in chunks, creates; and fails on demand."""
 
 import json
 import threading
@@ -43,7 +43,7 @@ class ApiServer:
         self.chunk = 1 << 16
         """The most bytes of a watch in one HTTP chunk."""
         self.gone_as_event = False
-        """Whether an expired version is told in the watch, not by the HTTP status."""
+        """Whether an expired version is reported in the watch, not by the HTTP status."""
         self.tokens_to_expire = 0
         """How many of the next `continue` tokens are too old by the time they come back."""
         self.snapshots: dict[int, list[dict[str, Any]]] = {}
@@ -123,7 +123,7 @@ class ApiServer:
         return Counter("watch" if "watch" in asked.query else "list" for asked in self.asked)
 
     def wait_until_watched(self) -> None:
-        """Until somebody watches."""
+        """Until a watch begins."""
         with self.changed:
             assert self.changed.wait_for(lambda: self.watching > 0, timeout=10)
 

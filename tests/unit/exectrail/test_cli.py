@@ -34,7 +34,7 @@ def test_python_m_exectrail_works() -> None:
     assert run("--version").stdout.decode() == f"exectrail {__version__}\n"
 
 
-def test_help_tells_the_exit_codes() -> None:
+def test_help_lists_the_exit_codes() -> None:
     assert b"exit codes:" in run("--help").stdout
 
 
@@ -112,7 +112,7 @@ def test_the_sample_sessions_read_as_the_golden_table(
     ],
     ids=" ".join,
 )
-def test_sessions_are_chosen_by_who_where_and_when(
+def test_sessions_are_chosen_by_user_namespace_and_time(
     options: list[str],
     users: list[str],
     alice_file: Path,
@@ -167,7 +167,7 @@ def test_a_duration_is_as_fine_as_it_matters(milliseconds: int | None, text: str
     assert span(milliseconds) == text
 
 
-def test_uids_are_cut_for_a_narrow_table_only_where_that_tells_them_apart() -> None:
+def test_uids_are_cut_for_a_narrow_table_only_where_they_still_differ() -> None:
     assert shortest(["abcdefgh-1", "bcdefghi-2"]) == ["abcdefgh", "bcdefghi"]
     assert shortest(["abcdefgh-1", "abcdefgh-2"]) == ["abcdefgh-1", "abcdefgh-2"]
 

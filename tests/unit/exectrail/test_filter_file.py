@@ -45,7 +45,7 @@ def test_a_changed_file_takes_over_without_a_restart(tmp_path: Path) -> None:
     assert (file.reloads, file.failures, file.problem) == (1, 0, None)
 
 
-def test_after_a_bad_change_the_filters_before_it_stay_and_it_is_told_once(tmp_path: Path) -> None:
+def test_after_a_bad_change_the_filters_before_it_stay_and_it_is_reported_once(tmp_path: Path) -> None:
     volume = ConfigMapVolume(tmp_path, DROP)
     file = FilterFile(volume.path)
     before = file.filters
@@ -71,7 +71,7 @@ def test_the_repaired_file_takes_over(tmp_path: Path) -> None:
     assert file.filters.rules == ()
 
 
-def test_a_file_that_vanishes_is_told_once_and_read_when_it_is_back(tmp_path: Path) -> None:
+def test_a_file_that_vanishes_is_reported_once_and_read_when_it_is_back(tmp_path: Path) -> None:
     path = tmp_path / "filters.json"
     path.write_text(DROP)
     file = FilterFile(path)
@@ -150,7 +150,7 @@ def test_a_rule_that_drops_much_shows_the_first_three(
     assert "dropped by rule 1, 3 of 18:" in capsys.readouterr().out
 
 
-def test_a_try_of_a_bad_filter_set_tells_file_and_place(
+def test_a_try_of_a_bad_filter_set_names_file_and_place(
     tmp_path: Path, alice_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.json"

@@ -93,7 +93,7 @@ def test_a_mistake_is_refused_with_what_is_wrong(text: str, told: str) -> None:
     assert told in str(caught.value)
 
 
-def test_a_mistake_is_told_with_line_column_and_rule() -> None:
+def test_a_mistake_is_reported_with_line_column_and_rule() -> None:
     text = """[
   {"priority": 1, "level": "None", "matchKeys": ["pid"]},
   {"priority": 2, "level": "None",

@@ -95,7 +95,7 @@ def test_an_unreadable_object_does_not_hide_the_others(
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100, 1 << 16], ids=lambda size: f"{size} bytes a chunk")
-def test_a_watch_tells_each_change_however_it_is_cut_into_chunks(api: ApiServer, client: Client, chunk: int) -> None:
+def test_a_watch_reports_each_change_however_it_is_cut_into_chunks(api: ApiServer, client: Client, chunk: int) -> None:
     api.chunk = chunk
     api.set("a", namespace="default", app="web")
     api.set("é", app="ünï")
@@ -226,7 +226,7 @@ def test_one_object_is_read(api: ApiServer, client: Client) -> None:
         (304, b"", ""),
     ],
 )
-def test_a_refusal_tells_status_and_reason(
+def test_a_refusal_has_status_and_reason(
     api: ApiServer, client: Client, status: int, body: bytes, message: str
 ) -> None:
     api.canned = [(status, body)]

@@ -277,7 +277,7 @@ def test_an_unreachable_cluster_exits_with_2_and_the_address_tried(
     assert err == f"exectrail: cluster unreachable at https://127.0.0.1:1: {words.splitlines()[-1]}\n"
 
 
-def test_who_may_not_exec_into_the_reader_is_told_the_permission(
+def test_a_user_who_may_not_exec_into_the_reader_sees_the_missing_permission(
     cluster: FakeCluster, run: Show, alice_uid: str
 ) -> None:
     cluster.answers("get auditsessions", out={"items": []})
@@ -308,7 +308,7 @@ def test_a_session_whose_trail_cannot_be_read_shows_the_request_and_exits_with_2
     assert "no running pod of exectrail on node node-gone" in err
 
 
-def test_who_may_not_list_auditsessions_still_gets_the_trail(
+def test_a_user_who_may_not_list_auditsessions_still_gets_the_trail(
     cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
 ) -> None:
     forbidden = (

@@ -29,7 +29,7 @@ def _label(namespace: Namespace | None) -> str | None:
 
 
 class Watched:
-    """A running mirror and the changes that it told, as label `v` before and after."""
+    """A running mirror and the changes that it reported, as label `v` before and after."""
 
     def __init__(self, api: ApiServer, fail: Callable[[], None] = lambda: None, keep: Keep = None) -> None:
         self.changes: list[Change] = []
@@ -141,7 +141,7 @@ def test_a_bookmark_moves_the_version_on(api: ApiServer, start: Start) -> None:
 
 
 @pytest.mark.parametrize("gone_as_event", [False, True], ids=["HTTP status", "ERROR event"])
-def test_after_an_expired_version_it_lists_again_and_tells_what_went_meanwhile(
+def test_after_an_expired_version_it_lists_again_and_reports_what_went_meanwhile(
     api: ApiServer, start: Start, gone_as_event: bool
 ) -> None:
     api.gone_as_event = gone_as_event
@@ -198,7 +198,7 @@ def test_no_line_of_a_watch_ends_the_mirror(api: ApiServer, start: Start, line: 
     assert watched.mirror.failures == 1
 
 
-def test_a_fault_that_nobody_has_thought_of_does_not_end_the_mirror(
+def test_an_unexpected_fault_does_not_end_the_mirror(
     api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = [ZeroDivisionError("a fault")]
@@ -297,19 +297,19 @@ def test_what_went_while_away_goes_only_once_all_pages_are_in(
 STAND_IN = Namespace(ObjectMeta(labels={"v": "stand-in"}))
 
 
-def _keep_unless_over(namespace: Namespace) -> Namespace:
-    return STAND_IN if namespace.metadata.labels["v"] in ("over", "stand-in") else namespace
+def _keep_unless_expired(namespace: Namespace) -> Namespace:
+    return STAND_IN if namespace.metadata.labels["v"] in ("expired", "stand-in") else namespace
 
 
-def test_of_what_is_over_a_stand_in_is_kept_that_still_can_go(api: ApiServer, start: Start) -> None:
-    api.set("listed", v="over")
+def test_of_what_is_expired_a_stand_in_is_kept_that_still_can_go(api: ApiServer, start: Start) -> None:
+    api.set("listed", v="expired")
     api.set("b", v="1")
-    watched = start(keep=_keep_unless_over)
+    watched = start(keep=_keep_unless_expired)
     api.wait_until_watched()
     assert watched.labels() == {"listed": "stand-in", "b": "1"}
     assert watched.mirror.objects["listed"] is STAND_IN
 
-    api.set("b", v="over")
+    api.set("b", v="expired")
     watched.wait_for(("1", "stand-in"))
     api.delete("b")
     api.delete("listed")
@@ -323,18 +323,18 @@ def test_what_time_alone_ends_becomes_a_stand_in_with_a_later_change(
     api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_module, "_ASK_AGAIN", 0.0)
-    over: set[str] = set()
+    expired: set[str] = set()
     api.set("a", v="1")
-    watched = start(keep=lambda each: STAND_IN if each.metadata.name in over else each)
+    watched = start(keep=lambda each: STAND_IN if each.metadata.name in expired else each)
     api.wait_until_watched()
-    over.add("a")
+    expired.add("a")
     api.set("b", v="2")
 
     watched.wait_for(("1", "stand-in"))
     assert watched.labels() == {"a": "stand-in", "b": "2"}
 
 
-def test_an_object_that_nobody_can_judge_is_kept_whole(api: ApiServer, start: Start) -> None:
+def test_an_object_whose_check_fails_is_kept_whole(api: ApiServer, start: Start) -> None:
     def fail(_: Namespace) -> Namespace:
         raise ZeroDivisionError
 

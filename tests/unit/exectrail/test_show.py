@@ -233,7 +233,7 @@ def test_a_session_whose_end_is_missing_says_so(alice_trail: list[Record], alice
     assert "no end recorded" in rendered(finding.Found(from_records(alice_uid, mine), mine))
 
 
-def test_a_forged_record_does_not_change_who_asked(alice_trail: list[Record], alice_uid: str) -> None:
+def test_a_forged_record_does_not_change_the_user(alice_trail: list[Record], alice_uid: str) -> None:
     mine = [line for line in alice_trail if line.request_uid == alice_uid]
     forged = record(request_uid=alice_uid, state="forged", user="mallory", node=Node("elsewhere"), seq=10**6)
 

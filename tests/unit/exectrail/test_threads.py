@@ -31,7 +31,7 @@ def run(work: str, *, orderly: bool = True) -> tuple[int, str, list[dict[str, st
     return done.returncode, done.stdout.strip(), [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_an_exception_that_nobody_catches_ends_the_process_with_its_trace_in_the_log() -> None:
+def test_an_exception_that_is_not_caught_ends_the_process_with_its_trace_in_the_log() -> None:
     code, wrote, log = run("1 / 0")
 
     assert (code, wrote) == (70, "orderly")

@@ -1,4 +1,4 @@
-"""A worker waits for work in a thread of its own, and ends when it is told to."""
+"""A worker waits for work in a thread of its own, and ends when it is closed."""
 
 import threading
 from collections import deque

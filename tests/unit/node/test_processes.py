@@ -82,6 +82,6 @@ def test_a_service_that_ends_shows_the_end_of_its_log(node: Path) -> None:
 
 
 def test_a_service_that_never_gets_healthy_is_an_error(node: Path) -> None:
-    deaf = Service("deaf", ("sleep", "60"), healthy=lambda: False, patience=0.1)
+    deaf = Service("deaf", ("sleep", "60"), healthy=lambda: False, timeout=0.1)
     with pytest.raises(NodeError, match="deaf is not healthy after"):
         services.ensure(deaf)

@@ -91,7 +91,7 @@ def test_sessions_come_page_by_page_and_an_unreadable_one_hides_no_other(server:
     assert [session.metadata.name for session in api.sessions()] == ["a", "b"]
 
 
-def test_closing_writes_the_status_only_if_nobody_wrote_first(server: Server, api: Api) -> None:
+def test_closing_writes_the_status_only_if_it_is_unchanged(server: Server, api: Api) -> None:
     server.answers["PATCH", f"{SESSIONS}/a/status"] = (200, {})
     api.close(Close("a", "7", "never-started", "node1"), NOW)
     (got,) = server.got

@@ -70,7 +70,7 @@ def test_the_first_candidate_holds_the_lease_and_the_second_does_not() -> None:
     assert (first.lease.held(), second.lease.held()) == (True, False)
 
 
-def test_nobody_leads_before_an_election() -> None:
+def test_no_candidate_leads_before_an_election() -> None:
     assert not Candidate(Coordination(), "a").lease.held()
 
 
@@ -103,7 +103,7 @@ def test_a_leader_that_ends_gives_way_at_once_and_does_not_come_back() -> None:
     assert (other.stand(), other.lease.held()) == (True, True)
 
 
-def test_who_does_not_lead_takes_the_lease_from_nobody() -> None:
+def test_a_candidate_that_does_not_lead_takes_no_lease_away() -> None:
     coordination = Coordination()
     leader, other = Candidate(coordination, "a"), Candidate(coordination, "b")
     assert (leader.stand(), other.stand()) == (True, False)

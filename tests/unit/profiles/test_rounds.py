@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
 class Cluster:
-    """A fake of `rounds.Api`: holds sessions, and fails as it is told to."""
+    """A fake of `rounds.Api`: holds sessions, and fails on demand."""
 
     def __init__(self, *sessions: Session) -> None:
         self.held = {session.metadata.name: session for session in sessions}
@@ -27,11 +27,11 @@ class Cluster:
         self.looks = 0
 
     def fail(self, name: str, status: int) -> None:
-        self.failures.setdefault(name, []).append(ApiError(status, "", "told to fail"))
+        self.failures.setdefault(name, []).append(ApiError(status, "", "fails on demand"))
 
     def sessions(self) -> Iterator[Session]:
         self.looks += 1
-        self._fail_if_told("sessions")
+        self._fail_if_asked("sessions")
         return iter([session for name, session in self.held.items() if name not in self.closed])
 
     def trails(self) -> dict[str, NodeTrail]:
@@ -40,19 +40,19 @@ class Cluster:
         return {"node1": NodeTrail(meta, NodeTrailStatus(sensor="bpf", since=meta.creation_timestamp, heartbeat=beat))}
 
     def pod(self, namespace: str, name: str) -> Pod | None:
-        self._fail_if_told(f"pod {namespace}/{name}")
+        self._fail_if_asked(f"pod {namespace}/{name}")
         return Pod(ObjectMeta(creation_timestamp=(NOW - timedelta(days=1)).isoformat()), PodSpec("node1"))
 
     def close(self, closing: Close, now: datetime) -> None:
-        self._fail_if_told(closing.name)
+        self._fail_if_asked(closing.name)
         assert now.tzinfo is UTC
         self.closed[closing.name] = closing.outcome
 
     def delete(self, name: str) -> None:
-        self._fail_if_told(name)
+        self._fail_if_asked(name)
         del self.held[name]
 
-    def _fail_if_told(self, name: str) -> None:
+    def _fail_if_asked(self, name: str) -> None:
         if self.failures.get(name):
             raise self.failures[name].pop(0)
 

@@ -20,7 +20,7 @@ def serving(
     tls: ssl.SSLContext | None = None,
     before: Callable[[int], object] = lambda _port: None,
 ) -> Iterator[int]:
-    """Serve until the end of the block; the port. `before` is called with it when it listens, and nobody accepts."""
+    """Serve until the end of the block; the port. `before` is called with it when it listens, before it accepts."""
     listening = socket.create_server(("127.0.0.1", 0))
     before(listening.getsockname()[1])
     bounds = Bounds(limits or Limits())

@@ -168,7 +168,7 @@ def test_what_the_runtime_gives_anyway_is_no_reason(review: Load, patched: Apply
     assert after["securityContext"] == {"seccompProfile": PROFILE}
 
 
-def test_a_container_that_is_unconfined_by_its_own_choice_is_told_of(review: Load, patched: Apply) -> None:
+def test_a_container_that_is_unconfined_by_its_own_choice_gives_a_warning(review: Load, patched: Apply) -> None:
     mine = {"name": "c", "securityContext": {"seccompProfile": {"type": "Unconfined"}}}
 
     decision, after = spec_of(review, patched, {"containers": [mine, {"name": "a"}]})

@@ -42,7 +42,7 @@ def known(api: ApiServer) -> bytes:
     return key.value
 
 
-def test_the_first_replica_makes_a_key_that_nobody_can_change(api: ApiServer) -> None:
+def test_the_first_replica_makes_a_key_that_cannot_be_changed(api: ApiServer) -> None:
     key = known(api)
 
     made = json.loads(api.created[f"{SECRETS}/key"])
@@ -90,7 +90,7 @@ def test_a_secret_without_a_key_is_refused_and_the_remedy_is_named(api: ApiServe
         read_key(Client(api.url), "audit", "key")
 
 
-def test_the_enricher_can_tell_that_there_is_none_yet(api: ApiServer) -> None:
+def test_a_missing_secret_is_an_error_with_status_404(api: ApiServer) -> None:
     with pytest.raises(ApiError) as refused:
         read_key(Client(api.url), "audit", "key")
 

@@ -149,7 +149,7 @@ def test_without_the_key_there_is_no_hash(review: Load) -> None:
     assert (session.command_hash, session.tag) == ("", "env")
 
 
-def test_a_mistyped_mode_is_told_to_who_asked_and_counts_as_auto(review: Load) -> None:
+def test_a_mistyped_mode_gives_a_warning_and_counts_as_auto(review: Load) -> None:
     decision = decided(review("exec-sh"), RECORD | {"exectrail.io/tag": "evn"})
 
     assert decision.reason == "tagged"
@@ -158,7 +158,7 @@ def test_a_mistyped_mode_is_told_to_who_asked_and_counts_as_auto(review: Load) -
     ]
 
 
-def test_the_session_says_who_asked_for_what_where_and_when(review: Load) -> None:
+def test_the_session_has_user_request_target_and_time(review: Load) -> None:
     session = session_of(review("exec-sh"))
 
     assert msgspec.to_builtins(session) == {
@@ -208,7 +208,7 @@ def test_a_new_ephemeral_container_gets_the_variable_and_those_before_it_do_not(
     assert patched(asked, decision.patch) == expected
 
 
-def test_a_debug_session_tells_the_container_and_its_command(review: Load) -> None:
+def test_a_debug_session_has_the_container_and_its_command(review: Load) -> None:
     asked = review("ephemeralcontainers")
     container = asked["request"]["object"]["spec"]["ephemeralContainers"][1]
     container |= {"command": ["sh"], "args": ["-c", "id"], "stdin": True, "tty": True}

@@ -49,7 +49,7 @@ def test_its_container_gets_the_variable_whatever_the_namespace(
     assert patched(asked, decision.patch) == expected
 
 
-def test_the_session_says_who_asked_for_which_node(review: Load, decided: Decided) -> None:
+def test_the_session_has_the_user_and_the_node(review: Load, decided: Decided) -> None:
     (session,) = decided(review("pod-node-debug")).sessions.values()
 
     assert msgspec.to_builtins(session) == {
@@ -115,7 +115,7 @@ def test_an_ordinary_pod_is_left_alone(review: Load, decided: Decided) -> None:
     assert decided(review("pod-create")) == Decision("no-node-debug")
 
 
-def test_every_container_gets_the_variable_and_nobody_elses_stays(
+def test_every_container_gets_the_variable_and_no_forged_one_stays(
     review: Load, patched: Apply, decided: Decided
 ) -> None:
     other = {"name": "A", "value": "b"}

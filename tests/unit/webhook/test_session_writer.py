@@ -1,4 +1,4 @@
-"""Sessions reach the API in the end; nobody waits for that, and nobody is pushed out by another."""
+"""Sessions reach the API in the end; no request waits for that, and no user pushes out another."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ def dropped(cause: str) -> float:
 
 
 class Api:
-    """Creates sessions, or fails as it is told to: one answer after the other, then only yes."""
+    """Creates sessions, or fails on demand: one answer after the other, then only yes."""
 
     def __init__(self, *answers: Exception) -> None:
         self.answers = list(answers)
@@ -119,7 +119,7 @@ def test_a_session_is_written_as_the_api_wants_it() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 401, 429, 500, 503])
-def test_a_passing_failure_is_tried_again_until_it_is_over(status: int) -> None:
+def test_a_passing_failure_is_tried_again_until_it_has_passed(status: int) -> None:
     api = Api(*[ApiError(status, "", "later")] * 4)
     writer = SessionWriter(api.create, 1 << 20)
     writer.start()

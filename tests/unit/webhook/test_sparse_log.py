@@ -40,7 +40,7 @@ def test_the_next_line_says_how_many_were_left_out(
     assert lines(caplog) == [("slow 0", 0), ("another kind", 0), ("slow again", 3)]
 
 
-def test_what_has_no_next_line_is_told_all_the_same(
+def test_what_has_no_next_line_is_logged_all_the_same(
     sparse: SparseLog, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):

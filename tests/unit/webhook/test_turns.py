@@ -1,4 +1,4 @@
-"""One piece of work a round, by address: who has much to do delays another one by one piece."""
+"""One piece of work a round, by address: an address with much work delays another by one piece."""
 
 import asyncio
 from collections.abc import Callable
