@@ -10,9 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from enricher.audit.follower import Position
-from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.service import atomic_file
-from exectrail.service.atomic_file import OtherFormat
+from exectrail.service.atomic_file import Unusable
 
 FORMAT: Final = 1
 
@@ -34,10 +33,6 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     """In auditd's log; None where there was none."""
 
 
-class Unusable(Exception):
-    """A checkpoint that cannot be used; its text is the reason that a `gap` gives."""
-
-
 def load(path: Path, boot: str) -> Checkpoint | None:
     """The last checkpoint; None at the first start ever.
 
@@ -45,16 +40,10 @@ def load(path: Path, boot: str) -> Checkpoint | None:
         Unusable: `checkpoint-unreadable`, `checkpoint-format` or `checkpoint-boot`.
 
     """
-    try:
-        found = atomic_file.decode(path.read_bytes(), Checkpoint, FORMAT)
-    except FileNotFoundError:
-        return None
-    except OtherFormat as error:
-        raise Unusable("checkpoint-format") from error
-    except (OSError, *UNREADABLE) as error:
-        raise Unusable("checkpoint-unreadable") from error
-    if found.boot != boot:
-        raise Unusable("checkpoint-boot")
+    data = atomic_file.read(path, "the checkpoint")
+    found = None if data is None else atomic_file.decode(data, Checkpoint, FORMAT, "the checkpoint")
+    if found and found.boot != boot:
+        raise Unusable("checkpoint-boot", "the checkpoint is of another boot")
     return found
 
 

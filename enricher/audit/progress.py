@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 from enricher.audit import checkpoint
-from enricher.audit.checkpoint import Checkpoint, Unusable
+from enricher.audit.checkpoint import Checkpoint
 from enricher.audit.follower import Position
 from enricher.audit.log_tail import MaybeWritten, maybe_written
 from enricher.audit.serials import Serials
+from exectrail.service.atomic_file import Unusable
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,9 @@ class SourceState:
         self.before: Checkpoint | None = None
         try:
             self.before = checkpoint.load(path, boot)
-        except Unusable as reason:
-            self.gap = str(reason)
-            log.warning("%s: %s: no event of auditd's log from before now is read", path, reason)
+        except Unusable as error:
+            self.gap = error.cause
+            log.warning("%s: %s: no event of auditd's log from before now is read", path, error)
         self.serials = Serials(self.before.serial, self.before.recent) if self.before else Serials()
         self.maybe_written = maybe_written(self.before, written_ms) if self.before else MaybeWritten()
         self._path, self._boot = path, boot

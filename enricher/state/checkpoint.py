@@ -16,19 +16,10 @@ from enricher.correlate.sessions import Command, FoundBy, Rejection, Session
 from enricher.events import Process
 from exectrail.contracts.record import Origin
 from exectrail.contracts.session import AuditSession
-from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.service import atomic_file
-from exectrail.service.atomic_file import OtherFormat
+from exectrail.service.atomic_file import Unusable
 
 FORMAT = 1
-
-
-class Unusable(Exception):
-    """A file of the state that cannot be used; `cause` is what the trail says of it."""
-
-    def __init__(self, cause: str, text: str) -> None:
-        super().__init__(text)
-        self.cause = cause
 
 
 class KeptSession(Struct, omit_defaults=True):
@@ -103,14 +94,8 @@ def decode(data: bytes) -> Checkpoint:
         Unusable: It is cut, damaged, or of a format that is not known here.
 
     """
-    try:
-        found = atomic_file.decode(data, Checkpoint, FORMAT)
-        _check(found)
-    except OtherFormat as error:
-        text = f"the checkpoint has format {error.found}, and this enricher reads {FORMAT}"
-        raise Unusable("checkpoint-format", text) from error
-    except UNREADABLE as error:
-        raise Unusable("checkpoint-unreadable", f"the checkpoint cannot be read: {error}") from error
+    found = atomic_file.decode(data, Checkpoint, FORMAT, "the checkpoint")
+    _check(found)
     return found
 
 
@@ -120,7 +105,7 @@ def _check(found: Checkpoint) -> None:
     places += [(each.entry, len(found.entries)) for each in found.processes]
     places += [(each.session, len(found.sessions)) for each in found.entries if each.session is not None]
     if any(not 0 <= place < size for place, size in places):
-        raise ValueError("it names what is not in it")
+        raise Unusable("checkpoint-unreadable", "the checkpoint cannot be read: it names what is not in it")
 
 
 def take(

@@ -15,7 +15,7 @@ from enricher.correlate.process_tree import Node
 from enricher.correlate.sessions import Session
 from enricher.events import Process
 from enricher.state import checkpoint
-from enricher.state.checkpoint import Checkpoint, Unusable
+from enricher.state.checkpoint import Checkpoint
 from enricher.state.progress_marker import Alive, Moment, Progress, ProgressFile, forks
 from enricher.trail.folder import Folder
 from exectrail.service import atomic_file
@@ -91,12 +91,8 @@ class CheckpointWriter:
             Unusable: It cannot be read.
 
         """
-        try:
-            return checkpoint.decode(self._path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise Unusable("checkpoint-unreadable", f"the checkpoint cannot be read: {error}") from error
+        data = atomic_file.read(self._path, "the checkpoint")
+        return None if data is None else checkpoint.decode(data)
 
     def start(self, view: View) -> None:
         """Keep from now on; what was loaded is replaced."""

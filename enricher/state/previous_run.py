@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from enricher.clock import Clock
 from enricher.emit.gap import Hole, between
 from enricher.state import trail_replay
-from enricher.state.checkpoint import Checkpoint, Unusable
+from enricher.state.checkpoint import Checkpoint
 from enricher.state.checkpoint_writer import CheckpointWriter
 from enricher.state.progress_marker import Alive, forks
+from exectrail.service.atomic_file import Unusable
 
 T = TypeVar("T")
 

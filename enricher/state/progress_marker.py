@@ -10,10 +10,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from enricher.state.checkpoint import FORMAT, Unusable
-from exectrail.contracts.unreadable import UNREADABLE
+from enricher.state.checkpoint import FORMAT
 from exectrail.service import atomic_file
-from exectrail.service.atomic_file import OtherFormat, SmallFile
+from exectrail.service.atomic_file import SmallFile
 
 _SIZE = 256
 _MOST = 600
@@ -112,13 +111,7 @@ def decode(data: bytes) -> Alive:
         Unusable: It is cut, damaged, or of a format that is not known here.
 
     """
-    try:
-        return atomic_file.decode(data, Alive, FORMAT)
-    except OtherFormat as error:
-        text = f"its time has format {error.found}, and this enricher reads {FORMAT}"
-        raise Unusable("checkpoint-format", text) from error
-    except UNREADABLE as error:
-        raise Unusable("checkpoint-unreadable", f"the time of the last record cannot be read: {error}") from error
+    return atomic_file.decode(data, Alive, FORMAT, "the time of the last record")
 
 
 def forks() -> int:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from exectrail.contracts.seal import GENESIS, seal
 from exectrail.contracts.unreadable import UNREADABLE
-from exectrail.service.atomic_file import OtherFormat, SmallFile, decode
+from exectrail.service.atomic_file import SmallFile, Unusable, decode
 
 _STATE_SIZE = 128
 _FORMAT = 1
@@ -48,8 +48,8 @@ class State:
         """What was saved last; the start of a chain where nothing readable is there."""
         data = self._file.read()
         try:
-            saved = decode(data, _Saved, _FORMAT)
-        except (OtherFormat, *UNREADABLE):
+            saved = decode(data, _Saved, _FORMAT, "the end of the chain")
+        except Unusable:
             self.unreadable = bool(data)
             return End()
         return End(saved.seq, saved.prev)

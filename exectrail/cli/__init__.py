@@ -50,10 +50,9 @@ def run(argv: Sequence[str], prog: str = "exectrail") -> int:
     """Run one command line; returns its exit code, SystemExit only for usage and `--help`."""
     arguments = parser(prog).parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        return int(arguments.run(arguments))
     except KeyboardInterrupt:
         return INTERRUPTED
-    return code
 
 
 def program(path: str) -> str:

@@ -11,35 +11,54 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from exectrail.contracts.unreadable import UNREADABLE
+
 _FLAGS = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o600
 
 T = TypeVar("T")
 
 
-class OtherFormat(Exception):
-    """The content has a format that is not known here; `found` is its number."""
+class Unusable(Exception):
+    """A state file that cannot be used; `cause` is the reason that a `gap` gives for it."""
 
-    def __init__(self, found: int, known: int) -> None:
-        super().__init__(f"format {found}, where {known} is known")
-        self.found = found
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
 
 
 class _Head(Struct):
     format: int
 
 
-def decode(data: bytes, kind: type[T], known: int) -> T:
-    """Read JSON of the format that is known.
+def read(path: Path, called: str) -> bytes | None:
+    """The content of a file that is `called` so; None where there is none.
 
     Raises:
-        OtherFormat: It has another one.
-        msgspec.MsgspecError, ValueError, RecursionError: It is cut or damaged (`exectrail.contracts.unreadable`).
+        Unusable: It cannot be read.
 
     """
-    if (found := msgspec.json.decode(data, type=_Head).format) != known:
-        raise OtherFormat(found, known)
-    return msgspec.json.decode(data, type=kind)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unusable("checkpoint-unreadable", f"{called} cannot be read: {error}") from error
+
+
+def decode(data: bytes, kind: type[T], known: int, called: str) -> T:
+    """Read what is `called` so, in the format that is known.
+
+    Raises:
+        Unusable: It is cut, damaged, or of another format.
+
+    """
+    try:
+        if (found := msgspec.json.decode(data, type=_Head).format) != known:
+            raise Unusable("checkpoint-format", f"{called} has format {found}, and this enricher reads {known}")
+        return msgspec.json.decode(data, type=kind)
+    except UNREADABLE as error:
+        raise Unusable("checkpoint-unreadable", f"{called} cannot be read: {error}") from error
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -56,14 +75,10 @@ def replace(path: Path, data: bytes) -> None:
 
 
 class SmallFile:
-    """A file that is overwritten in place, often: one small write is whole or absent when a process is killed.
-
-    Args:
-        path: Its folder is made where there is none.
-        size: The most bytes that its content ever takes.
+    """A file of at most `size` bytes that is overwritten in place: one small write is whole or absent after a kill.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It, or its folder, cannot be made or opened.
 
     """
 

@@ -17,7 +17,7 @@ from enricher.emit.gap import Hole, between
 from enricher.events import Process
 from enricher.procfs import Proc
 from enricher.state import checkpoint, progress_marker, trail_replay
-from enricher.state.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession, Unusable
+from enricher.state.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession
 from enricher.state.checkpoint_writer import CheckpointWriter, View
 from enricher.state.previous_run import look_back
 from enricher.state.progress_marker import Alive, Moment, Progress
@@ -25,6 +25,7 @@ from enricher.state.restore import restore
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
+from exectrail.service.atomic_file import Unusable
 
 UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
 BOOT = "669e1086-0000-4000-8000-000000000000"

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from msgspec import Struct
 
 from exectrail.service import atomic_file
-from exectrail.service.atomic_file import OtherFormat, SmallFile
+from exectrail.service.atomic_file import SmallFile, Unusable
 
 
 class Kept(Struct):
@@ -47,7 +46,7 @@ def test_a_small_file_is_overwritten_in_place(tmp_path: Path) -> None:
     file.close()
 
     again = SmallFile(path, 64)
-    assert atomic_file.decode(again.read(), Kept, 1) == Kept(2)
+    assert atomic_file.decode(again.read(), Kept, 1, "it") == Kept(2)
     assert path.stat().st_ino == inode
     assert path.stat().st_mode & 0o777 == 0o600
     again.close()
@@ -55,11 +54,19 @@ def test_a_small_file_is_overwritten_in_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"number":1}', b'{"format":"1"}', b'{"format":1}', b"\xff"])
 def test_what_is_damaged_is_refused(data: bytes) -> None:
-    with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError)):
-        atomic_file.decode(data, Kept, 1)
+    with pytest.raises(Unusable, match="the state cannot be read: ") as refused:
+        atomic_file.decode(data, Kept, 1, "the state")
+    assert refused.value.cause == "checkpoint-unreadable"
 
 
 def test_another_format_is_refused_whatever_else_is_in_it() -> None:
-    with pytest.raises(OtherFormat, match="format 2, where 1 is known") as refused:
-        atomic_file.decode(b'{"format":2,"numbers":[]}', Kept, 1)
-    assert refused.value.found == 2
+    with pytest.raises(Unusable, match=r"^the state has format 2, and this enricher reads 1$") as refused:
+        atomic_file.decode(b'{"format":2,"numbers":[]}', Kept, 1, "the state")
+    assert refused.value.cause == "checkpoint-format"
+
+
+def test_a_missing_file_is_none_and_one_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    assert atomic_file.read(tmp_path / "state.json", "the state") is None
+
+    with pytest.raises(Unusable, match=r"the state cannot be read: .*directory"):
+        atomic_file.read(tmp_path, "the state")
