@@ -49,7 +49,8 @@ class Lease:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._lock = _Lock(coordination, name, namespace, identity, clock)
+        self.lock = _Lock(coordination, name, namespace, identity, clock)
+        """What the election renews."""
 
     def start(self) -> None:
         """Stand for election in a thread of its own, which ends with the process."""
@@ -59,16 +60,16 @@ class Lease:
 
     def held(self) -> bool:
         """Whether this candidate, and no other, may act now."""
-        return self._clock() - self._lock.renewed < _DEADLINE
+        return self._clock() - self.lock.renewed < _DEADLINE
 
     def give_back(self) -> None:
         """Let another candidate lead at once, instead of when the Lease runs out; to be called at the end, once."""
-        self._lock.give_back()
+        self.lock.give_back()
 
     def _run(self) -> None:
         while True:
             try:
-                LeaderElection(Config(self._lock, _DURATION, _DEADLINE, _RETRY, _nothing, _nothing)).run()
+                LeaderElection(Config(self.lock, _DURATION, _DEADLINE, _RETRY, _nothing, _nothing)).run()
             except Exception:
                 log.exception("leader election failed; it starts again")
                 time.sleep(_RETRY)

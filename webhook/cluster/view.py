@@ -31,12 +31,12 @@ class View:
         self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled)
         self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
         trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
-        self._trails = Mirror(client, trails, NodeTrail, self._env.changed)
+        reports = Mirror(client, trails, NodeTrail, self._env.changed)
+        self.mirrors: tuple[Mirror[Any], ...] = (self._namespaces, self._pods, reports)
 
     def start(self) -> None:
         """Begin to look, in threads of their own."""
-        mirrors: list[Mirror[Any]] = [self._namespaces, self._pods, self._trails]
-        for mirror in mirrors:
+        for mirror in self.mirrors:
             metrics.MIRROR_AGE.labels(mirror.resource).set_function(mirror.age)
             mirror.start()
 

@@ -1,7 +1,6 @@
 """What the enricher reports to the API, and what becomes of it while the API is away."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from exectrail.contracts.nodetrail import NodeTrailStatus
 from exectrail.contracts.record import VERSION, Exit, Node, Record
 from exectrail.k8s.client import Client
 from tests.unit.exectrail.api_server import ApiServer, Asked
+from tests.unit.waiting import until
 
 UID = "de193172-188c-4596-a2a0-b64f75a1b8e4"
 OTHER_UID = "00000000-188c-4596-a2a0-b64f75a1b8e4"
@@ -43,10 +43,7 @@ def record(**fields: object) -> Record:
 
 def asked(api: ApiServer, found: Callable[[list[Asked]], bool]) -> list[Asked]:
     """The requests, once they are as wanted."""
-    deadline = time.monotonic() + 10
-    while not found(api.asked) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert found(api.asked), api.asked
+    until(lambda: found(api.asked))
     return api.asked
 
 
@@ -111,11 +108,13 @@ def test_what_the_api_refuses_is_given_up_and_counted(api: ApiServer, reporter: 
     assert (len(api.asked), reporter.dropped) == (1, 1)
 
 
-def test_an_absence_of_the_api_loses_nothing(api: ApiServer, reporter: Reporter) -> None:
+def test_an_absence_of_the_api_loses_nothing(
+    api: ApiServer, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
     api.stop()
     reporter.started(session(), record())
     reporter.ended(session(), record(outcome="completed", exit=Exit(code=0)))
-    time.sleep(0.3)
+    until(lambda: "cannot report to the API" in caplog.text)
     api.start()
 
     (reported,) = asked(api, lambda seen: len(seen) == 1)

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from enricher.trail.folder import Occupied
 from enricher.trail.retention import Removed, Rotation
 from enricher.trail.syncer import Policy, Syncer
 from exectrail.reading.segments import Names
+from tests.unit.waiting import until
 
 LINE = b"x" * 9 + b"\n"
 Open = Callable[..., FileSink]
@@ -50,13 +50,6 @@ def write(sink: FileSink, lines: bytes) -> None:
 
 def closed(file: Path) -> list[Path]:
     return sorted(each for each in file.parent.iterdir() if re.match(r"trail-.*\.jsonl(\.gz)?$", each.name))
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def mode(path: Path) -> int:

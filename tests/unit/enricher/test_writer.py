@@ -17,6 +17,7 @@ from enricher.trail.writer import Writer
 from exectrail.contracts.record import VERSION, Node, Record, decode
 from exectrail.contracts.seal import GENESIS, seal
 from exectrail.reading import segments
+from tests.unit.waiting import until
 
 
 class Disk:
@@ -96,13 +97,6 @@ def write(writer: Writer, count: int, size: int = 10) -> None:
     for _ in range(count):
         assert writer.write(record(size))
         writer.commit()
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def check_chain(lines: list[bytes], first: int = 0) -> None:
@@ -264,10 +258,11 @@ def test_an_end_is_not_held_up_by_a_storage_that_takes_nothing(start: Start, dis
 
 
 def test_with_an_interval_lines_are_written_together_when_it_is_over(start: Start, disk: Disk) -> None:
+    began = time.monotonic()
     writer = start(interval=0.3)
     write(writer, 100)
-    time.sleep(0.1)
-    assert disk.writes == 0
+    until(lambda: disk.writes)
+    assert time.monotonic() - began >= 0.3
     until(lambda: len(disk.lines) == 100)
 
     assert disk.writes <= 2

@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 import profiles
 from profiles.installer.install import InstallError, install, keep_installed
+from tests.unit.waiting import until
 
 FILE = "exectrail/process-audit.json"
 CONTENT = (Path(profiles.__file__).parent / "builtin" / "process-audit.json").read_bytes()
@@ -140,7 +140,7 @@ def test_sigterm_ends_it_and_leaves_the_profile_for_running_pods(tmp_path: Path)
     assert (tmp_path / FILE).read_bytes() == CONTENT
 
 
-def test_it_goes_on_repairing_after_a_failure(tmp_path: Path) -> None:
+def test_it_goes_on_repairing_after_a_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     seccomp, away = tmp_path / "seccomp", tmp_path / "away"
     seccomp.mkdir()
     install(seccomp)
@@ -149,12 +149,10 @@ def test_it_goes_on_repairing_after_a_failure(tmp_path: Path) -> None:
     seccomp.rename(away)
     thread.start()
     try:
-        time.sleep(0.1)
+        until(lambda: "No such file or directory" in caplog.text)
         away.rename(seccomp)
         (seccomp / FILE).unlink()
-        deadline = time.monotonic() + 10
-        while not (seccomp / FILE).exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until((seccomp / FILE).exists)
     finally:
         stop.set()
         thread.join()

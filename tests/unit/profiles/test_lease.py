@@ -55,7 +55,7 @@ class Candidate:
     def __init__(self, coordination: Coordination, identity: str) -> None:
         self.clock = Clock()
         self.lease = Lease(coordination, "exectrail", "controller", identity, self.clock)  # type: ignore[arg-type]
-        config = Config(self.lease._lock, 15, 10, 2, lambda: None, lambda: None)
+        config = Config(self.lease.lock, 15, 10, 2, lambda: None, lambda: None)
         self.election = LeaderElection(config)
 
     def stand(self) -> bool:

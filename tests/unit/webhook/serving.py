@@ -7,7 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 
-from tests.unit.webhook.waiting import until
+from tests.unit.waiting import until
 from webhook.app import Health, Webhook, admission_app
 from webhook.serving.callers import Limits
 from webhook.serving.server import Bounds, Server, serve

@@ -9,7 +9,7 @@ import pytest
 from exectrail.k8s.client import ApiError, Client
 from exectrail.k8s.command_key import UnusableKey, read_key
 from tests.unit.exectrail.api_server import ApiServer
-from tests.unit.webhook.waiting import until
+from tests.unit.waiting import until
 from webhook.sessions import command_key
 from webhook.sessions.command_key import CommandKey
 

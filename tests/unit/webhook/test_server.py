@@ -17,8 +17,8 @@ from prometheus_client import REGISTRY
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from tests.unit.waiting import until
 from tests.unit.webhook.serving import serving
-from tests.unit.webhook.waiting import until
 from webhook.app import BINDING_PATH, EXEC_METADATA_PATH, Health, Webhook, admission_app, status_app
 from webhook.reviews.review import MAX_BYTES
 from webhook.serving.callers import Limits

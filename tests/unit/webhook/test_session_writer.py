@@ -228,16 +228,14 @@ def test_a_write_without_an_answer_at_the_end_is_counted() -> None:
 
 def test_a_full_api_drops_of_the_flooding_user_and_counts() -> None:
     before = dropped("queue-full")
-    writer = SessionWriter(Api().create, 10_000)
+    written: list[str] = []
+    writer = SessionWriter(lambda body: written.append(json.loads(body)["metadata"]["name"]), 10_000)
     writer.put(session("quiet", user="bob"))
     for number in range(100):
         writer.put(session(f"s{number}"))
     assert dropped("queue-full") > before + 80
 
-    written: list[str] = []
-    late = SessionWriter(lambda body: written.append(json.loads(body)["metadata"]["name"]), 10_000)
-    late._queue = writer._queue
-    late.start()
-    late.close(5)
+    writer.start()
+    writer.close(5)
     assert written[0] == "quiet"
     assert written[-1] == "s99"

@@ -5,7 +5,7 @@ import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,7 @@ import pytest
 import trustme
 from prometheus_client import REGISTRY
 
+from tests.unit.waiting import until
 from tests.unit.webhook.serving import serving as server
 from webhook.app import Webhook
 from webhook.serving.tls import Certificate, _resolved, not_after
@@ -86,15 +87,6 @@ def serial(port: int, ca: trustme.CA, name: str | None = "localhost") -> str:
     with Client(port, ca, name) as client:
         assert client.get().startswith(b"HTTP/1.1 200")
         return client.serial()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    for _ in range(1000):
-        if holds():
-            return
-        waiting.wait(0.01)
-    raise AssertionError("never came true")
 
 
 def counted(name: str) -> float:
@@ -206,20 +198,20 @@ def test_tls_is_spoken_from_1_2_on(port: int, version: str) -> None:
 
 
 def test_files_without_a_kubelet_are_followed_as_well(tmp_path: Path, ca: trustme.CA) -> None:
-    def write() -> None:
-        leaf = ca.issue_cert("localhost", not_after=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC))
+    def write(not_after: datetime) -> None:
+        leaf = ca.issue_cert("localhost", not_after=not_after)
         (tmp_path / "tls.key").write_bytes(leaf.private_key_pem.bytes())
         (tmp_path / "tls.crt").write_bytes(leaf.cert_chain_pems[0].bytes())
 
     certificate = Certificate(tmp_path, POLL_SECONDS)
-    write()
+    first, second = datetime(2098, 1, 2, tzinfo=UTC), datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)
+    write(first)
     certificate.wait()
-    first = certificate._current
+    assert counted("certificate_expiry_timestamp_seconds") == first.timestamp()
     certificate.start()
-    write()
+    write(second)
 
-    until(lambda: certificate._current is not first)
-    assert counted("certificate_expiry_timestamp_seconds") == datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+    until(lambda: counted("certificate_expiry_timestamp_seconds") == second.timestamp())
 
 
 def test_without_a_certificate_the_start_fails_and_says_what_to_look_at(tmp_path: Path) -> None:

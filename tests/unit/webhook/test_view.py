@@ -6,7 +6,7 @@ import pytest
 
 from exectrail.k8s.client import Client
 from tests.unit.exectrail.api_server import ApiServer
-from tests.unit.webhook.waiting import until
+from tests.unit.waiting import until
 from webhook.cluster.view import View
 
 
@@ -21,7 +21,7 @@ def view(api: ApiServer) -> Iterator[View]:
     """Not started yet; its threads end with the test."""
     view = View(Client(api.url))
     yield view
-    for mirror in (view._namespaces, view._pods, view._trails):
+    for mirror in view.mirrors:
         mirror.stop()
 
 

@@ -175,12 +175,11 @@ def test_a_port_in_use_ends_it_with_the_option_and_the_reason(tls_dir: Path, api
 
 def test_a_port_that_accepts_no_more_ends_it_with_a_log_line(tls_dir: Path, api: ApiServer) -> None:
     program = """
-import errno, sys
+import asyncio, errno, sys
 from webhook.__main__ import main
-from webhook.serving.listener import Listener
-async def die(self):
+async def die(loop, listening):
     raise OSError(errno.EINVAL, "Invalid argument")
-Listener._accept = die
+asyncio.SelectorEventLoop.sock_accept = die
 sys.exit(main())
 """
     options = ["--namespace", "x", "--api-server", api.url, "--tls-dir", str(tls_dir), "--host", "127.0.0.1"]

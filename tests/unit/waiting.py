@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 
-def until(holds: Callable[[], bool]) -> None:
+def until(holds: Callable[[], object]) -> None:
     pause = threading.Event()
     for _ in range(1000):
         if holds():
