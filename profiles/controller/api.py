@@ -42,7 +42,7 @@ class _List(Struct, frozen=True):
     items: list[msgspec.Raw] | None = None
 
 
-class ImpatientClient(client.ApiClient):
+class TimedClient(client.ApiClient):
     """The official client with a time limit: its election would wait for ever on a connection that hangs."""
 
     def call_api(
@@ -71,7 +71,7 @@ def connect(kubeconfig: str | None) -> client.ApiClient:
     else:
         config.load_incluster_config(client_configuration=configuration)
     configuration.retries = False  # the controller's rounds and the election have their own
-    return ImpatientClient(configuration)
+    return TimedClient(configuration)
 
 
 class Api:

@@ -11,7 +11,7 @@ import pytest
 from kubernetes import client
 
 from exectrail.k8s.client import ApiError
-from profiles.controller.api import Api, ImpatientClient
+from profiles.controller.api import Api, TimedClient
 from profiles.controller.retention import Close
 
 SESSIONS = "/apis/exectrail.io/v1alpha1/namespaces/release/auditsessions"
@@ -71,7 +71,7 @@ def server() -> Iterator[Server]:
 def api(server: Server) -> Iterator[Api]:
     configuration = client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
     configuration.retries = False
-    with ImpatientClient(configuration) as api_client:
+    with TimedClient(configuration) as api_client:
         yield Api(api_client, "release")
         api_client.rest_client.close()
 
