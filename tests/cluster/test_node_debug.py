@@ -38,7 +38,7 @@ def with_word(word: str) -> list[Record]:
     return [record for record in trail() if record.kind == "exec" and word in (record.argv or [])]
 
 
-def told(word: str) -> Record:
+def recorded_run(word: str) -> Record:
     """The record of a program that the node runs, again and again until the agent has seen that it is debugged."""
 
     def seen() -> list[Record]:
@@ -81,7 +81,7 @@ def test_while_a_node_is_debugged_its_own_execs_are_recorded_and_not_before_or_a
     word = str(uuid.uuid4())
     run_on_node(f"before-{word}")
     with debugging(admin, plain, "general", "sleep 600") as uid:
-        run = told(f"during-{word}")
+        run = recorded_run(f"during-{word}")
         eventually(lambda: [each for each in trail() if each.kind == "exit" and each.process_key == run.process_key])
 
     def closed() -> bool:
@@ -106,7 +106,7 @@ def test_a_session_that_starts_while_the_node_is_debugged_is_its_own_users(
     """The runtime's helpers run on the node before they are what was asked for."""
     word = str(uuid.uuid4())
     with debugging(admin, plain, "general", "sleep 600") as uid:
-        told(f"open-{word}")
+        recorded_run(f"open-{word}")
         admin.kubectl("exec", "-n", recorded, "web", "-c", "app", "--", "/bin/true", word)
         # kubectl itself is a process of the node, too.
         ran = eventually(lambda: [record for record in with_word(word) if record.resource])[-1]

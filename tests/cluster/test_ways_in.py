@@ -115,7 +115,7 @@ def test_each_container_of_a_pod_is_distinguished(alice: Person, recorded: str) 
         assert {record.resource and record.resource.container for record in records} == {container}
 
 
-def test_an_ephemeral_container_is_a_session_of_who_made_it(alice: Person, recorded: str) -> None:
+def test_an_ephemeral_container_is_a_session_of_its_maker(alice: Person, recorded: str) -> None:
     image = ("--image=localhost/workload:dev", "--image-pull-policy=Never")
     _, session = alice.does("debug", "-n", recorded, "web", "-c", "debugger", *image, "--", "sh", "-c", "id; exit 4")
 
@@ -215,7 +215,7 @@ def _new(admin: Cluster, before: set[str], verb: str) -> list[str]:
 
 def test_kubectl_run_is_a_pod_like_any_other_whose_attach_has_a_session(admin: Cluster, recorded: str) -> None:
     image = (f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never", "--restart=Never")
-    before, told = {each["metadata"]["name"] for each in auditsessions()}, len(trail())
+    before, lines = {each["metadata"]["name"] for each in auditsessions()}, len(trail())
     run = ("run", "-n", recorded, "asked", "-i", "--rm", *image, "--", "sh", "-c", "read line; id")
     admin.kubectl(*run, stdin="go\n")
 
@@ -223,7 +223,7 @@ def test_kubectl_run_is_a_pod_like_any_other_whose_attach_has_a_session(admin: C
     assert admin.get("auditsession", uid, "-n", "exectrail")["spec"]["target"]["pod"] == "asked"
 
     def of_pod() -> list[Record]:
-        return [r for r in trail()[told:] if r.kind == "exec" and r.resource and r.resource.pod == "asked"]
+        return [r for r in trail()[lines:] if r.kind == "exec" and r.resource and r.resource.pod == "asked"]
 
     own = eventually(of_pod)
     assert programs(own) == ["sh", "id"]
@@ -304,12 +304,12 @@ def test_init_containers_and_sidecars_are_distinguished_before_the_kubelet_names
     every = [*status["initContainerStatuses"], *status["containerStatuses"]]
     names = {each["containerID"].removeprefix("containerd://"): each["name"] for each in every}
 
-    def told() -> list[Record]:
+    def named() -> list[Record]:
         records = [record for record in trail() if record.container_id in names]
         assert {each.resource.container for each in records if each.resource} >= set(names.values())
         return records
 
-    for record in eventually(told):
+    for record in eventually(named):
         container = names[str(record.container_id)]
         known = record.resource and (record.resource.pod, record.resource.container)
         if container == "prepare" and known is None:

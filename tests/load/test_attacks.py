@@ -176,8 +176,8 @@ def test_what_was_ended_is_counted_and_logged_once(process: Process) -> None:
     reason = 'exectrail_webhook_connections_ended_total{reason="address-connections"} '
     (ended,) = (float(line.removeprefix(reason)) for line in text.splitlines() if line.startswith(reason))
     assert ended >= FEWER["idle-tls"] - 128
-    (told,) = (line for line in log if line["message"] == "ended a connection: address-connections")
-    assert told["peer"] == "127.0.0.2"
+    (logged,) = (line for line in log if line["message"] == "ended a connection: address-connections")
+    assert logged["peer"] == "127.0.0.2"
 
 
 def test_it_goes_on_when_it_can_open_no_more_files(process: Process, review: Load) -> None:
@@ -218,5 +218,5 @@ def test_an_error_names_what_is_wrong_in_at_most_200_characters(process: Process
     assert reply.status == 400
     assert text.startswith("not an AdmissionReview of admission.k8s.io/v1: ")
     assert len(text) <= 201
-    (told,) = (line["message"] for line in log if line["message"].startswith("refused a call of exec-metadata"))
-    assert len(told) <= 200
+    (logged,) = (line["message"] for line in log if line["message"].startswith("refused a call of exec-metadata"))
+    assert len(logged) <= 200

@@ -27,7 +27,7 @@ def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
     sensor.unmarked, sensor.socket, sensor.behind = lambda: 7, SocketCounters, False
     tracker = SimpleNamespace(sensor=sensor, advance=lambda _now: None, maintain=lambda _now: None)
     writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
-    chosen = Choice(None, "nobody asked")
+    chosen = Choice(None, "disabled by --audit-source=none")
     losses = Losses(sensor, None, None, rig.emitter, writer)  # type: ignore[arg-type]
     parts = (sensor, chosen, rig.pipeline, writer, losses, rig.clock)
     status = NodeStatus(*parts, uncovered=lambda: list(found))  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ def test_it_counts_what_was_refused_at_its_sockets_and_what_waits(agent: Agent) 
     assert found["exectrail_enricher_statuses_dropped_total",] == 3
 
 
-def test_it_counts_what_the_ring_had_no_room_for_by_cpu_and_who_has_no_mark(agent: Agent) -> None:
+def test_it_counts_what_the_ring_had_no_room_for_by_cpu_and_processes_without_a_mark(agent: Agent) -> None:
     samples = collected(agent)
 
     full = {sample.labels["cpu"]: sample.value for sample in samples if sample.name.endswith("ring_full_total")}

@@ -29,7 +29,7 @@ def test_a_damaged_record_is_refused_or_read_as_what_it_says() -> None:
 
     accepted = sum(check(mutated(choice)) for _ in range(ROUNDS))
 
-    assert 100 < accepted < ROUNDS / 2, "the mutations are too wild, or too tame, to tell anything"
+    assert 100 < accepted < ROUNDS / 2, "the mutations are too wild, or too tame, to show anything"
 
 
 def test_every_seed_is_a_record() -> None:

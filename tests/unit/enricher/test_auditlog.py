@@ -49,7 +49,7 @@ def parsed(*lines: bytes) -> tuple[list[Seccomp], LogParser]:
         "after NULs that a crash left",
     ],
 )
-def test_a_record_is_what_the_kernel_said_in_every_format(line: bytes) -> None:
+def test_an_event_is_what_the_kernel_said_in_every_format(line: bytes) -> None:
     (record,), parser = parsed(line)
     said = parse(TEXT)
     assert record.via == "auditlog"
@@ -71,7 +71,7 @@ def test_a_record_is_what_the_kernel_said_in_every_format(line: bytes) -> None:
     ],
     ids=["another type", "forged in a message", "many times", "empty", "garbage", "a longer type"],
 )
-def test_a_line_that_is_no_such_record_leaves_nothing(line: bytes) -> None:
+def test_a_line_of_another_type_gives_no_event(line: bytes) -> None:
     records, parser = parsed(line, RAW)
     assert len(records) == 1
     assert parser.unparsable == 0
@@ -89,7 +89,7 @@ def test_a_line_that_is_no_such_record_leaves_nothing(line: bytes) -> None:
     ],
     ids=["cut", "appended to half of one", "appended to half a line", "NULs inside", "no number", "cut in its stamp"],
 )
-def test_a_record_that_cannot_be_read_is_counted_and_the_next_one_is_read(line: bytes) -> None:
+def test_an_event_that_cannot_be_read_is_counted_and_the_next_one_is_read(line: bytes) -> None:
     records, parser = parsed(line, RAW)
     assert len(records) == 1
     assert parser.unparsable == 1
@@ -120,7 +120,7 @@ def test_a_name_is_ours_with_and_without_its_domain_and_an_address_if_it_is_this
 
 
 @given(st.lists(st.sampled_from([RAW, ENRICHED, FOREIGN, FORGED, b"x\0y", b"node=web2 " + RAW]), max_size=20))
-def test_of_any_lines_exactly_the_records_of_this_node_are_read(lines: list[bytes]) -> None:
+def test_of_any_lines_exactly_the_events_of_this_node_are_read(lines: list[bytes]) -> None:
     records, parser = parsed(*lines)
     assert len(records) == lines.count(RAW) + lines.count(ENRICHED)
     assert parser.others == lines.count(b"node=web2 " + RAW)

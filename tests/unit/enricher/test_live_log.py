@@ -63,7 +63,7 @@ def test_a_first_start_reads_from_the_end_on_and_misses_nothing(node: Node) -> N
     assert source.gaps() == []
 
 
-def test_one_event_is_one_record_also_if_the_log_has_it_twice(node: Node) -> None:
+def test_one_event_counts_once_also_if_the_log_has_it_twice(node: Node) -> None:
     source = node.start()
     node.write(1, 2, 1, 2, 3)
     assert serials(source) == [1, 2, 3]

@@ -45,7 +45,7 @@ def counts(audit: AuditSource) -> dict[str, int]:
 RECORD = (AUDIT_SECCOMP, TEXT, 0)
 
 
-def test_records_of_the_kernel_are_read_until_there_are_no_more() -> None:
+def test_events_of_the_kernel_are_read_until_there_are_no_more() -> None:
     audit = source(RECORD, RECORD)
     assert [record.pid for record in audit.read()] == [26255, 26255]
     assert audit.read() == []
@@ -65,7 +65,7 @@ def test_records_of_the_kernel_are_read_until_there_are_no_more() -> None:
         (OSError(errno.ENOBUFS, "No buffer space available"), "overruns"),
     ],
 )
-def test_what_is_no_record_of_the_kernel_is_counted_and_the_next_record_is_read(
+def test_what_is_no_event_of_the_kernel_is_counted_and_the_next_event_is_read(
     arrival: tuple[int, bytes, int] | bytes | OSError, counter: str
 ) -> None:
     audit = source(arrival, RECORD)

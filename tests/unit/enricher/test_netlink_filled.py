@@ -84,7 +84,7 @@ def rig(tmp_path: Path) -> Rig:
     return rig
 
 
-def test_records_come_from_the_kernel_and_the_log_is_left_alone(rig: Rig) -> None:
+def test_events_come_from_the_kernel_and_the_log_is_left_alone(rig: Rig) -> None:
     source = rig.start()
     rig.kernel.event(2)
     assert rig.seconds(source, 3) == [(2, "netlink")]
@@ -153,7 +153,7 @@ def test_an_absence_is_filled_with_what_came_in_it(rig: Rig) -> None:
     before.close(clean=True)
     rig.kernel.event(3)
     rig.kernel.event(4)
-    rig.kernel.read()  # nobody hears it
+    rig.kernel.read()  # no socket listens
 
     after = rig.start(written_ms=time.time_ns() // 1_000_000)
     rig.kernel.event(5)

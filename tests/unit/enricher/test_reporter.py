@@ -71,7 +71,7 @@ def test_a_session_that_begins_and_ends_is_reported(api: ApiServer, reporter: Re
     }
 
 
-def test_requests_that_cannot_be_told_apart_are_closed_as_ambiguous(api: ApiServer, reporter: Reporter) -> None:
+def test_requests_that_cannot_be_distinguished_are_closed_as_ambiguous(api: ApiServer, reporter: Reporter) -> None:
     reporter.ambiguous([UID, OTHER_UID], "2026-11-23T12:00:00.000Z")
 
     reported = asked(api, lambda seen: len(seen) == 2)

@@ -246,21 +246,21 @@ def test_what_a_crash_left_half_compressed_is_compressed_anew(file: Path, open_s
 
 
 @pytest.mark.parametrize("compress", [True, False])
-def test_what_the_size_cap_removes_is_told_with_its_records(file: Path, open_sink: Open, compress: bool) -> None:
+def test_what_the_size_cap_removes_is_reported_with_its_records(file: Path, open_sink: Open, compress: bool) -> None:
     file.parent.mkdir()
     for second in range(5):
         name = file.with_name(f"trail-2026-11-23T14-58-0{second}.000.jsonl")
         name.write_bytes(os.urandom(2000).replace(b"\n", b"") + b"\n" * (second + 1))
     sink = open_sink(Rotation(max_size=100, max_total=6500, compress=compress))
-    told: list[Removed] = []
+    removed: list[Removed] = []
 
-    def all_told() -> bool:
-        told.extend(sink.removed())
-        return len(told) == 2
+    def all_removed() -> bool:
+        removed.extend(sink.removed())
+        return len(removed) == 2
 
-    until(all_told)
+    until(all_removed)
 
-    assert [(each.name, each.reason, each.records) for each in told] == [
+    assert [(each.name, each.reason, each.records) for each in removed] == [
         ("trail-2026-11-23T14-58-00.000.jsonl", "removed-by-size-cap", 1),
         ("trail-2026-11-23T14-58-01.000.jsonl", "removed-by-size-cap", 2),
     ]
@@ -330,17 +330,17 @@ def test_a_finished_segment_is_handed_to_the_disk_and_closed(
         os.fstat(fd)
 
 
-def test_what_the_disk_does_not_take_is_told_until_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_disk_does_not_take_is_reported_until_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     syncer = Syncer("always")
     with monkeypatch.context() as patch:
         patch.setattr("enricher.trail.syncer.os.fsync", lambda _: refuse())
         syncer.written(0)
-    told, failures = syncer.wrong(), syncer.failures
+    wrong, failures = syncer.wrong(), syncer.failures
     monkeypatch.setattr("enricher.trail.syncer.os.fsync", lambda _: None)
     syncer.written(0)
     syncer.close()
 
-    assert (told, failures) == ("the disk did not take what was written to the trail: Permission denied", 1)
+    assert (wrong, failures) == ("the disk did not take what was written to the trail: Permission denied", 1)
     assert syncer.wrong() is None
 
 

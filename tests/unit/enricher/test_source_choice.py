@@ -86,7 +86,7 @@ def counted(socket_: Answers, questions: int) -> int:
 @pytest.mark.parametrize(
     ("answers", "lost"),
     [((7,), 0), ((7, 7), 0), ((7, 9, 12), 5), ((7, 9, 2, 3), 5)],
-    ids=["the first one counts nothing", "nothing lost", "lost", "somebody set it to 0"],
+    ids=["the first one counts nothing", "nothing lost", "lost", "it was set to 0"],
 )
 def test_the_kernels_losses_count_from_the_start_on(answers: tuple[int, ...], lost: int) -> None:
     assert counted(Answers(*map(status, answers)), len(answers) + 1) == lost

@@ -164,7 +164,7 @@ def test_what_the_storage_refuses_waits_and_is_written_in_order(start: Start, di
     check_chain(disk.lines)
 
 
-def test_a_storage_that_fails_while_nothing_is_written_is_told(start: Start, disk: Disk) -> None:
+def test_a_storage_that_fails_while_nothing_is_written_is_reported(start: Start, disk: Disk) -> None:
     writer = start()
     disk.error = FULL
     until(writer.wrong)
@@ -173,7 +173,7 @@ def test_a_storage_that_fails_while_nothing_is_written_is_told(start: Start, dis
     until(lambda: writer.wrong() is None)
 
 
-def test_a_storage_that_does_not_answer_makes_nobody_wait_and_is_told(
+def test_a_storage_that_does_not_answer_delays_no_caller_and_is_reported(
     start: Start, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("enricher.trail.writer._STALLED_AFTER", 0.05)
@@ -257,7 +257,7 @@ def test_an_end_is_not_held_up_by_a_storage_that_takes_nothing(start: Start, dis
     assert time.monotonic() - began < 1
 
 
-def test_with_an_interval_lines_are_written_together_when_it_is_over(start: Start, disk: Disk) -> None:
+def test_with_an_interval_lines_are_written_together_at_its_end(start: Start, disk: Disk) -> None:
     began = time.monotonic()
     writer = start(interval=0.3)
     write(writer, 100)
