@@ -19,7 +19,9 @@ def add_source(parser: argparse.ArgumentParser, form: str) -> None:
 
 def add_output(parser: argparse.ArgumentParser, form: str) -> None:
     """Add the output's form: `form` by default, or `json`."""
-    parser.add_argument("-o", "--output", choices=(form, "json"), default=form, help="output format (default %(default)s)")
+    parser.add_argument(
+        "-o", "--output", choices=(form, "json"), default=form, help="output format (default %(default)s)"
+    )
 
 
 def duration(text: str) -> timedelta:

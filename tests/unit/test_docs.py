@@ -192,7 +192,8 @@ def causes_of_loss() -> set[str]:
     sensors: list[typing.Any] = [SimpleNamespace(lost=partial(sensor.lost, nothing_lost)) for sensor in SENSORS]
     asked = {cause for each in sensors for cause in Losses(each, source, kernel, nothing, nothing).before_reading()}
     code = "".join(file.read_text() for file in (REPO / "enricher").rglob("*.py"))
-    return asked | {"undecided"} | set(re.findall(r"tally\.lost\[\"([\w-]+)\"\]", code))
+    by_sensors = set(re.findall(r"Dropped\(\"\w+\", \"([\w-]+)\"\)", code)) - {"not-recorded"}
+    return asked | {"undecided"} | by_sensors | set(re.findall(r"tally\.lost\[\"([\w-]+)\"\]", code))
 
 
 def test_every_cause_of_loss_is_explained_and_no_other() -> None:
