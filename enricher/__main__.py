@@ -16,8 +16,8 @@ from enricher import config
 from enricher.agent import Agent
 from enricher.audit.netlink_socket import SourceUnavailable
 from enricher.bootstrap import Enricher, assemble
+from enricher.metrics import AgentCollector
 from enricher.sensors.unavailable import SensorUnavailable
-from enricher.status.metrics import AgentCollector
 from enricher.trail import storage
 from exectrail.filter.filters import FilterError
 from exectrail.service import logs, threads

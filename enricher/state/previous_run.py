@@ -10,11 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from enricher.clock import Clock
-from enricher.emit.gap import Hole, between
+from enricher.emit.gap import Hole
 from enricher.state import trail_replay
 from enricher.state.checkpoint import Checkpoint
 from enricher.state.checkpoint_writer import CheckpointWriter
-from enricher.state.progress_marker import Alive, forks
+from enricher.state.progress_marker import Alive, between, forks
 from exectrail.service.atomic_file import Unusable
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from enricher.emit.gap import Hole
 from enricher.state.checkpoint import FORMAT
 from exectrail.service import atomic_file
 from exectrail.service.atomic_file import SmallFile
@@ -118,3 +119,20 @@ def forks() -> int:
     """How many processes and threads were born on this node since it booted: `processes` in /proc/stat (proc(5))."""
     with open("/proc/stat", "rb") as stat:
         return next(int(line.split()[1]) for line in stat if line.startswith(b"processes "))
+
+
+def between(before: Alive, boot_id: str, offset_ns: int, now_ms: int, forks: int) -> Hole:
+    """The hole between an enricher's last word and now.
+
+    Args:
+        before: That word.
+        boot_id: Of this boot.
+        offset_ns: What to add to nanoseconds since this boot to get those since the epoch.
+        now_ms: Milliseconds since the epoch.
+        forks: The kernel's count of forks by now.
+
+    """
+    if before.boot_id != boot_id:
+        return Hole("reboot", now_ms, before.until_ms, boot_id=before.boot_id)
+    since_ms = (before.until + offset_ns) // 1_000_000  # by the present clock, which may have been set
+    return Hole("restart", now_ms, since_ms, {"processes": max(0, forks - before.forks)})

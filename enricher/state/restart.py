@@ -72,10 +72,10 @@ class Memory:
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         holes = [hole.ending(time.time_ns() // 1_000_000) for hole in before.holes]
         for hole in holes:
-            since = "nobody knows when" if hole.since_ms is None else self._clock.stamp(hole.since_ms)
+            since = "an unknown time" if hole.since_ms is None else self._clock.stamp(hole.since_ms)
             log.warning("%s: what happened from %s until now may be missing", hole.reason, since)
             self._emitter.hole(hole)
-        # At a first start nothing is missing; what the API holds for running all the same, somebody's state is gone of.
+        # At a first start nothing is missing. Sessions still Running in the API mean that state was lost.
         hole = holes[0] if holes else Hole("checkpoint-missing", time.time_ns() // 1_000_000)
         self._resumption = Resumption(
             hole, restored.sessions, lines, self._sessions, self._emitter, self._pipeline, self._clock, requests
@@ -91,7 +91,7 @@ class Memory:
         if kept.boot_id == boot_id:
             self._sessions.restore(kept.bound)
             return restore(kept, self._pipeline.tree, Proc())
-        # Nobody of this boot is who bound them.
+        # No process of this boot has bound them.
         self._sessions.restore(dict.fromkeys(kept.bound, Process(0, 0)))
         return Restored([session_of(each) for each in kept.sessions if not each.ended], set(), [])
 

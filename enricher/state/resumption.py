@@ -1,6 +1,6 @@
 """Takes up the sessions that were open over a restart, as soon as the API tells what is recorded and was asked.
 
-Those whose processes are alive go on. Those that ended meanwhile, or that nobody can find any more, are closed as
+Those whose processes are alive go on. Those that ended meanwhile, or that cannot be found any more, are closed as
 `lost`. Entries that came in meanwhile have no tag to go by any more: they are found by their command, like those of
 requests without a tag, or stay unexplained.
 """
@@ -50,7 +50,7 @@ class Resumption:
     """What is to be settled after a start; done once `settle` says so.
 
     Args:
-        hole: What nobody saw.
+        hole: What was not seen.
         open_before: The sessions that were open when the enricher before ended.
         lines: The trail's lines, the newest first.
         sessions, emitter, pipeline, clock: At work.
@@ -117,7 +117,7 @@ class Resumption:
 
     def _known(self, process: Process) -> Entry | None:
         """The entry of a process that is alive, or whose end is seen."""
-        if self._hole.boot_id:  # of another boot: whoever has its pid and start by chance is somebody else
+        if self._hole.boot_id:  # of another boot: a process with its pid and start is another one
             return None
         node = self._pipeline.tree.get(process)
         # While the API is waited for, an end is read, and told only after what comes of this.
@@ -190,5 +190,5 @@ class Resumption:
 
 
 def _session(audit: AuditSession) -> Session:
-    """A session of which nothing is known but its request: nobody knows its process."""
+    """A session of which only the request is known."""
     return Session(audit.metadata.name, Process(0, 0), audit=audit)

@@ -24,12 +24,12 @@ from enricher.config import add_flags, add_source_flags
 from enricher.correlate.process_tree import Tree
 from enricher.correlate.sessions import Rejection
 from enricher.emit.tally import Tally
+from enricher.metrics import AgentCollector
 from enricher.netlink import SocketCounters
 from enricher.sensors.bpf.sensor import BpfSensor
 from enricher.sensors.proc.sensor import ProcSensor
 from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.status.losses import Losses
-from enricher.status.metrics import AgentCollector
 from exectrail.cli import Subcommand
 from exectrail.contracts import record
 from exectrail.contracts.nodetrail import NodeTrailStatus

@@ -7,9 +7,9 @@ from prometheus_client.samples import Sample
 
 from enricher.agent import Agent
 from enricher.audit.choice import Choice
+from enricher.metrics import AgentCollector
 from enricher.netlink import SocketCounters
 from enricher.status.losses import Losses
-from enricher.status.metrics import AgentCollector
 from enricher.status.node_status import NodeStatus
 from exectrail.contracts.nodetrail import MOST_UNCOVERED, UncoveredPod
 from tests.unit.enricher.rig import Rig

@@ -13,14 +13,14 @@ from enricher.clock import Clock
 from enricher.containers.containers import Container
 from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.correlate.sessions import Command, Session
-from enricher.emit.gap import Hole, between
+from enricher.emit.gap import Hole
 from enricher.events import Process
 from enricher.procfs import Proc
 from enricher.state import checkpoint, progress_marker, trail_replay
 from enricher.state.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession
 from enricher.state.checkpoint_writer import CheckpointWriter, View
 from enricher.state.previous_run import look_back
-from enricher.state.progress_marker import Alive, Moment, Progress
+from enricher.state.progress_marker import Alive, Moment, Progress, between
 from enricher.state.restore import restore
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Resource
