@@ -9,6 +9,7 @@ VENV := $(CACHE)/venv-$(shell cat requirements/dev.txt | sha256sum | cut -c1-12)
 BIN := $(VENV)/bin
 BPF := enricher/sensors/bpf/sensor.bpf.o
 NODE := $(PYTHON) -m tests.cluster.node
+PARTS := exectrail webhook enricher profiles
 
 ##@ Use
 demo: $(BIN)/.ready ## A real cluster, the chart, a real `kubectl exec`, and the chain it leaves
@@ -53,11 +54,13 @@ fuzz: $(BIN)/.ready ## Fuzz the parser of audit records for a minute, or for FUZ
 	@mkdir -p build/fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_audit_record -max_total_time=$(or $(FUZZ_SECONDS),60) -artifact_prefix=build/ build/fuzz
 
-lint: $(BIN)/.ready ## Format, lint, types, boundaries between the parts
+lint: $(BIN)/.ready ## Format, lint, types, layers of the parts, words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@! grep -rnwIi --file=tests/retired-words.txt --exclude-dir=__pycache__ $(PARTS) docs chart *.md \
+	  || { echo "These words are retired: docs/glossary.md has the ones to use."; exit 1; }
 
 bench: $(BIN)/.ready $(BPF) ## Measure; leaves build/bench/*.json
 	$(BIN)/python -m bench --node

@@ -38,7 +38,7 @@ class Seen(Struct):
     wrong: int
     """Execs that are told with arguments which were not run, or were another's, and nothing that says so."""
     weak: int
-    """Execs in the load's namespace whose arguments the record does not vouch for."""
+    """Execs in the load's namespace whose arguments the record marks as weak."""
 
 
 class Tail:

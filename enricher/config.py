@@ -77,7 +77,7 @@ class Requests(Mirror[AuditSession]):
         return found if found.spec.verb in ("exec", "debug") else EXPIRED
 
     def _as_needed(self, audit: AuditSession) -> AuditSession:
-        # One that shows late may be closed by then: whoever asked for it in vain still needs it.
+        # One that shows late may be closed by then: a process that asked for it in vain still needs it.
         if audit is EXPIRED or audit.metadata.name in self._missed:
             return audit
         return EXPIRED if is_over(audit, self._node, time.time() * 1000) else audit

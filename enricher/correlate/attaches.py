@@ -1,7 +1,7 @@
-"""Who attached to what: `kubectl attach` makes no process, but puts somebody's hands on one that runs already.
+"""Who attached to what: `kubectl attach` starts no process: it gives a user control of one that runs already.
 
 What comes of it descends from the container's own init, like all else there. So the trail marks from when on that may
-be somebody's doing, in the start of a session that has the init for its entry. Nobody on the node sees when it ends.
+be that user's doing, by the start of a session whose entry is the init. The node cannot see when it ends.
 """
 
 from collections.abc import Mapping
@@ -66,6 +66,6 @@ class Attached:
             meant = [(init, each) for init, each in inits.items() if aims_at(audit.spec.target, each.resource)]
             if len(meant) == 1:
                 told.append(Attach(audit, *meant[0]))
-            elif now < until:  # of several, the client has left the choice to the kubelet: nobody knows which
+            elif now < until:  # of several, the client has left the choice to the kubelet: it is unknown which
                 self._looked_for.append((audit, until))
         return told

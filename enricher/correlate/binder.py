@@ -4,7 +4,7 @@ The last way has no tag to go by (`exectrail.io/tag: match`, or a sensor that sa
 until the hold time is over, so that every request that may be meant is known; then there is one, or it is left open.
 
 A tag that is not the entry's own is set aside as its claim, and the entry is looked for as if it had none. So a user
-gets nobody else's name by it, and does not lose their own.
+gets no other user's name by it, and keeps their own.
 """
 
 from enricher.argv import words_of

@@ -44,7 +44,7 @@ class OnNode:
                 return None
 
     def forget(self) -> None:
-        """Nobody debugs the node any more."""
+        """No pod to debug the node is open any more."""
         self._tree = Tree(_MOST)
 
     def _exec(self, event: Exec, deadline: float) -> PendingEvent:

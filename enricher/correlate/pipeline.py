@@ -118,7 +118,7 @@ class Pipeline:
         """Take a SECCOMP record of a time in which this sensor did not watch: no event of it will come."""
         self.tally.read["seccomp"] += 1
         node = self.tree.by_pid(record.pid)
-        # A pid alone may be somebody else's by now.
+        # A pid alone may be another process's by now.
         if node is None or node.entry is None or self._clock.wall_ms(node.born) > record.time + COARSE_MS:
             self._emitter.lone(record, now)
         else:

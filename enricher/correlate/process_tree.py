@@ -1,7 +1,7 @@
 """The process tree: who descends from whom, and which of them entered a container from outside.
 
 A process is born in a container when its fork was seen there. One that was not is an outsider: the container's own
-init, or somebody's entry (`kubectl exec`, a probe, `nsenter`). What an entry is bound to goes to all that it forks,
+init, or an entry (`kubectl exec`, a probe, `nsenter`). What an entry is bound to goes to all that it forks,
 whatever they do to their environment, session or parent.
 """
 
@@ -89,7 +89,7 @@ class Tree:
         return list(self._nodes.values())
 
     def unexplained(self) -> list[Node]:
-        """The entries that are alive and of which nobody knows where they come from."""
+        """The live entries whose origin is unknown."""
         return [
             node
             for node in self._nodes.values()
@@ -122,11 +122,11 @@ class Tree:
         return node
 
     def missed(self, event: Exec | ExecFailed, container_id: str) -> Node | None:
-        """Take in a process whose birth nobody told, by the parent that it has now; None where that is unknown.
+        """Take in a process whose fork was not seen, by its present parent; None where that is unknown.
 
         It was born just before anybody watched, or its fork was lost. Who has lost its parent goes to an ancestor, or
         to the first process of its pid namespace (`find_new_reaper` in the kernel's exit.c): of a child of the
-        container's init nobody knows where it comes from.
+        container's init the origin is unknown.
         """
         parent = self._nodes.get(event.parent)
         if parent is None or parent.entry is None or parent.container_id != container_id:
@@ -183,7 +183,7 @@ class Tree:
             self.evicted += 1
 
     def _too_many(self) -> Node:
-        """Who is to go: never somebody else's session, for one container's flood, while there is another one."""
+        """Who is to go: never another container's session, for one container's flood, while there is another one."""
         crowd = max(self._of.values(), key=len)
         forked = (node for node in crowd.values() if node.entry is None or node.entry.process != node.process)
         return next(forked, None) or next(iter(crowd.values()))

@@ -1,6 +1,6 @@
 """Which requests are over: no process can come of them any more, and they need not be kept.
 
-That they were there is remembered: whoever comes with the UID of one is `forged`, and not `unconfirmed`. A cluster has
+That they were there is remembered: a process with the UID of one is `forged`, and not `unconfirmed`. A cluster has
 10,000 of them, and whole each takes some 3 KiB on each node.
 """
 

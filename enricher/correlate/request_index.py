@@ -1,6 +1,6 @@
 """What was asked of each pod: finds the request of an entry whose tag was not seen, or that has none.
 
-Weaker than a tag: somebody else may run the same command in the same container at the same time.
+Weaker than a tag: another user may run the same command in the same container at the same time.
 """
 
 from datetime import datetime

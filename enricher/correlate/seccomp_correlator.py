@@ -1,4 +1,4 @@
-"""Joins the two halves of one exec or fork: the sensor's event and the SECCOMP record of the same system call.
+"""Joins each exec and fork with its SECCOMP event, which the same system call made.
 
 The record is made before the call runs and names the caller; the event comes after it and names the outcome. They
 arrive through different sockets, in either order. A shell that looks for a program on PATH makes one record for each

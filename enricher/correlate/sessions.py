@@ -60,7 +60,7 @@ class Session(Struct):
     checked: bool = False
     """Whether it is known what its request aimed at: asked once, not for each of its processes."""
     weak: tuple[str, ...] = ()
-    """The fields that cannot be vouched for, where no tag tells that it is this request."""
+    """The fields that nothing proves, where no tag shows that it is this request."""
     told: int | None = None
     """`seq` of the record of its start, once that is sealed."""
     ended: bool = False
@@ -75,7 +75,7 @@ class Session(Struct):
 
     @property
     def user(self) -> str | None:
-        """The name of who asked; nobody's for a forged tag."""
+        """Name of the user; None for a forged tag."""
         return self.audit.spec.user.username if self.audit and not self.forged else None
 
     @property

@@ -61,7 +61,7 @@ class Emitter:
         quota: How much a container may leave.
         losses: Everything lost on this node since the start, by cause.
         on_start, on_end: Told of each session that begins and ends, with its record; only once it is confirmed, since
-            a tag alone proves nothing and may be somebody else's.
+            a tag alone proves nothing and may be another user's.
 
     """
 
@@ -139,7 +139,7 @@ class Emitter:
         self._made(self._record_builder.gap(lost, wall_ms, reason))
 
     def hole(self, hole: Hole) -> None:
-        """Write that something may be missing, of which nobody knows how much it is."""
+        """Write that something may be missing, of unknown amount."""
         self._made(self._record_builder.hole(hole))
 
     def open_sessions(self) -> list[Session]:
@@ -147,7 +147,7 @@ class Emitter:
         return [each.session for each in self._open.values()]
 
     def attached(self, attach: Attach, at: int) -> None:
-        """Somebody has attached to a container; `at` in nanoseconds since boot. It has no end that anybody sees."""
+        """A user has attached to a container; `at` in nanoseconds since boot. Its end cannot be seen."""
         session = Session(attach.audit.metadata.name, attach.init, attach.container, at, attach.audit)
         facts = Facts(attach.container, attach.container.id, Entry(attach.init, "session", session))
         self._made(self._record_builder.session_start(session, facts, self._containers.cluster_uid))
@@ -160,7 +160,7 @@ class Emitter:
             self._opened(session, facts, now)
 
     def lose(self, session: Session, facts: Facts, hole: Hole) -> None:
-        """A session has ended, or went out of sight, while nobody watched."""
+        """A session ended, or went out of sight, while no enricher ran."""
         record = self._record_builder.session_lost(session, facts, self._containers.cluster_uid, hole)
         self._open.pop((session.request_uid, session.entry), None)
         session.ended = True

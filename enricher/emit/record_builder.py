@@ -180,7 +180,7 @@ class RecordBuilder:
         return record
 
     def session_lost(self, session: Session, facts: Facts, cluster_uid: str | None, hole: Hole) -> Record:
-        """A session whose end nobody saw: it is somewhere in the hole."""
+        """A session whose end was not seen: it lies somewhere in the gap."""
         record = self._session("end", session, facts, 0, cluster_uid)
         record.timestamp, record.since = self._clock.stamp(hole.at_ms), self._stamp(hole.since_ms)
         record.outcome, record.reason = "lost", hole.reason
@@ -193,7 +193,7 @@ class RecordBuilder:
         return record
 
     def hole(self, hole: Hole) -> Record:
-        """That something may be missing, of which nobody knows how much it is."""
+        """That something may be missing, of unknown amount."""
         record = self._base("gap", hole.at_ms, Facts(None, "", None))
         record.reason, record.since = hole.reason, self._stamp(hole.since_ms)
         record.at_most = dict(hole.at_most) if hole.at_most is not None else None

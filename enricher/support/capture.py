@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         with _output(args.output) as file:
             lines = _capture(args, file, over)
     except BrokenPipeError:
-        return 0  # whoever read it has enough
+        return 0  # the reader has enough
     except (OSError, RuntimeError, SensorUnavailable) as error:
         log.error("cannot capture: %s", error)
         return 2

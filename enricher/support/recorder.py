@@ -103,7 +103,7 @@ class Tables:
 
     def _put(self, seen: PodSeen | NamespaceSeen | SessionSeen) -> None:
         slot = (type(seen), seen.key)
-        if self._written.get(slot) != seen:  # most changes are of fields that nobody here reads
+        if self._written.get(slot) != seen:  # most changes are of fields that are not read here
             self._written[slot] = seen
             self._recorder.put(seen)
 

@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     try:
         results = [_file(name, args, trail.write, random_bits) for name in args.files]
         sys.stdout.buffer.flush()
-    except BrokenPipeError:  # whoever read it has enough
+    except BrokenPipeError:  # the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     return OK if any(result.read for result in results) else NOTHING_READ

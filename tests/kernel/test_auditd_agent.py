@@ -53,9 +53,9 @@ def by_log(node: Node, pid: int) -> list[Record]:
 def test_with_the_source_auditlog_both_halves_of_an_exec_are_one_record(node: Node, auditd: Auditd) -> None:
     node.start("bpf", "--audit-source", "auditlog", "--audit-log", auditd.log)
 
-    runs_under_filter(node, "/bin/true", "halves")
+    runs_under_filter(node, "/bin/true", "both")
 
-    record = node.ran("/bin/true", "halves")
+    record = node.ran("/bin/true", "both")
     assert (record.kind, record.source, record.syscalls) == ("exec", "bpf+auditlog", ["execve"])
 
 

@@ -18,10 +18,10 @@ def record(serial: int, comm: bytes = b"sh", wall_ms: int = 1_000) -> Seccomp:
 
 
 def waiting(key: Key, *records: Seccomp, reports_failed_execs: bool = True) -> SeccompCorrelator:
-    halves = SeccompCorrelator(reports_failed_execs=reports_failed_execs)
+    correlator = SeccompCorrelator(reports_failed_execs=reports_failed_execs)
     for each in records:
-        halves.add(key, each, "execve", 2.0)
-    return halves
+        correlator.add(key, each, "execve", 2.0)
+    return correlator
 
 
 def serial(taken: tuple[Seccomp, str] | None) -> int | None:
@@ -29,16 +29,16 @@ def serial(taken: tuple[Seccomp, str] | None) -> int | None:
 
 
 def test_the_forks_of_one_shell_take_its_records_in_their_order() -> None:
-    halves = waiting(SHELL, *map(record, range(100)))
-    assert [serial(halves.take(SHELL, 1_001, None)) for _ in range(101)] == [*range(100), None]
-    assert len(halves) == 0
+    correlator = waiting(SHELL, *map(record, range(100)))
+    assert [serial(correlator.take(SHELL, 1_001, None)) for _ in range(101)] == [*range(100), None]
+    assert len(correlator) == 0
 
 
 @pytest.mark.parametrize("later", [1, 3])
 def test_a_record_that_is_later_than_the_event_is_left(later: int) -> None:
-    halves = waiting(SHELL, *(record(number, wall_ms=1_500) for number in range(later)))
-    assert halves.take(SHELL, 1_001, None) is None
-    assert len(halves) == later
+    correlator = waiting(SHELL, *(record(number, wall_ms=1_500) for number in range(later)))
+    assert correlator.take(SHELL, 1_001, None) is None
+    assert len(correlator) == later
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_of_several_the_callers_own_is_taken_and_of_its_tries_the_last_unless_fa
     reports_failed_execs: bool, caller: bytes | None, expected: int
 ) -> None:
     records = (record(1), record(2), record(3, b"env"), record(4, b"env"))
-    halves = waiting(PROGRAM, *records, reports_failed_execs=reports_failed_execs)
-    assert serial(halves.take(PROGRAM, 1_001, caller)) == expected
-    assert len(halves) == 3
+    correlator = waiting(PROGRAM, *records, reports_failed_execs=reports_failed_execs)
+    assert serial(correlator.take(PROGRAM, 1_001, caller)) == expected
+    assert len(correlator) == 3
 
 
 def test_records_without_an_event_expire() -> None:
-    halves = waiting(SHELL, record(1), record(2))
-    assert halves.expired(1.9) == []
-    assert [each.serial for each, _ in halves.expired(2.0)] == [1, 2]
-    assert len(halves) == 0
+    correlator = waiting(SHELL, record(1), record(2))
+    assert correlator.expired(1.9) == []
+    assert [each.serial for each, _ in correlator.expired(2.0)] == [1, 2]
+    assert len(correlator) == 0
