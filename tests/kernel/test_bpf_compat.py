@@ -35,28 +35,28 @@ def i386_program(executes: bytes) -> bytes:
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Path:
+def i386(tmp_path: Path) -> Path:
     program = tmp_path / "i386"
     program.write_bytes(i386_program(b"/bin/true"))
     program.chmod(0o755)
     return program
 
 
-def test_a_32_bit_program_and_what_it_runs_are_told(container: FakeContainer, drain: Drain, program: Path) -> None:
-    container.run(program, "argument")
+def test_a_32_bit_program_and_what_it_runs_are_told(container: FakeContainer, drain: Drain, i386: Path) -> None:
+    container.run(i386, "argument")
 
     events = drain()
     if not RUNS_I386:
         assert [event.errno for event in events if isinstance(event, ExecFailed)] == [errno.ENOEXEC]
         return
     first, second = [event for event in events if isinstance(event, Exec)]
-    assert (first.path, first.argv) == (bytes(program), bytes(program) + b"\0argument\0")
+    assert (first.path, first.argv) == (bytes(i386), bytes(i386) + b"\0argument\0")
     assert (second.filename, second.argv) == (b"/bin/true", b"/bin/true\0one\0")
 
 
-def test_what_a_32_bit_program_fails_to_run_is_not_told(container: FakeContainer, drain: Drain, program: Path) -> None:
-    program.write_bytes(i386_program(b"/nonexistent"))
-    container.run(program)
+def test_what_a_32_bit_program_fails_to_run_is_not_told(container: FakeContainer, drain: Drain, i386: Path) -> None:
+    i386.write_bytes(i386_program(b"/nonexistent"))
+    container.run(i386)
 
     events = drain()
     failed = [event.errno for event in events if isinstance(event, ExecFailed)]
