@@ -173,9 +173,13 @@ class Callers:
         self.end(min(others or among, key=_worth), reason)
 
 
-def _worth(connection: Connection) -> tuple[bool, bool, float]:
-    """Complete requests come last, before them those that had one answered; then those that wait for less."""
-    return connection.stage is Stage.DECISION, connection.answered, connection.since
+def _worth(connection: Connection) -> tuple[bool, bool, bool, float]:
+    """Those come last whose request is complete, before them those that had one answered, then those that begin TLS.
+
+    These are few and soon done, and have sent a whole record; among the others, and among equals, who waits for less.
+    """
+    stage = connection.stage
+    return stage is Stage.DECISION, connection.answered, stage is Stage.HANDSHAKE, connection.since
 
 
 def address_of(host: str) -> str:

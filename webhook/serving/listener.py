@@ -27,6 +27,9 @@ _SEND_BUFFER = 32 << 10
 """Bytes; the kernel doubles it for its own use."""
 _SHUTDOWN_SECONDS = 1.0
 """For a caller to confirm the end of TLS."""
+_HANDSHAKE = b"\x16"
+_RECORD_HEAD, _MOST_OF_RECORD = 5, 1 << 14
+"""Bytes of a TLS record's head, and at most of what follows (RFC 8446, 5.1)."""
 _PAUSE_SECONDS = 0.5
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _BROKEN = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT}
@@ -114,7 +117,9 @@ class Listener:
         self._callers.add(arrival.connection)
 
     def _speaks(self, arrival: "_Arrival") -> None:
-        """Its first bytes are there. Not before is it worth any memory."""
+        """Its first bytes are there. A handshake is worth memory once its first record is there as a whole."""
+        if self._tls and not arrival.has_hello():
+            return
         self._loop.remove_reader(arrival.socket)
         self._turns.take(arrival.connection.address, lambda: self._begin(arrival))
 
@@ -157,7 +162,28 @@ class _Arrival:
         self.task: asyncio.Task[None] | None = None
         self.handed_over = False
         """Whether the socket belongs to asyncio."""
+        self._peeked = 0
         beginning.add(self)
+
+    def has_hello(self) -> bool:
+        """Whether the first TLS record (RFC 8446, 5.1) is there, or no more of it comes; else wait for the rest.
+
+        Who sends a byte and no more would otherwise take one of the few handshakes, and so end another one's.
+        """
+        try:
+            head = self.socket.recv(_RECORD_HEAD, socket.MSG_PEEK)
+            wanted = _RECORD_HEAD + int.from_bytes(head[3:5], "big") if len(head) == _RECORD_HEAD else _RECORD_HEAD
+            there = len(self.socket.recv(wanted, socket.MSG_PEEK))
+        except OSError:
+            return True  # the handshake finds out what is wrong
+        is_tls = head[:1] == _HANDSHAKE and wanted <= _RECORD_HEAD + _MOST_OF_RECORD
+        whole = there >= wanted and len(head) == _RECORD_HEAD
+        if whole or not is_tls or there <= self._peeked:  # woken without a byte more: the caller has ended
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            return True
+        self._peeked = there
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)  # not to be woken for each byte
+        return False
 
     def begun(self, task: asyncio.Task[None]) -> None:
         """Hear that its task has ended."""

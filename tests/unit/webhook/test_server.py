@@ -5,12 +5,14 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
@@ -256,3 +258,25 @@ def test_whatever_the_body_there_is_an_answer_and_no_fault(webhook: Webhook, rev
     if reply.status_code == 200:
         assert reply.json()["response"]["allowed"]
     assert all_faults() == faults
+
+
+def test_a_handshake_counts_once_its_first_record_is_whole(webhook: Webhook) -> None:
+    ca = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ca.issue_cert("localhost").configure_cert(server)
+    ca.configure_trust(client)
+    hello, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        client.wrap_bio(answer, hello, server_hostname="localhost").do_handshake()
+    first, *rest = hello.read()
+    before = ended("handshakes")
+    with serving(webhook, Limits(handshakes=1), server) as port, contextlib.ExitStack() as open_:
+        begun = [open_.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(3)]
+        for each in begun:
+            each.sendall(bytes([first]))
+        begun[0].sendall(bytes(rest))
+
+        assert begun[0].recv(1) == b"\x16"
+        assert ended("handshakes") == before
+        begun[1].shutdown(socket.SHUT_WR)  # nothing more can come
+        assert begun[1].recv(1) == b""
