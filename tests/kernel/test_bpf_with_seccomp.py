@@ -56,7 +56,7 @@ def test_an_exec_is_one_line(code: str) -> None:
 
         found = calls(node)
         assert found
-        assert {each[:2] for each in found} == {("exec", "bpf+netlink")}
+        assert [each for each in found if each[:2] != ("exec", "bpf+netlink")] == []
         assert node.missing_in_the_equation() == 0
 
 
