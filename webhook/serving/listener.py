@@ -28,8 +28,9 @@ _SEND_BUFFER = 32 << 10
 _SHUTDOWN_SECONDS = 1.0
 """For a caller to confirm the end of TLS."""
 _HANDSHAKE = b"\x16"
-_RECORD_HEAD, _MOST_OF_RECORD = 5, 1 << 14
-"""Bytes of a TLS record's head, and at most of what follows (RFC 8446, 5.1)."""
+_RECORD_HEAD = 5
+_LONGEST_RECORD = _RECORD_HEAD + (1 << 14)
+"""Bytes of a TLS record's head, and with it of the longest that is not encrypted (RFC 8446, 5.1)."""
 _PAUSE_SECONDS = 0.5
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _BROKEN = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT}
@@ -171,17 +172,18 @@ class _Arrival:
         Who sends a byte and no more would otherwise take one of the few handshakes, and so end another one's.
         """
         try:
-            head = self.socket.recv(_RECORD_HEAD, socket.MSG_PEEK)
-            wanted = _RECORD_HEAD + int.from_bytes(head[3:5], "big") if len(head) == _RECORD_HEAD else _RECORD_HEAD
-            there = len(self.socket.recv(wanted, socket.MSG_PEEK))
+            there = self.socket.recv(_LONGEST_RECORD, socket.MSG_PEEK)
         except OSError:
             return True  # the handshake finds out what is wrong
-        is_tls = head[:1] == _HANDSHAKE and wanted <= _RECORD_HEAD + _MOST_OF_RECORD
-        whole = there >= wanted and len(head) == _RECORD_HEAD
-        if whole or not is_tls or there <= self._peeked:  # woken without a byte more: the caller has ended
+        wanted = _RECORD_HEAD
+        if len(there) >= _RECORD_HEAD:
+            wanted += int.from_bytes(there[3:5], "big")
+        is_tls = there[:1] == _HANDSHAKE and wanted <= _LONGEST_RECORD
+        # Woken without a byte more: the caller has ended.
+        if len(there) >= wanted or not is_tls or len(there) <= self._peeked:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             return True
-        self._peeked = there
+        self._peeked = len(there)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)  # not to be woken for each byte
         return False
 
