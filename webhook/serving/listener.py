@@ -21,7 +21,8 @@ from webhook.sparse_log import SparseLog
 # reached by 300 of them. A common review fits into 8 KiB, others take more steps, between which others get theirs.
 asyncio.sslproto.SSLProtocol.max_size = 8 << 10
 
-_BATCH = 64
+_BATCH = 16
+"""Connections accepted in a row: a caller must not be one of the oldest before its first bytes were looked at."""
 _COLLECT_EVERY = 32
 _SEND_BUFFER = 32 << 10
 """Bytes; the kernel doubles it for its own use."""
