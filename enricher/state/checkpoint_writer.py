@@ -95,8 +95,8 @@ class CheckpointWriter:
         return None if data is None else checkpoint.decode(data)
 
     def start(self, view: View) -> None:
-        """Keep from now on; what was loaded is replaced."""
-        self._progress = Progress(Moment(view.at, view.at, view.written, forks()))
+        """Keep from now on; what was loaded is replaced, its last word once all is written that is sealed by now."""
+        self._progress = Progress()
         self._keep(view)
         self._worker.start()
 
@@ -142,5 +142,6 @@ class CheckpointWriter:
         if self._progress is None:
             return
         moment = Moment(view.at, view.complete, view.sealed, forks())
-        until, count = self._progress.note(moment, view.written)
-        self._alive.save(Alive(self._boot_id, until, (until + view.offset) // 1_000_000, count))
+        if noted := self._progress.note(moment, view.written):
+            until, count = noted
+            self._alive.save(Alive(self._boot_id, until, (until + view.offset) // 1_000_000, count))

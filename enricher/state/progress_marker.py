@@ -46,19 +46,17 @@ class Moment(Struct, frozen=True):
 
 
 class Progress:
-    """Knows up to when everything is written, from the looks before.
+    """Knows up to when everything is written, from the looks before."""
 
-    Args:
-        first: At the start.
+    def __init__(self) -> None:
+        self._moments: deque[Moment] = deque()
+        self._complete: int | None = None
 
-    """
-
-    def __init__(self, first: Moment) -> None:
-        self._moments = deque([first])
-        self._complete = first.complete
-
-    def note(self, moment: Moment, written: int) -> tuple[int, int]:
+    def note(self, moment: Moment, written: int) -> tuple[int, int] | None:
         """Take a look; returns up to when all is written, and the count of forks of that time or before.
+
+        `None` until what had been sealed by the first look is written: up to then the word of the enricher before
+        holds. The gap that this one found may be what is not written yet, and would be forgotten with it.
 
         Args:
             moment: The look.
@@ -68,7 +66,9 @@ class Progress:
         self._moments.append(moment)
         if len(self._moments) > _MOST:  # a storage that takes nothing: the oldest are what matters
             del self._moments[-2]
-        self._complete = max(self._complete, *(each.complete for each in self._moments if each.seq <= written), 0)
+        if self._complete is None and self._moments[0].seq > written:
+            return None
+        self._complete = max(self._complete or 0, *(each.complete for each in self._moments if each.seq <= written), 0)
         while len(self._moments) > 1 and self._moments[1].at <= self._complete:
             self._moments.popleft()
         return self._complete, self._moments[0].forks

@@ -253,20 +253,30 @@ def test_lines_of_no_use_are_passed_over(other: bytes) -> None:
 
 
 def test_a_moment_is_complete_once_what_was_sealed_by_then_is_written() -> None:
-    progress = Progress(Moment(at=100, complete=100, seq=0, forks=10))
+    progress = Progress()
 
+    assert progress.note(Moment(at=100, complete=100, seq=0, forks=10), written=0) == (100, 10)
     assert progress.note(Moment(at=200, complete=190, seq=5, forks=20), written=3) == (100, 10)
     assert progress.note(Moment(at=300, complete=290, seq=9, forks=30), written=5) == (190, 10)
     assert progress.note(Moment(at=400, complete=390, seq=9, forks=40), written=9) == (390, 30)
 
 
 def test_a_storage_that_takes_nothing_for_hours_costs_no_memory_and_no_honesty() -> None:
-    progress = Progress(Moment(at=0, complete=0, seq=0, forks=1))
+    progress = Progress()
+    progress.note(Moment(at=0, complete=0, seq=0, forks=1), written=0)
     for second in range(1, 10_000):
         assert progress.note(Moment(second, second, second, second), written=0) == (0, 1)
 
     assert len(progress._moments) < 1000
-    assert progress.note(Moment(10_000, 10_000, 10_000, 10_000), written=10_000)[0] == 10_000
+    assert progress.note(Moment(10_000, 10_000, 10_000, 10_000), written=10_000) == (10_000, 10_000)
+
+
+def test_nothing_is_complete_until_what_was_sealed_at_the_start_is_written() -> None:
+    progress = Progress()
+
+    assert progress.note(Moment(at=100, complete=100, seq=4, forks=10), written=3) is None
+    assert progress.note(Moment(at=200, complete=190, seq=5, forks=20), written=3) is None
+    assert progress.note(Moment(at=300, complete=290, seq=5, forks=30), written=4) == (100, 10)
 
 
 @pytest.mark.parametrize(
@@ -286,8 +296,8 @@ def test_the_hole_reaches_from_the_last_word_to_now(boot: str, expected: Hole) -
 # ---- the files ----
 
 
-def view(at: int = 0, sealed: int = 7, version: int = 1) -> View:
-    return View(at, at, 0, sealed, sealed, version, [], [], {UID: SHELL})
+def view(at: int = 0, sealed: int = 7, version: int = 1, written: int | None = None) -> View:
+    return View(at, at, 0, sealed, sealed if written is None else written, version, [], [], {UID: SHELL})
 
 
 def causes(folder: Path, written: int = 7) -> list[str]:
@@ -346,6 +356,23 @@ def test_a_start_that_was_sealed_and_never_written_is_told_again(tmp_path: Path)
 
     assert found.kept
     assert [each.told for each in found.kept.sessions] == [None, 7]
+
+
+@pytest.mark.parametrize(("written", "until"), [(7, 100), (8, 900)], ids=["before", "after"])
+def test_killed_before_its_gap_is_written_the_next_gap_begins_where_that_one_did(
+    tmp_path: Path, written: int, until: int
+) -> None:
+    first = CheckpointWriter(tmp_path, BOOT)
+    first.start(view(at=100))
+    first.close(view(at=100))
+
+    killed = CheckpointWriter(tmp_path, BOOT)
+    killed.start(view(at=900, sealed=8, written=written))
+    killed._folder.close()  # as the kernel does
+
+    alive = CheckpointWriter(tmp_path, BOOT).load_alive()
+    assert alive
+    assert alive.until == until
 
 
 def test_only_what_changed_is_written_anew(tmp_path: Path) -> None:
