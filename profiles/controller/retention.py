@@ -75,6 +75,10 @@ class Policy(Struct, frozen=True):
     """The same for an ephemeral container, whose image may have to be pulled first."""
 
 
+_Age = tuple[datetime, datetime, str]
+"""When a session was stored, precise to the second; when it was asked for, which decides within one; its name."""
+
+
 class Delete(Struct, frozen=True):
     """An AuditSession that retention lets go."""
 
@@ -105,11 +109,11 @@ class Survey(Struct):
 def survey(sessions: Iterable[Session], policy: Policy, now: datetime) -> Survey:
     """Sort all AuditSessions by what is to become of them. Holds few words of each: there may be very many."""
     found = Survey(Counter(), [], [], [])
-    ages: list[tuple[datetime, str]] = []
+    ages: list[_Age] = []
     open_ones: list[Session] = []
     for session in sessions:
         found.phases[session.status.phase] += 1
-        ages.append((created(session.metadata), session.metadata.name))
+        ages.append((created(session.metadata), _requested(session), session.metadata.name))
         if session.status.phase == "Open":
             open_ones.append(session)
     found.delete = _outdated(ages, policy, now)
@@ -142,13 +146,13 @@ def created(meta: ObjectMeta) -> datetime:
     return datetime.fromisoformat(meta.creation_timestamp)
 
 
-def _outdated(ages: list[tuple[datetime, str]], policy: Policy, now: datetime) -> list[Delete]:
+def _outdated(ages: list[_Age], policy: Policy, now: datetime) -> list[Delete]:
     ages.sort()
     surplus = len(ages) - policy.keep_most
     oldest_kept = now - policy.keep_for
     return [
         Delete(name, "age" if time < oldest_kept else "number")
-        for place, (time, name) in enumerate(ages)
+        for place, (time, _, name) in enumerate(ages)
         if time < oldest_kept or place < surplus
     ]
 

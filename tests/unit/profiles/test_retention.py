@@ -132,6 +132,19 @@ def test_the_oldest_go_when_there_are_too_many_whatever_order_they_come_in() -> 
     assert found.delete == [Delete("90", "number"), Delete("80", "number")]
 
 
+def test_of_sessions_stored_in_one_second_the_first_asked_for_goes() -> None:
+    """The API server stamps objects to the second: a script's latest exec is not to go for its name."""
+    stored = NOW.replace(microsecond=0) - timedelta(seconds=5)
+    sessions = [
+        msgspec.structs.replace(
+            asked(ago=5 - moment / 10, phase="Closed", name=name),
+            metadata=ObjectMeta(name=name, creation_timestamp=stored.isoformat()),
+        )
+        for moment, name in enumerate(("z", "y", "x", "a"))
+    ]
+    assert survey(sessions, Policy(keep_most=3), NOW).delete == [Delete("z", "number")]
+
+
 def test_what_is_deleted_is_not_closed_first() -> None:
     found = survey([asked("attach", ago=31 * 86400)], POLICY, NOW)
     assert (found.close, found.overdue, len(found.delete)) == ([], [], 1)
