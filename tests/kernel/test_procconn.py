@@ -80,6 +80,11 @@ class Rig:
         told, self.pipeline.events = self.pipeline.events, []
         return told
 
+    def follow_until_execs(self, number: int) -> list[ProcessEvent]:
+        """Follow programs that run on until so many execs were reported; 20 seconds at most."""
+        until = time.monotonic() + 20
+        return self.follow(lambda: len(execs(self.pipeline.events)) >= number or time.monotonic() > until)
+
     def run(self, container: FakeContainer, *argv: str) -> tuple[int, list[ProcessEvent]]:
         """Run a program to its end in the container: its pid, and what was told."""
         procs = container.folder / "cgroup.procs"
@@ -218,15 +223,17 @@ def test_a_process_whose_first_thread_ends_early_ends_with_its_last_thread(rig: 
 
 
 def test_a_vforked_child_is_a_process_like_any_other(rig: Rig, web: FakeContainer) -> None:
-    _, events = rig.run(web, *PYTHON, "import os; os.waitpid(os.posix_spawn('/bin/sleep', ['nap', '0.01'], {}), 0)")
+    web.start(*PYTHON, "import os; os.waitpid(os.posix_spawn('/bin/sleep', ['nap', '99'], {}), 0)")
+    # It lives until its arguments have been looked at: of one that is gone by then they are unknown.
+    events = rig.follow_until_execs(2)
 
     (fork,) = (event for event in events if isinstance(event, Fork))
-    assert [event.argv for event in execs(events) if event.process == fork.child] == [b"nap\0000.01\0"]
+    assert [event.argv for event in execs(events) if event.process == fork.child] == [b"nap\00099\0"]
 
 
 def test_a_process_has_the_user_that_it_has_taken(rig: Rig, web: FakeContainer) -> None:
-    process = web.start("sh", "-c", "sleep 0.01", user=1234)
-    events = rig.follow(lambda: process.poll() is not None)
+    web.start("sh", "-c", "exec sleep 99", user=1234)
+    events = rig.follow_until_execs(3)
 
     assert [(event.uid, event.gid) for event in execs(events)][-1] == (1234, 1234)
 
