@@ -1,5 +1,6 @@
 """The enricher is killed and replaced while a user is in a pod: what goes on, and what is missing where."""
 
+import itertools
 import os
 import random
 import signal
@@ -113,10 +114,13 @@ def check_nothing_is_missing_but_in_gaps(storm: Storm, since: Since, done: dict[
     assert {(each.user, each.origin, each.state) for each in runs} == {("alice", "session", "confirmed")}
     assert len({each.entry_key for each in runs}) == 1
     windows = [(stamp(gap.since), stamp(gap.timestamp)) for gap in since.gaps()]
-    # The loop says the time right after the command.
-    missing = {number: at for number, at in done.items() if number not in numbers}
+    # The loop says the time after each command: it ran between the one before's time and its own.
+    ran = dict(zip(done, itertools.pairwise((0.0, *done.values())), strict=True))
+    missing = {number: ran[number] for number in done if number not in numbers}
     unexplained = {
-        n: at for n, at in missing.items() if not any(begin <= at and at - 0.1 <= end for begin, end in windows)
+        number: (after, by)
+        for number, (after, by) in missing.items()
+        if not any(begin <= by and after <= end for begin, end in windows)
     }
     assert unexplained == {}
     assert numbers[-1] == list(done)[-1]
