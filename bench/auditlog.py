@@ -88,9 +88,11 @@ def _record(log: Path, file: BinaryIO) -> int:
     file.seek(0)
     trail = Trail(file)
     header = recording.decode_header(RECORDING.read_bytes().splitlines()[0])
-    pipeline = Player(header, trail.write, 0.5, random.getrandbits).pipeline
+    player = Player(header, trail.write, 0.5, random.getrandbits)
     for records in _rounds(log):
         for each in records:
-            pipeline.earlier_record(each, 0.0)
+            player.correlator.take_earlier_seccomp(each)
+        for known in player.correlator.take_done():
+            player.emitter.emit(known, 0.0)
     file.flush()
     return trail.lines

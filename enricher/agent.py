@@ -5,16 +5,19 @@ the reporter's threads.
 """
 
 import logging
+import math
 import selectors
 import time
+from collections.abc import Iterable
 
 from enricher.audit.source import Source
 from enricher.clock import Clock
 from enricher.correlate.attaches import Attached
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
+from enricher.correlate.pending_event import Correlated
 from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
-from enricher.emit.gap import Hole
+from enricher.emit.gap import Gap
 from enricher.state.restart import Memory
 from enricher.status.losses import Losses
 from enricher.status.node_status import NodeStatus
@@ -37,9 +40,9 @@ class Agent:
     """Reads, joins and writes until stopped.
 
     Args:
-        tracker: Has the sensor, and feeds the pipeline with what that reports.
+        tracker: Has the sensor, and feeds the correlator with what that reports.
         source: The SECCOMP records; None where there are none.
-        pipeline: Joins the two.
+        correlator: Joins the two.
         emitter: Takes what this node lost.
         writer: Where records go.
         losses: Written to the trail.
@@ -55,7 +58,7 @@ class Agent:
         self,
         tracker: ContainerTracker,
         source: Source | None,
-        pipeline: Pipeline,
+        correlator: Correlator,
         emitter: Emitter,
         writer: Writer,
         losses: Losses,
@@ -65,7 +68,7 @@ class Agent:
         filters: FilterFile | None = None,
         attached: Attached | None = None,
     ) -> None:
-        self.sensor, self.source, self.pipeline, self.writer = tracker.sensor, source, pipeline, writer
+        self.sensor, self.source, self.correlator, self.writer = tracker.sensor, source, correlator, writer
         self._tracker = tracker
         self.losses, self.status, self.filters = losses, status, filters
         self.progress = time.monotonic()
@@ -88,11 +91,11 @@ class Agent:
                 time.sleep(self.sensor.batch_delay)
             self._round(time.monotonic())
         self._drain()
-        before, undecided = self._complete_until(), self.pipeline.tally.lost["undecided"]
-        self.pipeline.flush()
+        before, undecided = self._complete_until(), self.correlator.tally.lost["undecided"]
+        self._emit(self.correlator.flush(), math.inf)
         self.losses.write()
-        # Ended before the API told what is recorded, it gives up what it holds: that is in the hole, too.
-        given_up = self.pipeline.tally.lost["undecided"] > undecided
+        # Ended before the API told what is recorded, it gives up what it holds: that is in the gap, too.
+        given_up = self.correlator.tally.lost["undecided"] > undecided
         at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         complete = before if given_up else self._complete_until()
         self.unwritten = self.writer.close()
@@ -115,7 +118,7 @@ class Agent:
         self._stopped = True
 
     def _patience(self) -> float:
-        held, events = self.pipeline.held, self.pipeline.held_events
+        held, events = self.correlator.held, self.correlator.held_events
         poll_timeout = min(_HELD if events else _HALVES if held else _IDLE, self.sensor.poll_timeout())
         return min(poll_timeout, self.source.poll_timeout()) if self.source else poll_timeout
 
@@ -125,22 +128,26 @@ class Agent:
         # The records before the events: a record is made before its event, so its half is mostly there in time.
         for record in self.source.read(now) if self.source else ():
             if record.via == "auditlog" and self._clock.boot_ns(record.time) < self._watching_since:
-                self.pipeline.earlier_record(record, now)
+                self.correlator.take_earlier_seccomp(record)
             else:
                 self._tracker.take(record, now)
         self._tracker.advance(now)
         if not self._behind():
             self._read_until = began
-        if self._memory is None or self._memory.settle(now):
-            self.pipeline.advance(now)
+        settled = self._memory is None or self._memory.settle(now)
+        self._emit(self.correlator.advance(now) if settled else self.correlator.take_done(), now)
         self.writer.commit()
         if now >= self._next_second:
             self._next_second = now + 1.0
             self._each_second(now)
         self.progress = now
 
+    def _emit(self, events: Iterable[Correlated], now: float) -> None:
+        for known in events:
+            self._emitter.emit(known, now)
+
     def _each_second(self, now: float) -> None:
-        self.pipeline.tree.forget_gone(time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _REMEMBER_PIDS_NS)
+        self.correlator.tree.forget_gone(time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _REMEMBER_PIDS_NS)
         if now >= self._next_tidy:
             self._next_tidy = now + _TIDY
             self._tracker.maintain(now)
@@ -152,20 +159,20 @@ class Agent:
         self.losses.ask(now)
         self._keep_source()
         for gone in self.writer.removed():
-            self._emitter.gap({gone.reason: gone.records}, time.time_ns() // 1_000_000, gone.reason)
+            self._emitter.losses_since({gone.reason: gone.records}, time.time_ns() // 1_000_000, gone.reason)
         if self._memory:
             self._memory.note(time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._complete_until())
         self.status.report(now)
 
     def _tell_attaches(self, now: float) -> None:
         if self._attached and self._attached.waiting:
-            for attach in self._attached.found(self.pipeline.inits(), now):
+            for attach in self._attached.found(self.correlator.inits(), now):
                 self._emitter.attached(attach, self._clock.boot_ns(attach.admitted_ms))
 
     def _keep_source(self) -> None:
         if self.source:
             for reason in self.source.gaps():
-                self._emitter.hole(Hole(reason, time.time_ns() // 1_000_000))
+                self._emitter.gap(Gap(reason, time.time_ns() // 1_000_000))
             self.source.keep()
 
     def _behind(self) -> bool:
@@ -177,7 +184,7 @@ class Agent:
 
         Whether there is something to read now does not matter: another pod may be logged all the time.
         """
-        self._complete = max(self._complete, self.pipeline.complete_until(self._read_until - _UNREAD_NS))
+        self._complete = max(self._complete, self.correlator.complete_until(self._read_until - _UNREAD_NS))
         return self._complete
 
     def _follow_filters(self) -> None:

@@ -16,7 +16,7 @@ from enricher.containers.containers import Containers
 from enricher.containers.env_binary import EnvReport, look_into
 from enricher.correlate import command_key
 from enricher.correlate.attaches import Attached
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Sessions
 from enricher.correlate.tracker import ContainerTracker
@@ -30,6 +30,7 @@ from enricher.state.resumption import Requests
 from enricher.status.losses import Losses
 from enricher.status.node_status import NodeStatus
 from enricher.status.reporter import Reporter
+from enricher.tally import Tally
 from enricher.trail import storage
 from enricher.trail.chain import State
 from enricher.trail.writer import Writer
@@ -78,7 +79,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
     checkpoint_writer, sink = CheckpointWriter(args.state_dir, Proc().boot_id()), storage.open_sink(args)
     state = State(args.state_dir / "chain.json")
 
-    # Then at once the sensor: what happens before it is attached is in the hole that the restart leaves.
+    # Then at once the sensor: what happens before it is attached is in the gap that the restart leaves.
     chosen = config.choose_source(args, containers.ready)
     sensor, cgroups = config.open_sensor(args, clock, chosen.source)
 
@@ -86,26 +87,34 @@ def assemble(args: argparse.Namespace) -> Enricher:
     writer.start()
 
     sessions = Sessions(requests.get, asked, clock.wall_ms)
-    sessions.on_ambiguous = lambda uids, time: reporter.ambiguous(uids, clock.stamp(clock.wall_ms(time)))
     record_builder = RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name)
     quota = Quota(args.quota, args.quota * 10)
+    tally = Tally()
     emitter = Emitter(
-        containers, sessions, record_builder, writer.write, quota, on_start=reporter.started, on_end=reporter.ended
+        containers,
+        sessions,
+        record_builder,
+        writer.write,
+        quota,
+        tally,
+        on_start=reporter.started,
+        on_end=reporter.ended,
+        on_ambiguous=lambda uids, time: reporter.ambiguous(uids, clock.stamp(clock.wall_ms(time))),
     )
     filters = emitter.filters = FilterFile(args.filters) if args.filters else None
-    pipeline = Pipeline(
+    correlator = Correlator(
         cgroups,
         containers,
         sessions,
         clock,
-        emitter,
+        tally,
         args.hold_ms / 1000,
         reports_failed_execs=sensor.reports_failed_execs,
-        records_come=chosen.source is not None,
+        has_audit_source=chosen.source is not None,
     )
 
-    tracker = ContainerTracker(sensor, cgroups, containers, pipeline)
-    memory = Memory(checkpoint_writer, sessions, emitter, pipeline, writer, clock)
+    tracker = ContainerTracker(sensor, cgroups, containers, correlator)
+    memory = Memory(checkpoint_writer, sessions, emitter, correlator, writer, clock)
     running = Requests(containers.ready, lambda: requests.running_on(args.node), reporter.ended)
     memory.take_up(tracker, sink.last_lines, running, chain_unreadable=state.unreadable)
 
@@ -114,7 +123,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
     status = NodeStatus(
         sensor,
         chosen,
-        pipeline,
+        correlator,
         writer,
         losses,
         clock,
@@ -123,7 +132,7 @@ def assemble(args: argparse.Namespace) -> Enricher:
         uncovered=lambda: uncovered.uncovered(containers.recorded_pods(), classes.objects),
         heartbeat=args.heartbeat,
     )
-    agent = Agent(tracker, chosen.source, pipeline, emitter, writer, losses, status, clock, memory, filters, attached)
+    agent = Agent(tracker, chosen.source, correlator, emitter, writer, losses, status, clock, memory, filters, attached)
 
     mirrors = [*watched, requests, classes]
 

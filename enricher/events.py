@@ -85,6 +85,11 @@ class Exec(Struct, frozen=True, gc=False):
     entered_from: EnteredFrom | None = None
     """Of a process that enters a container by its namespaces: where it comes from."""
 
+    @property
+    def argv_is_late(self) -> bool:
+        """Whether `argv` was read from /proc after the exec, so that it may be the next program's."""
+        return "argv" in self.weak
+
 
 class Exit(Struct, frozen=True, gc=False):
     """The last thread of a process is gone; `code` or `signal` is set, neither where the sensor cannot know."""

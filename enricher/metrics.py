@@ -28,7 +28,7 @@ class AgentCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All of it, as of now."""
-        status, pipeline = self._agent.status.now(), self._agent.pipeline
+        status, correlator = self._agent.status.now(), self._agent.correlator
         sensor = InfoMetricFamily("exectrail_enricher_sensor", "The sensor in use")
         sensor.add_metric([], {"sensor": status.sensor})
         yield sensor
@@ -36,7 +36,7 @@ class AgentCollector(Collector):
         source.add_metric([], {"audit_source": status.audit_source, "reason": status.audit_source_reason})
         yield source
         for stage, text in _STAGES.items():
-            counts = getattr(pipeline.tally, stage)
+            counts = getattr(correlator.tally, stage)
             yield _counter(f"exectrail_enricher_{stage}", f"{text}, by kind", "kind", dict(counts))
         yield self._lost()
         yield from self._sockets()
@@ -51,7 +51,7 @@ class AgentCollector(Collector):
         failures = {"": self._agent.writer.failures}
         yield _counter("exectrail_enricher_write_failures", "Writes that the trail's storage refused", None, failures)
         yield _gauge(
-            "exectrail_enricher_held", "Events that wait for their SECCOMP event, container or request", pipeline.held
+            "exectrail_enricher_held", "Events that wait for their SECCOMP event, container or request", correlator.held
         )
         waiting = self._agent.writer.waiting_bytes
         yield _gauge("exectrail_enricher_unwritten_bytes", "Lines that wait for the trail's storage", waiting)
@@ -59,8 +59,8 @@ class AgentCollector(Collector):
         yield _gauge("exectrail_enricher_statuses_waiting", "Statuses of AuditSessions that wait for the API", waiting)
         dropped, text = {"": self._reporter.dropped}, "Statuses of AuditSessions that the API never got"
         yield _counter("exectrail_enricher_statuses_dropped", text, None, dropped)
-        yield _gauge("exectrail_enricher_processes", "Live processes that are followed", len(pipeline.tree))
-        evicted = {"": pipeline.tree.evicted}
+        yield _gauge("exectrail_enricher_processes", "Live processes that are followed", len(correlator.tree))
+        evicted = {"": correlator.tree.evicted}
         yield _counter(
             "exectrail_enricher_processes_evicted",
             "Live processes dropped from memory because there were too many",
@@ -78,12 +78,12 @@ class AgentCollector(Collector):
         yield _gauge("exectrail_enricher_sequence", "Number of the last record of this node's trail", status.seq)
 
     def _lost(self) -> CounterMetricFamily:
-        """By stage, because only what was read counts in the equation of `enricher.emit.tally`."""
+        """By stage, because only what was read counts in the equation of `enricher.tally`."""
         text = "What is missing in the trail, by cause; stage `source` was never read"
         family = CounterMetricFamily("exectrail_enricher_lost", text, labels=["stage", "cause"])
         for cause, count in self._agent.losses.before_reading().items():
             family.add_metric(["source", cause], count)
-        for cause, count in dict(self._agent.pipeline.tally.lost).items():  # the agent goes on meanwhile
+        for cause, count in dict(self._agent.correlator.tally.lost).items():  # the agent goes on meanwhile
             family.add_metric(["pipeline", cause], count)
         return family
 

@@ -7,6 +7,8 @@ A tag that is not the entry's own is set aside as its claim, and the entry is lo
 gets no other user's name by it, and keeps their own.
 """
 
+from typing import NamedTuple
+
 from enricher.argv import words_of
 from enricher.clock import Clock
 from enricher.containers.containers import Container
@@ -14,6 +16,17 @@ from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry
 from enricher.correlate.sessions import WEAK, WEAK_UNSEEN, Session, Sessions
 from enricher.events import Exec
+
+
+class Binding(NamedTuple):
+    """What is known of an event's session by now."""
+
+    settled: bool
+    """Whether waiting brings nothing more."""
+    session: Session | None = None
+
+
+WAITS, NO_SESSION = Binding(settled=False), Binding(settled=True)
 
 
 class Binder:
@@ -28,27 +41,38 @@ class Binder:
     def __init__(self, sessions: Sessions, clock: Clock) -> None:
         self._sessions, self._clock = sessions, clock
 
-    def _session(self, held: PendingEvent, container: Container | None) -> Session | None:
-        """The session that is known by a tag; a container that a request made is found once it is known itself."""
-        entry = held.entry
-        if held.opens and entry.session is None and container and entry.origin == "container":
-            entry.session = self._by_spec(entry, container, held.event.time)
+    def resolve(self, pending: PendingEvent, container: Container) -> Binding:
+        """Bind the event's entry as far as that can be done by now."""
+        session = self._bound(pending, container)
+        if session is None:
+            # A claim is decided once every request that may be meant is known.
+            waits = (pending.entry.claim and pending.opens) or self._may_match(pending, container)
+            return WAITS if waits else NO_SESSION
+        if not self._sessions.settle(session):
+            return WAITS
+        if session.forged and self._set_aside(pending):
+            return self.resolve(pending, container)
+        return Binding(True, session)
+
+    def decide(self, pending: PendingEvent, container: Container | None) -> Session | None:
+        """The session of an event that waits no longer."""
+        session = self._bound(pending, container)
+        confirmed = session is not None and self._sessions.settle(session) and not session.forged
+        if not confirmed and self._set_aside(pending):
+            session = self._bound(pending, container)  # of an ephemeral container, by its name
+        session = session or self._match(pending, container)
+        if session:
+            self._sessions.settle(session)
+        return self._judge_claim(pending, container) or session
+
+    def _bound(self, pending: PendingEvent, container: Container | None) -> Session | None:
+        """The session that is known by a tag; that of a container which a request made once this is known itself."""
+        entry = pending.entry
+        if pending.opens and entry.session is None and container and entry.origin == "container":
+            entry.session = self._by_spec(entry, container, pending.event.time)
         if entry.session and container and entry.session.container is None:
             entry.session.container = container
         return entry.session
-
-    def is_settled(self, held: PendingEvent, container: Container) -> bool:
-        """Whether nothing more is to be found out about an event's session; puts it into the event."""
-        session = self._session(held, container)
-        if session:
-            if not self._sessions.settle(session):
-                return False
-            if session.forged and self._set_aside(held):
-                return self.is_settled(held, container)
-        elif held.entry.claim and held.opens:
-            return False  # decided once every request that may be meant is known
-        held.session = session
-        return session is not None or not self._may_match(held, container)
 
     def _by_spec(self, entry: Entry, container: Container, time: int) -> Session | None:
         """The session of a container that a request made."""
@@ -58,80 +82,68 @@ class Binder:
         uid = self._sessions.made(container) if container.ephemeral else None
         return self._sessions.bind(entry.process, uid, time) if uid else None
 
-    def _set_aside(self, held: PendingEvent) -> bool:
+    def _set_aside(self, pending: PendingEvent) -> bool:
         """Take a session that is not the entry's for its claim; false where there is none, or was one before."""
-        entry, session = held.entry, held.entry.session
-        if not held.opens or session is None or entry.claim or session.found_by == "request":
+        entry, session = pending.entry, pending.entry.session
+        if not pending.opens or session is None or entry.claim or session.found_by == "request":
             return False
         entry.claim, entry.session, entry.origin = session, None, entry.otherwise
         return True
 
-    def decide(self, held: PendingEvent, container: Container | None) -> Session | None:
-        """The session of an event for which nothing more is waited for."""
-        session = self._session(held, container)
-        confirmed = session is not None and self._sessions.settle(session) and not session.forged
-        if not confirmed and self._set_aside(held):
-            session = self._session(held, container)  # of an ephemeral container, by its name
-        session = session or self._match(held, container)
-        if session:
-            self._sessions.settle(session)
-        return self._judge_claim(held, container) or session
-
-    def _judge_claim(self, held: PendingEvent, container: Container | None) -> Session | None:
+    def _judge_claim(self, pending: PendingEvent, container: Container | None) -> Session | None:
         """The claim, where nothing else explains the entry; what does proves an unconfirmed one wrong."""
-        entry, claim = held.entry, held.entry.claim
-        if claim is None or not held.opens:
+        entry, claim = pending.entry, pending.entry.claim
+        if claim is None or not pending.opens:
             return None
         # An exec may be taken for the container's init where that was not seen, so that proves nothing by itself.
         is_init = claim.forged and claim.found_by == "argv" and entry.otherwise == "container"
-        if entry.session or entry.candidates or is_init or _is_kubelets(held, container):
+        if entry.session or entry.candidates or is_init or _is_kubelets(pending, container):
             if not claim.forged:
                 self._sessions.reject(claim, "other-command")
             return None
         entry.claim, entry.session, entry.origin = None, claim, "session"
         return claim
 
-    def _may_match(self, held: PendingEvent, container: Container) -> bool:
+    def _may_match(self, pending: PendingEvent, container: Container) -> bool:
         """Whether it is an entry that a request without a tag may have made."""
-        if not held.opens or held.entry.session or held.entry.origin != "untracked":
+        if not pending.opens or pending.entry.session or pending.entry.origin != "untracked":
             return False
-        if held.event.entered_by_namespace:  # no runtime did that
+        if pending.event.entered_by_namespace:  # no runtime did that
             return False
-        return not _is_kubelets(held, container)
+        return not _is_kubelets(pending, container)
 
-    def _match(self, held: PendingEvent, container: Container | None) -> Session | None:
+    def _match(self, pending: PendingEvent, container: Container | None) -> Session | None:
         """The session of such an entry if one request alone can be meant; else all that can be are its candidates."""
-        if container is None or not self._may_match(held, container):
+        if container is None or not self._may_match(pending, container):
             return None
-        event = held.event
-        late = isinstance(event, Exec) and "argv" in event.weak
+        event = pending.event
+        late = isinstance(event, Exec) and event.argv_is_late
         cut = isinstance(event, Exec) and event.truncated
         at = self._clock.wall_ms(event.time)
-        seen = _seen(held)
+        seen = _seen(pending)
         meant = {uid for argv in seen for uid in self._sessions.match(container, argv, at, tagged=late, truncated=cut)}
         if len(meant) > 1:
-            held.entry.origin, held.entry.candidates = "session", sorted(meant)
-            self._sessions.on_ambiguous(held.entry.candidates, held.event.time)
+            pending.entry.origin, pending.entry.candidates = "session", sorted(meant)
         if len(meant) != 1:
             return None
-        session = self._sessions.bind(held.entry.process, meant.pop(), held.event.time)
+        session = self._sessions.bind(pending.entry.process, meant.pop(), pending.event.time)
         session.container, session.weak = container, WEAK_UNSEEN if late else WEAK
-        held.entry.session = session
+        pending.entry.session = session
         return session
 
 
-def _is_kubelets(held: PendingEvent, container: Container | None) -> bool:
+def _is_kubelets(pending: PendingEvent, container: Container | None) -> bool:
     """Whether an entry runs the words of one of the pod's probes or hooks."""
-    if container is None or held.event.entered_by_namespace:
+    if container is None or pending.event.entered_by_namespace:
         return False
-    return any(words_of(argv) in container.kubelet_commands for argv in _seen(held))
+    return any(words_of(argv) in container.kubelet_commands for argv in _seen(pending))
 
 
-def _seen(held: PendingEvent) -> set[bytes]:
+def _seen(pending: PendingEvent) -> set[bytes]:
     """What the entry was seen to run: where the sensor was late, also what came of it since."""
-    if not isinstance(held.event, Exec):
+    if not isinstance(pending.event, Exec):
         return set()
-    seen = {held.event.argv}
-    if "argv" in held.event.weak and held.node.argv:
-        seen.add(held.node.argv)
+    seen = {pending.event.argv}
+    if pending.event.argv_is_late and pending.node.argv:
+        seen.add(pending.node.argv)
     return seen

@@ -17,25 +17,25 @@ _OUT_OF_ORDER_MS = 1_000
 """How much older than the records before it a record may be, in milliseconds."""
 
 
-class Expected:
+class ExpectedSeccomp:
     """What is expected of each container.
 
     Args:
-        records_come: Whether there is a source of SECCOMP records at all.
+        has_audit_source: Whether SECCOMP events come at all.
 
     """
 
-    def __init__(self, *, records_come: bool = True) -> None:
-        self._records_come = records_come
+    def __init__(self, *, has_audit_source: bool = True) -> None:
+        self._has_audit_source = has_audit_source
         self._learned: set[tuple[str, Call]] = set()
-        self.missing: set[tuple[str, Call]] = set()
+        self._missing: set[tuple[str, Call]] = set()
         """Calls whose record was waited for in vain, until one comes again: the next one is not taken to be late."""
         self.newest_ms = 0
         """The time of the newest record that was read, whosever it is (milliseconds since the epoch)."""
 
     def of(self, container: Container, call: Call) -> bool:
         """Whether such a call of this container makes a record."""
-        return self._records_come and (container.logged or (container.id, call) in self._learned)
+        return self._has_audit_source and (container.logged or (container.id, call) in self._learned)
 
     def may_be_late(self, container: Container, call: Call, at_ms: int) -> bool:
         """Whether the record of a call at this time (milliseconds since the epoch) may come yet.
@@ -44,14 +44,19 @@ class Expected:
         """
         if self.newest_ms >= at_ms + _OUT_OF_ORDER_MS:
             return False
-        if not self.newest_ms and self.missing:  # none comes at all, of no container
+        if not self.newest_ms and self._missing:  # none comes at all, of no container
             return False
-        return self._records_come and container.logged and (container.id, call) not in self.missing
+        return self._has_audit_source and container.logged and (container.id, call) not in self._missing
+
+    def found(self, container_id: str, call: Call) -> None:
+        """The SECCOMP event of such a call was found."""
+        if self._missing:
+            self._missing.discard((container_id, call))
 
     def came(self, container_id: str, call: Call) -> None:
         """A record of such a call came, and its event did not."""
         self._learned.add((container_id, call))
-        self.missing.discard((container_id, call))
+        self._missing.discard((container_id, call))
 
     def missed(self, container_id: str, call: Call, *, in_vain: bool) -> None:
         """None came: the profile logs only some of these calls, or the record was lost.
@@ -64,9 +69,9 @@ class Expected:
         """
         self._learned.discard((container_id, call))
         if in_vain:
-            self.missing.add((container_id, call))
+            self._missing.add((container_id, call))
 
     def forget(self, container_id: str) -> None:
         """The container is gone."""
         self._learned = {each for each in self._learned if each[0] != container_id}
-        self.missing = {each for each in self.missing if each[0] != container_id}
+        self._missing = {each for each in self._missing if each[0] != container_id}

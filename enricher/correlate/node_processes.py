@@ -13,7 +13,7 @@ from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
 _MOST = 8_192
 
 
-class OnNode:
+class NodeProcesses:
     """The node's processes that have run a program since the first of those pods was opened.
 
     Args:

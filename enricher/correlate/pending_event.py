@@ -1,32 +1,59 @@
-"""A record in the making: an event, and what has been found out about it so far."""
+"""An event on its way through the correlator, and what comes out of it."""
 
 from msgspec import Struct
 
-from enricher.containers.containers import Answer, CgroupRef
+from enricher.containers.containers import Answer, CgroupRef, Container
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.sessions import Session
 from enricher.events import ProcessEvent, Seccomp
 
 
 class PendingEvent(Struct, gc=False):
-    """Waits in the pipeline until it is complete or overdue."""
+    """Waits until its container, its request and its SECCOMP event are known, or its deadline has passed."""
 
     event: ProcessEvent
-    place: CgroupRef
+    cgroup_ref: CgroupRef
     node: Node
     entry: Entry
     deadline: float
     """When it leaves with what is known, in seconds of the monotonic clock."""
     opens: bool = False
     """Whether it is an entry's first exec."""
-    half: Seccomp | None = None
+    seccomp: Seccomp | None = None
+    """The SECCOMP event of the same system call, once that is found."""
     caller: bytes | None = None
     """The program that made the call, where the tree knows it."""
     argv: bytes | None = None
     """What the process runs; of a fork, the parent."""
     superseded: bool = False
-    """Whether it failed in one folder of PATH, and the search went on in the next."""
+    """Whether the exec failed in one folder of PATH, and the search went on in the next."""
     answer: Answer = Answer(0)
-    """What is known of the container; of version 0 before it was asked."""
+    """What is known of the container; of version 0 before the first look."""
+
+
+class Owner(Struct, gc=False):
+    """Which container and which entry something belongs to, as far as that is known."""
+
+    container: Container | None = None
+    container_id: str = ""
+    entry: Entry | None = None
+
+
+class Correlated(Owner, gc=False, kw_only=True):
+    """All that is known of an event when it leaves the correlator."""
+
+    event: ProcessEvent | Seccomp
+    """A `Seccomp` where no process event belongs to it."""
+    node: Node | None = None
+    """The process; None where no sensor saw it."""
+    seccomp: Seccomp | None = None
+    caller: bytes | None = None
+    argv: bytes | None = None
+    opens: bool = False
     session: Session | None = None
-    """The session it belongs to, once nothing more is to be found out about that."""
+    """The session it belongs to."""
+
+    @property
+    def born(self) -> int:
+        """When its process began, nanoseconds since boot."""
+        return self.node.born if self.node else 0

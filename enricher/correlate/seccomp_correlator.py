@@ -31,9 +31,9 @@ def call_of(syscall: str) -> Call:
     return "exec" if syscall in _EXEC else "fork" if syscall in _FORK else "other"
 
 
-def key_of_record(record: Seccomp, syscall: str) -> Key:
-    """Where a record is put."""
-    return record.pid, call_of(syscall)
+def key_of_seccomp(event: Seccomp, syscall: str) -> Key:
+    """Where a SECCOMP event is put."""
+    return event.pid, call_of(syscall)
 
 
 def key_of_event(event: Fork | Exec | ExecFailed) -> Key:
@@ -64,8 +64,8 @@ class SeccompCorrelator:
         self._waiting.setdefault(key, []).append((record, syscall, deadline))
         self._count += 1
 
-    def take(self, key: Key, wall_ms: int, caller: bytes | None) -> tuple[Seccomp, str] | None:
-        """The record that belongs to an event.
+    def take(self, key: Key, wall_ms: int, caller: bytes | None) -> Seccomp | None:
+        """The SECCOMP event that belongs to a process event.
 
         Args:
             key: From `key_of_event`.
@@ -79,13 +79,13 @@ class SeccompCorrelator:
         if len(waiting) == 1 and waiting[0][0].time <= wall_ms + CALL_SLACK_MS:  # nearly always
             del self._waiting[key]
             self._count -= 1
-            return waiting[0][0], waiting[0][1]
+            return waiting[0][0]
         found = self._choose(waiting, key, wall_ms + CALL_SLACK_MS, caller)
         if found is None:
             return None
         waiting.remove(found)
         self._count -= 1
-        return found[0], found[1]
+        return found[0]
 
     def _choose(self, waiting: list[Waiting], key: Key, latest: int, caller: bytes | None) -> Waiting | None:
         # One at a time: a shell that forks a lot has many waiting, and the first one is nearly always it.

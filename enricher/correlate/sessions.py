@@ -102,8 +102,6 @@ class Sessions:
         asked: RequestIndex | None = None,
         wall_ms: Callable[[int], int] | None = None,
     ) -> None:
-        self.on_ambiguous: Callable[[list[str], int], None] = lambda _uids, _time: None
-        """Told of requests of which each can be meant by an entry, and of when that was (nanoseconds since boot)."""
         self._requests, self._asked, self._wall_ms = requests, asked, wall_ms
         self._first_entry: OrderedDict[str, Process] = OrderedDict()
 

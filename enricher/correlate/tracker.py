@@ -10,32 +10,32 @@ from collections.abc import Collection, Iterable
 from enricher.containers.cgroup_resolver import NodeCgroups
 from enricher.containers.containers import Containers
 from enricher.correlate.backfill import backfill
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.events import Exit, Process, ProcessEvent, Seccomp
 from enricher.sensors.sensor import KnownProcess, Sensed, Sensor
 
 
 class ContainerTracker:
-    """Feeds a pipeline with what a sensor reports, and keeps both up with the node's containers.
+    """Feeds the correlator with what a sensor reports, and keeps both up with the node's containers.
 
     Args:
         sensor: The sensor.
         cgroups: Knows which container each of the sensor's cgroups is.
         containers: What is recorded; learns here which containers are there still.
-        pipeline: Takes the events, and has the process tree.
+        correlator: Takes the events, and has the process tree.
 
     """
 
-    def __init__(self, sensor: Sensor, cgroups: NodeCgroups, containers: Containers, pipeline: Pipeline) -> None:
+    def __init__(self, sensor: Sensor, cgroups: NodeCgroups, containers: Containers, correlator: Correlator) -> None:
         self.sensor = sensor
-        self._cgroups, self._containers, self._pipeline = cgroups, containers, pipeline
+        self._cgroups, self._containers, self._correlator = cgroups, containers, correlator
         containers.is_there = cgroups.is_there
         self._decided: dict[int, bool] = {}
         self._seen = (-1, -1)
         self._has_begun = False
 
     def resume(self, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
-        """Go on, before anything else, with what an agent before this one knew; the pipeline's tree has it by now.
+        """Go on, before anything else, with what an agent before this one knew; the correlator's tree has it by now.
 
         Args:
             containers: Those that were recorded, by id: they are, until the API says otherwise.
@@ -50,14 +50,14 @@ class ContainerTracker:
         left = {process for process, _ in outside}
         self.sensor.resume(
             KnownProcess(node.process, cgroups.get(node.container_id, 0), node.argv or b"", node.process in left)
-            for node in self._pipeline.tree.nodes()
+            for node in self._correlator.tree.nodes()
         )
         self._begin()
 
     def take(self, seccomp: Seccomp, now: float) -> None:
         """Take a SECCOMP event: for the sensor, or to be joined with the event of the same call."""
         if not self.sensor.take(seccomp, now):
-            self._pipeline.seccomp_record(seccomp, now)
+            self._correlator.take_seccomp(seccomp, now)
 
     def advance(self, now: float) -> None:
         """Feed what happened, then act on what has been decided since."""
@@ -82,7 +82,7 @@ class ContainerTracker:
             del self._decided[cgroup]
             self.sensor.forget(cgroup)
         for ref in self._cgroups.forget_gone(self.sensor.populated()):
-            self._pipeline.forget_container(ref.container_id)
+            self._correlator.forget_container(ref.container_id)
             self._containers.forget(ref.container_id)
             self._seen = (-1, -1)
 
@@ -98,29 +98,29 @@ class ContainerTracker:
         self._backfill({cgroup for cgroup, ref in refs if not (ref.on_node or self._decided.get(cgroup) is False)})
 
     def _feed(self, sensed: Iterable[Sensed], now: float) -> None:
-        pipeline, looks_up = self._pipeline, not self.sensor.reports_forks_and_exits
+        correlator, looks_up = self._correlator, not self.sensor.reports_forks_and_exits
         for event, seccomp in sensed:
             if event is None:
                 if seccomp is not None:
-                    pipeline.seccomp_record(seccomp, now)
+                    correlator.take_seccomp(seccomp, now)
                 continue
             if seccomp is not None:
-                pipeline.tally.read["seccomp"] += 1
-                pipeline.tally.merged["seccomp"] += 1
+                correlator.tally.read["seccomp"] += 1
+                correlator.tally.merged["seccomp"] += 1
             if looks_up:
                 self._backfill_unseen(event)
-            pipeline.process_event(event, now, seccomp)
+            correlator.take(event, now, seccomp)
 
     def _backfill_unseen(self, event: ProcessEvent) -> None:
         """Take in a container that came unnoticed, before the first event there."""
         ref = self._cgroups.known.get(event.cgroup)
         if ref is None or isinstance(event, Exit) or self._decided.get(event.cgroup) is False:
             return
-        if not self._pipeline.tree.has_init(ref.container_id):
+        if not self._correlator.tree.has_init(ref.container_id):
             self._backfill({event.cgroup})
 
     def _count_dropped(self) -> None:
-        tally = self._pipeline.tally
+        tally = self._correlator.tally
         for kind, reason in self.sensor.dropped():
             tally.read[kind] += 1
             counter = tally.lost if reason == "vanished" else tally.filtered
@@ -137,7 +137,7 @@ class ContainerTracker:
             if self.sensor.decide(cgroup, record=recorded):
                 unseen.add(cgroup)
             if not recorded:
-                self._pipeline.forget_container(ref.container_id)
+                self._correlator.forget_container(ref.container_id)
         return unseen
 
     def _backfill(self, cgroups: Collection[int]) -> None:
@@ -145,4 +145,4 @@ class ContainerTracker:
             return
         for cgroup, infos in self.sensor.processes(cgroups).items():
             if ref := self._cgroups.known.get(cgroup):
-                backfill(self._pipeline.tree, ref.container_id, infos)
+                backfill(self._correlator.tree, ref.container_id, infos)

@@ -1,6 +1,6 @@
-"""The emitter: what leaves the pipeline becomes lines of the trail here, or is counted as something else.
+"""The emitter: what leaves the correlator becomes records of the trail here, or is counted as something else.
 
-A session's start goes before its first process, its end after its last word; what the kubelet repeats is suppressed;
+A session's start is written before its first process, its end after its last; what the kubelet repeats is suppressed;
 a container over its quota is throttled; a request that shows late corrects what was written without it.
 """
 
@@ -9,28 +9,27 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from enricher.argv import words_of
-from enricher.containers.containers import Container, Containers
+from enricher.containers.containers import Containers
 from enricher.correlate.attaches import Attach
-from enricher.correlate.pending_event import PendingEvent
-from enricher.correlate.process_tree import Entry, Node
+from enricher.correlate.pending_event import Correlated, Owner
+from enricher.correlate.process_tree import Entry
 from enricher.correlate.sessions import Session, Sessions
-from enricher.emit.gap import Hole
+from enricher.emit.gap import Gap
 from enricher.emit.late_requests import LateRequests
 from enricher.emit.quota import Quota
-from enricher.emit.record_builder import Facts, RecordBuilder
+from enricher.emit.record_builder import RecordBuilder
 from enricher.emit.repeats import Repeats
-from enricher.emit.tally import Tally
-from enricher.events import Exec, Exit, Process, ProcessEvent, Seccomp
+from enricher.events import Exit, Process
+from enricher.tally import Tally
 from exectrail.contracts.record import Record
 from exectrail.filter.filters import Filters
 
 _KUBELET = ("probe", "hook")
 
-Tell = Callable[[Session, Record], None]
+Report = Callable[[Session, Record], None]
 
 
-def _tell_nobody(_session: Session, _record: Record) -> None:
+def _report_nothing(_session: Session, _record: Record) -> None:
     pass
 
 
@@ -43,7 +42,7 @@ class HasFilters(Protocol):
 
 
 class _Open(Struct, frozen=True):
-    """A session whose start is told and whose end is not."""
+    """A session whose start is written and whose end is not."""
 
     session: Session
     lost_before: Mapping[str, int]
@@ -56,12 +55,14 @@ class Emitter:
     Args:
         containers: For the cluster's UID.
         sessions: What is known of requests.
-        record_builder: Makes the records.
+        builder: Makes the records.
         write: Takes each finished record; false where there is no room for it.
         quota: How much a container may leave.
+        tally: Counts what becomes of events.
         losses: Everything lost on this node since the start, by cause.
-        on_start, on_end: Told of each session that begins and ends, with its record; only once it is confirmed, since
-            a tag alone proves nothing and may be another user's.
+        on_start, on_end: Called for each session that begins and ends, with its record; only once it is confirmed,
+            since a tag alone proves nothing and may be another user's.
+        on_ambiguous: Called with the UIDs of requests that an entry may have come of, and its time (ns since boot).
 
     """
 
@@ -69,156 +70,144 @@ class Emitter:
         self,
         containers: Containers,
         sessions: Sessions,
-        record_builder: RecordBuilder,
+        builder: RecordBuilder,
         write: Callable[[Record], bool],
         quota: Quota,
+        tally: Tally,
         losses: Callable[[], Mapping[str, int]] = dict,
-        on_start: Tell = _tell_nobody,
-        on_end: Tell = _tell_nobody,
+        on_start: Report = _report_nothing,
+        on_end: Report = _report_nothing,
+        on_ambiguous: Callable[[list[str], int], None] = lambda _uids, _time: None,
     ) -> None:
-        self.tally = Tally()
-        self.losses = losses
+        self.tally, self.losses, self.ambiguous = tally, losses, on_ambiguous
         self.filters: HasFilters | None = None
-        """What the trail is not to have; None keeps everything."""
-        self._containers, self._sessions, self._record_builder = containers, sessions, record_builder
+        """Records that these drop are not written; None keeps everything."""
+        self._containers, self._sessions, self._builder = containers, sessions, builder
         self._write, self._quota = write, quota
         self._on_start, self._on_end = on_start, on_end
         self._repeats = Repeats()
-        self._unconfirmed = LateRequests(sessions)
+        self._late_requests = LateRequests(sessions)
         self._open: dict[tuple[str, Process], _Open] = {}
 
-    def release(self, held: PendingEvent, container: Container | None, session: Session | None, now: float) -> None:
-        """Write what became of an event."""
-        if held.opens and container:
-            _recognise(held.entry, held.event, container)
-        container_id = held.place.container_id
-        if held.entry.origin in _KUBELET and self._repeats.is_repeat(container_id, held.event, held.argv):
-            self.tally.suppressed[held.entry.origin] += 1
-            return
-        facts = Facts(container, container_id, held.entry, held.half, held.caller, held.node.born)
-        if held.opens:
-            held.entry.settled = True
-            if claim := held.entry.claim:
-                self._report_claim(claim, facts)
-            if session:
-                self._start(session, facts, now)
-        self._leave(self._record_builder.process(held.event, facts), facts, now, reserved=held.opens)
-        if session and not session.ended and isinstance(held.event, Exit) and held.event.process == session.entry:
-            self._end(held.event, session, facts)
-
-    def unmatched(self, record: Seccomp, node: Node, container: Container | None, now: float) -> None:
-        """Write a logged call that no event of the sensor belongs to."""
-        entry = node.entry
-        if entry and entry.origin in _KUBELET and self._repeats.is_repeat(node.container_id, record, node.argv):
+    def emit(self, known: Correlated, now: float) -> None:
+        """Write what became of an event; `now` in seconds of the monotonic clock."""
+        entry, session, event = known.entry, known.session, known.event
+        if entry and entry.origin in _KUBELET and self._repeats.is_repeat(known.container_id, event, known.argv):
             self.tally.suppressed[entry.origin] += 1
             return
-        facts = Facts(container, node.container_id, entry)
-        self._leave(self._record_builder.syscall(record, node, facts), facts, now)
+        if known.opens and entry:
+            self._open_entry(entry, known, now)
+        self._leave(self._builder.build(known), known, now, reserved=known.opens)
+        if session and not session.ended and isinstance(event, Exit) and event.process == session.entry:
+            self._end(event, session, known)
 
-    def lone(self, record: Seccomp, now: float) -> None:
-        """Write a logged call of a process that no sensor saw."""
-        self._leave(self._record_builder.lone(record), Facts(None, "", None), now)
+    def _open_entry(self, entry: Entry, known: Correlated, now: float) -> None:
+        """Write what precedes an entry's first exec."""
+        entry.settled = True
+        if entry.candidates:
+            self.ambiguous(entry.candidates, known.event.time)
+        if entry.claim:
+            self._made(self._builder.claim(entry.claim, known, self._containers.cluster_uid))
+        if known.session:
+            self._start(known.session, known, now)
 
     def tick(self, now: float, wall_ms: int) -> None:
         """Write what time alone brings: late requests, and the end of throttling."""
-        for session, facts, end in self._unconfirmed.settled(now):
-            record = self._record_builder.session_start(session, facts, self._containers.cluster_uid)
+        for session, owner, end in self._late_requests.settled(now):
+            record = self._builder.session_start(session, owner, self._containers.cluster_uid)
             record.reason = "late"
             self._made(record)
-            self._tell_start(session, record)
+            self._report_start(session, record)
             if end:
-                self._tell_end(session, end)
+                self._report_end(session, end)
         for over in self._quota.ended(now):
-            facts = Facts(None, over.container_id, None)
-            gap = self._record_builder.gap({"throttled": over.refused}, wall_ms, "throttle-stop", facts)
+            owner = Owner(container_id=over.container_id)
+            gap = self._builder.losses({"throttled": over.refused}, wall_ms, "throttle-stop", owner)
             gap.origin = "untracked" if over.untracked else None
             self._made(gap)
 
-    def gap(self, lost: dict[str, int], wall_ms: int, reason: str | None = None) -> None:
+    def losses_since(self, lost: dict[str, int], wall_ms: int, reason: str | None = None) -> None:
         """Write what was lost since the last gap, by cause; `reason` where one thing brought it all about."""
-        self._made(self._record_builder.gap(lost, wall_ms, reason))
+        self._made(self._builder.losses(lost, wall_ms, reason))
 
-    def hole(self, hole: Hole) -> None:
-        """Write that something may be missing, of unknown amount."""
-        self._made(self._record_builder.hole(hole))
+    def gap(self, gap: Gap) -> None:
+        """Write that something may be missing, and how much at most where that is known."""
+        self._made(self._builder.unseen(gap))
 
     def open_sessions(self) -> list[Session]:
-        """Those whose start is told and whose end is not."""
+        """Those whose start is written and whose end is not."""
         return [each.session for each in self._open.values()]
 
     def attached(self, attach: Attach, at: int) -> None:
         """A user has attached to a container; `at` in nanoseconds since boot. Its end cannot be seen."""
         session = Session(attach.audit.metadata.name, attach.init, attach.container, at, attach.audit)
-        facts = Facts(attach.container, attach.container.id, Entry(attach.init, "session", session))
-        self._made(self._record_builder.session_start(session, facts, self._containers.cluster_uid))
+        owner = Owner(attach.container, attach.container.id, Entry(attach.init, "session", session))
+        self._made(self._builder.session_start(session, owner, self._containers.cluster_uid))
 
-    def resume(self, session: Session, facts: Facts, now: float) -> None:
+    def resume(self, session: Session, owner: Owner, now: float) -> None:
         """A session goes on after a restart; what is told of it is told once."""
         if session.told is None:
-            self._start(session, facts, now)
+            self._start(session, owner, now)
         else:
-            self._opened(session, facts, now)
+            self._opened(session, owner, now)
 
-    def lose(self, session: Session, facts: Facts, hole: Hole) -> None:
+    def lose(self, session: Session, owner: Owner, gap: Gap) -> None:
         """A session ended, or went out of sight, while no enricher ran."""
-        record = self._record_builder.session_lost(session, facts, self._containers.cluster_uid, hole)
+        record = self._builder.session_lost(session, owner, self._containers.cluster_uid, gap)
         self._open.pop((session.request_uid, session.entry), None)
         session.ended = True
         self._made(record)
-        self._tell_end(session, record)
+        self._report_end(session, record)
 
     def forget_container(self, container_id: str) -> None:
         """A container is gone."""
         self._repeats.forget(container_id)
         self._quota.forget(container_id)
 
-    def _report_claim(self, claim: Session, facts: Facts) -> None:
-        self._made(self._record_builder.claim(claim, facts, self._containers.cluster_uid))
-
-    def _start(self, session: Session, facts: Facts, now: float) -> None:
-        record = self._record_builder.session_start(session, facts, self._containers.cluster_uid)
+    def _start(self, session: Session, owner: Owner, now: float) -> None:
+        record = self._builder.session_start(session, owner, self._containers.cluster_uid)
         if self._made(record):
             session.told = record.seq
-        self._tell_start(session, record)
-        self._opened(session, facts, now)
+        self._report_start(session, record)
+        self._opened(session, owner, now)
 
-    def _opened(self, session: Session, facts: Facts, now: float) -> None:
+    def _opened(self, session: Session, owner: Owner, now: float) -> None:
         self._open[session.request_uid, session.entry] = _Open(session, dict(self.losses()))
         if session.state == "unconfirmed":
-            self._unconfirmed.add(session, facts, now)
+            self._late_requests.add(session, owner, now)
 
-    def _end(self, event: Exit, session: Session, facts: Facts) -> None:
-        record = self._record_builder.session_end(event, session, facts, self._containers.cluster_uid)
+    def _end(self, event: Exit, session: Session, owner: Owner) -> None:
+        record = self._builder.session_end(event, session, owner, self._containers.cluster_uid)
         opened = self._open.pop((session.request_uid, session.entry), None)
         before = opened.lost_before if opened else {}
         session.ended = True
         lost = {cause: count - before.get(cause, 0) for cause, count in self.losses().items()}
         record.lost = {cause: count for cause, count in lost.items() if count > 0} or None
         self._made(record)
-        self._tell_end(session, record)
+        self._report_end(session, record)
 
-    def _tell_start(self, session: Session, record: Record) -> None:
+    def _report_start(self, session: Session, record: Record) -> None:
         if session.state == "confirmed":
             self._on_start(session, record)
 
-    def _tell_end(self, session: Session, record: Record) -> None:
+    def _report_end(self, session: Session, record: Record) -> None:
         if session.state == "confirmed":
             self._on_end(session, record)
         else:
-            self._unconfirmed.ended(session, record)
+            self._late_requests.ended(session, record)
 
-    def _leave(self, record: Record, facts: Facts, now: float, *, reserved: bool = False) -> None:
+    def _leave(self, record: Record, known: Correlated, now: float, *, reserved: bool = False) -> None:
         """Write within the container's quota; the first process of an entry keeps its room."""
         if self.filters and not self.filters.filters.decide(record).keep:
             self.tally.filtered["filters"] += 1
             return
         untracked = record.origin == "untracked"
-        if reserved or self._quota.take(facts.container_id, now, untracked=untracked):
+        if reserved or self._quota.take(known.container_id, now, untracked=untracked):
             self._emit(record)
             return
         self.tally.lost["throttled"] += 1
-        if self._quota.began(facts.container_id, untracked=untracked):
-            gap = self._record_builder.gap({"throttled": 1}, 0, "throttle-start", facts)
+        if self._quota.began(known.container_id, untracked=untracked):
+            gap = self._builder.losses({"throttled": 1}, 0, "throttle-start", known)
             gap.timestamp = record.timestamp
             self._made(gap)
 
@@ -233,9 +222,3 @@ class Emitter:
             return True
         self.tally.lost["storage"] += 1
         return False
-
-
-def _recognise(entry: Entry, event: ProcessEvent, container: Container) -> None:
-    """Tell the kubelet's own entries, by the pod's spec: it comes in by the same door as an intruder would."""
-    if entry.origin == "untracked" and isinstance(event, Exec) and not event.entered_by_namespace:
-        entry.origin = container.kubelet_commands.get(words_of(event.argv), "untracked")

@@ -1,4 +1,4 @@
-"""The hole that a restart leaves: from when to when something may be missing, and how much at most."""
+"""A gap: from when to when something may be missing, and how much at most."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 
-class Hole(Struct, frozen=True):
+class Gap(Struct, frozen=True):
     """A time in which no enricher watched this node, or of which what was seen is gone."""
 
     reason: str
@@ -21,6 +21,6 @@ class Hole(Struct, frozen=True):
     boot_id: str | None = None
     """Of the boot before, where that was another one."""
 
-    def ending(self, at_ms: int) -> "Hole":
+    def ending(self, at_ms: int) -> "Gap":
         """The same, with another end."""
         return replace(self, at_ms=at_ms)

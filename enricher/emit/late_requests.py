@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
+from enricher.correlate.pending_event import Owner
 from enricher.correlate.sessions import Session, Sessions
-from enricher.emit.record_builder import Facts
 from exectrail.contracts.record import Record
 
 _PATIENCE = 600.0
@@ -13,7 +13,7 @@ _MOST = 10_000
 
 class _Waiting(Struct):
     session: Session
-    facts: Facts
+    owner: Owner
     until: float
     end: Record | None = None
     """How it ended, where it did."""
@@ -26,9 +26,9 @@ class LateRequests:
         self._sessions = sessions
         self._waiting: dict[str, _Waiting] = {}
 
-    def add(self, session: Session, facts: Facts, now: float) -> None:
+    def add(self, session: Session, owner: Owner, now: float) -> None:
         """Remember one; where too many wait, the oldest stays unconfirmed for good."""
-        self._waiting[session.request_uid] = _Waiting(session, facts, now + _PATIENCE)
+        self._waiting[session.request_uid] = _Waiting(session, owner, now + _PATIENCE)
         if len(self._waiting) > _MOST:
             del self._waiting[next(iter(self._waiting))]
 
@@ -38,11 +38,11 @@ class LateRequests:
         if waiting and waiting.session is session:
             waiting.end = end
 
-    def settled(self, now: float) -> list[tuple[Session, Facts, Record | None]]:
+    def settled(self, now: float) -> list[tuple[Session, Owner, Record | None]]:
         """Those of which more is known by now, and how they ended."""
         done = [uid for uid, each in self._waiting.items() if self._sessions.settle(each.session)]
         late = [uid for uid, each in self._waiting.items() if each.until <= now and uid not in done]
         found = [self._waiting.pop(uid) for uid in done]
         for uid in late:
             del self._waiting[uid]
-        return [(each.session, each.facts, each.end) for each in found]
+        return [(each.session, each.owner, each.end) for each in found]

@@ -1,4 +1,4 @@
-"""From what is known of an event to its record: pure, no state but the clock."""
+"""The record builder: from all that is known of an event to its record. Pure, no state but the clock."""
 
 import errno
 import random
@@ -6,17 +6,15 @@ import signal
 from collections.abc import Callable
 from functools import lru_cache
 
-import msgspec
-
 from enricher import syscalls
 from enricher.argv import text, words_of
 from enricher.clock import Clock
-from enricher.containers.containers import Container
-from enricher.correlate.process_tree import Entry, Node
+from enricher.correlate.pending_event import Correlated, Owner
+from enricher.correlate.process_tree import Entry
 from enricher.correlate.request_expiry import EXPIRED
 from enricher.correlate.sessions import Session
-from enricher.emit.gap import Hole
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.emit.gap import Gap
+from enricher.events import Exec, ExecFailed, Exit, Fork, Process, Seccomp
 from exectrail.contracts import record as rec
 from exectrail.contracts.record import Kind, Record
 
@@ -26,17 +24,8 @@ _KEYS = 256
 """How many processes' keys are remembered: an entry's stands in every record of its descendants."""
 
 
-class Facts(msgspec.Struct, gc=False):
-    """What the pipeline found out about an event."""
-
-    container: Container | None
-    container_id: str
-    entry: Entry | None
-    half: Seccomp | None = None
-    caller: bytes | None = None
-    """The program that made the call, where the sensor knows it."""
-    born: int = 0
-    """When the process began, nanoseconds since boot."""
+_NODE = Owner()
+"""Of no container."""
 
 
 class RecordBuilder:
@@ -70,23 +59,26 @@ class RecordBuilder:
     def _key(self, process: Process) -> str:
         return f"{self._boot}-{process.pid}-{process.start}"
 
-    def process(self, event: ProcessEvent, facts: Facts) -> Record:
-        """The record of a fork, an exec or an exit."""
+    def build(self, known: Correlated) -> Record:
+        """The record of an event."""
+        event = known.event
+        if isinstance(event, Seccomp):
+            return self._syscall(event, known)
         match event:
             case Exec():
-                record = self._exec(event, facts)
+                record = self._exec(event, known)
             case Fork():
-                record = self._clone(event, facts)
+                record = self._clone(event, known)
             case ExecFailed():
-                record = self._failed(event, facts)
+                record = self._failed(event, known)
             case _:
-                record = self._exit(event, facts)
+                record = self._exit(event, known)
         if event.outside or event.entered_by_namespace:
             record.outside = "moved" if event.outside else "namespace"
-        return self._finish(record, facts, event.weak)
+        return self._finish(record, known, event.weak, known.seccomp)
 
-    def _exec(self, event: Exec, facts: Facts) -> Record:
-        record = self._call(event, facts)
+    def _exec(self, event: Exec, known: Correlated) -> Record:
+        record = self._call(event, known)
         record.program = text(event.path or event.filename) or None
         record.cwd = text(event.cwd) or None
         if event.argv:  # a sensor that came too late to see them has none
@@ -97,8 +89,8 @@ class RecordBuilder:
         record.entered_from = event.entered_from
         return record
 
-    def _failed(self, event: ExecFailed, facts: Facts) -> Record:
-        record = self._call(event, facts)
+    def _failed(self, event: ExecFailed, known: Correlated) -> Record:
+        record = self._call(event, known)
         record.program = text(event.filename) or None
         record.argv = list(words_of(event.argv))
         record.cmd_line = " ".join(record.argv)
@@ -106,50 +98,45 @@ class RecordBuilder:
         record.truncated = ["argv", "cmdLine"] if event.truncated else None
         return record
 
-    def _call(self, event: Exec | ExecFailed, facts: Facts) -> Record:
+    def _call(self, event: Exec | ExecFailed, known: Correlated) -> Record:
         """What an exec and a failed one have in common: whose call it was, and when."""
-        record = self._base("exec", self._clock.wall_ms(event.time), facts)
+        record = self._base("exec", self._clock.wall_ms(event.time), known)
         record.pid, record.ppid = event.process.pid, event.parent.pid
         record.uid, record.gid = event.uid, event.gid
         record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
         return record
 
-    def _clone(self, event: Fork, facts: Facts) -> Record:
-        record = self._base("clone", self._clock.wall_ms(event.time), facts)
+    def _clone(self, event: Fork, known: Correlated) -> Record:
+        record = self._base("clone", self._clock.wall_ms(event.time), known)
         record.pid, record.ppid = event.child.pid, event.parent.pid
         record.uid, record.gid = event.uid, event.gid
         record.process_key, record.parent_key = self.key(event.child), self.key(event.parent)
         return record
 
-    def _exit(self, event: Exit, facts: Facts) -> Record:
-        record = self._base("exit", self._clock.wall_ms(event.time), facts)
+    def _exit(self, event: Exit, known: Correlated) -> Record:
+        record = self._base("exit", self._clock.wall_ms(event.time), known)
         record.pid = event.process.pid
         record.process_key = self.key(event.process)
         record.exit = exit_of(event)
-        record.duration_ms = max(0, event.time - facts.born) // 1_000_000
+        record.duration_ms = max(0, event.time - known.born) // 1_000_000
         return record
 
-    def syscall(self, half: Seccomp, node: Node, facts: Facts) -> Record:
-        """The record of a logged system call that no event of the sensor belongs to."""
-        record = self._base("syscall", half.time, facts)
-        record.pid, record.uid, record.gid = half.pid, half.uid, half.gid
-        record.process_key, record.parent_key = self.key(node.process), self.key(node.parent)
-        facts.half = half
-        return self._finish(record, facts, ())
+    def _syscall(self, event: Seccomp, known: Correlated) -> Record:
+        """A logged system call that no process event belongs to."""
+        record = self._base("syscall", event.time, known)
+        record.pid, record.uid, record.gid = event.pid, event.uid, event.gid
+        if known.node is None:  # no sensor saw its process
+            record.executable = text(event.exe) if event.exe else None
+            _add_seccomp(record, event)
+            record.source, record.reason = "auditlog", "no-sensor"
+            record.weak = ["pid"]  # a pid alone is no identity
+            return record
+        record.process_key, record.parent_key = self.key(known.node.process), self.key(known.node.parent)
+        return self._finish(record, known, (), event)
 
-    def lone(self, half: Seccomp) -> Record:
-        """The record of a logged system call of which nothing else tells: no sensor saw its process."""
-        record = self._base("syscall", half.time, Facts(None, "", None))
-        record.pid, record.uid, record.gid = half.pid, half.uid, half.gid
-        record.executable = text(half.exe) if half.exe else None
-        _add_seccomp(record, half)
-        record.source, record.reason = "auditlog", "no-sensor"
-        record.weak = ["pid"]  # a pid alone is no identity
-        return record
-
-    def session_start(self, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
+    def session_start(self, session: Session, owner: Owner, cluster_uid: str | None) -> Record:
         """Who asked for what: said once, so that a trail explains itself without the cluster."""
-        record = self._session("start", session, facts, session.started, cluster_uid)
+        record = self._session("start", session, owner, session.started, cluster_uid)
         record.weak = list(session.weak) or None
         if session.audit and session.audit is not EXPIRED:
             spec = session.audit.spec
@@ -157,59 +144,59 @@ class RecordBuilder:
             if not session.forged:
                 record.user_info = rec.UserInfo(spec.user.groups, spec.user.extra)
         record.reason = session.rejected
-        if facts.container:
-            record.image, record.pod_uid = facts.container.image, facts.container.pod_uid
+        if owner.container:
+            record.image, record.pod_uid = owner.container.image, owner.container.pod_uid
         return record
 
-    def claim(self, claim: Session, facts: Facts, cluster_uid: str | None) -> Record:
+    def claim(self, claim: Session, owner: Owner, cluster_uid: str | None) -> Record:
         """That an entry carries a UID that is not its own, and is explained without it: no start, and it has no end."""
-        of_claim = Facts(facts.container, facts.container_id, Entry(claim.entry, "session", claim))
+        of_claim = Owner(owner.container, owner.container_id, Entry(claim.entry, "session", claim))
         record = self.session_start(claim, of_claim, cluster_uid)
         record.phase = None
         return record
 
-    def session_end(self, event: Exit, session: Session, facts: Facts, cluster_uid: str | None) -> Record:
+    def session_end(self, event: Exit, session: Session, owner: Owner, cluster_uid: str | None) -> Record:
         """How it ended: with the entry's own end."""
-        record = self._session("end", session, facts, event.time, cluster_uid)
+        record = self._session("end", session, owner, event.time, cluster_uid)
         record.outcome = "completed"
         record.exit = exit_of(event)
         record.duration_ms = max(0, event.time - session.started) // 1_000_000
-        record.processes = facts.entry.processes if facts.entry else None
+        record.processes = owner.entry.processes if owner.entry else None
         interrupted = ("processes",) if session.interrupted else ()
         record.weak = [*event.weak, *session.weak, *interrupted] or None
         return record
 
-    def session_lost(self, session: Session, facts: Facts, cluster_uid: str | None, hole: Hole) -> Record:
+    def session_lost(self, session: Session, owner: Owner, cluster_uid: str | None, gap: Gap) -> Record:
         """A session whose end was not seen: it lies somewhere in the gap."""
-        record = self._session("end", session, facts, 0, cluster_uid)
-        record.timestamp, record.since = self._clock.stamp(hole.at_ms), self._stamp(hole.since_ms)
-        record.outcome, record.reason = "lost", hole.reason
+        record = self._session("end", session, owner, 0, cluster_uid)
+        record.timestamp, record.since = self._clock.stamp(gap.at_ms), self._stamp(gap.since_ms)
+        record.outcome, record.reason = "lost", gap.reason
         record.weak = ["timestamp", *session.weak]
         process = session.entry
         if process.pid == 0:  # only the API remembers it
             record.pid = record.process_key = record.entry_key = None
-        elif hole.boot_id:
-            record.process_key = record.entry_key = f"{hole.boot_id[:8]}-{process.pid}-{process.start}"
+        elif gap.boot_id:
+            record.process_key = record.entry_key = f"{gap.boot_id[:8]}-{process.pid}-{process.start}"
         return record
 
-    def hole(self, hole: Hole) -> Record:
-        """That something may be missing, of unknown amount."""
-        record = self._base("gap", hole.at_ms, Facts(None, "", None))
-        record.reason, record.since = hole.reason, self._stamp(hole.since_ms)
-        record.at_most = dict(hole.at_most) if hole.at_most is not None else None
+    def unseen(self, gap: Gap) -> Record:
+        """That something may be missing, and how much at most where that is known."""
+        record = self._base("gap", gap.at_ms, _NODE)
+        record.reason, record.since = gap.reason, self._stamp(gap.since_ms)
+        record.at_most = dict(gap.at_most) if gap.at_most is not None else None
+        return record
+
+    def losses(self, lost: dict[str, int], wall_ms: int, reason: str | None = None, owner: Owner = _NODE) -> Record:
+        """What was lost, by cause: on the node, or of one container."""
+        record = self._base("gap", wall_ms, owner)
+        record.lost, record.reason = lost, reason
         return record
 
     def _stamp(self, wall_ms: int | None) -> str | None:
         return None if wall_ms is None else self._clock.stamp(wall_ms)
 
-    def gap(self, lost: dict[str, int], wall_ms: int, reason: str | None = None, facts: Facts | None = None) -> Record:
-        """What was lost, by cause: on the node, or of one container."""
-        record = self._base("gap", wall_ms, facts or Facts(None, "", None))
-        record.lost, record.reason = lost, reason
-        return record
-
-    def _session(self, phase: str, session: Session, facts: Facts, time: int, cluster_uid: str | None) -> Record:
-        record = self._base("session", self._clock.wall_ms(time), facts)
+    def _session(self, phase: str, session: Session, owner: Owner, time: int, cluster_uid: str | None) -> Record:
+        record = self._base("session", self._clock.wall_ms(time), owner)
         record.phase = "start" if phase == "start" else "end"
         record.process_key = self.key(session.entry)
         record.pid = session.entry.pid
@@ -217,8 +204,8 @@ class RecordBuilder:
         record.source = self._sensor
         return record
 
-    def _base(self, kind: Kind, wall_ms: int, facts: Facts) -> Record:
-        container, entry = facts.container, facts.entry
+    def _base(self, kind: Kind, wall_ms: int, owner: Owner) -> Record:
+        container, entry = owner.container, owner.entry
         record = Record(
             version=rec.VERSION,
             kind=kind,
@@ -226,7 +213,7 @@ class RecordBuilder:
             timestamp=self._clock.stamp(wall_ms),
             node=self._node,
             resource=container.resource if container else None,
-            container_id=facts.container_id or None,
+            container_id=owner.container_id or None,
             reason=None if container else _no_container(entry),
             seq=0,
             prev="",
@@ -239,33 +226,33 @@ class RecordBuilder:
                 record.request_uid, record.user, record.state = session.request_uid, session.user, session.state
         return record
 
-    def _finish(self, record: Record, facts: Facts, weak: tuple[str, ...]) -> Record:
-        record.source, executable = self._sensor, facts.caller
-        if half := facts.half:
-            record.source, executable = f"{self._sensor}+{half.via}", half.exe or facts.caller
-            _add_seccomp(record, half)
+    def _finish(self, record: Record, known: Correlated, weak: tuple[str, ...], seccomp: Seccomp | None) -> Record:
+        record.source, executable = self._sensor, known.caller
+        if seccomp:
+            record.source, executable = f"{self._sensor}+{seccomp.via}", seccomp.exe or known.caller
+            _add_seccomp(record, seccomp)
         if executable:
             record.executable = text(executable)
-        unknown = ("origin",) if facts.entry and record.origin is None else ()
-        if weak := (*weak, *unknown, *_weak_of(facts)):
+        unknown = ("origin",) if known.entry and record.origin is None else ()
+        if weak := (*weak, *unknown, *_weak_of(known)):
             record.weak = list(dict.fromkeys(weak))
         return record
 
 
-def _add_seccomp(record: Record, half: Seccomp) -> None:
+def _add_seccomp(record: Record, event: Seccomp) -> None:
     """What only the SECCOMP record of a call tells."""
-    record.syscalls = [syscalls.name(half.arch, half.syscall)]
-    record.auid, record.ses = half.auid, half.ses
-    if half.code != _LOGGED:
-        record.action = syscalls.action(half.code)
+    record.syscalls = [syscalls.name(event.arch, event.syscall)]
+    record.auid, record.ses = event.auid, event.ses
+    if event.code != _LOGGED:
+        record.action = syscalls.action(event.code)
 
 
 def _no_container(entry: Entry | None) -> str:
     return "node-debug" if entry and entry.origin == "node" else "container-unknown"
 
 
-def _weak_of(facts: Facts) -> tuple[str, ...]:
-    session = facts.entry.session if facts.entry else None
+def _weak_of(known: Owner) -> tuple[str, ...]:
+    session = known.entry.session if known.entry else None
     return session.weak if session else ()
 
 

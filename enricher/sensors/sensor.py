@@ -21,7 +21,7 @@ class Dropped(NamedTuple):
     """Something that a sensor has read and that becomes no event."""
 
     kind: Literal["process", "seccomp"]
-    """What it was, as in `enricher.emit.tally.Tally.read`."""
+    """What it was, as in `enricher.tally.Tally.read`."""
     reason: Literal["vanished", "not-recorded"]
     """`vanished`: the process was gone before it was looked at, which is a loss; else it is no recorded container's."""
 

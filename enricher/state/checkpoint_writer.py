@@ -121,7 +121,7 @@ class CheckpointWriter:
 
     def _keep(self, view: View) -> None:
         try:
-            # The checkpoint first: what it has not must be in the hole that the word leaves.
+            # The checkpoint first: what it has not must be in the gap that the word leaves.
             self._save(view)
             self._renew(view)
         except OSError as error:

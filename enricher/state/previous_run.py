@@ -1,4 +1,4 @@
-"""What the enricher before left, and what of it can be used: every fault of it is a hole with its name."""
+"""What the enricher before left, and what of it can be used: every fault of it is a gap with its name."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from enricher.clock import Clock
-from enricher.emit.gap import Hole
+from enricher.emit.gap import Gap
 from enricher.state import trail_replay
 from enricher.state.checkpoint import Checkpoint
 from enricher.state.checkpoint_writer import CheckpointWriter
@@ -27,7 +27,7 @@ class Before(Struct):
 
     kept: Checkpoint | None = None
     """What was known, with what the trail has beyond it."""
-    holes: list[Hole] = []
+    gaps: list[Gap] = []
     """What may be missing, one for each reason."""
 
 
@@ -57,18 +57,18 @@ def look_back(
     kept = _usable(checkpoint_writer.load, causes)
     if not causes and written >= 0 and (alive is None or kept is None):
         causes.append("checkpoint-missing")
-    hole = _hole(alive, clock, boot_id, now_ms)
-    since_ms = hole.since_ms if hole else _last_ms(lines())
-    holes = [hole] if hole else []
-    holes += [Hole(cause, now_ms, since_ms) for cause in dict.fromkeys(causes)]
+    gap = _gap(alive, clock, boot_id, now_ms)
+    since_ms = gap.since_ms if gap else _last_ms(lines())
+    gaps = [gap] if gap else []
+    gaps += [Gap(cause, now_ms, since_ms) for cause in dict.fromkeys(causes)]
     if kept and kept.boot_id != boot_id:
-        holes = [replace(each, boot_id=kept.boot_id) for each in holes]
+        gaps = [replace(each, boot_id=kept.boot_id) for each in gaps]
     if kept:
         trail_replay.apply(trail_replay.since(kept.seq, lines()), kept, clock.boot_ns)
         for session in kept.sessions:  # what was sealed and never written is to be told again
             if session.told is not None and session.told > written:
                 session.told = None
-    return Before(kept, holes)
+    return Before(kept, gaps)
 
 
 def _usable(load: Callable[[], T], causes: list[str]) -> T | None:
@@ -80,7 +80,7 @@ def _usable(load: Callable[[], T], causes: list[str]) -> T | None:
         return None
 
 
-def _hole(alive: Alive | None, clock: Clock, boot_id: str, now_ms: int) -> Hole | None:
+def _gap(alive: Alive | None, clock: Clock, boot_id: str, now_ms: int) -> Gap | None:
     if alive is None:
         return None
     offset = -clock.boot_ns(0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from enricher.emit.gap import Hole
+from enricher.emit.gap import Gap
 from enricher.state.checkpoint import FORMAT
 from exectrail.service import atomic_file
 from exectrail.service.atomic_file import SmallFile
@@ -121,8 +121,8 @@ def forks() -> int:
         return next(int(line.split()[1]) for line in stat if line.startswith(b"processes "))
 
 
-def between(before: Alive, boot_id: str, offset_ns: int, now_ms: int, forks: int) -> Hole:
-    """The hole between an enricher's last word and now.
+def between(before: Alive, boot_id: str, offset_ns: int, now_ms: int, forks: int) -> Gap:
+    """The gap between an enricher's last word and now.
 
     Args:
         before: That word.
@@ -133,6 +133,6 @@ def between(before: Alive, boot_id: str, offset_ns: int, now_ms: int, forks: int
 
     """
     if before.boot_id != boot_id:
-        return Hole("reboot", now_ms, before.until_ms, boot_id=before.boot_id)
+        return Gap("reboot", now_ms, before.until_ms, boot_id=before.boot_id)
     since_ms = (before.until + offset_ns) // 1_000_000  # by the present clock, which may have been set
-    return Hole("restart", now_ms, since_ms, {"processes": max(0, forks - before.forks)})
+    return Gap("restart", now_ms, since_ms, {"processes": max(0, forks - before.forks)})

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from enricher.clock import Clock
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.correlate.sessions import Sessions
 from enricher.emit.emitter import Emitter
-from enricher.emit.gap import Hole
+from enricher.emit.gap import Gap
 from enricher.events import Process
 from enricher.procfs import Proc
 from enricher.state.checkpoint_writer import CheckpointWriter, View
@@ -33,7 +33,7 @@ class Memory:
 
     Args:
         checkpoints: Its files.
-        sessions, emitter, pipeline, writer, clock: At work.
+        sessions, emitter, correlator, writer, clock: At work.
 
     """
 
@@ -42,12 +42,12 @@ class Memory:
         checkpoints: CheckpointWriter,
         sessions: Sessions,
         emitter: Emitter,
-        pipeline: Pipeline,
+        correlator: Correlator,
         writer: Writer,
         clock: Clock,
     ) -> None:
         self._checkpoints, self._sessions, self._emitter = checkpoints, sessions, emitter
-        self._pipeline, self._writer, self._clock = pipeline, writer, clock
+        self._correlator, self._writer, self._clock = correlator, writer, clock
         self._resumption: Resumption | None = None
 
     def take_up(
@@ -68,17 +68,17 @@ class Memory:
         )
         restored = self._restore(before, boot_id)
         tracker.resume(restored.containers, restored.outside)
-        # Who leaves its cgroup, or ends, before it is looked at is out of sight: the hole is as long as that takes.
+        # Who leaves its cgroup, or ends, before it is looked at is out of sight: the gap is as long as that takes.
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        holes = [hole.ending(time.time_ns() // 1_000_000) for hole in before.holes]
-        for hole in holes:
-            since = "an unknown time" if hole.since_ms is None else self._clock.stamp(hole.since_ms)
-            log.warning("%s: what happened from %s until now may be missing", hole.reason, since)
-            self._emitter.hole(hole)
+        gaps = [gap.ending(time.time_ns() // 1_000_000) for gap in before.gaps]
+        for gap in gaps:
+            since = "an unknown time" if gap.since_ms is None else self._clock.stamp(gap.since_ms)
+            log.warning("%s: what happened from %s until now may be missing", gap.reason, since)
+            self._emitter.gap(gap)
         # At a first start nothing is missing. Sessions still Running in the API mean that state was lost.
-        hole = holes[0] if holes else Hole("checkpoint-missing", time.time_ns() // 1_000_000)
+        gap = gaps[0] if gaps else Gap("checkpoint-missing", time.time_ns() // 1_000_000)
         self._resumption = Resumption(
-            hole, restored.sessions, lines, self._sessions, self._emitter, self._pipeline, self._clock, requests
+            gap, restored.sessions, lines, self._sessions, self._emitter, self._correlator, self._clock, requests
         )
         self._writer.commit()
         # Not a moment later: what has happened since waits in the sensor, and is lost if this one is killed now.
@@ -90,7 +90,7 @@ class Memory:
             return Restored([], set(), [])
         if kept.boot_id == boot_id:
             self._sessions.restore(kept.bound)
-            return restore(kept, self._pipeline.tree, Proc())
+            return restore(kept, self._correlator.tree, Proc())
         # No process of this boot has bound them.
         self._sessions.restore(dict.fromkeys(kept.bound, Process(0, 0)))
         return Restored([session_of(each) for each in kept.sessions if not each.ended], set(), [])
@@ -126,8 +126,8 @@ class Memory:
             offset=-self._clock.boot_ns(0),
             sealed=sealed,
             written=sealed - self._writer.unwritten,
-            version=self._pipeline.tree.version,
-            nodes=self._pipeline.tree.nodes(),
+            version=self._correlator.tree.version,
+            nodes=self._correlator.tree.nodes(),
             sessions=[*self._emitter.open_sessions(), *(self._resumption.waiting() if self._resumption else ())],
             bound=self._sessions.bound(),
         )

@@ -14,12 +14,12 @@ from msgspec import Struct
 from enricher.argv import words_of
 from enricher.clock import Clock
 from enricher.containers.containers import Container
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
+from enricher.correlate.pending_event import Owner
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.sessions import WEAK_UNSEEN, Session, Sessions
 from enricher.emit.emitter import Emitter
-from enricher.emit.gap import Hole
-from enricher.emit.record_builder import Facts
+from enricher.emit.gap import Gap
 from enricher.events import Process
 from exectrail.contracts.record import Record, Resource, decode
 from exectrail.contracts.session import AuditSession
@@ -50,27 +50,27 @@ class Resumption:
     """What is to be settled after a start; done once `settle` says so.
 
     Args:
-        hole: What was not seen.
+        gap: What was not seen.
         open_before: The sessions that were open when the enricher before ended.
         lines: The trail's lines, the newest first.
-        sessions, emitter, pipeline, clock: At work.
+        sessions, emitter, correlator, clock: At work.
         requests: The API.
 
     """
 
     def __init__(
         self,
-        hole: Hole,
+        gap: Gap,
         open_before: list[Session],
         lines: Callable[[], Iterable[bytes]],
         sessions: Sessions,
         emitter: Emitter,
-        pipeline: Pipeline,
+        correlator: Correlator,
         clock: Clock,
         requests: Requests,
     ) -> None:
-        self._hole, self._open_before, self._lines, self._sessions = hole, open_before, lines, sessions
-        self._emitter, self._pipeline, self._clock, self._requests = emitter, pipeline, clock, requests
+        self._gap, self._open_before, self._lines, self._sessions = gap, open_before, lines, sessions
+        self._emitter, self._correlator, self._clock, self._requests = emitter, correlator, clock, requests
         self._began: float | None = None
         self._ready_at: float | None = None
         self._next = 0.0
@@ -82,7 +82,7 @@ class Resumption:
 
     def waiting(self) -> list[Session]:
         """The sessions that were open and are not taken up yet: another restart is not to forget them."""
-        return [] if self.taken_up or self._hole.boot_id else self._open_before
+        return [] if self.taken_up or self._gap.boot_id else self._open_before
 
     def settle(self, now: float) -> bool:
         """Do what can be done by now; true when nothing is left to do."""
@@ -95,7 +95,7 @@ class Resumption:
         if now < self._next:
             return False
         self._next = now + _EVERY
-        for node in self._pipeline.tree.unexplained():
+        for node in self._correlator.tree.unexplained():
             self._explain(node, now)
         if now < self._ready_at + _LOOK_FOR or not self._requests.ready():
             return False
@@ -107,29 +107,29 @@ class Resumption:
     def _take_up(self, now: float) -> None:
         for session in self._open_before:
             self._sessions.settle(session)
-            facts = Facts(session.container, session.container.id if session.container else "", None)
-            known = self._known(session.entry)
-            facts.entry = known or Entry(session.entry, "session", session)
-            if known or session.told is None:
-                self._emitter.resume(session, facts, now)
-            if known is None:
-                self._lose(session, facts)
+            entry = self._entry_of(session.entry)
+            container_id = session.container.id if session.container else ""
+            owner = Owner(session.container, container_id, entry or Entry(session.entry, "session", session))
+            if entry or session.told is None:
+                self._emitter.resume(session, owner, now)
+            if entry is None:
+                self._lose(session, owner)
 
-    def _known(self, process: Process) -> Entry | None:
+    def _entry_of(self, process: Process) -> Entry | None:
         """The entry of a process that is alive, or whose end is seen."""
-        if self._hole.boot_id:  # of another boot: a process with its pid and start is another one
+        if self._gap.boot_id:  # of another boot: a process with its pid and start is another one
             return None
-        node = self._pipeline.tree.get(process)
+        node = self._correlator.tree.get(process)
         # While the API is waited for, an end is read, and told only after what comes of this.
-        return node.entry if node else self._pipeline.ending(process)
+        return node.entry if node else self._correlator.ending(process)
 
-    def _lose(self, session: Session, facts: Facts) -> None:
-        self._emitter.lose(session, facts, self._hole)
+    def _lose(self, session: Session, owner: Owner) -> None:
+        self._emitter.lose(session, owner, self._gap)
 
     # ---- what came in meanwhile ----
 
     def _explain(self, node: Node, now: float) -> None:
-        container = self._pipeline.container(node.container_id)
+        container = self._correlator.container(node.container_id)
         if container is None or node.entry is None or node.argv is None:
             return
         if origin := container.kubelet_commands.get(words_of(node.argv)):
@@ -138,7 +138,7 @@ class Resumption:
         meant = self._sessions.match(container, node.argv, self._clock.wall_ms(node.born), tagged=True)
         if len(meant) > 1:
             node.entry.origin, node.entry.candidates = "session", sorted(meant)
-            self._sessions.on_ambiguous(node.entry.candidates, node.born)
+            self._emitter.ambiguous(node.entry.candidates, node.born)
         elif meant:
             self._begin(node, node.entry, container, meant[0], now)
 
@@ -147,7 +147,7 @@ class Resumption:
         session.container, session.weak, session.interrupted = container, WEAK_UNSEEN, True
         self._sessions.settle(session)
         entry.origin, entry.session = "session", session
-        self._emitter.resume(session, Facts(container, container.id, entry), now)
+        self._emitter.resume(session, Owner(container, container.id, entry), now)
 
     # ---- what only the API remembers ----
 
@@ -155,7 +155,7 @@ class Resumption:
         """Close the sessions that the API holds for running, and nothing here is one of."""
         alive = {
             node.entry.session.request_uid
-            for node in self._pipeline.tree.nodes()
+            for node in self._correlator.tree.nodes()
             if node.entry and node.entry.session and node.entry.session.entry == node.process
         }
         stale = {each.metadata.name: each for each in self._requests.running() if each.metadata.name not in alive}
@@ -169,12 +169,12 @@ class Resumption:
             session, target = _session(audit), audit.spec.target
             resource = Resource(target.namespace, target.pod, target.container)
             container = Container("", resource, "", "") if target.container else None
-            self._lose(session, Facts(container, "", Entry(session.entry, "session", session)))
+            self._lose(session, Owner(container, "", Entry(session.entry, "session", session)))
 
     def _is_older(self, audit: AuditSession) -> bool:
-        """Whether it began before the hole ended: others are this enricher's own."""
+        """Whether it began before the gap ended: others are this enricher's own."""
         started = audit.status.start_time
-        return started is None or started <= self._clock.stamp(self._hole.at_ms)
+        return started is None or started <= self._clock.stamp(self._gap.at_ms)
 
     def _ends(self, uids: set[str]) -> Iterable[Record]:
         """The records in the trail that tell of these sessions' ends."""

@@ -60,5 +60,5 @@ class Losses:
         fresh = {cause: count for cause, count in fresh.items() if count > 0}
         if fresh and not self._writer.full:
             self._written = lost
-            self._emitter.gap(fresh, time.time_ns() // 1_000_000)
+            self._emitter.losses_since(fresh, time.time_ns() // 1_000_000)
             self._writer.commit()

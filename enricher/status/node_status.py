@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enricher.audit.choice import Choice
 from enricher.clock import Clock
 from enricher.containers.env_binary import EnvReport
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.sensors.sensor import Sensor
 from enricher.status.losses import Losses
 from enricher.status.reporter import Reporter
@@ -20,7 +20,7 @@ class NodeStatus:
     Args:
         sensor: The sensor.
         chosen: The audit source, and why that one.
-        pipeline, writer, losses, clock: At work.
+        correlator, writer, losses, clock: At work.
         reporter: Writes to the API; None without one.
         env: Looks for `env` programs; None where it may not.
         uncovered: Finds the pods that are to be recorded and cannot be.
@@ -32,7 +32,7 @@ class NodeStatus:
         self,
         sensor: Sensor,
         chosen: Choice,
-        pipeline: Pipeline,
+        correlator: Correlator,
         writer: Writer,
         losses: Losses,
         clock: Clock,
@@ -41,7 +41,7 @@ class NodeStatus:
         uncovered: Callable[[], list[UncoveredPod]] = list,
         heartbeat: float = 30.0,
     ) -> None:
-        self._sensor, self._chosen, self._pipeline, self._writer = sensor, chosen, pipeline, writer
+        self._sensor, self._chosen, self._correlator, self._writer = sensor, chosen, correlator, writer
         self._losses, self._clock, self._reporter = losses, clock, reporter
         self._env, self._find_uncovered, self._heartbeat = env, uncovered, heartbeat
         self._known_env: dict[str, bool] = {}
@@ -73,7 +73,7 @@ class NodeStatus:
             lost=sum(lost.values()),
             lost_by_cause=lost,
             seq=self._writer.seq,
-            lag_ms=self._pipeline.lag_ms(time.monotonic()),
+            lag_ms=self._correlator.lag_ms(time.monotonic()),
             env=dict(list(self._known_env.items())[:MOST_ENV]),
             uncovered=self._uncovered[:MOST_UNCOVERED],
             uncovered_pods=len(self._uncovered),
@@ -85,8 +85,8 @@ class NodeStatus:
         """Look for `env` in new containers; whether something changed since the last report."""
         if self._env is None:
             return False
-        for process, container in self._pipeline.inits().items():
+        for process, container in self._correlator.inits().items():
             self._env.want(container, process.pid)
-        self._env.keep(set(self._pipeline.tree.inits()))
+        self._env.keep(set(self._correlator.tree.inits()))
         before, self._known_env = self._known_env, self._env.known()
         return before != self._known_env

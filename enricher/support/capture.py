@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from enricher import config
 from enricher.clock import Clock
 from enricher.containers.containers import Containers
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.correlate.sessions import Sessions
 from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
@@ -26,7 +26,8 @@ from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
 from enricher.procfs import Proc
 from enricher.sensors.unavailable import SensorUnavailable
-from enricher.support.recorder import Recorder, Tables, TappedPipeline, TappedSource
+from enricher.support.recorder import Recorder, Tables, TappedCorrelator, TappedSource, TappedTree
+from enricher.tally import Tally
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from exectrail.service import logs
@@ -73,11 +74,15 @@ def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) ->
     _wait_for([*watched, requests])
     record_builder = RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name)
     sessions = Sessions(requests.get)
-    emitter = Emitter(containers, sessions, record_builder, lambda _: True, Quota(1, 1))
-    pipeline = TappedPipeline(cgroups, containers, sessions, clock, emitter, _HOLD, reports_failed_execs=told)
-    pipeline.record_into(recorder, source)
-    tracker = ContainerTracker(sensor, cgroups, containers, pipeline)
-    _follow(tracker, source, pipeline, recorder, clock, time.monotonic() + args.seconds, over)
+    tally = Tally()
+    emitter = Emitter(containers, sessions, record_builder, lambda _: True, Quota(1, 1), tally)
+    tree = TappedTree(recorder)
+    correlator = TappedCorrelator(
+        cgroups, containers, sessions, clock, tally, _HOLD, reports_failed_execs=told, tree=tree
+    )
+    correlator.record_into(recorder, source)
+    tracker = ContainerTracker(sensor, cgroups, containers, correlator)
+    _follow(tracker, source, correlator, emitter, recorder, clock, time.monotonic() + args.seconds, over)
     sensor.close()
     return recorder.lines
 
@@ -93,7 +98,8 @@ def _wait_for(mirrors: list[Mirror[Any]]) -> None:
 def _follow(
     tracker: ContainerTracker,
     source: TappedSource | None,
-    pipeline: Pipeline,
+    correlator: Correlator,
+    emitter: Emitter,
     recorder: Recorder,
     clock: Clock,
     until: float,
@@ -106,7 +112,8 @@ def _follow(
         for record in source.read() if source else ():
             tracker.take(record, now)
         tracker.advance(now)
-        pipeline.advance(now)
+        for known in correlator.advance(now):
+            emitter.emit(known, now)
         if now >= next_second:
             next_second = now + 1.0
             clock.adjust()

@@ -7,6 +7,7 @@ from typing import Final
 from enricher.audit import parser
 from enricher.audit.log_lines import read_line
 from enricher.clock import Clock
+from enricher.correlate.pending_event import Correlated
 from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Seccomp
 from enricher.support.recording import Broken
@@ -40,7 +41,7 @@ class LogReader:
         if read is None:
             raise Broken(f"not a line of auditd's log: {line[:_QUOTED]!r}")
         if read.seccomp:
-            self._write(self._record_builder(read.node or self._node).lone(_parsed(read.text)))
+            self._write(self._record_builder(read.node or self._node).build(Correlated(event=_parsed(read.text))))
 
     def close(self) -> None:
         """Nothing waits."""

@@ -1,14 +1,16 @@
 """Plays a recording to a pipeline. Time is the recording's: nothing sleeps, and nothing here looks at a clock."""
 
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from enricher.audit import parser
 from enricher.clock import Clock
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import Namespace, Pod
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
+from enricher.correlate.pending_event import Correlated
 from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Sessions
@@ -30,6 +32,7 @@ from enricher.support.recording import (
     PodSeen,
 )
 from enricher.support.recording import SessionSeen as RequestSeen
+from enricher.tally import Tally
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import AuditSession
 
@@ -109,16 +112,19 @@ class Player:
         sessions = Sessions(node.requests.get, node.asked, node.clock.wall_ms)
         record_builder = RecordBuilder(header.node, header.boot_id, node.clock, header.sensor, random_bits)
         quota = Quota(_NO_QUOTA, _NO_QUOTA)
-        self._emitter = Emitter(node.containers, sessions, record_builder, write, quota, losses=lambda: self._lost)
-        self.pipeline = Pipeline(
+        tally = Tally()
+        self.emitter = Emitter(
+            node.containers, sessions, record_builder, write, quota, tally, losses=lambda: self._lost
+        )
+        self.correlator = Correlator(
             node,
             node.containers,
             sessions,
             node.clock,
-            self._emitter,
+            tally,
             hold,
             reports_failed_execs=header.reports_failed_execs,
-            records_come=header.audit_source != "none",
+            has_audit_source=header.audit_source != "none",
         )
 
     def take(self, line: bytes) -> None:
@@ -130,20 +136,20 @@ class Player:
         """
         self.play(*recording.decode(line))
 
-    def play(self, at: int, item: Item, half: bytes = b"") -> None:
+    def play(self, at: int, item: Item, seccomp: bytes = b"") -> None:
         """Let time go by until `at`, in microseconds since the recording began; then feed one thing."""
         if at > self._at:
             self._pass_time(at)
         match item:
             case Fork() | Exec() | ExecFailed() | Exit():
-                self.pipeline.process_event(item, at / _SECOND_US, self._parse(half) if half else None)
+                self.correlator.take(item, at / _SECOND_US, self._parse(seccomp) if seccomp else None)
             case Audit():
                 if record := self._parse(recording.raw(item.text)):
-                    self.pipeline.seccomp_record(record, at / _SECOND_US)
+                    self.correlator.take_seccomp(record, at / _SECOND_US)
             case Backfilled():
-                _backfill(self.pipeline.tree, item)
+                _backfill(self.correlator.tree, item)
             case Gone():
-                self.pipeline.forget_container(item.container_id)
+                self.correlator.forget_container(item.container_id)
             case Lost():
                 self._lost.update(item.lost)
             case _:
@@ -152,25 +158,33 @@ class Player:
     def close(self) -> None:
         """Let go of all that waits."""
         self._pass_time(max(self._at, self._next_second))
-        self.pipeline.flush()
+        self._emit(self.correlator.flush(), math.inf)
 
     def _pass_time(self, at: int) -> None:
         """What was read together is looked at together, as in the agent's rounds."""
-        self.pipeline.advance(self._at / _SECOND_US)
+        self._advance()
         self._at = at
-        self.pipeline.advance(at / _SECOND_US)
+        self._advance()
         if at >= self._next_second:
             self._next_second = at + _SECOND_US
             self._each_second()
 
+    def _advance(self) -> None:
+        now = self._at / _SECOND_US
+        self._emit(self.correlator.advance(now), now)
+
+    def _emit(self, events: Iterable[Correlated], now: float) -> None:
+        for known in events:
+            self.emitter.emit(known, now)
+
     def _each_second(self) -> None:
         boot = self._boot + self._at * 1000
         wall_ms = self._node.clock.wall_ms(boot)
-        self.pipeline.tree.forget_gone(boot - _REMEMBER_PIDS_NS)
-        self._emitter.tick(self._at / _SECOND_US, wall_ms)
+        self.correlator.tree.forget_gone(boot - _REMEMBER_PIDS_NS)
+        self.emitter.tick(self._at / _SECOND_US, wall_ms)
         if fresh := self._lost - self._told:
             self._told = self._lost.copy()
-            self._emitter.gap(dict(fresh), wall_ms)
+            self.emitter.losses_since(dict(fresh), wall_ms)
 
     def _parse(self, text: bytes) -> Seccomp | None:
         try:

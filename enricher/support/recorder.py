@@ -12,7 +12,8 @@ from enricher.audit.netlink_socket import AuditSource
 from enricher.clock import boot_to_wall_ns
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import Container, Namespace, Pod
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
+from enricher.correlate.pending_event import Correlated
 from enricher.correlate.process_tree import Node, Tree
 from enricher.events import ProcessEvent, Seccomp
 from enricher.procfs import Proc
@@ -51,10 +52,10 @@ class Recorder:
         """Another round begins: what it reads was there together."""
         self._at = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._began) // 1000
 
-    def put(self, item: recording.Item, half: bytes = b"") -> None:
+    def put(self, item: recording.Item, seccomp: bytes = b"") -> None:
         """Write one line."""
         with self._lock:
-            self._file.write(recording.encode(self._at, item, half))
+            self._file.write(recording.encode(self._at, item, seccomp))
             self.lines += 1
 
     def clock(self) -> None:
@@ -153,34 +154,33 @@ class TappedTree(Tree):
             )
 
 
-class TappedPipeline(Pipeline):
+class TappedCorrelator(Correlator):
     """Writes down what it is given, unless that is known to be of a container that is not recorded."""
 
     def record_into(self, recorder: Recorder, source: TappedSource | None) -> None:
         """Begin, before anything is given; `source` still has the text of records."""
-        self.tree = TappedTree(recorder)
         self._recorder, self._source = recorder, source
         self._located: dict[int, CgroupRef] = {}
         self._unsettled: dict[int, ProcessEvent] = {}
         """An event of each cgroup whose pod is not known yet."""
 
-    def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
+    def take(self, event: ProcessEvent, now: float, seccomp: Seccomp | None = None) -> None:
         """Take an event of the sensor."""
         place = self._locate(event)
         if self._containers.look(place).recorded is not False:
-            self._recorder.put(event, self._text(half) if half else b"")
-        super().process_event(event, now, half)
+            self._recorder.put(event, self._text(seccomp) if seccomp else b"")
+        super().take(event, now, seccomp)
 
-    def seccomp_record(self, record: Seccomp, now: float) -> None:
+    def take_seccomp(self, record: Seccomp, now: float) -> None:
         """Take a SECCOMP record."""
         self._recorder.put(recording.Audit(recording.text(self._text(record))))
-        super().seccomp_record(record, now)
+        super().take_seccomp(record, now)
 
-    def advance(self, now: float) -> None:
+    def advance(self, now: float) -> list[Correlated]:
         """Let time go by."""
         for event in list(self._unsettled.values()):
             self._locate(event)
-        super().advance(now)
+        return super().advance(now)
 
     def forget_container(self, container_id: str) -> None:
         """A container is gone, or no longer recorded."""

@@ -1,4 +1,4 @@
-"""The loss accounting of `enricher.emit.tally`, as metrics show it: every event is accounted for."""
+"""The loss accounting of `enricher.tally`, as metrics show it: every event is accounted for."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -135,7 +135,7 @@ def api_audit_event(admin: Cluster, uid: str) -> dict[str, Any]:
 
 
 def check_equation() -> dict[str, float]:
-    """Everything that the enricher read is somewhere: see `enricher.emit.tally`. Returns the sums by stage."""
+    """Everything that the enricher read is somewhere: see `enricher.tally`. Returns the sums by stage."""
     with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
         families = text_string_to_metric_families(answer.read().decode())
         sums = equation.sums(sample for family in families for sample in family.samples)

@@ -28,7 +28,8 @@ from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, ProcessEvent, Seccomp
 from enricher.procfs import Proc
 from enricher.sensors.procconn.connector import ProcConnector
-from enricher.support.recorder import Recorder, Tables, TappedPipeline, TappedSource
+from enricher.support.recorder import Recorder, Tables, TappedCorrelator, TappedSource, TappedTree
+from enricher.tally import Tally
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User, Verb
@@ -39,10 +40,10 @@ OURS = "golden"
 _PODS = {"web": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "debugger": "9c858901-8a57-4791-81fe-4c455b099bc9"}
 
 
-class _Pipeline(TappedPipeline):
+class _Correlator(TappedCorrelator):
     """Leaves out what the node runs beside our own."""
 
-    def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
+    def take(self, event: ProcessEvent, now: float, seccomp: Seccomp | None = None) -> None:
         """Take an event of the sensor."""
         place = self._cgroups.of(event)
         if place.on_node:
@@ -52,7 +53,7 @@ class _Pipeline(TappedPipeline):
                 return
         elif place.pod_uid not in _PODS.values():  # a pod of somebody else
             return
-        super().process_event(event, now, half)
+        super().take(event, now, seccomp)
 
     _ours: set[object] = set()  # noqa: RUF012 - one pipeline in a process
 
@@ -89,19 +90,21 @@ class FakeNode:
         self._requests: dict[str, AuditSession] = {}
         sessions = Sessions(self._requests.get)
         record_builder = RecordBuilder("node1", Proc().boot_id(), clock, sensor)
-        emitter = Emitter(containers, sessions, record_builder, self._keep, Quota(1e9, 1e9))
-        self._pipeline = _Pipeline(
+        tally = Tally()
+        self._emitter = Emitter(containers, sessions, record_builder, self._keep, Quota(1e9, 1e9), tally)
+        self._correlator = _Correlator(
             cgroups,
             containers,
             sessions,
             clock,
-            emitter,
+            tally,
             _HOLD,
             reports_failed_execs=told,
-            records_come=self._source is not None,
+            has_audit_source=self._source is not None,
+            tree=TappedTree(self._recorder),
         )
-        self._pipeline.record_into(self._recorder, self._source)
-        self._tracker = ContainerTracker(self.sensor, cgroups, containers, self._pipeline)
+        self._correlator.record_into(self._recorder, self._source)
+        self._tracker = ContainerTracker(self.sensor, cgroups, containers, self._correlator)
         if self._source:
             self._source.recorder = self._recorder
 
@@ -190,8 +193,9 @@ class FakeNode:
             for record in self._source.read() if self._source else ():
                 self._tracker.take(record, now)
             self._tracker.advance(now)
-            self._pipeline.advance(now)
-            is_held = seconds > _HOLD and (self.sensor.behind or self._pipeline.held_events > 0)
+            for known in self._correlator.advance(now):
+                self._emitter.emit(known, now)
+            is_held = seconds > _HOLD and (self.sensor.behind or self._correlator.held_events > 0)
             if now >= until and not (is_held and now < until + _BUSY):
                 break
 
@@ -200,8 +204,8 @@ class FakeNode:
         self._recorder.lost(lost)
 
     def missing_in_the_equation(self) -> int:
-        """How many events are nowhere (`enricher.emit.tally`)."""
-        return self._pipeline.tally.difference(self._pipeline.held)
+        """How many events are nowhere (`enricher.tally`)."""
+        return self._correlator.tally.difference(self._correlator.held)
 
     def maintain(self) -> None:
         """Look for what is gone."""

@@ -15,14 +15,12 @@ from enricher.clock import Clock
 from enricher.config import procconn_sensor
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.correlate.sessions import Sessions
 from enricher.correlate.tracker import ContainerTracker
-from enricher.emit.emitter import Emitter
-from enricher.emit.quota import Quota
-from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
 from enricher.sensors.procconn.connector import ProcConnector
+from enricher.tally import Tally
 from exectrail.contracts.meta import ObjectMeta
 from tests.kernel.fake_pods import FakeContainer, FakePods, v2_tree
 
@@ -32,15 +30,15 @@ UID = "11111111-2222-3333-4444-555555555555"
 FOLDER = f"kubepods-pod{UID.replace('-', '_')}.slice/cri-containerd-{{}}.scope"
 
 
-class Tapped(Pipeline):
+class Tapped(Correlator):
     """A pipeline that keeps what it was given."""
 
     events: list[ProcessEvent]
 
-    def process_event(self, event: ProcessEvent, now: float, half: Seccomp | None = None) -> None:
+    def take(self, event: ProcessEvent, now: float, seccomp: Seccomp | None = None) -> None:
         if self._cgroups.of(event).container_id in (ID, SANDBOX):  # others start containers meanwhile
             self.events.append(event)
-        super().process_event(event, now, half)
+        super().take(event, now, seccomp)
 
 
 def recorded_container() -> Containers:
@@ -59,12 +57,9 @@ class Rig:
         self._connector = connector
         containers, clock, sessions = recorded_container(), Clock(), Sessions(lambda _uid: None)
         self.sensor, self.cgroups = procconn_sensor(v2_tree(), connector)
-        emitter = Emitter(
-            containers, sessions, RecordBuilder("n", "0" * 32, clock, "procconn"), lambda _: True, Quota(1e9, 1e9)
-        )
-        self.pipeline = Tapped(self.cgroups, containers, sessions, clock, emitter, 0.5)
-        self.pipeline.events = []
-        self._tracker = ContainerTracker(self.sensor, self.cgroups, containers, self.pipeline)
+        self.correlator = Tapped(self.cgroups, containers, sessions, clock, Tally(), 0.5)
+        self.correlator.events = []
+        self._tracker = ContainerTracker(self.sensor, self.cgroups, containers, self.correlator)
         self._selector = selectors.DefaultSelector()
         self.sensor.register(self._selector)
         self.follow(lambda: True)
@@ -77,7 +72,7 @@ class Rig:
         self._round()
         while time.monotonic() < until or self.sensor.poll_timeout() < 1:  # something is held back still
             self._round()
-        told, self.pipeline.events = self.pipeline.events, []
+        told, self.correlator.events = self.correlator.events, []
         return told
 
     def follow_until_execs(self, number: int) -> list[ProcessEvent]:
@@ -99,7 +94,7 @@ class Rig:
                 return False
             # The kernel wakes who waits for a process before it tells of its end (do_exit in kernel/exit.c).
             patient_until = patient_until or time.monotonic() + 10
-            ended = any(event.process.pid == process.pid for event in exits(self.pipeline.events[-8:]))
+            ended = any(event.process.pid == process.pid for event in exits(self.correlator.events[-8:]))
             return ended or time.monotonic() > patient_until
 
         return process.pid, self.follow(over)
@@ -116,7 +111,7 @@ class Rig:
     def _round(self) -> None:
         now = time.monotonic()
         self._tracker.advance(now)
-        self.pipeline.advance(now)
+        self.correlator.advance(now)
         self._selector.select(min(0.01, self.sensor.poll_timeout()))
 
 
@@ -243,7 +238,7 @@ def test_processes_that_were_there_before_are_known_by_their_children(web: FakeC
     time.sleep(0.1)
     connector = ProcConnector.open(1 << 20)
     rig = Rig(connector)
-    parent = [each for each in rig.pipeline.tree.processes() if each.pid == process.pid]
+    parent = [each for each in rig.correlator.tree.processes() if each.pid == process.pid]
     process.kill()
     events = rig.follow(lambda: process.poll() is not None)
     connector.close()

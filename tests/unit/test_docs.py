@@ -23,13 +23,13 @@ from enricher.audit.netlink import NetlinkSource
 from enricher.config import add_flags, add_source_flags
 from enricher.correlate.process_tree import Tree
 from enricher.correlate.sessions import Rejection
-from enricher.emit.tally import Tally
 from enricher.metrics import AgentCollector
 from enricher.netlink import SocketCounters
 from enricher.sensors.bpf.sensor import BpfSensor
 from enricher.sensors.proc.sensor import ProcSensor
 from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.status.losses import Losses
+from enricher.tally import Tally
 from exectrail.cli import Subcommand
 from exectrail.contracts import record
 from exectrail.contracts.nodetrail import NodeTrailStatus
@@ -287,7 +287,7 @@ def of_module(name: str) -> set[str]:
 
 def of_enricher() -> set[str]:
     agent = SimpleNamespace(
-        pipeline=SimpleNamespace(tally=Tally(), held=0, tree=Tree()),
+        correlator=SimpleNamespace(tally=Tally(), held=0, tree=Tree()),
         sensor=SimpleNamespace(name="bpf", lost_per_cpu=list, unmarked=int, socket=SocketCounters),
         source=None,
         writer=SimpleNamespace(failures=0, waiting_bytes=0),

@@ -1,5 +1,6 @@
 """A pipeline with a container, a sensor of requests and a clock to turn by hand; and what happens in it."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -18,13 +19,14 @@ from enricher.containers.pods import (
     PodSpec,
     PodStatus,
 )
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Sessions
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.tally import Tally
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
@@ -68,18 +70,21 @@ class Rig:
         self.wall_ms: Callable[[int], int] = clock.wall_ms
         self.asked = RequestIndex()
         sessions = Sessions(self.requests.get, self.asked, lambda _: REQUESTED_MS + 1_000)
+        tally = Tally()
         self.emitter = Emitter(
             self.containers,
             sessions,
             RecordBuilder("node1", "0123456789abcdef", clock, "bpf"),
             self.take,
             Quota(rate=10, burst=20),
+            tally,
             on_start=lambda session, _: self.told.append(("start", session.request_uid)),
             on_end=lambda session, _: self.told.append(("end", session.request_uid)),
+            on_ambiguous=lambda uids, _: self.told.extend(("ambiguous", uid) for uid in uids),
         )
         self.sessions, self.clock = sessions, clock
         self.cgroups = OnePlace(CgroupRef(APP, pod.metadata.uid))
-        self.pipeline = Pipeline(self.cgroups, self.containers, sessions, clock, self.emitter, hold=0.5)
+        self.correlator = Correlator(self.cgroups, self.containers, sessions, clock, tally, hold=0.5)
 
     def take(self, record: Record) -> bool:
         if self.room:
@@ -90,21 +95,29 @@ class Rig:
         """Feed events; returns the records that came of them at once."""
         before = len(self.records)
         for event in events:
-            self.pipeline.process_event(event, now)
-        self.pipeline.advance(now)
+            self.correlator.take(event, now)
+        self.advance(now)
         self.check_equation()
         return self.records[before:]
 
     def wait(self, until: float) -> list[Record]:
         """Let time go by; returns the records that this let go."""
         before = len(self.records)
-        self.pipeline.advance(until)
+        self.advance(until)
         self.emitter.tick(until, 0)
         self.check_equation()
         return self.records[before:]
 
+    def advance(self, now: float) -> None:
+        """Write what waits no longer."""
+        for known in self.correlator.advance(now):
+            self.emitter.emit(known, now)
+
+    def flush(self) -> None:
+        self.advance(math.inf)
+
     def check_equation(self) -> None:
-        assert self.pipeline.tally.difference(self.pipeline.held) == 0
+        assert self.correlator.tally.difference(self.correlator.held) == 0
 
 
 def pod(*, ids: bool = True, spec: PodSpec | None = None, status: PodStatus | None = None) -> Pod:

@@ -29,9 +29,9 @@ def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
     writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
     chosen = Choice(None, "disabled by --audit-source=none")
     losses = Losses(sensor, None, None, rig.emitter, writer)  # type: ignore[arg-type]
-    parts = (sensor, chosen, rig.pipeline, writer, losses, rig.clock)
+    parts = (sensor, chosen, rig.correlator, writer, losses, rig.clock)
     status = NodeStatus(*parts, uncovered=lambda: list(found))  # type: ignore[arg-type]
-    return Agent(tracker, None, rig.pipeline, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
+    return Agent(tracker, None, rig.correlator, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
 
 
 def pods(count: int) -> list[UncoveredPod]:
@@ -78,7 +78,7 @@ def collected(agent: Agent) -> list[Sample]:
 
 
 def test_what_was_lost_is_reported_as_a_sum_and_by_cause(agent: Agent) -> None:
-    agent.pipeline.tally.lost["undecided"] = 2
+    agent.correlator.tally.lost["undecided"] = 2
 
     status = agent.status.now()
 

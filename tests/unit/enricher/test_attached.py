@@ -71,7 +71,7 @@ def test_neither_what_was_admitted_before_nor_what_changes_later_is_told() -> No
 
 def test_the_trail_says_who_from_when_on_and_on_which_process(rig: Rig) -> None:
     container_starts(rig)
-    ((init, container),) = rig.pipeline.inits().items()
+    ((init, container),) = rig.correlator.inits().items()
 
     rig.emitter.attached(Attach(attach(), init, container), rig.clock.boot_ns(1_795_435_200_000))
 

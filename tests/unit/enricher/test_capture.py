@@ -22,7 +22,8 @@ from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
 from enricher.procfs import Proc
 from enricher.support import capture, recording
 from enricher.support.player import Player
-from enricher.support.recorder import Recorder, Tables, TappedPipeline
+from enricher.support.recorder import Recorder, Tables, TappedCorrelator, TappedTree
+from enricher.tally import Tally
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import AuditSession, SessionSpec, SessionStatus, Target, User
@@ -55,9 +56,12 @@ class Rig:
         self.tables = Tables(self.recorder, containers)
         sessions = Sessions(self.requests.get)
         record_builder = RecordBuilder("node1", Proc().boot_id(), clock, "bpf", same_bits())
-        emitter = Emitter(containers, sessions, record_builder, self._take, Quota(1e9, 1e9))
-        self.pipeline = TappedPipeline(TwoPlaces(), containers, sessions, clock, emitter, 0.5)
-        self.pipeline.record_into(self.recorder, None)
+        tally = Tally()
+        self.emitter = Emitter(containers, sessions, record_builder, self._take, Quota(1e9, 1e9), tally)
+        self.correlator = TappedCorrelator(
+            TwoPlaces(), containers, sessions, clock, tally, 0.5, tree=TappedTree(self.recorder)
+        )
+        self.correlator.record_into(self.recorder, None)
         self.tables.namespace_changed(None, Namespace(ObjectMeta("shop", labels={"exectrail.io/record": "true"})))
         self.tables.namespace_changed(None, Namespace(ObjectMeta("plain")))
         self.tables.pod_changed(None, pod("shop", "pod-1", "a"))
@@ -117,11 +121,12 @@ def test_what_is_recorded_gives_the_same_records_again() -> None:
     rig.tables.session_changed(None, request())
     rig.requests[UID] = request()
     entry = Entry(INIT, "container")
-    rig.pipeline.tree.backfill(Node(INIT, Process(1, 0), "a" * 64, SECOND, entry, argv=b"sleep\0inf\0"))
+    rig.correlator.tree.backfill(Node(INIT, Process(1, 0), "a" * 64, SECOND, entry, argv=b"sleep\0inf\0"))
     for now, event in enumerate(a_session()):
         rig.recorder.turn()
-        rig.pipeline.process_event(event, float(now))
-    rig.pipeline.flush()
+        rig.correlator.take(event, float(now))
+    for known in rig.correlator.flush():
+        rig.emitter.emit(known, 5.0)
 
     assert [record.kind for record in rig.records][:3] == ["session", "exec", "clone"]
     assert [told(record) for record in rig.played()] == [told(record) for record in rig.records]
@@ -138,8 +143,8 @@ def test_the_values_of_variables_and_annotations_are_left_out() -> None:
 
 def test_commands_of_containers_that_did_not_opt_in_are_left_out() -> None:
     rig = Rig()
-    rig.pipeline.process_event(executed(Process(300, 3000), "private", cgroup=OTHER), 0.0)
-    rig.pipeline.process_event(executed(ENTRY, "public"), 0.0)
+    rig.correlator.take(executed(Process(300, 3000), "private", cgroup=OTHER), 0.0)
+    rig.correlator.take(executed(ENTRY, "public"), 0.0)
 
     assert "private" not in rig.text()
     assert "public" in rig.text()

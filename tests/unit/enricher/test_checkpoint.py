@@ -13,7 +13,7 @@ from enricher.clock import Clock
 from enricher.containers.containers import Container
 from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.correlate.sessions import Command, Session
-from enricher.emit.gap import Hole
+from enricher.emit.gap import Gap
 from enricher.events import Process
 from enricher.procfs import Proc
 from enricher.state import checkpoint, progress_marker, trail_replay
@@ -282,12 +282,12 @@ def test_nothing_is_complete_until_what_was_sealed_at_the_start_is_written() -> 
 @pytest.mark.parametrize(
     ("boot", "expected"),
     [
-        (BOOT, Hole("restart", 9_000, 7_000, {"processes": 5})),
-        ("another", Hole("reboot", 9_000, 6_500, None, BOOT)),
+        (BOOT, Gap("restart", 9_000, 7_000, {"processes": 5})),
+        ("another", Gap("reboot", 9_000, 6_500, None, BOOT)),
     ],
     ids=["same boot, the clock was set", "another boot"],
 )
-def test_the_hole_reaches_from_the_last_word_to_now(boot: str, expected: Hole) -> None:
+def test_the_gap_reaches_from_the_last_word_to_now(boot: str, expected: Gap) -> None:
     before = Alive(BOOT, until=2_000_000_000, until_ms=6_500, forks=20)
 
     assert between(before, boot, offset_ns=5_000_000_000, now_ms=9_000, forks=25) == expected
@@ -302,7 +302,7 @@ def view(at: int = 0, sealed: int = 7, version: int = 1, written: int | None = N
 
 def causes(folder: Path, written: int = 7) -> list[str]:
     found = look_back(CheckpointWriter(folder, BOOT), lambda: (), Clock(), BOOT, written=written)
-    return [each.reason for each in found.holes]
+    return [each.reason for each in found.gaps]
 
 
 def kept_in(folder: Path) -> None:
@@ -311,7 +311,7 @@ def kept_in(folder: Path) -> None:
     checkpoint_writer.close(view())
 
 
-def test_the_first_start_on_a_node_leaves_no_hole(tmp_path: Path) -> None:
+def test_the_first_start_on_a_node_leaves_no_gap(tmp_path: Path) -> None:
     assert causes(tmp_path, written=-1) == []
 
 
@@ -320,7 +320,7 @@ def test_what_is_kept_is_found_by_the_next_one(tmp_path: Path) -> None:
 
     found = look_back(CheckpointWriter(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
 
-    assert [each.reason for each in found.holes] == ["restart"]
+    assert [each.reason for each in found.gaps] == ["restart"]
     assert found.kept
     assert (found.kept.seq, found.kept.bound) == (7, {UID: SHELL})
     assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("*.json")} == {0o600}

@@ -42,15 +42,17 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(lambda process: lambda rig, now: rig.happen(failed(process, "/bin/nothing"), now=now), PROCESS),
     st.builds(lambda process: lambda rig, now: rig.happen(end(process), now=now), PROCESS),
     st.builds(
-        lambda process, syscall: lambda rig, now: rig.pipeline.seccomp_record(record(rig, process.pid, syscall), now),
+        lambda process, syscall: lambda rig, now: rig.correlator.take_seccomp(record(rig, process.pid, syscall), now),
         PROCESS,
         st.sampled_from([2, 56, 59]),
     ),
-    st.builds(lambda process: lambda rig, now: rig.pipeline.earlier_record(record(rig, process.pid, 59), now), PROCESS),
+    st.builds(
+        lambda process: lambda rig, _: rig.correlator.take_earlier_seccomp(record(rig, process.pid, 59)), PROCESS
+    ),
     st.just(lambda rig, _: rig.requests.setdefault(UID, request())),
     st.just(lambda rig, now: rig.emitter.tick(now, 0)),
-    st.just(lambda rig, _: rig.emitter.gap({"ring-full": 1}, 0)),
-    st.just(lambda rig, _: rig.pipeline.forget_container(rig.cgroups.place.container_id)),
+    st.just(lambda rig, _: rig.emitter.losses_since({"ring-full": 1}, 0)),
+    st.just(lambda rig, _: rig.correlator.forget_container(rig.cgroups.place.container_id)),
     st.just(lambda rig, _: setattr(rig, "room", not rig.room)),
     st.just(lambda rig, _: rig.containers.pod_changed(None, pod(spec=SPEC))),
 )
@@ -63,13 +65,13 @@ def test_read_and_made_is_what_became_of_it(steps: list[tuple[Step, float]], pro
     now = 0.0
     for step, pause in steps:
         step(rig, now)
-        assert rig.pipeline.tally.difference(rig.pipeline.held) == 0
+        assert rig.correlator.tally.difference(rig.correlator.held) == 0
         now += pause
-        rig.pipeline.advance(now)
-        assert rig.pipeline.tally.difference(rig.pipeline.held) == 0
+        rig.advance(now)
+        assert rig.correlator.tally.difference(rig.correlator.held) == 0
 
-    rig.pipeline.flush()
+    rig.flush()
 
-    assert rig.pipeline.held == 0
-    assert rig.pipeline.tally.difference(0) == 0
-    assert rig.pipeline.tally.written.total() >= len(rig.records)
+    assert rig.correlator.held == 0
+    assert rig.correlator.tally.difference(0) == 0
+    assert rig.correlator.tally.written.total() >= len(rig.records)

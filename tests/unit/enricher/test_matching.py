@@ -83,11 +83,9 @@ def test_two_hundred_identical_execs_without_a_tag_are_given_to_nobody(rig: Rig)
 
 
 def test_requests_that_cannot_be_told_apart_are_reported_as_ambiguous(rig: Rig) -> None:
-    told: list[list[str]] = []
-    rig.sessions.on_ambiguous = lambda uids, _: told.append(uids)
     ask(rig, matched_request(), matched_request(OTHER_UID, "bob"))
 
     rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
     rig.wait(0.5)
 
-    assert told == [[OTHER_UID, UID]]
+    assert rig.told == [("ambiguous", OTHER_UID), ("ambiguous", UID)]

@@ -127,7 +127,7 @@ def test_once_nobody_debugs_the_node_nothing_of_it_is_recorded(debugged: Rig, go
         debugged.containers.pod_changed(node_debugger(tag), after)
 
     assert debugged.happen(*ran_on_node(ENTRY, "id")) == []
-    assert debugged.pipeline.tally.filtered["not-recorded"] == 2
+    assert debugged.correlator.tally.filtered["not-recorded"] == 2
 
 
 def test_while_one_of_two_debuggers_is_left_only_that_one_is_named(debugged: Rig) -> None:

@@ -15,7 +15,7 @@ from enricher.containers.pods import (
     SeccompProfile,
     SecurityContext,
 )
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.correlate.process_tree import Entry, Node
 from enricher.events import Exec, Process, Seccomp
 from exectrail.contracts.record import Resource
@@ -92,7 +92,7 @@ def test_the_runtimes_own_helpers_leave_no_records(rig: Rig) -> None:
     records = rig.happen(fork(STAGE_0, STAGE_1), fork(STAGE_1, ENTRY), end(STAGE_1))
 
     assert records == []
-    assert rig.pipeline.tally.filtered["runtime"] == 3
+    assert rig.correlator.tally.filtered["runtime"] == 3
 
 
 def test_the_runtimes_own_program_that_joined_the_cgroup_early_is_not_taken_for_the_containers_init(rig: Rig) -> None:
@@ -101,9 +101,9 @@ def test_the_runtimes_own_program_that_joined_the_cgroup_early_is_not_taken_for_
     first = rig.happen(execute(INIT, "sleep", "inf", parent=STAGE_0))
 
     assert on_its_way == []
-    assert rig.pipeline.tally.filtered["runtime"] == 5
+    assert rig.correlator.tally.filtered["runtime"] == 5
     assert [(each.kind, each.origin, each.argv) for each in first] == [("exec", "container", ["sleep", "inf"])]
-    assert rig.pipeline.tree.inits() == {APP: INIT}
+    assert rig.correlator.tree.inits() == {APP: INIT}
 
 
 def test_a_runtime_that_joins_the_cgroup_early_hides_no_request(rig: Rig) -> None:
@@ -253,7 +253,7 @@ def test_a_namespace_that_did_not_opt_in_leaves_no_records() -> None:
     rig = Rig({}, pod())
 
     assert rig.happen(*entering()) == []
-    assert rig.pipeline.tally.filtered["not-recorded"] == 4
+    assert rig.correlator.tally.filtered["not-recorded"] == 4
 
 
 def test_what_is_never_decided_is_counted_as_lost() -> None:
@@ -262,7 +262,7 @@ def test_what_is_never_decided_is_counted_as_lost() -> None:
 
     assert rig.happen(execute(INIT, "sh"), now=0.0) == []
     assert rig.wait(5.6) == []
-    assert rig.pipeline.tally.lost["undecided"] == 1
+    assert rig.correlator.tally.lost["undecided"] == 1
 
 
 def test_a_container_that_ends_within_a_moment_is_recorded_once_the_kubelet_has_told_of_it() -> None:
@@ -344,7 +344,7 @@ def test_the_pods_sandbox_is_left_out() -> None:
     rig.cgroups.place = replace(rig.cgroups.place, sandbox=True)
 
     assert rig.happen(execute(INIT, "pause")) == []
-    assert rig.pipeline.tally.filtered["not-recorded"] == 1
+    assert rig.correlator.tally.filtered["not-recorded"] == 1
 
 
 def test_the_tag_in_an_ordinary_containers_spec_is_not_believed() -> None:
@@ -369,7 +369,7 @@ def seccomp(rig: Rig, pid: int, syscall: int = EXECVE, comm: bytes = b"runc:[2:I
 
 
 def test_a_record_that_came_by_auditds_log_says_so(logged: Rig) -> None:
-    logged.pipeline.seccomp_record(replace(seccomp(logged, ENTRY.pid), via="auditlog"), 2.0)
+    logged.correlator.take_seccomp(replace(seccomp(logged, ENTRY.pid), via="auditlog"), 2.0)
     _, exec_ = logged.happen(*entering(), now=2.0)
     assert exec_.source == "bpf+auditlog"
 
@@ -386,16 +386,17 @@ def test_a_record_that_came_by_auditds_log_says_so(logged: Rig) -> None:
 def test_a_call_from_before_anybody_watched_stands_for_itself(
     logged: Rig, pid: int, later: bool, resource: Resource | None, reason: str | None
 ) -> None:
-    born = logged.pipeline.tree.by_pid(INIT.pid).born  # type: ignore[union-attr] # it is there
+    born = logged.correlator.tree.by_pid(INIT.pid).born  # type: ignore[union-attr] # it is there
     at = logged.wall_ms(born) + (-1000 if later else 1000)
-    logged.pipeline.earlier_record(replace(seccomp(logged, pid), via="auditlog", time=at), 0.0)
+    logged.correlator.take_earlier_seccomp(replace(seccomp(logged, pid), via="auditlog", time=at))
+    logged.advance(0.0)
 
     (line,) = logged.records
 
     assert (line.kind, line.pid, line.syscalls) == ("syscall", pid, ["execve"])
     assert (line.resource, line.reason) == (resource, reason)
     assert "auditlog" in (line.source or "")
-    assert logged.pipeline.tally.difference(logged.pipeline.held) == 0
+    assert logged.correlator.tally.difference(logged.correlator.held) == 0
 
 
 @pytest.fixture
@@ -411,16 +412,16 @@ def logged() -> Rig:
 def test_an_exec_and_its_seccomp_record_become_one_line_in_either_order(logged: Rig, first: str) -> None:
     record, event = seccomp(logged, ENTRY.pid), entering()[-1]
     if first == "record":
-        logged.pipeline.seccomp_record(record, 2.0)
-        logged.pipeline.process_event(event, 2.0)
+        logged.correlator.take_seccomp(record, 2.0)
+        logged.correlator.take(event, 2.0)
     else:
-        logged.pipeline.process_event(event, 2.0)
-        logged.pipeline.seccomp_record(record, 2.1)
+        logged.correlator.take(event, 2.0)
+        logged.correlator.take_seccomp(record, 2.1)
 
     _, line = logged.wait(2.1)
 
     assert (line.executable, line.syscalls, line.source) == ("/", ["execve"], "bpf+netlink")
-    assert logged.pipeline.tally.merged["seccomp"] == 1
+    assert logged.correlator.tally.merged["seccomp"] == 1
 
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["forward", "back"])
@@ -431,7 +432,7 @@ def test_a_step_of_the_wall_clock_leaves_the_halves_together(
     monkeypatch.setattr("enricher.clock.boot_to_wall_ns", lambda: before + hours * 3600 * SECOND)
     logged.clock.adjust()
 
-    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid), 2.0)
+    logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid), 2.0)
     _, line = logged.happen(*entering(), now=2.0)
 
     assert line.source == "bpf+netlink"
@@ -439,7 +440,7 @@ def test_a_step_of_the_wall_clock_leaves_the_halves_together(
 
 def test_a_fork_and_its_seccomp_record_become_one_line(logged: Rig) -> None:
     child = Process(300, 3000)
-    logged.pipeline.seccomp_record(seccomp(logged, INIT.pid, CLONE, b"sleep", b"/bin/sleep"), 2.0)
+    logged.correlator.take_seccomp(seccomp(logged, INIT.pid, CLONE, b"sleep", b"/bin/sleep"), 2.0)
 
     (line,) = logged.happen(fork(INIT, child), now=2.0)
 
@@ -447,9 +448,9 @@ def test_a_fork_and_its_seccomp_record_become_one_line(logged: Rig) -> None:
 
 
 def test_tries_along_the_path_are_told_from_the_exec_that_succeeded(logged: Rig) -> None:
-    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid), 2.0)
+    logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid), 2.0)
     for _ in range(3):
-        logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid, comm=b"env", exe=b"/usr/bin/env"), 2.0)
+        logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid, comm=b"env", exe=b"/usr/bin/env"), 2.0)
 
     _, entry, shell = logged.happen(entering()[-1], execute(ENTRY, "sh", "-c", "id"), now=2.0)
     failed = logged.wait(3.1)
@@ -459,7 +460,7 @@ def test_tries_along_the_path_are_told_from_the_exec_that_succeeded(logged: Rig)
 
 
 def test_another_logged_system_call_stands_for_itself(logged: Rig) -> None:
-    logged.pipeline.seccomp_record(seccomp(logged, INIT.pid, 39, b"sleep", b"/bin/sleep"), 2.0)
+    logged.correlator.take_seccomp(seccomp(logged, INIT.pid, 39, b"sleep", b"/bin/sleep"), 2.0)
 
     (line,) = logged.wait(3.1)
 
@@ -467,10 +468,10 @@ def test_another_logged_system_call_stands_for_itself(logged: Rig) -> None:
 
 
 def test_seccomp_records_of_processes_that_are_not_recorded_are_left_out(logged: Rig) -> None:
-    logged.pipeline.seccomp_record(seccomp(logged, 9999), 2.0)
+    logged.correlator.take_seccomp(seccomp(logged, 9999), 2.0)
 
     assert logged.wait(3.1) == []
-    assert logged.pipeline.tally.filtered["not-recorded"] == 1
+    assert logged.correlator.tally.filtered["not-recorded"] == 1
 
 
 def test_what_never_gets_its_other_half_leaves_when_its_time_is_over(logged: Rig) -> None:
@@ -500,7 +501,7 @@ def test_a_process_without_a_filter_has_no_record_to_wait_for(logged: Rig) -> No
     event = entering()[-1]
     assert isinstance(event, Exec)
     later = replace(event, argv=b"id\0", time=event.time + 8_000_000)
-    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid), 2.0)
+    logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid), 2.0)
 
     lines = logged.happen(replace(event, seccomp=False), later, now=2.0)
 
@@ -511,13 +512,13 @@ def test_a_process_without_a_filter_has_no_record_to_wait_for(logged: Rig) -> No
 
 
 def test_a_record_that_is_late_because_all_are_is_waited_for(logged: Rig) -> None:
-    logged.pipeline.seccomp_record(of_another_pod(logged, -5), 2.0)
+    logged.correlator.take_seccomp(of_another_pod(logged, -5), 2.0)
     assert logged.happen(*entering(), now=2.0) == []
     assert logged.wait(7.0) == []
-    logged.pipeline.seccomp_record(of_another_pod(logged, -1), 7.0)
+    logged.correlator.take_seccomp(of_another_pod(logged, -1), 7.0)
     assert logged.wait(9.0) == []
 
-    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid), 9.0)
+    logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid), 9.0)
     _, line = logged.wait(9.0)
 
     assert line.source == "bpf+netlink"
@@ -525,11 +526,11 @@ def test_a_record_that_is_late_because_all_are_is_waited_for(logged: Rig) -> Non
 
 def test_late_records_of_several_events_are_all_joined(logged: Rig) -> None:
     again = execute(ENTRY, "sh", "-c", "id", time=10 * SECOND + 20_000_000)
-    logged.pipeline.seccomp_record(of_another_pod(logged, -5), 2.0)
+    logged.correlator.take_seccomp(of_another_pod(logged, -5), 2.0)
     logged.happen(*entering(), again, now=2.0)
     second = replace(seccomp(logged, ENTRY.pid, comm=b"env", exe=b"/bin/env"), serial=2)
     for record in (replace(second, time=second.time + 20), seccomp(logged, ENTRY.pid)):
-        logged.pipeline.seccomp_record(record, 6.0)
+        logged.correlator.take_seccomp(record, 6.0)
 
     lines = [each for each in logged.wait(8.0) if each.kind == "exec"]
 
@@ -538,7 +539,7 @@ def test_late_records_of_several_events_are_all_joined(logged: Rig) -> None:
 
 def test_a_record_is_waited_for_no_longer_once_later_ones_have_come(logged: Rig) -> None:
     logged.happen(*entering(), now=2.0)
-    logged.pipeline.seccomp_record(of_another_pod(logged, 1.0), 2.4)
+    logged.correlator.take_seccomp(of_another_pod(logged, 1.0), 2.4)
 
     _, line = logged.wait(2.5)
 
@@ -546,7 +547,7 @@ def test_a_record_is_waited_for_no_longer_once_later_ones_have_come(logged: Rig)
 
 
 def test_a_record_that_does_not_come_is_waited_for_once(logged: Rig) -> None:
-    logged.pipeline.seccomp_record(of_another_pod(logged, -5), 2.0)
+    logged.correlator.take_seccomp(of_another_pod(logged, -5), 2.0)
     logged.happen(*entering(), now=2.0)
     assert logged.wait(12.4) == []
     assert [line.source for line in logged.wait(12.5)][-1] == "bpf"
@@ -559,7 +560,7 @@ def test_a_record_that_does_not_come_is_waited_for_once(logged: Rig) -> None:
 def test_after_records_have_come_again_a_late_one_is_waited_for_again(logged: Rig) -> None:
     test_a_record_that_does_not_come_is_waited_for_once(logged)
     logged.happen(execute(ENTRY, "id"), now=20.0)
-    logged.pipeline.seccomp_record(seccomp(logged, ENTRY.pid, comm=b"id", exe=b"/bin/id"), 20.1)
+    logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid, comm=b"id", exe=b"/bin/id"), 20.1)
     assert [line.source for line in logged.wait(20.1)] == ["bpf+netlink"]
 
     logged.happen(execute(ENTRY, "id"), now=30.0)
@@ -577,12 +578,12 @@ def test_with_a_profile_of_the_pods_own_records_are_waited_for_once_one_has_come
     rig = Rig({"exectrail.io/record": "true"}, pod(spec=OWN_PROFILE))
     rig.happen(execute(INIT, "sleep"))
     assert [line.source for line in rig.happen(execute(INIT, "true", time=10 * SECOND), now=2.0)] == ["bpf"]
-    rig.pipeline.seccomp_record(seccomp(rig, INIT.pid, comm=b"sleep", exe=b"/bin/sleep"), 2.1)
+    rig.correlator.take_seccomp(seccomp(rig, INIT.pid, comm=b"sleep", exe=b"/bin/sleep"), 2.1)
     (alone,) = rig.wait(3.1)
     assert (alone.kind, alone.source) == ("syscall", "bpf+netlink")
 
     assert rig.happen(execute(INIT, "true", time=10 * SECOND), now=4.0) == []
-    rig.pipeline.seccomp_record(seccomp(rig, INIT.pid, comm=b"true", exe=b"/bin/true"), 4.1)
+    rig.correlator.take_seccomp(seccomp(rig, INIT.pid, comm=b"true", exe=b"/bin/true"), 4.1)
     (joined,) = rig.wait(4.1)
 
     assert (joined.kind, joined.source) == ("exec", "bpf+netlink")
@@ -591,7 +592,7 @@ def test_with_a_profile_of_the_pods_own_records_are_waited_for_once_one_has_come
 def test_what_such_a_profile_does_not_log_every_time_is_waited_for_no_more() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(spec=OWN_PROFILE))
     rig.happen(execute(INIT, "sleep"))
-    rig.pipeline.seccomp_record(seccomp(rig, INIT.pid, comm=b"sleep", exe=b"/bin/sleep"), 0.0)
+    rig.correlator.take_seccomp(seccomp(rig, INIT.pid, comm=b"sleep", exe=b"/bin/sleep"), 0.0)
     rig.wait(1.0)
 
     assert rig.happen(execute(INIT, "true", time=10 * SECOND), now=2.0) == []
@@ -600,11 +601,18 @@ def test_what_such_a_profile_does_not_log_every_time_is_waited_for_no_more() -> 
 
 
 def test_without_a_source_of_seccomp_records_none_is_waited_for(logged: Rig) -> None:
-    deaf = Pipeline(
-        logged.cgroups, logged.containers, logged.sessions, logged.clock, logged.emitter, 0.5, records_come=False
+    deaf = Correlator(
+        logged.cgroups,
+        logged.containers,
+        logged.sessions,
+        logged.clock,
+        logged.emitter.tally,
+        0.5,
+        has_audit_source=False,
     )
-    deaf.process_event(execute(INIT, "sleep"), 0.0)
-    deaf.advance(0.0)
+    deaf.take(execute(INIT, "sleep"), 0.0)
+    for known in deaf.advance(0.0):
+        logged.emitter.emit(known, 0.0)
     assert [record.source for record in logged.records] == ["bpf"]
 
 
@@ -612,7 +620,7 @@ def test_what_the_filter_did_with_a_call_is_told_where_it_is_more_than_to_log_it
     killed = replace(seccomp(logged, INIT.pid, 39), code=0x80000000, auid=1000, ses=3)
     refused = replace(seccomp(logged, INIT.pid, 40), code=0x00050001)
     for record in (seccomp(logged, INIT.pid, 38), killed, refused):
-        logged.pipeline.seccomp_record(record, 2.0)
+        logged.correlator.take_seccomp(record, 2.0)
 
     told = [(line.action, line.auid, line.ses) for line in logged.wait(3.1)]
 
@@ -620,30 +628,31 @@ def test_what_the_filter_did_with_a_call_is_told_where_it_is_more_than_to_log_it
 
 
 def test_of_more_records_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enricher.correlate.pipeline._MAX_HELD", 3)
+    monkeypatch.setattr("enricher.correlate.correlator._MAX_HELD", 3)
     for number in range(5):
-        logged.pipeline.seccomp_record(replace(seccomp(logged, INIT.pid, number), serial=number), 2.0)
+        logged.correlator.take_seccomp(replace(seccomp(logged, INIT.pid, number), serial=number), 2.0)
 
-    assert logged.pipeline.held == 3
+    logged.advance(2.0)
+    assert logged.correlator.held == 3
     assert [line.syscalls for line in logged.records[-2:]] == [["read"], ["write"]]
 
 
 def test_of_more_events_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enricher.correlate.pipeline._MAX_HELD", 3)
+    monkeypatch.setattr("enricher.correlate.correlator._MAX_HELD", 3)
 
     left = logged.happen(*[execute(INIT, "true", str(number), time=10 * SECOND) for number in range(5)], now=2.0)
 
     assert [line.argv for line in left] == [["true", "0"], ["true", "1"]]
-    assert logged.pipeline.held_events == 3
+    assert logged.correlator.held_events == 3
 
 
 def test_flush_lets_go_of_everything(rig: Rig) -> None:
     rig.happen(*entering(), now=0.0)
 
-    rig.pipeline.flush()
+    rig.flush()
 
     assert len(rig.records) == 2
-    assert rig.pipeline.held == 0
+    assert rig.correlator.held == 0
 
 
 def test_arguments_that_are_not_utf_8_are_kept_readable(rig: Rig) -> None:
@@ -673,7 +682,7 @@ def test_what_the_storage_has_no_room_for_is_counted_as_lost(rig: Rig) -> None:
     rig.room = False
 
     assert rig.happen(execute(INIT, "nginx")) == []
-    assert rig.pipeline.tally.lost["storage"] == 1
+    assert rig.correlator.tally.lost["storage"] == 1
 
 
 @pytest.mark.parametrize(
@@ -696,7 +705,7 @@ def test_a_probe_is_written_once_and_its_repetitions_are_counted() -> None:
         rig.happen(execute(entry, "cat", "/ready"), end(entry))
 
     assert [record.kind for record in rig.records] == ["exec", "exit"]
-    assert rig.pipeline.tally.suppressed["probe"] == 8
+    assert rig.correlator.tally.suppressed["probe"] == 8
 
 
 def test_the_logged_calls_of_a_probe_are_written_once_too() -> None:
@@ -705,7 +714,7 @@ def test_the_logged_calls_of_a_probe_are_written_once_too() -> None:
         probe = Process(400 + number, 4000 + number)
         rig.happen(execute(probe, "cat", "/ready"), now=number)
         rig.wait(number + 0.5)
-        rig.pipeline.seccomp_record(seccomp(rig, probe.pid, 2, b"cat", b"/bin/cat"), number + 0.5)
+        rig.correlator.take_seccomp(seccomp(rig, probe.pid, 2, b"cat", b"/bin/cat"), number + 0.5)
         rig.happen(end(probe), now=number + 0.6)
 
     rig.wait(9.0)
@@ -759,7 +768,7 @@ def test_a_container_over_its_quota_is_throttled_and_says_so(rig: Rig) -> None:
     (gap,) = [record for record in rig.records if record.kind == "gap"]
     assert len(clones) == 20
     assert (gap.reason, gap.resource) == ("throttle-start", Resource("shop", "web", "app"))
-    assert rig.pipeline.tally.lost["throttled"] == 80
+    assert rig.correlator.tally.lost["throttled"] == 80
     (end_of_it,) = rig.wait(3.0)
     assert (end_of_it.reason, end_of_it.lost) == ("throttle-stop", {"throttled": 80})
 
@@ -838,7 +847,7 @@ def test_of_a_search_along_the_path_only_what_came_of_it_is_written(rig: Rig) ->
     records = rig.happen(*tries, execute(INIT, "id", parent=Process(1, 1)), now=0.0)
 
     assert [(record.kind, record.errno) for record in records] == [("exec", None)]
-    assert rig.pipeline.tally.suppressed["path-search"] == 2
+    assert rig.correlator.tally.suppressed["path-search"] == 2
 
 
 def test_a_search_that_finds_nothing_leaves_its_last_failure(rig: Rig) -> None:
@@ -850,16 +859,23 @@ def test_a_search_that_finds_nothing_leaves_its_last_failure(rig: Rig) -> None:
 
 
 def test_where_the_sensor_tells_of_failures_each_has_its_own_seccomp_record(logged: Rig) -> None:
-    told = Pipeline(
-        logged.cgroups, logged.containers, logged.sessions, logged.clock, logged.emitter, 0.5, reports_failed_execs=True
+    told = Correlator(
+        logged.cgroups,
+        logged.containers,
+        logged.sessions,
+        logged.clock,
+        logged.emitter.tally,
+        0.5,
+        reports_failed_execs=True,
     )
     told.tree.backfill(Node(INIT, Process(1, 1), APP, 0, Entry(INIT, "container"), b"/bin/sleep"))
     for exe in (b"/bin/sleep", b"/bin/sleep"):
-        told.seccomp_record(seccomp(logged, INIT.pid, comm=b"sleep", exe=exe), 2.0)
+        told.take_seccomp(seccomp(logged, INIT.pid, comm=b"sleep", exe=exe), 2.0)
 
     for event in (failed(INIT, "/usr/bin/id", "id"), execute(INIT, "id", parent=Process(1, 1))):
-        told.process_event(event, 2.0)
-    told.advance(2.0)
+        told.take(event, 2.0)
+    for known in told.advance(2.0):
+        logged.emitter.emit(known, 2.0)
 
     assert [(record.kind, record.source) for record in logged.records] == [("exec", "bpf+netlink")]
     assert (told.tally.merged["seccomp"], told.held) == (2, 0)
@@ -873,7 +889,7 @@ def test_what_the_filters_drop_is_counted_and_still_feeds_the_tree(rig: Rig) -> 
     records = rig.happen(fork(INIT, child), execute(child, "id", parent=INIT))
 
     assert [(record.kind, record.origin) for record in records] == [("exec", "container")]
-    assert rig.pipeline.tally.filtered["filters"] == 1
+    assert rig.correlator.tally.filtered["filters"] == 1
 
 
 class FixedFilters:

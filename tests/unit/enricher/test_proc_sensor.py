@@ -12,7 +12,7 @@ from enricher.clock import Clock
 from enricher.containers.containers import Containers
 from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
 from enricher.containers.proc_cgroups import ProcCgroupResolver
-from enricher.correlate.pipeline import Pipeline
+from enricher.correlate.correlator import Correlator
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Sessions
@@ -23,6 +23,7 @@ from enricher.emit.record_builder import RecordBuilder
 from enricher.events import Process, Seccomp
 from enricher.procfs import Proc, ProcessInfo
 from enricher.sensors.proc.sensor import ProcSensor
+from enricher.tally import Tally
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
@@ -66,9 +67,10 @@ class Rig:
         self.sensor = ProcSensor(cgroups.number, self.clock)
         self.sensor._proc = cast("Proc", self.proc)
         record_builder = RecordBuilder("node1", "0123456789abcdef", self.clock, "proc")
-        emitter = Emitter(containers, sessions, record_builder, self._take, Quota(100, 100))
-        self.pipeline = Pipeline(cgroups, containers, sessions, self.clock, emitter, hold=0.5)
-        self.tracker = ContainerTracker(self.sensor, cgroups, containers, self.pipeline)
+        tally = Tally()
+        self.emitter = Emitter(containers, sessions, record_builder, self._take, Quota(100, 100), tally)
+        self.correlator = Correlator(cgroups, containers, sessions, self.clock, tally, hold=0.5)
+        self.tracker = ContainerTracker(self.sensor, cgroups, containers, self.correlator)
         self.proc.is_now(10, "sleep", "inf", ns_pid=1)
 
     def _take(self, record: Record) -> bool:
@@ -90,8 +92,9 @@ class Rig:
     def wait(self, now: float) -> list[Record]:
         before = len(self.records)
         self.tracker.advance(now)
-        self.pipeline.advance(now)
-        assert self.pipeline.tally.difference(self.pipeline.held) == 0
+        for known in self.correlator.advance(now):
+            self.emitter.emit(known, now)
+        assert self.correlator.tally.difference(self.correlator.held) == 0
         return self.records[before:]
 
 
@@ -108,7 +111,7 @@ def test_a_process_that_began_after_the_call_did_not_make_it(rig: Rig) -> None:
     rig.calls_execve(77)
 
     assert rig.wait(1.0) == []
-    assert rig.pipeline.tally.lost["vanished"] == 1
+    assert rig.correlator.tally.lost["vanished"] == 1
 
 
 def reported(records: list[Record]) -> list[tuple[str, list[str] | None, str | None]]:
@@ -188,7 +191,7 @@ def test_a_process_that_is_gone_before_it_is_looked_at_is_counted(rig: Rig) -> N
     rig.calls_execve(20)
 
     assert rig.wait(0.1) == []
-    assert rig.pipeline.tally.lost["vanished"] == 1
+    assert rig.correlator.tally.lost["vanished"] == 1
 
 
 def test_a_process_outside_of_every_pod_is_left_out(rig: Rig) -> None:
@@ -196,7 +199,7 @@ def test_a_process_outside_of_every_pod_is_left_out(rig: Rig) -> None:
     rig.calls_execve(20)
 
     assert rig.wait(0.1) == []
-    assert rig.pipeline.tally.filtered["not-recorded"] == 1
+    assert rig.correlator.tally.filtered["not-recorded"] == 1
 
 
 def test_a_process_that_is_gone_leaves_an_exit_of_which_only_the_fact_is_sure(rig: Rig) -> None:
@@ -234,12 +237,12 @@ def test_a_child_of_what_was_there_before_is_known_by_its_parent(rig: Rig) -> No
     rig.calls_execve(20)
 
     assert [(kind, argv) for kind, argv, _ in reported(rig.wait(0.5))] == [("clone", None), ("exec", ["id"])]
-    assert rig.pipeline.tree.get(Process(20, 200)) is not None
+    assert rig.correlator.tree.get(Process(20, 200)) is not None
 
 
 def test_a_process_that_a_restart_has_restored_leaves_its_exit_even_if_it_was_gone_at_once(rig: Rig) -> None:
     shell = Process(20, 200)
-    rig.pipeline.tree.backfill(Node(shell, Process(1, 1), ID, 0, Entry(shell, "untracked"), argv=b"sh\0"))
+    rig.correlator.tree.backfill(Node(shell, Process(1, 1), ID, 0, Entry(shell, "untracked"), argv=b"sh\0"))
     rig.tracker.resume({ID}, [])
 
     rig.tracker.maintain(5.0)

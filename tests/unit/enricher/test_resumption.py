@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.sessions import Session
-from enricher.emit.gap import Hole
+from enricher.emit.gap import Gap
 from enricher.events import Process
 from enricher.state.resumption import Requests, Resumption
 from exectrail.contracts.record import Record, encode
@@ -27,20 +27,20 @@ from tests.unit.enricher.rig import (
     request,
 )
 
-HOLE = Hole("restart", at_ms=REQUESTED_MS + 60_000, since_ms=REQUESTED_MS)
+GAP = Gap("restart", at_ms=REQUESTED_MS + 60_000, since_ms=REQUESTED_MS)
 
 
 class Restart:
     """A start after a restart."""
 
-    def __init__(self, rig: Rig, hole: Hole = HOLE) -> None:
+    def __init__(self, rig: Rig, gap: Gap = GAP) -> None:
         self.rig = rig
         self.ready = True
         self.running: list[AuditSession] = []
         self.closed: list[tuple[str, str | None]] = []
         self.trail: list[bytes] = []
         self.before: list[Session] = []
-        self.hole = hole
+        self.gap = gap
 
     def resumption(self) -> Resumption:
         requests = Requests(
@@ -50,12 +50,12 @@ class Restart:
         )
         rig = self.rig
         return Resumption(
-            self.hole,
+            self.gap,
             self.before,
             lambda: self.trail[::-1],
             rig.sessions,
             rig.emitter,
-            rig.pipeline,
+            rig.correlator,
             rig.clock,
             requests,
         )
@@ -73,7 +73,7 @@ def session(uid: str = UID, entry: Process = ENTRY, told: int | None = 3) -> Ses
 
 
 def is_there(rig: Rig, process: Process, entry: Entry, argv: bytes = b"sh\0-c\0id\0") -> None:
-    rig.pipeline.tree.backfill(Node(process, Process(1, 0), APP, 10 * SECOND, entry, argv=argv))
+    rig.correlator.tree.backfill(Node(process, Process(1, 0), APP, 10 * SECOND, entry, argv=argv))
 
 
 def runs(uid: str, started: str = "2026-11-23T12:00:01.000Z") -> AuditSession:
@@ -114,7 +114,7 @@ def test_a_session_that_ends_while_the_api_is_waited_for_has_completed(rig: Rig)
     is_there(rig, ENTRY, Entry(ENTRY, "session", restart.before[0]))
     resumption = restart.resumption()
     resumption.settle(0.0)
-    rig.pipeline.process_event(end(ENTRY), 0.0)
+    rig.correlator.take(end(ENTRY), 0.0)
     before = resumption.taken_up, len(resumption.waiting())
     restart.ready = True
     resumption.settle(1.0)
@@ -129,7 +129,7 @@ def test_a_session_that_ends_while_the_api_is_waited_for_has_completed(rig: Rig)
 
 
 def test_a_session_of_another_boot_is_lost_though_somebody_has_its_pid_and_start(rig: Rig) -> None:
-    restart = Restart(rig, replace(HOLE, reason="reboot", boot_id="fedcba98-7654"))
+    restart = Restart(rig, replace(GAP, reason="reboot", boot_id="fedcba98-7654"))
     restart.before = [session()]
     is_there(rig, ENTRY, Entry(ENTRY, "container"))
 
@@ -192,7 +192,7 @@ def test_who_came_in_unseen_is_found_by_command_and_nothing_is_vouched_for(rig: 
     restart = Restart(rig)
     at = (REQUESTED_MS + 500 - rig.wall_ms(0)) * 1_000_000
     entry = Entry(ENTRY, None)
-    rig.pipeline.tree.backfill(Node(ENTRY, Process(1, 0), APP, at, entry, argv=b"sh\0-c\0id\0"))
+    rig.correlator.tree.backfill(Node(ENTRY, Process(1, 0), APP, at, entry, argv=b"sh\0-c\0id\0"))
     rig.happen(execute(INIT, "sleep", "inf"))
 
     (start,) = restart.settles()
@@ -207,7 +207,7 @@ def test_who_came_in_unseen_and_may_be_of_two_requests_has_both_for_candidates(r
     restart = Restart(rig)
     at = (REQUESTED_MS + 500 - rig.wall_ms(0)) * 1_000_000
     entry = Entry(ENTRY, None)
-    rig.pipeline.tree.backfill(Node(ENTRY, Process(1, 0), APP, at, entry, argv=b"sh\0-c\0id\0"))
+    rig.correlator.tree.backfill(Node(ENTRY, Process(1, 0), APP, at, entry, argv=b"sh\0-c\0id\0"))
     rig.happen(execute(INIT, "sleep", "inf"))
 
     assert restart.settles() == []

@@ -24,8 +24,8 @@ def waiting(key: Key, *records: Seccomp, reports_failed_execs: bool = True) -> S
     return correlator
 
 
-def serial(taken: tuple[Seccomp, str] | None) -> int | None:
-    return taken[0].serial if taken else None
+def serial(taken: Seccomp | None) -> int | None:
+    return taken.serial if taken else None
 
 
 def test_the_forks_of_one_shell_take_its_records_in_their_order() -> None:

@@ -163,7 +163,7 @@ def test_a_container_that_starts_again_is_not_taken_for_its_sibling(
     """Of `app` the kubelet reports the old id still, and of `sidecar` none."""
     rig = rig_of_two()
     sensor, cgroups = opened(name)
-    ContainerTracker(sensor, cgroups, rig.containers, rig.pipeline)
+    ContainerTracker(sensor, cgroups, rig.containers, rig.correlator)
     cgroups.scan()
     if isinstance(cgroups, ProcCgroupResolver):  # it is known by a process of it
         cgroups.number(f"0::/kubepods/pod{POD}/{OLD}\n")

@@ -122,14 +122,14 @@ class Tracked:
     def __init__(self, sensor: FakeSensor, labels: dict[str, str] = RECORD) -> None:
         self.rig, self.sensor = Rig(labels, pod()), sensor
         self.cgroups = FakeCgroups(CgroupRef(APP, "pod-1"))
-        self.rig.pipeline._cgroups = self.cgroups
-        self.tracker = ContainerTracker(sensor, self.cgroups, self.rig.containers, self.rig.pipeline)
+        self.rig.correlator._cgroups = self.cgroups
+        self.tracker = ContainerTracker(sensor, self.cgroups, self.rig.containers, self.rig.correlator)
 
     def opt(self, labels: dict[str, str]) -> None:
         self.rig.containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels=labels)))
 
     def origins(self) -> dict[int, str | None]:
-        nodes = self.rig.pipeline.tree.nodes()
+        nodes = self.rig.correlator.tree.nodes()
         return {node.process.pid: node.entry.origin for node in nodes if node.entry}
 
 
@@ -160,7 +160,7 @@ def test_what_is_not_recorded_is_not_looked_at(sensor: FakeSensor) -> None:
     tracked.tracker.maintain(5.0)
 
     assert (sensor.asked, tracked.origins()) == ([], {})
-    assert tracked.rig.pipeline.tally.filtered == {"not-recorded": 1}
+    assert tracked.rig.correlator.tally.filtered == {"not-recorded": 1}
 
 
 def test_the_containers_that_are_there_are_known_to_the_table(sensor: FakeSensor) -> None:
@@ -245,7 +245,7 @@ def test_what_a_sensor_drops_is_in_the_equation(sensor: FakeSensor) -> None:
     ]
     tracked.tracker.advance(0.0)
 
-    tally = tracked.rig.pipeline.tally
+    tally = tracked.rig.correlator.tally
     assert (tally.read, tally.lost) == ({"process": 1, "seccomp": 2}, {"vanished": 2})
     assert tally.filtered == {"not-recorded": 1}
     tracked.rig.check_equation()
@@ -259,7 +259,7 @@ def test_an_event_and_the_seccomp_event_that_it_was_made_from_are_one_record(sen
 
     (record,) = tracked.rig.wait(2.0)
     assert (record.kind, record.syscalls) == ("exec", ["execve"])
-    assert tracked.rig.pipeline.tally.read == {"process": 1, "seccomp": 1}
+    assert tracked.rig.correlator.tally.read == {"process": 1, "seccomp": 1}
 
 
 @pytest.mark.parametrize("given_back", [False, True])
@@ -277,7 +277,7 @@ def test_a_seccomp_event_that_the_sensor_has_no_use_for_stands_for_itself(sensor
 
 def test_after_a_restart_it_goes_on_with_what_was_known(sensor: FakeSensor) -> None:
     tracked = Tracked(sensor)
-    tree, entry = tracked.rig.pipeline.tree, Entry(SHELL, "session")
+    tree, entry = tracked.rig.correlator.tree, Entry(SHELL, "session")
     tree.backfill(Node(SHELL, Process(1, 1), APP, 10 * SECOND, entry, argv=b"sh\0"))
     tree.backfill(Node(CHILD, SHELL, APP, 10 * SECOND, entry, argv=b"id\0"))
     sensor.there[CGROUP] = [there(INIT)]

@@ -1,0 +1,33 @@
+"""Searches along PATH: a shell tries a program in each folder, and only what came of the search is worth a record."""
+
+import errno
+
+from enricher.correlate.pending_event import PendingEvent
+from enricher.events import Exec, ExecFailed, Process, process_of
+
+
+class PathSearches:
+    """The searches that may go on: the latest attempt of each process that found no program."""
+
+    def __init__(self) -> None:
+        self._latest: dict[Process, PendingEvent] = {}
+
+    def add(self, pending: PendingEvent) -> None:
+        """Take an exec or a failed one; what it supersedes is marked so."""
+        event = pending.event
+        if not isinstance(event, (Exec, ExecFailed)):
+            return
+        before = self._latest.pop(event.process, None)
+        if before and isinstance(before.event, ExecFailed) and before.event.argv == event.argv:
+            before.superseded = True
+        if isinstance(event, ExecFailed) and event.errno == errno.ENOENT:
+            self._latest[event.process] = pending
+
+    def may_go_on(self, pending: PendingEvent) -> bool:
+        """Whether the next attempt may follow."""
+        return bool(self._latest) and self._latest.get(process_of(pending.event)) is pending
+
+    def give_up(self, pending: PendingEvent) -> None:
+        """Wait for no other attempt."""
+        if self.may_go_on(pending):
+            del self._latest[process_of(pending.event)]
