@@ -69,7 +69,7 @@ def _serve(address: str, enricher: Enricher) -> ThreadingHTTPServer:
     agent = enricher.agent
 
     def stuck() -> str | None:
-        silent = time.monotonic() - agent.progress
+        silent = time.monotonic() - agent.status.snapshot.at
         return f"the reader made no progress for {silent:.0f} s" if silent > _STUCK_AFTER else None
 
     def unready() -> str | None:
@@ -79,7 +79,7 @@ def _serve(address: str, enricher: Enricher) -> ThreadingHTTPServer:
 
     host, _, port = address.rpartition(":")
     registry = CollectorRegistry()
-    registry.register(AgentCollector(agent, enricher.reporter, enricher.mirrors))
+    registry.register(AgentCollector(agent.status, enricher.reporter, enricher.mirrors))
     return serve(host.strip("[]"), int(port), stuck, unready, registry)
 
 

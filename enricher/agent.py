@@ -71,8 +71,6 @@ class Agent:
         self.sensor, self.source, self.correlator, self.writer = tracker.sensor, source, correlator, writer
         self._tracker = tracker
         self.losses, self.status, self.filters = losses, status, filters
-        self.progress = time.monotonic()
-        """When the loop last came round, for the health check."""
         self.unwritten = 0
         """Once it has ended: the records that could not be written."""
         self._emitter, self._clock, self._memory, self._attached = emitter, clock, memory, attached
@@ -140,7 +138,6 @@ class Agent:
         if now >= self._next_second:
             self._next_second = now + 1.0
             self._each_second(now)
-        self.progress = now
 
     def _emit(self, events: Iterable[Correlated], now: float) -> None:
         for known in events:
@@ -151,7 +148,7 @@ class Agent:
         if now >= self._next_tidy:
             self._next_tidy = now + _TIDY
             self._tracker.maintain(now)
-            self.status.look()
+            self.status.find_uncovered()
         self._follow_filters()
         self._emitter.tick(now, time.time_ns() // 1_000_000)
         self._tell_attaches(now)
@@ -162,7 +159,7 @@ class Agent:
             self._emitter.losses_since({gone.reason: gone.records}, time.time_ns() // 1_000_000, gone.reason)
         if self._memory:
             self._memory.note(time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._complete_until())
-        self.status.report(now)
+        self.status.publish(now)
 
     def _tell_attaches(self, now: float) -> None:
         if self._attached and self._attached.waiting:

@@ -128,6 +128,8 @@ def assemble(args: argparse.Namespace) -> Enricher:
         losses,
         clock,
         reporter,
+        filters,
+        lambda: checkpoint_writer.failures,
         env,
         uncovered=lambda: uncovered.uncovered(containers.recorded_pods(), classes.objects),
         heartbeat=args.heartbeat,

@@ -271,11 +271,7 @@ class Correlator:
 
     def lag_ms(self, now: float) -> int:
         """How long the oldest event that is held has waited."""
-        try:
-            oldest = self._pending[0]
-        except IndexError:  # also while another thread asks
-            return 0
-        return int((now - oldest.deadline + self._hold) * 1000)
+        return int((now - self._pending[0].deadline + self._hold) * 1000) if self._pending else 0
 
     def complete_until(self, boot_ns: int) -> int:
         """Up to when everything has left that has come, where all has been read (nanoseconds since boot)."""

@@ -1,5 +1,6 @@
-"""What this node reports of itself in its NodeTrail, and when."""
+"""What this node reports of itself, and when: a snapshot each second, and its NodeTrail."""
 
+import copy
 import time
 from collections.abc import Callable
 
@@ -10,8 +11,10 @@ from enricher.correlate.correlator import Correlator
 from enricher.sensors.sensor import Sensor
 from enricher.status.losses import Losses
 from enricher.status.reporter import Reporter
+from enricher.status.snapshot import Snapshot
 from enricher.trail.writer import Writer
 from exectrail.contracts.nodetrail import MOST_ENV, MOST_REASON, MOST_UNCOVERED, NodeTrailStatus, UncoveredPod
+from exectrail.filter.file import FilterFile
 
 
 class NodeStatus:
@@ -22,6 +25,8 @@ class NodeStatus:
         chosen: The audit source, and why that one.
         correlator, writer, losses, clock: At work.
         reporter: Writes to the API; None without one.
+        filters: The filters; None without any.
+        checkpoint_failures: How often the checkpoint could not be written.
         env: Looks for `env` programs; None where it may not.
         uncovered: Finds the pods that are to be recorded and cannot be.
         heartbeat: How often to report, in seconds.
@@ -37,33 +42,59 @@ class NodeStatus:
         losses: Losses,
         clock: Clock,
         reporter: Reporter | None = None,
+        filters: FilterFile | None = None,
+        checkpoint_failures: Callable[[], int] = int,
         env: EnvReport | None = None,
         uncovered: Callable[[], list[UncoveredPod]] = list,
         heartbeat: float = 30.0,
     ) -> None:
         self._sensor, self._chosen, self._correlator, self._writer = sensor, chosen, correlator, writer
-        self._losses, self._clock, self._reporter = losses, clock, reporter
+        self._losses, self._clock, self._reporter, self._filters = losses, clock, reporter, filters
+        self._checkpoint_failures = checkpoint_failures
         self._env, self._find_uncovered, self._heartbeat = env, uncovered, heartbeat
         self._known_env: dict[str, bool] = {}
         self._uncovered: list[UncoveredPod] = []
         self._found = False
         self._next = 0.0
         self._since = clock.stamp(time.time_ns() // 1_000_000)
+        self.snapshot = self._look(time.monotonic())
+        """The latest; other threads read nothing else."""
 
-    def look(self) -> None:
+    def find_uncovered(self) -> None:
         """Look for pods that cannot be recorded."""
         before, self._uncovered = self._uncovered, self._find_uncovered()
         self._found |= before != self._uncovered
 
-    def report(self, now: float) -> None:
-        """Report to the API, if it is time or something changed; `now` in seconds of the monotonic clock."""
-        if self._reporter and (self._env_found() or self._found or now >= self._next):
+    def publish(self, now: float) -> None:
+        """Make a new snapshot, and report to the API if it is time or something changed; `now` in monotonic seconds."""
+        env_found = self._env_found()
+        self.snapshot = self._look(now)
+        if self._reporter and (env_found or self._found or now >= self._next):
             self._found = False
             self._next = now + self._heartbeat
-            self._reporter.node(self.now())
+            self._reporter.node(self.snapshot.trail)
 
-    def now(self) -> NodeTrailStatus:
-        """How this node does."""
+    def _look(self, now: float) -> Snapshot:
+        sensor, filters, tree = self._sensor, self._filters, self._correlator.tree
+        return Snapshot(
+            at=now,
+            trail=self._trail(now),
+            tally=copy.deepcopy(self._correlator.tally),
+            lost_before_reading=self._losses.before_reading(),
+            ring_full=sensor.lost_per_cpu(),
+            unmarked=sensor.unmarked(),
+            sockets={each.name: each.socket() for each in (self._chosen.source, sensor) if each},
+            filter_hits=_by_rule(filters) if filters else None,
+            filter_reloads_refused=filters.failures if filters else 0,
+            write_failures=self._writer.failures,
+            unwritten_bytes=self._writer.waiting_bytes,
+            checkpoint_failures=self._checkpoint_failures(),
+            held=self._correlator.held,
+            processes=len(tree),
+            processes_evicted=tree.evicted,
+        )
+
+    def _trail(self, now: float) -> NodeTrailStatus:
         lost = self._losses.by_cause()
         return NodeTrailStatus(
             audit_source=self._chosen.name,
@@ -73,7 +104,7 @@ class NodeStatus:
             lost=sum(lost.values()),
             lost_by_cause=lost,
             seq=self._writer.seq,
-            lag_ms=self._correlator.lag_ms(time.monotonic()),
+            lag_ms=self._correlator.lag_ms(now),
             env=dict(list(self._known_env.items())[:MOST_ENV]),
             uncovered=self._uncovered[:MOST_UNCOVERED],
             uncovered_pods=len(self._uncovered),
@@ -90,3 +121,7 @@ class NodeStatus:
         self._env.keep(set(self._correlator.tree.inits()))
         before, self._known_env = self._known_env, self._env.known()
         return before != self._known_env
+
+
+def _by_rule(filters: FilterFile) -> dict[str, int]:
+    return {"none" if rule is None else str(rule): count for rule, count in filters.filters.hits.items()}

@@ -21,18 +21,16 @@ from prometheus_client import Counter, Gauge, Histogram, Metric
 from enricher.audit.auditlog import AuditLogSource
 from enricher.audit.netlink import NetlinkSource
 from enricher.config import add_flags, add_source_flags
-from enricher.correlate.process_tree import Tree
 from enricher.correlate.sessions import Rejection
 from enricher.metrics import AgentCollector
-from enricher.netlink import SocketCounters
 from enricher.sensors.bpf.sensor import BpfSensor
 from enricher.sensors.proc.sensor import ProcSensor
 from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.status.losses import Losses
+from enricher.status.snapshot import Snapshot
 from enricher.tally import Tally
 from exectrail.cli import Subcommand
 from exectrail.contracts import record
-from exectrail.contracts.nodetrail import NodeTrailStatus
 
 REPO = Path(__file__).parents[2]
 DOCS = REPO / "docs"
@@ -286,18 +284,10 @@ def of_module(name: str) -> set[str]:
 
 
 def of_enricher() -> set[str]:
-    agent = SimpleNamespace(
-        correlator=SimpleNamespace(tally=Tally(), held=0, tree=Tree()),
-        sensor=SimpleNamespace(name="bpf", lost_per_cpu=list, unmarked=int, socket=SocketCounters),
-        source=None,
-        writer=SimpleNamespace(failures=0, waiting_bytes=0),
-        filters=SimpleNamespace(filters=SimpleNamespace(hits={})),
-        status=SimpleNamespace(now=NodeTrailStatus),
-        losses=SimpleNamespace(before_reading=dict),
-    )
+    status: typing.Any = SimpleNamespace(snapshot=Snapshot(tally=Tally(), filter_hits={}))
     reporter: typing.Any = SimpleNamespace(waiting=0, dropped=0)
     mirror: typing.Any = SimpleNamespace(resource="pods", age=float)
-    return exposed(list(AgentCollector(agent, reporter, [mirror]).collect()))  # type: ignore[arg-type] # as much as it asks
+    return exposed(list(AgentCollector(status, reporter, [mirror]).collect()))
 
 
 @pytest.mark.parametrize(

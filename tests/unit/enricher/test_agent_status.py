@@ -1,5 +1,7 @@
 """What an agent says of its node: in NodeTrail, and to Prometheus."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -21,17 +23,49 @@ def found() -> list[UncoveredPod]:
     return []
 
 
+class OwnedSensor:
+    """A sensor that belongs to the thread that made it, and to no thread once it is closed."""
+
+    name, weak, behind = "bpf", (), False
+
+    def __init__(self) -> None:
+        self._owner: int | None = threading.get_ident()
+
+    def close(self) -> None:
+        self._owner = None
+
+    def _asked(self) -> None:
+        assert threading.get_ident() == self._owner
+
+    def lost(self) -> dict[str, int]:
+        self._asked()
+        return {"ring-full": 5}
+
+    def lost_per_cpu(self) -> list[int]:
+        self._asked()
+        return [2, 3]
+
+    def unmarked(self) -> int:
+        self._asked()
+        return 7
+
+    def socket(self) -> SocketCounters:
+        self._asked()
+        return SocketCounters()
+
+
 @pytest.fixture
 def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
-    sensor = SimpleNamespace(name="bpf", weak=(), lost=lambda: {"ring-full": 5}, lost_per_cpu=lambda: [2, 3])
-    sensor.unmarked, sensor.socket, sensor.behind = lambda: 7, SocketCounters, False
+    sensor = OwnedSensor()
+    source = SimpleNamespace(name="netlink", socket=lambda: SocketCounters(forged=4, overruns=6))
+    source.lost, source.behind, source.read, source.gaps, source.keep = dict, False, lambda _: [], list, lambda: None
     tracker = SimpleNamespace(sensor=sensor, advance=lambda _now: None, maintain=lambda _now: None)
     writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
-    chosen = Choice(None, "disabled by --audit-source=none")
+    chosen = Choice(source, "nothing else listens")
     losses = Losses(sensor, None, None, rig.emitter, writer)  # type: ignore[arg-type]
     parts = (sensor, chosen, rig.correlator, writer, losses, rig.clock)
     status = NodeStatus(*parts, uncovered=lambda: list(found))  # type: ignore[arg-type]
-    return Agent(tracker, None, rig.correlator, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
+    return Agent(tracker, chosen.source, rig.correlator, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
 
 
 def pods(count: int) -> list[UncoveredPod]:
@@ -39,7 +73,9 @@ def pods(count: int) -> list[UncoveredPod]:
 
 
 def test_it_says_since_when_it_runs_and_that_does_not_move(agent: Agent) -> None:
-    first, later = agent.status.now(), agent.status.now()
+    first = agent.status.snapshot.trail
+    agent.status.publish(1.0)
+    later = agent.status.snapshot.trail
 
     assert first.since == later.since
     assert first.since <= first.heartbeat <= later.heartbeat
@@ -57,7 +93,7 @@ def test_it_names_the_pods_that_it_cannot_record(agent: Agent, found: list[Uncov
     found += pods(2)
     agent._each_second(0.0)
 
-    status = agent.status.now()
+    status = agent.status.snapshot.trail
 
     assert ([each.pod for each in status.uncovered], status.uncovered_pods) == (["shop/web-0", "shop/web-1"], 2)
 
@@ -66,28 +102,27 @@ def test_of_very_many_it_names_some_and_counts_all(agent: Agent, found: list[Unc
     found += pods(MOST_UNCOVERED + 1)
     agent._each_second(0.0)
 
-    status = agent.status.now()
+    status = agent.status.snapshot.trail
 
     assert (len(status.uncovered), status.uncovered_pods) == (MOST_UNCOVERED, MOST_UNCOVERED + 1)
 
 
 def collected(agent: Agent) -> list[Sample]:
     reporter = SimpleNamespace(waiting=12, dropped=3)
-    collector = AgentCollector(agent, reporter, [])  # type: ignore[arg-type] # as much of it as is asked
+    collector = AgentCollector(agent.status, reporter, [])  # type: ignore[arg-type] # as much of it as is asked
     return [sample for family in collector.collect() for sample in family.samples]
 
 
 def test_what_was_lost_is_reported_as_a_sum_and_by_cause(agent: Agent) -> None:
     agent.correlator.tally.lost["undecided"] = 2
+    agent.status.publish(1.0)
 
-    status = agent.status.now()
+    status = agent.status.snapshot.trail
 
     assert (status.lost, status.lost_by_cause) == (7, {"ring-full": 5, "undecided": 2})
 
 
 def test_it_counts_what_was_refused_at_its_sockets_and_what_waits(agent: Agent) -> None:
-    agent.source = SimpleNamespace(name="netlink", socket=lambda: SocketCounters(forged=4, overruns=6))
-
     found = {(sample.name, *sample.labels.values()): sample.value for sample in collected(agent)}
 
     assert found["exectrail_enricher_forged_total", "netlink"] == 4
@@ -103,3 +138,21 @@ def test_it_counts_what_the_ring_had_no_room_for_by_cpu_and_processes_without_a_
     full = {sample.labels["cpu"]: sample.value for sample in samples if sample.name.endswith("ring_full_total")}
     unmarked = [sample.value for sample in samples if sample.name.endswith("processes_unmarked_total")]
     assert (full, unmarked) == ({"0": 2, "1": 3}, [7])
+
+
+def test_a_scrape_asks_no_part_of_the_agent_and_finds_the_last_figures_after_its_end(agent: Agent) -> None:
+    agent.sensor.close()
+
+    with ThreadPoolExecutor(1) as scraper:
+        samples = scraper.submit(collected, agent).result()
+
+    assert [sample.value for sample in samples if sample.name == "exectrail_enricher_lost_total"] == [5]
+
+
+def test_what_a_scrape_reads_does_not_change_while_it_reads(agent: Agent) -> None:
+    scraped = agent.status.snapshot
+    agent.correlator.tally.read["process"] += 1
+
+    agent.status.publish(1.0)
+
+    assert (scraped.tally.read["process"], agent.status.snapshot.tally.read["process"]) == (1, 2)

@@ -25,7 +25,8 @@ class NoMetrics(Collector):
 def enricher() -> Any:
     """As much of one as is asked: at work, and all is well."""
     writer = SimpleNamespace(wrong=lambda: None)
-    agent = SimpleNamespace(progress=time.monotonic(), writer=writer)
+    status = SimpleNamespace(snapshot=SimpleNamespace(at=time.monotonic()))
+    agent = SimpleNamespace(status=status, writer=writer)
     return SimpleNamespace(agent=agent, ready=lambda: True, reporter=None, mirrors=[])
 
 
@@ -52,13 +53,13 @@ def test_one_that_works_is_healthy_and_ready(ask: Ask) -> None:
 
 
 def test_a_reader_that_makes_no_progress_is_not_healthy_and_says_for_how_long(enricher: Any, ask: Ask) -> None:
-    enricher.agent.progress -= 31
+    enricher.agent.status.snapshot.at -= 31
 
     assert ask("/healthz") == (503, "the reader made no progress for 31 s\n")
 
 
 def test_one_that_is_busy_for_a_while_is_not_restarted(enricher: Any, ask: Ask) -> None:
-    enricher.agent.progress -= 25
+    enricher.agent.status.snapshot.at -= 25
 
     assert ask("/healthz")[0] == 200
 
