@@ -151,7 +151,7 @@ class Agent:
             self.status.find_uncovered()
         self._follow_filters()
         self._emitter.tick(now, time.time_ns() // 1_000_000)
-        self._tell_attaches(now)
+        self._report_attaches(now)
         self.losses.write()
         self.losses.ask(now)
         self._keep_source()
@@ -161,9 +161,9 @@ class Agent:
             self._memory.note(time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._complete_until())
         self.status.publish(now)
 
-    def _tell_attaches(self, now: float) -> None:
-        if self._attached and self._attached.waiting:
-            for attach in self._attached.found(self.correlator.inits(), now):
+    def _report_attaches(self, now: float) -> None:
+        if self._attached:
+            for attach in self._attached.found(self.correlator.inits, now):
                 self._emitter.attached(attach, self._clock.boot_ns(attach.admitted_ms))
 
     def _keep_source(self) -> None:

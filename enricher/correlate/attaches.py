@@ -4,7 +4,8 @@ What comes of it descends from the container's own init, like all else there. So
 be that user's doing, by the start of a session whose entry is the init. The node cannot see when it ends.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from enricher.containers.containers import Container
@@ -34,38 +35,37 @@ class Attach(NamedTuple):
 
 
 class Attached:
-    """The attaches that are to be told of. Fed from the mirror's thread, read from the pipeline's.
+    """The attaches that are to be reported. A mirror's thread feeds them through a queue to the agent's.
 
     Args:
-        since: RFC 3339, UTC: those that were admitted before are not told of.
+        since: RFC 3339, UTC: those that were admitted before are not reported.
 
     """
 
     def __init__(self, since: str) -> None:
         self._since = since
-        self._fresh: list[AuditSession] = []
+        self._fresh: deque[AuditSession] = deque(maxlen=_MOST)
+        """What crosses the threads: each takes its own end, which a deque allows without a lock."""
         self._looked_for: list[tuple[AuditSession, float]] = []
 
     def changed(self, old: AuditSession | None, new: AuditSession | None) -> None:
         """Take over a change of the mirror of requests."""
         if old is None and new and new.spec.verb == "attach" and new.spec.time >= self._since:
-            self._fresh = [*self._fresh, new][-_MOST:]
+            self._fresh.append(new)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there is any to look for."""
-        return bool(self._fresh or self._looked_for)
-
-    def found(self, inits: Inits, now: float) -> list[Attach]:
+    def found(self, inits: Callable[[], Inits], now: float) -> list[Attach]:
         """Those whose container is known by now, each once; `now` is in seconds."""
-        fresh, self._fresh = self._fresh, []
-        looked_for = [*self._looked_for, *((audit, now + _LOOK_FOR) for audit in fresh)]
-        self._looked_for = []
-        told: list[Attach] = []
+        while self._fresh:
+            self._looked_for.append((self._fresh.popleft(), now + _LOOK_FOR))
+        if not self._looked_for:
+            return []
+        looked_for, self._looked_for = self._looked_for, []
+        found: list[Attach] = []
+        alive = inits().items()
         for audit, until in looked_for:
-            meant = [(init, each) for init, each in inits.items() if aims_at(audit.spec.target, each.resource)]
+            meant = [(init, each) for init, each in alive if aims_at(audit.spec.target, each.resource)]
             if len(meant) == 1:
-                told.append(Attach(audit, *meant[0]))
+                found.append(Attach(audit, *meant[0]))
             elif now < until:  # of several, the client has left the choice to the kubelet: it is unknown which
                 self._looked_for.append((audit, until))
-        return told
+        return found

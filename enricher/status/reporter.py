@@ -148,7 +148,8 @@ class Reporter:
                 return False
             if not 400 <= error.status < 500 or error.status == 429:
                 raise
-            self.dropped += 1
+            with self._worker.lock:  # too many that wait are counted by the agent's thread
+                self.dropped += 1
             log.warning("the API refused the status of session %s: %s", uid, error)
         return True
 

@@ -1,10 +1,14 @@
 """Who attaches to a container is in its trail, though no process comes of it."""
 
+import sys
+import threading
+
 from msgspec.structs import replace
 
 from enricher.containers.containers import Container
 from enricher.correlate.attaches import Attach, Attached
 from enricher.events import Process
+from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession, SessionStatus
 from tests.unit.enricher.rig import INIT, UID, Rig, container_starts, request
@@ -21,8 +25,8 @@ def attach(container: str = "app", **spec: object) -> AuditSession:
     return replace(made, spec=replace(made.spec, **asked | spec))
 
 
-def told(attached: Attached, inits: dict[Process, Container], now: float = 0.0) -> list[Process]:
-    return [each.init for each in attached.found(inits, now)]
+def reported(attached: Attached, inits: dict[Process, Container], now: float = 0.0) -> list[Process]:
+    return [each.init for each in attached.found(lambda: inits, now)]
 
 
 def attached_by(*requests: AuditSession) -> Attached:
@@ -32,41 +36,61 @@ def attached_by(*requests: AuditSession) -> Attached:
     return attached
 
 
-def test_an_attach_is_told_once_with_the_container_that_it_named() -> None:
+def test_an_attach_is_reported_once_with_the_container_that_it_named() -> None:
     attached = attached_by(attach("sidecar"))
 
-    assert told(attached, {INIT: APP, OTHER_INIT: SIDECAR}) == [OTHER_INIT]
-    assert told(attached, {INIT: APP, OTHER_INIT: SIDECAR}) == []
+    assert reported(attached, {INIT: APP, OTHER_INIT: SIDECAR}) == [OTHER_INIT]
+    assert reported(attached, {INIT: APP, OTHER_INIT: SIDECAR}) == []
 
 
 def test_its_container_is_waited_for() -> None:
     attached = attached_by(attach())
 
-    assert told(attached, {}, 0.0) == []
-    assert attached.waiting
-    assert told(attached, {INIT: APP}, 9.0) == [INIT]
-    assert not attached.waiting
+    assert reported(attached, {}, 0.0) == []
+    assert reported(attached, {INIT: APP}, 9.0) == [INIT]
 
 
 def test_one_whose_container_does_not_come_is_given_up() -> None:
     attached = attached_by(attach())
 
-    assert told(attached, {}, 0.0) == []
-    assert told(attached, {}, 10.0) == []
-    assert not attached.waiting
+    assert reported(attached, {}, 0.0) == []
+    assert reported(attached, {}, 10.0) == []
+    assert reported(attached, {INIT: APP}, 10.0) == []
 
 
 def test_where_the_kubelet_chooses_the_container_none_is_guessed() -> None:
-    assert told(attached_by(attach("")), {INIT: APP, OTHER_INIT: SIDECAR}) == []
-    assert told(attached_by(attach("")), {INIT: APP}) == [INIT]
+    assert reported(attached_by(attach("")), {INIT: APP, OTHER_INIT: SIDECAR}) == []
+    assert reported(attached_by(attach("")), {INIT: APP}) == [INIT]
 
 
-def test_neither_what_was_admitted_before_nor_what_changes_later_is_told() -> None:
+def test_neither_what_was_admitted_before_nor_what_changes_later_is_reported() -> None:
     attached = attached_by(attach(time="2026-11-23T11:00:00.000000Z"), request(), attach(verb="portforward"))
     attached.changed(attach(), replace(attach(), status=SessionStatus(phase="Closed")))
     attached.changed(attach(), None)
 
-    assert not attached.waiting
+    assert reported(attached, {INIT: APP}) == []
+
+
+def test_each_is_reported_once_however_the_threads_take_turns() -> None:
+    attached, uids = Attached(SINCE), [f"{number:08d}" for number in range(900)]
+
+    def mirror() -> None:
+        for uid in uids:
+            attached.changed(None, replace(attach(), metadata=ObjectMeta(name=uid)))
+
+    thread = threading.Thread(target=mirror)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        found = []
+        while thread.is_alive():
+            found += attached.found(lambda: {INIT: APP}, 0.0)
+        found += attached.found(lambda: {INIT: APP}, 0.0)
+    finally:
+        sys.setswitchinterval(before)
+
+    assert [each.audit.metadata.name for each in found] == uids
 
 
 def test_the_trail_says_who_from_when_on_and_on_which_process(rig: Rig) -> None:

@@ -222,7 +222,7 @@ def test_an_attach_that_is_closed_before_it_shows_is_still_told_of(api: ApiServe
 
     requests._list()
 
-    assert [each.init for each in attached.found({LATE: APP}, 0.0)] == [LATE]
+    assert [each.init for each in attached.found(lambda: {LATE: APP}, 0.0)] == [LATE]
 
 
 def test_uids_that_are_asked_for_in_vain_are_remembered_within_a_bound(
