@@ -50,6 +50,11 @@ class AgentCollector(Collector):
         if seen.filter_hits is not None:
             text = "Records that a filter rule decided"
             yield _counter("exectrail_enricher_filter_hits", text, "rule", seen.filter_hits)
+            refused, text = (
+                {"": seen.filter_reloads_refused},
+                "Changed filters that could not be used: the old ones stay",
+            )
+            yield _counter("exectrail_enricher_filter_reloads_refused", text, None, refused)
         for name, text, count in (
             (
                 "processes_unmarked",
@@ -57,6 +62,7 @@ class AgentCollector(Collector):
                 seen.unmarked,
             ),
             ("write_failures", "Writes that the trail's storage refused", seen.write_failures),
+            ("checkpoint_failures", "Writes of the checkpoint that the disk refused", seen.checkpoint_failures),
             ("statuses_dropped", "Statuses of AuditSessions that the API never got", self._reporter.dropped),
             ("processes_evicted", "Live processes dropped from memory: there were too many", seen.processes_evicted),
         ):

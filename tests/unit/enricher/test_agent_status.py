@@ -64,7 +64,9 @@ def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
     chosen = Choice(source, "nothing else listens")
     losses = Losses(sensor, None, None, rig.emitter, writer)  # type: ignore[arg-type]
     parts = (sensor, chosen, rig.correlator, writer, losses, rig.clock)
-    status = NodeStatus(*parts, uncovered=lambda: list(found))  # type: ignore[arg-type]
+    filters = SimpleNamespace(filters=SimpleNamespace(hits={None: 3, 0: 8}), failures=2, refresh=lambda: False)
+    beside = {"filters": filters, "checkpoint_failures": lambda: 4}
+    status = NodeStatus(*parts, **beside, uncovered=lambda: list(found))  # type: ignore[arg-type]
     return Agent(tracker, chosen.source, rig.correlator, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
 
 
@@ -130,6 +132,14 @@ def test_it_counts_what_was_refused_at_its_sockets_and_what_waits(agent: Agent) 
     assert found["exectrail_enricher_unwritten_bytes",] == 4711
     assert found["exectrail_enricher_statuses_waiting",] == 12
     assert found["exectrail_enricher_statuses_dropped_total",] == 3
+
+
+def test_it_counts_filters_that_were_refused_and_checkpoints_that_could_not_be_written(agent: Agent) -> None:
+    found = {(sample.name, *sample.labels.values()): sample.value for sample in collected(agent)}
+
+    assert found["exectrail_enricher_filter_reloads_refused_total",] == 2
+    assert found["exectrail_enricher_checkpoint_failures_total",] == 4
+    assert found["exectrail_enricher_filter_hits_total", "none"] == 3
 
 
 def test_it_counts_what_the_ring_had_no_room_for_by_cpu_and_processes_without_a_mark(agent: Agent) -> None:

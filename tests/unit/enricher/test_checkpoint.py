@@ -388,6 +388,15 @@ def test_only_what_changed_is_written_anew(tmp_path: Path) -> None:
     assert checkpoint.decode((tmp_path / "checkpoint.json").read_bytes()).seq == 7
 
 
+def test_a_checkpoint_that_cannot_be_written_is_counted(tmp_path: Path) -> None:
+    checkpoint_writer = CheckpointWriter(tmp_path, BOOT)
+    (tmp_path / "checkpoint.json").mkdir()  # no file takes a folder's place
+
+    checkpoint_writer.close(view())
+
+    assert checkpoint_writer.failures == 1
+
+
 def test_two_enrichers_do_not_share_a_state(tmp_path: Path) -> None:
     first = CheckpointWriter(tmp_path, BOOT)
     with pytest.raises(OSError, match="another enricher"):
