@@ -91,8 +91,7 @@ def _record(log: Path, file: BinaryIO) -> int:
     player = Player(header, trail.write, 0.5, random.getrandbits)
     for records in _rounds(log):
         for each in records:
-            player.correlator.take_earlier_seccomp(each)
-        for known in player.correlator.take_done():
-            player.emitter.emit(known, 0.0)
+            player.core.correlator.take_earlier_seccomp(each)
+        player.core.step(0.0)
     file.flush()
     return trail.lines

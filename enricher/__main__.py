@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -52,15 +53,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    enricher = assemble(args)
-    agent = enricher.agent
-    _serve(args.metrics_address, enricher)
-    enricher.start()
-    _stop_on_signals(agent)
-    gc.freeze()  # what is there by now stays, and need not be looked at again
-    gc.set_threshold(_COLLECT_AFTER)
-    agent.run()
-    enricher.reporter.drain(_DRAIN)
+    with ExitStack() as stack:
+        enricher = assemble(args, stack)
+        agent = enricher.agent
+        stack.callback(_serve(args.metrics_address, enricher).shutdown)
+        enricher.start()
+        _stop_on_signals(agent)
+        gc.freeze()  # what is there by now stays, and need not be looked at again
+        gc.set_threshold(_COLLECT_AFTER)
+        agent.run()
+        enricher.reporter.drain(_DRAIN)
     log.info("stopped; the last record is %d", agent.writer.seq)
     return threads.exit_code(1 if agent.unwritten else 0)
 

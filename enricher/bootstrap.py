@@ -1,19 +1,22 @@
-"""Puts an enricher together from what its flags say."""
+"""Puts an enricher together from what its flags say: in phases, each of which needs what the one before it made."""
 
 import argparse
 import logging
-import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from msgspec import Struct
 
 from enricher import config
 from enricher.agent import Agent
+from enricher.audit.choice import Choice
+from enricher.audit.progress import SourceState
 from enricher.clock import Clock
 from enricher.containers import uncovered
 from enricher.containers.containers import Containers
 from enricher.containers.env_binary import EnvReport, look_into
+from enricher.core import Core
 from enricher.correlate import command_key
 from enricher.correlate.attaches import Attached
 from enricher.correlate.correlator import Correlator
@@ -23,7 +26,9 @@ from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
+from enricher.node_inputs import NodeInputs
 from enricher.procfs import Proc
+from enricher.sensors.sensor import Sensor
 from enricher.state.checkpoint_writer import CheckpointWriter
 from enricher.state.restart import Memory
 from enricher.state.resumption import Requests
@@ -33,13 +38,12 @@ from enricher.status.reporter import Reporter
 from enricher.tally import Tally
 from enricher.trail import storage
 from enricher.trail.chain import State
+from enricher.trail.sink import Sink
 from enricher.trail.writer import Writer
 from exectrail.contracts.session import AuditSession
 from exectrail.filter.file import FilterFile
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
-
-OnRequest = Callable[[AuditSession | None, AuditSession | None], None]
 
 log = logging.getLogger("enricher")
 
@@ -56,8 +60,48 @@ class Enricher(Struct):
     """Have the threads work."""
 
 
-def assemble(args: argparse.Namespace) -> Enricher:
-    """Open everything, take up what the enricher before left, and start the writer.
+class _Api:
+    """What is known of the API: copies that are not kept up yet."""
+
+    def __init__(self, args: argparse.Namespace, clock: Clock) -> None:
+        self.client = client = Client.in_cluster()
+        self.containers, self.asked = Containers(), RequestIndex()
+        self.attached = Attached(clock.stamp(clock.now_ms()))
+        self.requests = config.Requests(client, args.namespace, self._request_changed, args.node)
+        pod_changed, namespace_changed = self.containers.pod_changed, self.containers.namespace_changed
+        self._needed = [*config.watch_node(client, args.node, pod_changed, namespace_changed), self.requests]
+        # The agent does not wait for this one: without it, pods of classes with telling names are reported as well.
+        self.classes = Mirror(client, uncovered.PATH, uncovered.RuntimeClass)
+        self.mirrors: list[Mirror[Any]] = [*self._needed, self.classes]
+        self.reporter = Reporter(client, args.node, args.namespace)
+
+    def ready(self) -> bool:
+        """Whether it is known what is recorded."""
+        return all(mirror.synced.is_set() for mirror in self._needed)
+
+    def _request_changed(self, old: AuditSession | None, new: AuditSession | None) -> None:
+        self.asked.changed(old, new)
+        self.attached.changed(old, new)
+
+
+class _Storage:
+    """What the enricher before left. Its locks keep that one out: two at work would report the same."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.checkpoints = CheckpointWriter(args.state_dir, Proc().boot_id())
+        self.sink: Sink = storage.open_sink(args)
+        self.chain = State(args.state_dir / "chain.json")
+        self.source = config.source_state(args)
+
+    def open_writer(self, args: argparse.Namespace) -> Writer:
+        """Write to the trail from now on."""
+        writer = Writer(self.sink, self.chain, args.audit_log_interval_seconds)
+        writer.start()
+        return writer
+
+
+def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
+    """Open everything, take up what the enricher before left, and start the writer; `stack` closes it.
 
     Raises:
         OSError: A file or folder cannot be used.
@@ -65,61 +109,31 @@ def assemble(args: argparse.Namespace) -> Enricher:
         SensorUnavailable, SourceUnavailable: What the flags ask for cannot be had.
 
     """
-    client = Client.in_cluster()
-    clock, containers, asked = Clock(), Containers(), RequestIndex()
-    attached = Attached(clock.stamp(time.time_ns() // 1_000_000))
-    requests = config.Requests(client, args.namespace, _both(asked.changed, attached.changed), args.node)
-    watched = config.watch_node(client, args.node, containers.pod_changed, containers.namespace_changed)
-    # The agent does not wait for this one: without it, pods of classes with telling names are reported all the same.
-    classes = Mirror(client, uncovered.PATH, uncovered.RuntimeClass)
-    containers.ready = _synced([*watched, requests])
-    reporter = Reporter(client, args.node, args.namespace)
-
-    # Their locks first: while the enricher before is at work still, two would tell the same.
-    checkpoint_writer, sink = CheckpointWriter(args.state_dir, Proc().boot_id()), storage.open_sink(args)
-    state = State(args.state_dir / "chain.json")
-
-    # Then at once the sensor: what happens before it is attached is in the gap that the restart leaves.
-    chosen = config.choose_source(args, containers.ready)
-    sensor, cgroups = config.open_sensor(args, clock, chosen.source)
-
-    writer = Writer(sink, state, args.audit_log_interval_seconds)
-    writer.start()
-
-    sessions = Sessions(requests.get, asked, clock.wall_ms)
-    record_builder = RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name)
-    quota = Quota(args.quota, args.quota * 10)
-    tally = Tally()
-    emitter = Emitter(
-        containers,
-        sessions,
-        record_builder,
-        writer.write,
-        quota,
-        tally,
-        on_start=reporter.started,
-        on_end=reporter.ended,
-        on_ambiguous=lambda uids, time: reporter.ambiguous(uids, clock.stamp(clock.wall_ms(time))),
-    )
-    filters = emitter.filters = FilterFile(args.filters) if args.filters else None
+    clock = Clock()
+    api, kept = _Api(args, clock), _Storage(args)
+    # At once after the locks: what happens before the sensor is attached is in the gap that the restart leaves.
+    chosen, (sensor, cgroups) = _watch(args, clock, kept.source, api.ready, stack)
+    writer = kept.open_writer(args)
+    filters = FilterFile(args.filters) if args.filters else None
+    tally, sessions = Tally(), Sessions(api.requests.get, api.asked, clock.wall_ms)
+    losses = Losses(sensor, chosen.source, config.open_kernel_lost(asked=args.ask_kernel_lost), tally)
+    emitter = _emitter(args, clock, api, sessions, sensor, writer, tally, losses, filters)
     correlator = Correlator(
         cgroups,
-        containers,
+        api.containers,
         sessions,
         clock,
         tally,
         args.hold_ms / 1000,
         reports_failed_execs=sensor.reports_failed_execs,
         has_audit_source=chosen.source is not None,
+        is_ready=api.ready,
     )
-
-    tracker = ContainerTracker(sensor, cgroups, containers, correlator)
-    memory = Memory(checkpoint_writer, sessions, emitter, correlator, writer, clock)
-    running = Requests(containers.ready, lambda: requests.running_on(args.node), reporter.ended)
-    memory.take_up(tracker, sink.last_lines, running, chain_unreadable=state.unreadable)
-
+    tracker = ContainerTracker(sensor, cgroups, api.containers, correlator)
+    memory = Memory(kept.checkpoints, sessions, emitter, correlator, writer, clock)
+    running = Requests(api.ready, lambda: api.requests.running_on(args.node), api.reporter.ended)
+    memory.take_up(tracker, kept.sink.last_lines, running, chain_unreadable=kept.chain.unreadable)
     env = EnvReport(look_into) if args.look_for_env else None
-    losses = Losses(sensor, chosen.source, config.open_kernel_lost(asked=args.ask_kernel_lost), emitter, writer)
     status = NodeStatus(
         sensor,
         chosen,
@@ -127,37 +141,66 @@ def assemble(args: argparse.Namespace) -> Enricher:
         writer,
         losses,
         clock,
-        reporter,
+        api.reporter,
         filters,
-        lambda: checkpoint_writer.failures,
+        lambda: kept.checkpoints.failures,
         env,
-        uncovered=lambda: uncovered.uncovered(containers.recorded_pods(), classes.objects),
-        heartbeat=args.heartbeat,
+        lambda: uncovered.uncovered(api.containers.recorded_pods(), api.classes.objects),
+        args.heartbeat,
     )
-    agent = Agent(tracker, chosen.source, correlator, emitter, writer, losses, status, clock, memory, filters, attached)
-
-    mirrors = [*watched, requests, classes]
+    inputs = (
+        NodeInputs(tracker, correlator, clock, chosen.source.read)
+        if chosen.source
+        else NodeInputs(tracker, correlator, clock)
+    )
+    core = Core(inputs, correlator, emitter, clock, memory.settle)
+    agent = Agent(core, sensor, chosen.source, writer, losses, status, clock, memory, filters, api.attached)
 
     def start() -> None:
-        for mirror in mirrors:
+        for mirror in api.mirrors:
             mirror.start()
-        reporter.start()
+        api.reporter.start()
         if args.command_key_secret:
-            command_key.follow(client, args.namespace, args.command_key_secret, asked)
+            command_key.follow(api.client, args.namespace, args.command_key_secret, api.asked)
         if env:
             env.start()
         log.info("recording on %s with %s, source %s: %s", args.node, sensor.name, chosen.name, chosen.reason)
 
-    return Enricher(agent, reporter, containers.ready, mirrors, start)
+    return Enricher(agent, api.reporter, api.ready, api.mirrors, start)
 
 
-def _both(one: OnRequest, other: OnRequest) -> OnRequest:
-    def on_request(old: AuditSession | None, new: AuditSession | None) -> None:
-        one(old, new)
-        other(old, new)
+def _watch(
+    args: argparse.Namespace, clock: Clock, state: SourceState, ready: Callable[[], bool], stack: ExitStack
+) -> tuple[Choice, config.OpenSensor]:
+    chosen = config.choose_source(args, state, ready)
+    opened = config.open_sensor(args, clock, chosen.source)
+    stack.callback(opened.sensor.close)
+    return chosen, opened
 
-    return on_request
 
-
-def _synced(mirrors: list[Mirror[Any]]) -> Callable[[], bool]:
-    return lambda: all(mirror.synced.is_set() for mirror in mirrors)
+def _emitter(
+    args: argparse.Namespace,
+    clock: Clock,
+    api: _Api,
+    sessions: Sessions,
+    sensor: Sensor,
+    writer: Writer,
+    tally: Tally,
+    losses: Losses,
+    filters: FilterFile | None,
+) -> Emitter:
+    reporter = api.reporter
+    return Emitter(
+        api.containers,
+        sessions,
+        RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name),
+        writer.write,
+        Quota(args.quota, args.quota * 10),
+        tally,
+        losses.by_cause,
+        reporter.started,
+        reporter.ended,
+        lambda uids, time: reporter.ambiguous(uids, clock.stamp(clock.wall_ms(time))),
+        lambda: not writer.full,
+        filters,
+    )

@@ -54,6 +54,14 @@ class Clock:
         """Measure the offset between the two clocks anew."""
         self._offset = boot_to_wall_ns()
 
+    def now_ns(self) -> int:
+        """Now, in nanoseconds since boot."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def now_ms(self) -> int:
+        """Now, in milliseconds since the epoch."""
+        return self.wall_ms(self.now_ns())
+
     def wall_ms(self, boot_ns: int) -> int:
         """Milliseconds since the epoch."""
         return (boot_ns + self._offset) // 1_000_000

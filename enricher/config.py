@@ -110,16 +110,19 @@ def open_source(receive_buffer: int, kind: type[S]) -> S | None:
         return None
 
 
-def choose_source(args: argparse.Namespace, ready: Callable[[], bool]) -> Choice:
+def source_state(args: argparse.Namespace) -> SourceState:
+    """How far the enricher before read; to be asked before this one writes to the trail."""
+    written_ms = max(modified_ms(args.state_dir / "chain.json"), modified_ms(Path(args.trail)))
+    return SourceState(args.state_dir / "source.json", Proc().boot_id(), written_ms)
+
+
+def choose_source(args: argparse.Namespace, state: SourceState, ready: Callable[[], bool]) -> Choice:
     """Where SECCOMP records come from, by the flags; `ready` says whether the API has told what is recorded.
 
     Raises:
         SourceUnavailable: The source that the flags name cannot be had.
 
     """
-    # Read before the trail is opened: both files are written with each record.
-    written_ms = max(modified_ms(args.state_dir / "chain.json"), modified_ms(Path(args.trail)))
-    state = SourceState(args.state_dir / "source.json", Proc().boot_id(), written_ms)
     is_ours = ours(args.node, socket.gethostname())
     log_of_auditd: Path | None = args.audit_log
 

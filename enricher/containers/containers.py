@@ -67,8 +67,6 @@ class Containers:
     def __init__(self) -> None:
         self.version = 0
         """Rises with every change that can alter an answer."""
-        self.ready: Callable[[], bool] = lambda: True
-        """Whether pods and namespaces have been read at least once: before, not to know them means nothing."""
         self.is_there: Callable[[str], bool] = lambda _id: True
         """Whether a container is on the node still, by its id; set by `enricher.correlate.tracker`."""
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ An event updates the process tree at once. Then it waits in one queue, in order,
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from enricher import syscalls
 from enricher.argv import words_of
@@ -46,6 +47,7 @@ class Correlator:
         hold: How long an event may wait, in seconds.
         reports_failed_execs: Whether the sensor reports failed execs.
         has_audit_source: Whether SECCOMP events come at all.
+        is_ready: Whether the API has said what is recorded: before, not to know a pod means nothing.
         tree: The processes; None for one of its own.
 
     """
@@ -61,11 +63,12 @@ class Correlator:
         *,
         reports_failed_execs: bool = False,
         has_audit_source: bool = True,
+        is_ready: Callable[[], bool] = lambda: True,
         tree: Tree | None = None,
     ) -> None:
         self.tree, self.tally = Tree() if tree is None else tree, tally
         self._cgroups, self._containers = cgroups, containers
-        self._clock, self._hold = clock, hold
+        self._clock, self._hold, self._is_ready = clock, hold, is_ready
         self._binder = Binder(sessions, clock)
         self._in_containers = ContainerProcesses(self.tree, sessions)
         self._on_node = NodeProcesses(containers)
@@ -125,7 +128,7 @@ class Correlator:
 
     def advance(self, now: float) -> list[Correlated]:
         """Hand on every event that is complete or has waited long enough, the oldest first."""
-        overdue = now - (0.0 if self._containers.ready() else _UNREADY_HOLD)
+        overdue = now - (0.0 if self._is_ready() else _UNREADY_HOLD)
         while self._pending:
             pending = self._pending[0]
             binding = self._step(pending)

@@ -63,6 +63,8 @@ class Emitter:
         on_start, on_end: Called for each session that begins and ends, with its record; only once it is confirmed,
             since a tag alone proves nothing and may be another user's.
         on_ambiguous: Called with the UIDs of requests that an entry may have come of, and its time (ns since boot).
+        has_room: Whether the trail takes a record about losses now.
+        filters: Records that these drop are not written; None keeps everything.
 
     """
 
@@ -78,16 +80,18 @@ class Emitter:
         on_start: Report = _report_nothing,
         on_end: Report = _report_nothing,
         on_ambiguous: Callable[[list[str], int], None] = lambda _uids, _time: None,
+        has_room: Callable[[], bool] = lambda: True,
+        filters: HasFilters | None = None,
     ) -> None:
-        self.tally, self.losses, self.ambiguous = tally, losses, on_ambiguous
-        self.filters: HasFilters | None = None
-        """Records that these drop are not written; None keeps everything."""
+        self.tally, self.losses, self.ambiguous, self.filters = tally, losses, on_ambiguous, filters
         self._containers, self._sessions, self._builder = containers, sessions, builder
-        self._write, self._quota = write, quota
+        self._write, self._has_room, self._quota = write, has_room, quota
         self._on_start, self._on_end = on_start, on_end
         self._repeats = Repeats()
         self._late_requests = LateRequests(sessions)
         self._open: dict[tuple[str, Process], _Open] = {}
+        self._lost_before: Mapping[str, int] = {}
+        """What the gaps in the trail say already."""
 
     def emit(self, known: Correlated, now: float) -> None:
         """Write what became of an event; `now` in seconds of the monotonic clock."""
@@ -112,7 +116,7 @@ class Emitter:
             self._start(known.session, known, now)
 
     def tick(self, now: float, wall_ms: int) -> None:
-        """Write what time alone brings: late requests, and the end of throttling."""
+        """Write what time alone brings: late requests, the end of throttling, and what was lost meanwhile."""
         for session, owner, end in self._late_requests.settled(now):
             record = self._builder.session_start(session, owner, self._containers.cluster_uid)
             record.reason = "late"
@@ -125,6 +129,16 @@ class Emitter:
             gap = self._builder.losses({"throttled": over.refused}, wall_ms, "throttle-stop", owner)
             gap.origin = "untracked" if over.untracked else None
             self._made(gap)
+        self.write_losses(wall_ms)
+
+    def write_losses(self, wall_ms: int) -> None:
+        """Write a gap with the losses that are new, as soon as the trail has room for a record."""
+        lost = dict(self.losses())
+        fresh = {cause: count - self._lost_before.get(cause, 0) for cause, count in lost.items()}
+        fresh = {cause: count for cause, count in fresh.items() if count > 0}
+        if fresh and self._has_room():
+            self._lost_before = lost
+            self.losses_since(fresh, wall_ms)
 
     def losses_since(self, lost: dict[str, int], wall_ms: int, reason: str | None = None) -> None:
         """Write what was lost since the last gap, by cause; `reason` where one thing brought it all about."""

@@ -16,6 +16,8 @@ from enricher.trail.writer import Writer
 from exectrail.contracts.nodetrail import MOST_ENV, MOST_REASON, MOST_UNCOVERED, NodeTrailStatus, UncoveredPod
 from exectrail.filter.file import FilterFile
 
+_SEARCH_EVERY = 5.0
+
 
 class NodeStatus:
     """Looks at the parts of the agent, and reports to the API at each heartbeat and when something changed.
@@ -54,23 +56,16 @@ class NodeStatus:
         self._env, self._find_uncovered, self._heartbeat = env, uncovered, heartbeat
         self._known_env: dict[str, bool] = {}
         self._uncovered: list[UncoveredPod] = []
-        self._found = False
-        self._next = 0.0
+        self._next = self._next_search = 0.0
         self._since = clock.stamp(time.time_ns() // 1_000_000)
         self.snapshot = self._look(time.monotonic())
         """The latest; other threads read nothing else."""
 
-    def find_uncovered(self) -> None:
-        """Look for pods that cannot be recorded."""
-        before, self._uncovered = self._uncovered, self._find_uncovered()
-        self._found |= before != self._uncovered
-
     def publish(self, now: float) -> None:
         """Make a new snapshot, and report to the API if it is time or something changed; `now` in monotonic seconds."""
-        env_found = self._env_found()
+        found = (self._found_env(), self._found_uncovered(now))
         self.snapshot = self._look(now)
-        if self._reporter and (env_found or self._found or now >= self._next):
-            self._found = False
+        if self._reporter and (any(found) or now >= self._next):
             self._next = now + self._heartbeat
             self._reporter.node(self.snapshot.trail)
 
@@ -112,8 +107,16 @@ class NodeStatus:
             heartbeat=self._clock.stamp(time.time_ns() // 1_000_000),
         )
 
-    def _env_found(self) -> bool:
-        """Look for `env` in new containers; whether something changed since the last report."""
+    def _found_uncovered(self, now: float) -> bool:
+        """Look for pods that cannot be recorded, every few seconds; whether something changed."""
+        if now < self._next_search:
+            return False
+        self._next_search = now + _SEARCH_EVERY
+        before, self._uncovered = self._uncovered, self._find_uncovered()
+        return before != self._uncovered
+
+    def _found_env(self) -> bool:
+        """Look for `env` in new containers; whether something changed."""
         if self._env is None:
             return False
         for process, container in self._correlator.inits().items():

@@ -18,12 +18,13 @@ from typing import Any, BinaryIO
 from enricher import config
 from enricher.clock import Clock
 from enricher.containers.containers import Containers
-from enricher.correlate.correlator import Correlator
+from enricher.core import Core
 from enricher.correlate.sessions import Sessions
 from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
+from enricher.node_inputs import NodeInputs
 from enricher.procfs import Proc
 from enricher.sensors.unavailable import SensorUnavailable
 from enricher.support.recorder import Recorder, Tables, TappedCorrelator, TappedSource, TappedTree
@@ -32,7 +33,7 @@ from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from exectrail.service import logs
 
-_HOLD, _TIDY = 0.5, 5.0
+_HOLD = 0.5
 _ROUND = 0.02
 """Seconds between two rounds: what comes in between is gathered by the kernel."""
 _API_WITHIN = 30.0
@@ -73,8 +74,7 @@ def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) ->
     # What waits in the kernel until then is told from what is not opted in, which is not written down.
     _wait_for([*watched, requests])
     record_builder = RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name)
-    sessions = Sessions(requests.get)
-    tally = Tally()
+    tally, sessions = Tally(), Sessions(requests.get)
     emitter = Emitter(containers, sessions, record_builder, lambda _: True, Quota(1, 1), tally)
     tree = TappedTree(recorder)
     correlator = TappedCorrelator(
@@ -82,7 +82,15 @@ def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) ->
     )
     correlator.record_into(recorder, source)
     tracker = ContainerTracker(sensor, cgroups, containers, correlator)
-    _follow(tracker, source, correlator, emitter, recorder, clock, time.monotonic() + args.seconds, over)
+    read = source.read if source else list
+    core = Core(NodeInputs(tracker, correlator, clock, lambda _now: read()), correlator, emitter, clock)
+    until = time.monotonic() + args.seconds
+    while (now := time.monotonic()) < until and not over.wait(_ROUND):
+        recorder.turn()
+        if core.step(now):
+            recorder.clock()
+            recorder.lost(sensor.lost() | {"netlink-overrun": source.dropped() if source else 0})
+        recorder.flush()
     sensor.close()
     return recorder.lines
 
@@ -93,36 +101,6 @@ def _wait_for(mirrors: list[Mirror[Any]]) -> None:
     for mirror in mirrors:
         if not mirror.synced.wait(_API_WITHIN):
             raise RuntimeError(f"the API has not answered within {_API_WITHIN:.0f} s")
-
-
-def _follow(
-    tracker: ContainerTracker,
-    source: TappedSource | None,
-    correlator: Correlator,
-    emitter: Emitter,
-    recorder: Recorder,
-    clock: Clock,
-    until: float,
-    over: threading.Event,
-) -> None:
-    """The agent's rounds."""
-    next_second = next_tidy = 0.0
-    while (now := time.monotonic()) < until and not over.wait(_ROUND):
-        recorder.turn()
-        for record in source.read() if source else ():
-            tracker.take(record, now)
-        tracker.advance(now)
-        for known in correlator.advance(now):
-            emitter.emit(known, now)
-        if now >= next_second:
-            next_second = now + 1.0
-            clock.adjust()
-            recorder.clock()
-            recorder.lost(tracker.sensor.lost() | {"netlink-overrun": source.dropped() if source else 0})
-        if now >= next_tidy:
-            next_tidy = now + _TIDY
-            tracker.maintain(now)
-        recorder.flush()
 
 
 @contextlib.contextmanager

@@ -1,16 +1,16 @@
-"""Plays a recording to a pipeline. Time is the recording's: nothing sleeps, and nothing here looks at a clock."""
+"""Plays a recording to the core. Time is the recording's: nothing sleeps, and nothing here looks at a clock."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 from enricher.audit import parser
 from enricher.clock import Clock
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import Namespace, Pod
+from enricher.core import Core
 from enricher.correlate.correlator import Correlator
-from enricher.correlate.pending_event import Correlated
 from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Sessions
@@ -39,27 +39,38 @@ from exectrail.contracts.session import AuditSession
 T = TypeVar("T")
 
 _SECOND_US = 1_000_000
-_REMEMBER_PIDS_NS = 2_000_000_000
 _NO_QUOTA = 1e12
 
 
 class RecordedClock(Clock):
-    """The clock of the node at the time of the recording."""
+    """The clock of the node at the time of the recording.
 
-    def __init__(self, offset: int) -> None:
-        self.recorded = offset
+    Args:
+        boot_ns: When the recording began, in nanoseconds since boot.
+        offset: What to add to get nanoseconds since the epoch.
+
+    """
+
+    def __init__(self, boot_ns: int, offset: int) -> None:
+        self.at = 0
+        """Microseconds since the recording began."""
+        self.recorded, self._began = offset, boot_ns
         super().__init__()
 
     def adjust(self) -> None:
         """Take over the recorded offset."""
         self._offset = self.recorded
 
+    def now_ns(self) -> int:
+        """Then, in nanoseconds since boot."""
+        return self._began + self.at * 1000
+
 
 class RecordedNode:
     """What the node and the API said at the time of the recording; also resolves cgroups."""
 
-    def __init__(self, offset: int) -> None:
-        self.clock = RecordedClock(offset)
+    def __init__(self, boot_ns: int, offset: int) -> None:
+        self.clock = RecordedClock(boot_ns, offset)
         self.containers = Containers()
         self.requests: dict[str, AuditSession] = {}
         self.asked = RequestIndex()
@@ -92,7 +103,7 @@ class RecordedNode:
 
 
 class Player:
-    """Feeds a pipeline what a recording holds.
+    """Drives the core over what a recording holds.
 
     Args:
         header: The recording's.
@@ -105,18 +116,15 @@ class Player:
     def __init__(
         self, header: Header, write: Callable[[Record], bool], hold: float, random_bits: Callable[[int], int]
     ) -> None:
-        self._boot = header.boot
-        self._node = node = RecordedNode(header.offset)
-        self._lost, self._told = Counter[str](), Counter[str]()
-        self._at = self._next_second = 0
-        sessions = Sessions(node.requests.get, node.asked, node.clock.wall_ms)
+        self._node = node = RecordedNode(header.boot, header.offset)
+        self._lost = Counter[str]()
+        self._come: list[tuple[Item, bytes]] = []
+        """What was read together, and is looked at together."""
+        tally, sessions = Tally(), Sessions(node.requests.get, node.asked, node.clock.wall_ms)
         record_builder = RecordBuilder(header.node, header.boot_id, node.clock, header.sensor, random_bits)
         quota = Quota(_NO_QUOTA, _NO_QUOTA)
-        tally = Tally()
-        self.emitter = Emitter(
-            node.containers, sessions, record_builder, write, quota, tally, losses=lambda: self._lost
-        )
-        self.correlator = Correlator(
+        emitter = Emitter(node.containers, sessions, record_builder, write, quota, tally, losses=lambda: self._lost)
+        correlator = Correlator(
             node,
             node.containers,
             sessions,
@@ -126,6 +134,7 @@ class Player:
             reports_failed_execs=header.reports_failed_execs,
             has_audit_source=header.audit_source != "none",
         )
+        self.core = Core(self, correlator, emitter, node.clock)
 
     def take(self, line: bytes) -> None:
         """Play one line.
@@ -137,54 +146,47 @@ class Player:
         self.play(*recording.decode(line))
 
     def play(self, at: int, item: Item, seccomp: bytes = b"") -> None:
-        """Let time go by until `at`, in microseconds since the recording began; then feed one thing."""
-        if at > self._at:
+        """Let time go by until `at`, in microseconds since the recording began; then one thing comes."""
+        if at > self._node.clock.at:
             self._pass_time(at)
+        self._come.append((item, seccomp))
+
+    def close(self) -> None:
+        """Let go of all that waits."""
+        self._pass_time(max(self._node.clock.at, math.ceil(self.core.next_second * _SECOND_US)))
+        self.core.flush()
+
+    def feed(self, now: float) -> None:
+        """Hand over what came since the last round."""
+        come, self._come = self._come, []
+        for item, seccomp in come:
+            self._feed(item, seccomp, now)
+
+    def maintain(self, now: float) -> None:
+        """What was found or gone at that time is in the recording."""
+
+    def _pass_time(self, at: int) -> None:
+        clock = self._node.clock
+        self.core.step(clock.at / _SECOND_US)
+        clock.at = at
+        self.core.step(at / _SECOND_US)
+
+    def _feed(self, item: Item, seccomp: bytes, now: float) -> None:
+        correlator = self.core.correlator
         match item:
             case Fork() | Exec() | ExecFailed() | Exit():
-                self.correlator.take(item, at / _SECOND_US, self._parse(seccomp) if seccomp else None)
+                correlator.take(item, now, self._parse(seccomp) if seccomp else None)
             case Audit():
-                if record := self._parse(recording.raw(item.text)):
-                    self.correlator.take_seccomp(record, at / _SECOND_US)
+                if event := self._parse(recording.raw(item.text)):
+                    correlator.take_seccomp(event, now)
             case Backfilled():
-                _backfill(self.correlator.tree, item)
+                _backfill(correlator.tree, item)
             case Gone():
-                self.correlator.forget_container(item.container_id)
+                correlator.forget_container(item.container_id)
             case Lost():
                 self._lost.update(item.lost)
             case _:
                 self._node.learn(item)
-
-    def close(self) -> None:
-        """Let go of all that waits."""
-        self._pass_time(max(self._at, self._next_second))
-        self._emit(self.correlator.flush(), math.inf)
-
-    def _pass_time(self, at: int) -> None:
-        """What was read together is looked at together, as in the agent's rounds."""
-        self._advance()
-        self._at = at
-        self._advance()
-        if at >= self._next_second:
-            self._next_second = at + _SECOND_US
-            self._each_second()
-
-    def _advance(self) -> None:
-        now = self._at / _SECOND_US
-        self._emit(self.correlator.advance(now), now)
-
-    def _emit(self, events: Iterable[Correlated], now: float) -> None:
-        for known in events:
-            self.emitter.emit(known, now)
-
-    def _each_second(self) -> None:
-        boot = self._boot + self._at * 1000
-        wall_ms = self._node.clock.wall_ms(boot)
-        self.correlator.tree.forget_gone(boot - _REMEMBER_PIDS_NS)
-        self.emitter.tick(self._at / _SECOND_US, wall_ms)
-        if fresh := self._lost - self._told:
-            self._told = self._lost.copy()
-            self.emitter.losses_since(dict(fresh), wall_ms)
 
     def _parse(self, text: bytes) -> Seccomp | None:
         try:

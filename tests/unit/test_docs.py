@@ -188,7 +188,7 @@ def causes_of_loss() -> set[str]:
         _program=SimpleNamespace(lost=int, undecodable=0), _connector=SimpleNamespace(dropped=int)
     )
     sensors: list[typing.Any] = [SimpleNamespace(lost=partial(sensor.lost, nothing_lost)) for sensor in SENSORS]
-    asked = {cause for each in sensors for cause in Losses(each, source, kernel, nothing, nothing).before_reading()}
+    asked = {cause for each in sensors for cause in Losses(each, source, kernel, nothing).before_reading()}
     code = "".join(file.read_text() for file in (REPO / "enricher").rglob("*.py"))
     by_sensors = set(re.findall(r"Dropped\(\"\w+\", \"([\w-]+)\"\)", code)) - {"not-recorded"}
     return asked | {"undecided"} | by_sensors | set(re.findall(r"tally\.lost\[\"([\w-]+)\"\]", code))

@@ -64,7 +64,7 @@ class Rig:
         self.containers.pod_changed(None, pod)
         self.requests: dict[str, AuditSession] = {}
         self.records: list[Record] = []
-        self.room = True
+        self.room = self.ready = True
         self.told: list[tuple[str, str]] = []
         clock = Clock()
         self.wall_ms: Callable[[int], int] = clock.wall_ms
@@ -84,7 +84,9 @@ class Rig:
         )
         self.sessions, self.clock = sessions, clock
         self.cgroups = OnePlace(CgroupRef(APP, pod.metadata.uid))
-        self.correlator = Correlator(self.cgroups, self.containers, sessions, clock, tally, hold=0.5)
+        self.correlator = Correlator(
+            self.cgroups, self.containers, sessions, clock, tally, hold=0.5, is_ready=lambda: self.ready
+        )
 
     def take(self, record: Record) -> bool:
         if self.room:

@@ -9,6 +9,7 @@ from prometheus_client.samples import Sample
 
 from enricher.agent import Agent
 from enricher.audit.choice import Choice
+from enricher.core import Core
 from enricher.metrics import AgentCollector
 from enricher.netlink import SocketCounters
 from enricher.status.losses import Losses
@@ -54,20 +55,32 @@ class OwnedSensor:
         return SocketCounters()
 
 
+class NoInputs:
+    def feed(self, now: float) -> None:
+        pass
+
+    def maintain(self, now: float) -> None:
+        pass
+
+
 @pytest.fixture
-def agent(rig: Rig, found: list[UncoveredPod]) -> Agent:
-    sensor = OwnedSensor()
+def sensor() -> OwnedSensor:
+    return OwnedSensor()
+
+
+@pytest.fixture
+def agent(rig: Rig, found: list[UncoveredPod], sensor: OwnedSensor) -> Agent:
     source = SimpleNamespace(name="netlink", socket=lambda: SocketCounters(forged=4, overruns=6))
     source.lost, source.behind, source.read, source.gaps, source.keep = dict, False, lambda _: [], list, lambda: None
-    tracker = SimpleNamespace(sensor=sensor, advance=lambda _now: None, maintain=lambda _now: None)
     writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
     chosen = Choice(source, "nothing else listens")
-    losses = Losses(sensor, None, None, rig.emitter, writer)  # type: ignore[arg-type]
+    losses = Losses(sensor, None, None, rig.correlator.tally)  # type: ignore[arg-type]
     parts = (sensor, chosen, rig.correlator, writer, losses, rig.clock)
     filters = SimpleNamespace(filters=SimpleNamespace(hits={None: 3, 0: 8}), failures=2, refresh=lambda: False)
     beside = {"filters": filters, "checkpoint_failures": lambda: 4}
     status = NodeStatus(*parts, **beside, uncovered=lambda: list(found))  # type: ignore[arg-type]
-    return Agent(tracker, chosen.source, rig.correlator, rig.emitter, writer, losses, status, rig.clock)  # type: ignore[arg-type]
+    core = Core(NoInputs(), rig.correlator, rig.emitter, rig.clock)
+    return Agent(core, sensor, chosen.source, writer, losses, status, rig.clock)  # type: ignore[arg-type]
 
 
 def pods(count: int) -> list[UncoveredPod]:
@@ -83,17 +96,17 @@ def test_it_says_since_when_it_runs_and_that_does_not_move(agent: Agent) -> None
     assert first.since <= first.heartbeat <= later.heartbeat
 
 
-def test_each_round_takes_the_wall_clock_as_it_is_now(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_round_takes_the_wall_clock_as_it_is_now(rig: Rig, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("enricher.clock.boot_to_wall_ns", lambda: 4_711_000_000)
 
-    agent._round(0.0)
+    agent.round(0.0)
 
-    assert agent._clock.wall_ms(0) == 4_711
+    assert rig.clock.wall_ms(0) == 4_711
 
 
 def test_it_names_the_pods_that_it_cannot_record(agent: Agent, found: list[UncoveredPod]) -> None:
     found += pods(2)
-    agent._each_second(0.0)
+    agent.status.publish(5.0)
 
     status = agent.status.snapshot.trail
 
@@ -102,7 +115,7 @@ def test_it_names_the_pods_that_it_cannot_record(agent: Agent, found: list[Uncov
 
 def test_of_very_many_it_names_some_and_counts_all(agent: Agent, found: list[UncoveredPod]) -> None:
     found += pods(MOST_UNCOVERED + 1)
-    agent._each_second(0.0)
+    agent.status.publish(5.0)
 
     status = agent.status.snapshot.trail
 
@@ -115,8 +128,8 @@ def collected(agent: Agent) -> list[Sample]:
     return [sample for family in collector.collect() for sample in family.samples]
 
 
-def test_what_was_lost_is_reported_as_a_sum_and_by_cause(agent: Agent) -> None:
-    agent.correlator.tally.lost["undecided"] = 2
+def test_what_was_lost_is_reported_as_a_sum_and_by_cause(rig: Rig, agent: Agent) -> None:
+    rig.correlator.tally.lost["undecided"] = 2
     agent.status.publish(1.0)
 
     status = agent.status.snapshot.trail
@@ -150,8 +163,10 @@ def test_it_counts_what_the_ring_had_no_room_for_by_cpu_and_processes_without_a_
     assert (full, unmarked) == ({"0": 2, "1": 3}, [7])
 
 
-def test_a_scrape_asks_no_part_of_the_agent_and_finds_the_last_figures_after_its_end(agent: Agent) -> None:
-    agent.sensor.close()
+def test_a_scrape_asks_no_part_of_the_agent_and_finds_the_last_figures_after_its_end(
+    agent: Agent, sensor: OwnedSensor
+) -> None:
+    sensor.close()
 
     with ThreadPoolExecutor(1) as scraper:
         samples = scraper.submit(collected, agent).result()
@@ -159,9 +174,9 @@ def test_a_scrape_asks_no_part_of_the_agent_and_finds_the_last_figures_after_its
     assert [sample.value for sample in samples if sample.name == "exectrail_enricher_lost_total"] == [5]
 
 
-def test_what_a_scrape_reads_does_not_change_while_it_reads(agent: Agent) -> None:
+def test_what_a_scrape_reads_does_not_change_while_it_reads(rig: Rig, agent: Agent) -> None:
     scraped = agent.status.snapshot
-    agent.correlator.tally.read["process"] += 1
+    rig.correlator.tally.read["process"] += 1
 
     agent.status.publish(1.0)
 

@@ -670,7 +670,7 @@ def test_arguments_that_are_not_utf_8_are_kept_readable(rig: Rig) -> None:
 
 def test_before_the_api_was_read_nothing_is_given_up_for_half_a_minute(rig: Rig) -> None:
     rig.containers.pod_changed(pod(), None)
-    rig.containers.ready = lambda: False
+    rig.ready = False
     rig.happen(execute(INIT, "sh"), now=0.0)
 
     assert rig.wait(20.0) == []

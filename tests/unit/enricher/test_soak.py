@@ -33,5 +33,5 @@ def test_a_load_of_some_seconds_leaves_no_memory_behind_that_a_longer_one_would_
     warm = allocated_after(load(0, 3 * RATE))  # pids are remembered for two seconds
     later = allocated_after(load(3 * RATE, 7 * RATE))
 
-    assert player.correlator.tally.written["exec"] > 7 * RATE
+    assert player.core.correlator.tally.written["exec"] > 7 * RATE
     assert later - warm < 200_000, "only tables with a bound may still grow: 100 bytes for each exec would be 320,000"
