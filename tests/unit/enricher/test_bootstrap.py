@@ -1,0 +1,157 @@
+"""An enricher from its flags to its trail: all of it but the kernel's part and the API server."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from enricher.__main__ import _parser
+from enricher.audit.choice import Choice
+from enricher.bootstrap import Enricher, assemble
+from enricher.config import OpenSensor
+from enricher.containers.containers import CgroupRef
+from enricher.containers.pods import Namespace
+from enricher.sensors.sensor import Sensed
+from enricher.sensors.unavailable import SensorUnavailable
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.record import Record, decode
+from tests.unit.enricher.rig import APP, ENTRY, INIT, UID, end, execute, pod, request
+from tests.unit.enricher.test_tracker import FakeCgroups, FakeSensor
+
+
+class Api:
+    """Answers lists from tables, and keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, list[Any]] = {
+            "namespaces": [Namespace(ObjectMeta("shop", labels={"exectrail.io/record": "true"}))],
+            "pods": [pod()],
+            "auditsessions": [request()],
+        }
+        self.written: list[str] = []
+        self.over = threading.Event()
+
+    def pages(self, path: str, _kind: object, **_selectors: str) -> Iterator[object]:
+        yield SimpleNamespace(items=self.objects.get(path.rpartition("/")[2], []), resource_version="1")
+
+    def watch(self, *_: object, **_selectors: str) -> Iterator[object]:
+        self.over.wait()
+        return iter(())
+
+    def patch(self, path: str, _merge: object) -> None:
+        self.written.append(path)
+
+
+class Scripted(FakeSensor):
+    """Reports these events in its first round, and has the agent stop after that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stop: Callable[[], None] = lambda: None
+        self.closed = 0
+
+    def poll(self, now: float) -> Sequence[Sensed]:
+        events = super().poll(now)
+        self.stop()
+        return events
+
+    def poll_timeout(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Host:
+    """A node on which an enricher is started."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.api, self.sensor, self._folder = Api(), Scripted(), folder
+        opened = OpenSensor(self.sensor, FakeCgroups(CgroupRef(APP, "pod-1")))
+        monkeypatch.setattr("enricher.bootstrap.Client.in_cluster", lambda: self.api)
+        monkeypatch.setattr("enricher.config.choose_source", lambda *_: Choice(None, "disabled by --audit-source=none"))
+        monkeypatch.setattr("enricher.config.open_sensor", lambda *_: opened)
+
+    def assemble(self, stack: ExitStack, *flags: str) -> Enricher:
+        trail, state = f"--trail={self._folder}/trail.jsonl", f"--state-dir={self._folder}"
+        return assemble(_parser().parse_args(["--node=node1", trail, state, *flags]), stack)
+
+    def run(self) -> Enricher:
+        """Start one, and have it end after the round that reads what has happened."""
+        with ExitStack() as stack:
+            enricher = self.assemble(stack)
+            enricher.start()
+            assert all(mirror.synced.wait(10) for mirror in enricher.mirrors)
+            self.sensor.stop = enricher.agent.stop
+            enricher.agent.run()
+            enricher.reporter.drain(5.0)
+        for mirror in enricher.mirrors:
+            mirror.stop()
+        return enricher
+
+    def trail(self) -> list[Record]:
+        return [decode(line) for line in (self._folder / "trail.jsonl").read_bytes().splitlines()]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    made = Host(tmp_path, monkeypatch)
+    yield made
+    made.api.over.set()
+
+
+def test_what_the_sensor_reports_is_in_the_trail_and_in_the_api_when_the_agent_has_ended(host: Host) -> None:
+    entered = execute(ENTRY, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "id")
+    host.sensor.report(execute(INIT, "sleep", parent=INIT), entered, end(ENTRY))
+
+    enricher = host.run()
+
+    assert [(line.kind, line.phase) for line in host.trail()] == [
+        ("exec", None),
+        ("session", "start"),
+        ("exec", None),
+        ("exit", None),
+        ("session", "end"),
+    ]
+    assert (enricher.agent.unwritten, host.sensor.closed) == (0, 1)
+    assert any(path.endswith("nodetrails/node1/status") for path in host.api.written)
+
+
+def test_the_next_one_says_what_may_be_missing_and_goes_on_with_the_chain(host: Host) -> None:
+    host.sensor.report(execute(INIT, "sleep", parent=INIT))
+    host.run()
+    host.sensor.report(execute(INIT, "true", parent=INIT))
+
+    host.run()
+
+    assert [(line.seq, line.kind, line.reason) for line in host.trail()] == [
+        (0, "exec", None),
+        (1, "gap", "restart"),
+        (2, "exec", None),
+    ]
+
+
+def test_a_start_that_fails_after_the_sensor_was_attached_gives_the_sensor_back(host: Host) -> None:
+    with pytest.raises(FileNotFoundError), ExitStack() as stack:
+        host.assemble(stack, "--filters=/nowhere/filters.json")
+
+    assert host.sensor.closed == 1
+
+
+def test_two_enrichers_do_not_work_at_once_and_the_second_attaches_no_sensor(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_sensor(*_: object) -> OpenSensor:
+        raise SensorUnavailable("it was asked for, before the locks were had")
+
+    with ExitStack() as stack:
+        host.assemble(stack)
+        monkeypatch.setattr("enricher.config.open_sensor", open_sensor)
+        monkeypatch.setattr("enricher.state.checkpoint_writer.time.monotonic", lambda: time.perf_counter() * 1e6)
+        with pytest.raises(OSError, match="another"):
+            host.assemble(stack)
