@@ -5,6 +5,7 @@ import gc
 import importlib
 import logging
 import signal
+import socket
 import sys
 import time
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from enricher.sensors.unavailable import SensorUnavailable
 from enricher.trail import storage
 from exectrail.filter.filters import FilterError
 from exectrail.service import logs, threads
-from exectrail.service.serving import serve
+from exectrail.service.serving import bind, serve
 
 _COMMANDS = ("capture", "replay")
 """Modules with a `main` of their own; without one of these words the enricher runs, and pays for neither."""
@@ -30,6 +31,7 @@ _STUCK_AFTER = 30.0
 _COLLECT_AFTER = 20_000
 """New objects between two garbage collections: ours go by reference count, and hardly any is in a cycle."""
 _DRAIN = 5.0
+_WAIT_FOR_ADDRESS = 10.0
 
 log = logging.getLogger("enricher")
 
@@ -54,9 +56,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
+        # First: the enricher before serves there until its process has ended. To fail here after its state is taken up
+        # would leave a gap for nothing.
+        address = stack.enter_context(_bind(args.metrics_address))
         enricher = assemble(args, stack)
         agent = enricher.agent
-        stack.callback(_serve(args.metrics_address, enricher).shutdown)
+        stack.callback(_serve(address, enricher).shutdown)
         enricher.start()
         _stop_on_signals(agent)
         gc.freeze()  # what is there by now stays, and need not be looked at again
@@ -67,7 +72,15 @@ def _run(args: argparse.Namespace) -> int:
     return threads.exit_code(1 if agent.unwritten else 0)
 
 
-def _serve(address: str, enricher: Enricher) -> ThreadingHTTPServer:
+def _bind(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    try:
+        return bind(host.strip("[]"), int(port), _WAIT_FOR_ADDRESS)
+    except OSError as error:
+        raise OSError(f"--metrics-address {address}: {error.strerror}; choose another port") from error
+
+
+def _serve(address: socket.socket, enricher: Enricher) -> ThreadingHTTPServer:
     agent = enricher.agent
 
     def stuck() -> str | None:
@@ -79,10 +92,9 @@ def _serve(address: str, enricher: Enricher) -> ThreadingHTTPServer:
             return wrong
         return None if enricher.ready() else "the API has not been read yet"
 
-    host, _, port = address.rpartition(":")
     registry = CollectorRegistry()
     registry.register(AgentCollector(agent.status, enricher.reporter, enricher.mirrors))
-    return serve(host.strip("[]"), int(port), stuck, unready, registry)
+    return serve(address, stuck, unready, registry)
 
 
 def _stop_on_signals(agent: Agent) -> None:

@@ -1,4 +1,4 @@
-"""The core of an enricher, the same for whoever drives it: the agent, `capture`, and `replay` over a recording.
+"""The core of an enricher, the same for all that drive it: the agent, `capture`, and `replay` over a recording.
 
 A step takes in what has come, correlates it, and emits what waits no longer. Once a second comes what time alone
 brings.

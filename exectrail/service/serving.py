@@ -1,5 +1,6 @@
 """Health and metrics over plain HTTP, for the parts that serve nothing else."""
 
+import errno
 import logging
 import socket
 import sys
@@ -15,24 +16,51 @@ Check = Callable[[], str | None]
 """What is wrong, or None."""
 
 _PAUSE_SECONDS = 0.5
+_RETRY_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 
 
+def bind(host: str, port: int, wait: float = 0.0) -> socket.socket:
+    """Take an address to serve at, before anything else is begun.
+
+    Args:
+        host: The address.
+        port: 0 takes any.
+        wait: How long to wait for another process to leave it, in seconds.
+
+    Raises:
+        OSError: The address is taken all that time, or not this machine's.
+
+    """
+    until = time.monotonic() + wait
+    while True:
+        bound = socket.socket()
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+        except OSError as error:
+            bound.close()
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= until:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return bound
+
+
 def serve(
-    host: str, port: int, healthy: Check, ready: Check, registry: CollectorRegistry = REGISTRY
+    bound: socket.socket, healthy: Check, ready: Check, registry: CollectorRegistry = REGISTRY
 ) -> ThreadingHTTPServer:
     """Answer `/healthz`, `/readyz` and `/metrics` in threads that end with the process.
 
     Args:
-        host: Address to listen on.
-        port: 0 takes any; see `server_port` of what is returned.
+        bound: From `bind`; it is closed with the server.
         healthy: Says why the part should be restarted.
         ready: Says why it cannot do its work now.
         registry: The metrics.
 
     Raises:
-        OSError: The address is taken or not this machine's.
+        OSError: Another process listens at the address.
 
     """
 
@@ -67,7 +95,7 @@ def serve(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             log.debug(format, *args)
 
-    server = _Server((host, port), Handler)
+    server = _Server(bound, Handler)
     threading.Thread(target=server.serve_forever, name="serving", daemon=True).start()
     return server
 
@@ -76,6 +104,13 @@ class _Server(ThreadingHTTPServer):
     """Goes on whatever happens to one connection."""
 
     daemon_threads = True
+
+    def __init__(self, bound: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(bound.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = bound
+        self.server_name, self.server_port = bound.getsockname()[:2]
+        self.server_activate()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept; where files run out, the base class would try again at once, and take a whole core for it."""

@@ -16,7 +16,7 @@ from kubernetes import client
 from kubernetes.config import ConfigException
 
 from exectrail.service import logs, threads
-from exectrail.service.serving import serve
+from exectrail.service.serving import bind, serve
 from profiles.controller import api, health
 from profiles.controller.lease import Lease
 from profiles.controller.retention import Policy
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     pulse = health.Pulse()
     try:
         api_client = api.connect(arguments.kubeconfig)
-        serve("", arguments.metrics_port, pulse.wrong, pulse.wrong)
+        serve(bind("", arguments.metrics_port), pulse.wrong, pulse.wrong)
     except ConfigException as error:
         log.error("no cluster to work for: %s; run in a pod or pass --kubeconfig", error)
         return 1

@@ -78,7 +78,7 @@ class Rig:
     def follow_until_execs(self, number: int) -> list[ProcessEvent]:
         """Follow programs that run on until so many execs were reported; 20 seconds at most."""
         until = time.monotonic() + 20
-        return self.follow(lambda: len(execs(self.pipeline.events)) >= number or time.monotonic() > until)
+        return self.follow(lambda: len(execs(self.correlator.events)) >= number or time.monotonic() > until)
 
     def run(self, container: FakeContainer, *argv: str) -> tuple[int, list[ProcessEvent]]:
         """Run a program to its end in the container: its pid, and what was told."""

@@ -1,5 +1,6 @@
 """An enricher from its flags to its trail: all of it but the kernel's part and the API server."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from enricher.__main__ import _parser
+from enricher.__main__ import _parser, main
 from enricher.audit.choice import Choice
 from enricher.bootstrap import Enricher, assemble
 from enricher.config import OpenSensor
@@ -155,3 +156,19 @@ def test_two_enrichers_do_not_work_at_once_and_the_second_attaches_no_sensor(
         monkeypatch.setattr("enricher.state.checkpoint_writer.time.monotonic", lambda: time.perf_counter() * 1e6)
         with pytest.raises(OSError, match="another"):
             host.assemble(stack)
+
+
+def test_where_its_metrics_address_is_taken_it_takes_up_nothing_and_says_which(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("enricher.__main__._WAIT_FOR_ADDRESS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        flags = ["--node=node1", f"--state-dir={tmp_path}/state", f"--metrics-address={address}"]
+        monkeypatch.setattr("enricher.__main__.logs.setup", lambda _level: None)
+        monkeypatch.setattr("enricher.__main__.threads.end_process_on_fault", lambda: None)
+
+        assert main(flags) == 2
+
+    assert f"--metrics-address {address}: Address already in use; choose another port" in caplog.text
+    assert not (tmp_path / "state").exists()

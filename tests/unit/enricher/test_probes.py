@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from enricher.__main__ import _serve
+from enricher.__main__ import _bind, _serve
 
 Ask = Callable[[str], tuple[int, str]]
 
@@ -33,7 +33,7 @@ def enricher() -> Any:
 @pytest.fixture
 def ask(enricher: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
     monkeypatch.setattr("enricher.__main__.AgentCollector", lambda *_: NoMetrics())
-    server = _serve("127.0.0.1:0", enricher)
+    server = _serve(_bind("127.0.0.1:0"), enricher)
 
     def answer(path: str) -> tuple[int, str]:
         try:

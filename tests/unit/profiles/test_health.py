@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from http.server import HTTPServer
 
 import pytest
 
-from exectrail.service.serving import serve
+from exectrail.service.serving import bind, serve
 from profiles.controller import metrics
 from profiles.controller.health import STUCK_SECONDS, Pulse
 
@@ -34,7 +35,7 @@ def clock() -> Clock:
 @pytest.fixture
 def address(clock: Clock) -> Iterator[str]:
     pulse = Pulse(clock)
-    server = serve("127.0.0.1", 0, pulse.wrong, pulse.wrong)
+    server = serve(bind("127.0.0.1", 0), pulse.wrong, pulse.wrong)
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -88,10 +89,30 @@ def test_it_goes_on_where_files_run_out_and_says_so(
 
     monkeypatch.setattr(HTTPServer, "get_request", fail)
     monkeypatch.setattr("exectrail.service.serving._PAUSE_SECONDS", 0.01)
-    server = serve("127.0.0.1", 0, lambda: None, lambda: None)
+    server = serve(bind("127.0.0.1", 0), lambda: None, lambda: None)
 
     assert get(f"http://127.0.0.1:{server.server_port}/healthz")[0] == 200
     assert [record.getMessage() for record in caplog.records] == ["cannot accept a connection: Too many open files"] * 2
+    server.shutdown()
+    server.server_close()
+
+
+def test_it_waits_for_who_served_there_before_to_leave() -> None:
+    before = serve(bind("127.0.0.1", 0), lambda: None, lambda: None)
+    port = before.server_port
+    with pytest.raises(OSError, match="in use"):
+        bind("127.0.0.1", port)
+
+    def leave() -> None:
+        before.shutdown()
+        before.server_close()
+
+    leaving = threading.Timer(0.2, leave)
+    leaving.start()
+    server = serve(bind("127.0.0.1", port, wait=20), lambda: None, lambda: None)
+
+    leaving.join()
+    assert get(f"http://127.0.0.1:{port}/healthz")[0] == 200
     server.shutdown()
     server.server_close()
 
@@ -100,7 +121,7 @@ def test_a_connection_that_fails_is_a_log_line(clock: Clock, caplog: pytest.LogC
     def fail() -> str:
         raise ValueError("no answer")
 
-    server = serve("127.0.0.1", 0, fail, fail)
+    server = serve(bind("127.0.0.1", 0), fail, fail)
     with pytest.raises(http.client.RemoteDisconnected):
         get(f"http://127.0.0.1:{server.server_port}/healthz")
     server.shutdown()
@@ -115,13 +136,13 @@ def test_a_server_that_dies_ends_the_process_with_a_log_line() -> None:
     program = """
 import time
 from exectrail.service import logs, threads
-from exectrail.service.serving import _Server, serve
+from exectrail.service.serving import _Server, bind, serve
 logs.setup("info")
 threads.end_process_on_fault()
 def die(self, *_):
     raise MemoryError
 _Server.serve_forever = die
-serve("127.0.0.1", 0, lambda: None, lambda: None)
+serve(bind("127.0.0.1", 0), lambda: None, lambda: None)
 time.sleep(60)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
