@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--tag-unknown",
         choices=get_args(Unknown),
-        default="env",
+        default="match",
         help="meaning of the tag mode auto for a container of which no node has reported whether it has env "
         "(default %(default)s)",
     )

@@ -33,7 +33,7 @@ Run = Callable[..., Process]
 def test_an_exec_is_tagged_by_its_namespaces_labels_and_its_session_reaches_the_api(
     run: Run, api: ApiServer, review: Load
 ) -> None:
-    api.set("default", **{"exectrail.io/record": "true"})
+    api.set("default", **{"exectrail.io/record": "true", "exectrail.io/tag": "env"})
     process = run()
     process.wait_until_ready()
     connection = process.connect()
