@@ -49,6 +49,10 @@ test-cluster: $(BIN)/.ready parts ## On the real node; needs root
 test-steady: $(BIN)/.ready $(BPF) parts ## The kernel's tests RUNS times (10) beside the cluster's, with BUSY loops (0); an hour
 	$(BIN)/python -m tests.steady --runs=$(or $(RUNS),10) --busy=$(or $(BUSY),0)
 
+coverage: $(BIN)/.ready ## Line and branch coverage of the unit tests; fails where it fell; two minutes
+	$(BIN)/coverage run -m pytest --quiet tests/unit
+	$(BIN)/coverage report
+
 fuzz: $(BIN)/.ready ## Fuzz the parser of audit records for a minute, or for FUZZ_SECONDS
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
 	@mkdir -p build/fuzz
@@ -97,4 +101,4 @@ $(BPF): enricher/sensors/bpf/Makefile $(wildcard enricher/sensors/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/sensors/bpf
 
-.PHONY: demo cluster-up cluster-down parts image test test-unit test-load test-kernel test-kernels test-cluster test-steady fuzz lint bench format requirements clean help
+.PHONY: demo cluster-up cluster-down parts image test test-unit test-load test-kernel test-kernels test-cluster test-steady coverage fuzz lint bench format requirements clean help
