@@ -98,13 +98,19 @@ def auditsessions() -> list[dict[str, Any]]:
 
 def trail(path: str = TRAIL) -> list[Record]:
     """The node's trail."""
-    return [decode(line) for line in Path(path).read_bytes().splitlines()]
+    return [decode(line) for line in whole_lines(Path(path).read_bytes())]
+
+
+def whole_lines(of_file: bytes) -> list[bytes]:
+    """The lines of a file that others write to: the last one may be there in part."""
+    *whole, _ = of_file.split(b"\n")
+    return whole
 
 
 def records_of(uid: str, path: str = TRAIL) -> list[Record]:
     """The records of a session."""
     # Asked many times a test, and the trail is long: only lines that name it are read.
-    lines = (line for line in Path(path).read_bytes().splitlines() if uid.encode() in line)
+    lines = (line for line in whole_lines(Path(path).read_bytes()) if uid.encode() in line)
     return [record for record in map(decode, lines) if record.request_uid == uid]
 
 
@@ -125,13 +131,13 @@ def closed(uid: str, seconds: float = 30) -> dict[str, Any]:
     return eventually(status, seconds)
 
 
-def api_audit_event(admin: Cluster, uid: str) -> dict[str, Any]:
+def api_audit_event(admin: Cluster, uid: str, annotation: str = ANNOTATION) -> dict[str, Any]:
     """The API server's own audit event that has this UID in its annotation."""
-    for line in admin.audit_log.read_text().splitlines():
+    for line in whole_lines(admin.audit_log.read_bytes()):
         event: dict[str, Any] = json.loads(line)
-        if event.get("annotations", {}).get(ANNOTATION) == uid:
+        if event.get("annotations", {}).get(annotation) == uid:
             return event
-    raise AssertionError(f"no event of the API server's audit log has the annotation {ANNOTATION}={uid}")
+    raise AssertionError(f"no event of the API server's audit log has the annotation {annotation}={uid}")
 
 
 def check_equation() -> dict[str, float]:

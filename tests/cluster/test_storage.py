@@ -7,7 +7,7 @@ from exectrail.contracts.seal import seal
 
 from .cluster import Cluster
 from .product import NAMESPACE, TRAIL
-from .sessions import Person, trail
+from .sessions import Person, trail, whole_lines
 
 _BURST = "for i in $(seq 200); do /bin/true $i; done"
 
@@ -21,7 +21,7 @@ def test_every_line_is_chained_to_the_one_before(alice: Person, recorded: str) -
 
 def _check_chain(since: int) -> None:
     """Every line of the trail from this offset on: a release that wrote elsewhere for a while leaves a jump."""
-    lines = Path(TRAIL).read_bytes()[since:].splitlines()
+    lines = whole_lines(Path(TRAIL).read_bytes()[since:])
     records = [decode(line) for line in lines]
     assert records
     assert [record.seq for record in records] == list(range(records[0].seq, records[0].seq + len(records)))

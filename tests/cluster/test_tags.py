@@ -11,10 +11,10 @@ import pytest
 from exectrail.contracts.command_hash import command_hash
 from exectrail.contracts.session import TAG_VARIABLE
 
-from .cluster import Cluster, Failed, eventually
+from .cluster import Cluster, eventually
 from .node.components import WORKLOAD_IMAGE
 from .product import Release, may_enter, namespace, pod
-from .sessions import Person, auditsessions
+from .sessions import Person, api_audit_event, auditsessions
 
 SHOW_TAG = ("sh", "-c", f"echo ${TAG_VARIABLE}")
 NODE_DEBUG_ANNOTATION = f"nodedebug.exectrail.io/{TAG_VARIABLE}"
@@ -137,7 +137,7 @@ def test_debugging_a_node_has_a_session_in_every_namespace(admin: Cluster, plain
         assert (spec["tag"], spec["recorded"]) == ("env", True)
         (container,) = admin.get("pod", name, "-n", plain)["spec"]["containers"]
         assert container["env"] == [{"name": TAG_VARIABLE, "value": uid}]
-        assert api_audit_event(admin, uid)["objectRef"]["name"] == name
+        assert api_audit_event(admin, uid, NODE_DEBUG_ANNOTATION)["objectRef"]["name"] == name
     finally:
         admin.kubectl("delete", "pod", name, "-n", plain, "--now")
 
@@ -145,14 +145,6 @@ def test_debugging_a_node_has_a_session_in_every_namespace(admin: Cluster, plain
 def node_debugs(admin: Cluster) -> list[dict[str, Any]]:
     every = auditsessions()
     return [each for each in every if "node" in each["spec"]["target"]]
-
-
-def api_audit_event(admin: Cluster, uid: str) -> dict[str, Any]:
-    for line in admin.audit_log.read_text().splitlines():
-        event: dict[str, Any] = json.loads(line)
-        if event.get("annotations", {}).get(NODE_DEBUG_ANNOTATION) == uid:
-            return event
-    raise Failed(f"no event of the API server's audit log has the annotation {NODE_DEBUG_ANNOTATION}={uid}")
 
 
 @pytest.mark.parametrize(
