@@ -7,7 +7,8 @@ A tag that is not the entry's own is set aside as its claim, and the entry is lo
 gets no other user's name by it, and keeps their own.
 """
 
-from typing import NamedTuple
+from enum import Enum
+from typing import Final, Literal
 
 from enricher.argv import words_of
 from enricher.clock import Clock
@@ -18,15 +19,15 @@ from enricher.correlate.sessions import WEAK, WEAK_UNSEEN, Session, Sessions
 from enricher.events import Exec
 
 
-class Binding(NamedTuple):
-    """What is known of an event's session by now."""
+class Waits(Enum):
+    """Stands for what may be found out yet."""
 
-    settled: bool
-    """Whether waiting brings nothing more."""
-    session: Session | None = None
+    WAITS = "waits"
 
 
-WAITS, NO_SESSION = Binding(settled=False), Binding(settled=True)
+WAITS: Final = Waits.WAITS
+Resolved = Session | Literal[Waits.WAITS] | None
+"""An event's session, or that it has none; `WAITS` as long as waiting may bring more."""
 
 
 class Binder:
@@ -41,18 +42,18 @@ class Binder:
     def __init__(self, sessions: Sessions, clock: Clock) -> None:
         self._sessions, self._clock = sessions, clock
 
-    def resolve(self, pending: PendingEvent, container: Container) -> Binding:
+    def resolve(self, pending: PendingEvent, container: Container) -> Resolved:
         """Bind the event's entry as far as that can be done by now."""
         session = self._bound(pending, container)
         if session is None:
             # A claim is decided once every request that may be meant is known.
             waits = (pending.entry.claim and pending.opens) or self._may_match(pending, container)
-            return WAITS if waits else NO_SESSION
+            return WAITS if waits else None
         if not self._sessions.settle(session):
             return WAITS
         if session.forged and self._set_aside(pending):
             return self.resolve(pending, container)
-        return Binding(True, session)
+        return session
 
     def decide(self, pending: PendingEvent, container: Container | None) -> Session | None:
         """The session of an event that waits no longer."""

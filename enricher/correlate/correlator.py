@@ -15,7 +15,7 @@ from enricher.argv import words_of
 from enricher.clock import COARSE_MS, Clock
 from enricher.containers.cgroup_resolver import CgroupResolver
 from enricher.containers.containers import NODE, Answer, CgroupRef, Container, Containers
-from enricher.correlate.binder import NO_SESSION, WAITS, Binder, Binding
+from enricher.correlate.binder import WAITS, Binder, Resolved
 from enricher.correlate.container_processes import ContainerProcesses
 from enricher.correlate.expected_seccomp import LATE, ExpectedSeccomp
 from enricher.correlate.node_processes import NodeProcesses
@@ -131,9 +131,9 @@ class Correlator:
         overdue = now - (0.0 if self._is_ready() else _UNREADY_HOLD)
         while self._pending:
             pending = self._pending[0]
-            binding = self._step(pending)
-            if binding.settled:
-                self._hand_on(self._pending.popleft(), binding.session)
+            session = self._step(pending)
+            if session is not WAITS:
+                self._hand_on(self._pending.popleft(), session)
             elif pending.deadline > overdue:
                 break
             elif pending.deadline + self._extension(pending) > overdue:
@@ -156,18 +156,17 @@ class Correlator:
 
     # ---- the steps of one event ----
 
-    def _step(self, pending: PendingEvent) -> Binding:
+    def _step(self, pending: PendingEvent) -> Resolved:
         """Resolve what can be known by now, and decide whether more is waited for."""
         if self._searches.may_go_on(pending):
             return WAITS
         answer = self._resolve_container(pending)
         if answer.recorded is False or pending.cgroup_ref.on_node:
-            return NO_SESSION
+            return None
         container = answer.container
         if answer.recorded is None or container is None:
             return WAITS
-        self._resolve_seccomp(pending)
-        if _lacks_seccomp(pending) and self._expected.of(container, _call(pending.event)):
+        if not self._resolve_seccomp(pending) and self._expected.of(container, _call(pending.event)):
             return WAITS
         return self._binder.resolve(pending, container)
 
@@ -185,15 +184,21 @@ class Correlator:
             pending.answer = self._containers.look(pending.cgroup_ref)
         return pending.answer
 
-    def _resolve_seccomp(self, pending: PendingEvent) -> None:
+    def _resolve_seccomp(self, pending: PendingEvent) -> bool:
+        """Whether the event has its SECCOMP event by now, or can have none: exits, and execs without a filter."""
         event = pending.event
-        if not self._seccomp or not _lacks_seccomp(pending) or isinstance(event, Exit):
-            return
-        found = self._seccomp.take(key_of_event(event), self._clock.wall_ms(event.time), pending.caller)
-        if found:
-            pending.seccomp = found
-            self._expected.found(pending.cgroup_ref.container_id, _call(event))
-            self.tally.merged["seccomp"] += 1
+        if pending.seccomp is not None or isinstance(event, Exit) or _is_unfiltered(event):
+            return True
+        if not self._seccomp:
+            return False
+        key = key_of_event(event)
+        found = self._seccomp.take(key, self._clock.wall_ms(event.time), pending.caller)
+        if found is None:
+            return False
+        pending.seccomp = found
+        self._expected.found(pending.cgroup_ref.container_id, key[1])
+        self.tally.merged["seccomp"] += 1
+        return True
 
     def _extension(self, pending: PendingEvent) -> float:
         """How much longer than others an event may wait, in seconds; so much later is all behind it, at most."""
@@ -205,7 +210,7 @@ class Correlator:
     def _may_be_late(self, pending: PendingEvent) -> bool:
         """Whether only its SECCOMP event is missing, and that may be on its way."""
         container, event = pending.answer.container, pending.event
-        if container is None or not _lacks_seccomp(pending):
+        if container is None or pending.seccomp is not None or isinstance(event, Exit) or _is_unfiltered(event):
             return False
         return self._expected.may_be_late(container, _call(event), self._clock.wall_ms(event.time))
 
@@ -213,8 +218,7 @@ class Correlator:
         """Wait no longer for what is not known: it is handed on with what is."""
         self._searches.give_up(pending)
         container = self._look(pending).container
-        self._resolve_seccomp(pending)
-        if _lacks_seccomp(pending):
+        if not self._resolve_seccomp(pending):
             in_vain = self._may_be_late(pending)
             self._expected.missed(pending.cgroup_ref.container_id, _call(pending.event), in_vain=in_vain)
         self._hand_on(pending, self._binder.decide(pending, container))
@@ -299,11 +303,9 @@ class Correlator:
         return self._containers.look(self._cgroup_ref_of.get(container_id, CgroupRef(container_id))).container
 
 
-def _lacks_seccomp(pending: PendingEvent) -> bool:
-    """Whether there may be a SECCOMP event of it that is not found yet: exits have none, nor execs without a filter."""
-    if pending.seccomp is not None or isinstance(pending.event, Exit):
-        return False
-    return not (isinstance(pending.event, Exec) and pending.event.seccomp is False)
+def _is_unfiltered(event: ProcessEvent) -> bool:
+    """Whether no seccomp filter can have logged an exec: a SECCOMP event of the same process is another call's."""
+    return isinstance(event, Exec) and event.seccomp is False
 
 
 def _call(event: ProcessEvent) -> Call:

@@ -5,6 +5,9 @@ import errno
 from enricher.correlate.pending_event import PendingEvent
 from enricher.events import Exec, ExecFailed, Process, process_of
 
+_RUNS = (Exec, ExecFailed)
+"""Made once: a union of types would be made anew for each event."""
+
 
 class PathSearches:
     """The searches that may go on: the latest attempt of each process that found no program."""
@@ -15,7 +18,7 @@ class PathSearches:
     def add(self, pending: PendingEvent) -> None:
         """Take an exec or a failed one; what it supersedes is marked so."""
         event = pending.event
-        if not isinstance(event, (Exec, ExecFailed)):
+        if not isinstance(event, _RUNS):
             return
         before = self._latest.pop(event.process, None)
         if before and isinstance(before.event, ExecFailed) and before.event.argv == event.argv:

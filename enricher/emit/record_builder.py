@@ -62,8 +62,6 @@ class RecordBuilder:
     def build(self, known: Correlated) -> Record:
         """The record of an event."""
         event = known.event
-        if isinstance(event, Seccomp):
-            return self._syscall(event, known)
         match event:
             case Exec():
                 record = self._exec(event, known)
@@ -71,8 +69,10 @@ class RecordBuilder:
                 record = self._clone(event, known)
             case ExecFailed():
                 record = self._failed(event, known)
-            case _:
+            case Exit():
                 record = self._exit(event, known)
+            case _:
+                return self._syscall(event, known)
         if event.outside or event.entered_by_namespace:
             record.outside = "moved" if event.outside else "namespace"
         return self._finish(record, known, event.weak, known.seccomp)

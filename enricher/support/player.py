@@ -159,8 +159,22 @@ class Player:
     def feed(self, now: float) -> None:
         """Hand over what came since the last round."""
         come, self._come = self._come, []
+        correlator = self.core.correlator
         for item, seccomp in come:
-            self._feed(item, seccomp, now)
+            match item:
+                case Fork() | Exec() | ExecFailed() | Exit():
+                    correlator.take(item, now, self._parse(seccomp) if seccomp else None)
+                case Audit():
+                    if event := self._parse(recording.raw(item.text)):
+                        correlator.take_seccomp(event, now)
+                case Backfilled():
+                    _backfill(correlator.tree, item)
+                case Gone():
+                    correlator.forget_container(item.container_id)
+                case Lost():
+                    self._lost.update(item.lost)
+                case _:
+                    self._node.learn(item)
 
     def maintain(self, now: float) -> None:
         """What was found or gone at that time is in the recording."""
@@ -170,23 +184,6 @@ class Player:
         self.core.step(clock.at / _SECOND_US)
         clock.at = at
         self.core.step(at / _SECOND_US)
-
-    def _feed(self, item: Item, seccomp: bytes, now: float) -> None:
-        correlator = self.core.correlator
-        match item:
-            case Fork() | Exec() | ExecFailed() | Exit():
-                correlator.take(item, now, self._parse(seccomp) if seccomp else None)
-            case Audit():
-                if event := self._parse(recording.raw(item.text)):
-                    correlator.take_seccomp(event, now)
-            case Backfilled():
-                _backfill(correlator.tree, item)
-            case Gone():
-                correlator.forget_container(item.container_id)
-            case Lost():
-                self._lost.update(item.lost)
-            case _:
-                self._node.learn(item)
 
     def _parse(self, text: bytes) -> Seccomp | None:
         try:
