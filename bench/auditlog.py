@@ -15,7 +15,7 @@ from bench.pipeline import RECORDING
 from enricher.audit.follower import Follower
 from enricher.audit.log_tail import LogTail, MaybeWritten
 from enricher.audit.serials import Serials
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 from enricher.support import recording
 from enricher.support.player import Player
 from enricher.support.recording import Audit
@@ -72,7 +72,7 @@ def _items() -> Iterator[recording.Item]:
         yield recording.decode(line)[1]
 
 
-def _rounds(log: Path) -> Iterator[list[Seccomp]]:
+def _rounds(log: Path) -> Iterator[list[SeccompEvent]]:
     tail = LogTail(Follower.since(log, 0), Serials(), lambda _: True, MaybeWritten(), lambda: True)
     yield tail.read()
     while tail.behind:

@@ -20,7 +20,7 @@ from enricher.config import Requests
 from enricher.containers.containers import CgroupRef
 from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
 from enricher.correlate.request_index import RequestIndex
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 from enricher.support.player import Player
 from enricher.support.recording import Header, Item, Located, NamespaceSeen, PodSeen, SessionSeen
 from enricher.trail.chain import State
@@ -92,9 +92,9 @@ def load(first: int, end: int) -> Iterator[tuple[int, ProcessEvent]]:
         at, container, pid = turn * _SECOND_US // RATE, turn % SESSIONS, 600_000 + turn
         parent, child = Process(500_000 + container, 1), Process(pid, turn)
         at_ns = at * 1000
-        yield at, Fork(at_ns, container, _id(container), parent, child, 0, 0)
+        yield at, ForkEvent(at_ns, container, _id(container), parent, child, 0, 0)
         yield at, _exec(container, pid, turn, b"/bin/true\0steady\0%d\0" % turn, parent, at_ns)
-        yield at, Exit(at_ns, container, child, 0, None)
+        yield at, ExitEvent(at_ns, container, child, 0, None)
 
 
 def _exec(
@@ -104,9 +104,11 @@ def _exec(
     argv: bytes,
     parent: Process = _RUNTIME,
     at: int = 0,
-) -> Exec:
+) -> ExecEvent:
     program = argv.partition(b"\0")[0]
-    return Exec(at, container, _id(container), Process(pid, start), parent, 0, 0, False, program, argv, False, cwd=b"/")
+    return ExecEvent(
+        at, container, _id(container), Process(pid, start), parent, 0, 0, False, program, argv, False, cwd=b"/"
+    )
 
 
 def _pod(number: int) -> Pod:

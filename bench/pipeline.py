@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bench.figures import Figure, at_most, cpu_us, seen
-from enricher.events import Exec, Exit, Fork
+from enricher.events import ExecEvent, ExitEvent, ForkEvent
 from enricher.support import recording
 from enricher.support.player import Player
 from enricher.support.recording import Audit
@@ -28,7 +28,10 @@ _KB, _ORDINARY = 1024, 64
 
 def figures() -> Iterator[Figure]:
     """Pipeline, encoding and size of records."""
-    records, inputs = recorded(), sum(isinstance(item, Fork | Exec | Exit | Audit) for _, item, _ in _ITEMS)
+    records, inputs = (
+        recorded(),
+        sum(isinstance(item, ForkEvent | ExecEvent | ExitEvent | Audit) for _, item, _ in _ITEMS),
+    )
     with tempfile.TemporaryFile() as file:
         line = cpu_us(lambda: _play(file))
     plain = [msgspec.to_builtins(record) for record in records]

@@ -29,7 +29,7 @@ class Process(Struct, frozen=True, order=True, cache_hash=True, gc=False):
         return self.start * TICK_NS
 
 
-class Fork(Struct, frozen=True, gc=False):
+class ForkEvent(Struct, frozen=True, gc=False):
     """A new process (threads do not count). `cgroup` is the child's cgroup id."""
 
     time: int
@@ -48,7 +48,7 @@ class Fork(Struct, frozen=True, gc=False):
     """Whether it is in `cgroup`'s container by its mount or pid namespace alone, as `nsenter` does it."""
 
 
-class Exec(Struct, frozen=True, gc=False):
+class ExecEvent(Struct, frozen=True, gc=False):
     """A process runs another program; sent after the exec succeeded, so all of it is the new program's."""
 
     time: int
@@ -91,7 +91,7 @@ class Exec(Struct, frozen=True, gc=False):
         return "argv" in self.weak
 
 
-class Exit(Struct, frozen=True, gc=False):
+class ExitEvent(Struct, frozen=True, gc=False):
     """The last thread of a process is gone; `code` or `signal` is set, neither where the sensor cannot know."""
 
     time: int
@@ -105,7 +105,7 @@ class Exit(Struct, frozen=True, gc=False):
     on_node: bool = False
 
 
-class ExecFailed(Struct, frozen=True, gc=False):
+class ExecFailedEvent(Struct, frozen=True, gc=False):
     """A process could not run a program; it goes on as it was, and so do its ids."""
 
     time: int
@@ -130,15 +130,15 @@ class ExecFailed(Struct, frozen=True, gc=False):
     on_node: bool = False
 
 
-ProcessEvent = Fork | Exec | ExecFailed | Exit
+ProcessEvent = ForkEvent | ExecEvent | ExecFailedEvent | ExitEvent
 
 
 def process_of(event: ProcessEvent) -> Process:
     """The process of an event: of a fork, the new one."""
-    return event.child if isinstance(event, Fork) else event.process
+    return event.child if isinstance(event, ForkEvent) else event.process
 
 
-class Seccomp(Struct, frozen=True, gc=False):
+class SeccompEvent(Struct, frozen=True, gc=False):
     """An audit record of type 1326: a system call that a seccomp filter reported, before it ran.
 
     So `exe` and `comm` are the caller's. `time` is in milliseconds since the epoch; `pid` is the process's, whichever

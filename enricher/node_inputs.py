@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from enricher.clock import Clock
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.tracker import ContainerTracker
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 
 class NodeInputs:
@@ -24,7 +24,7 @@ class NodeInputs:
         tracker: ContainerTracker,
         correlator: Correlator,
         clock: Clock,
-        read: Callable[[float], Iterable[Seccomp]] = lambda _now: (),
+        read: Callable[[float], Iterable[SeccompEvent]] = lambda _now: (),
     ) -> None:
         self._tracker, self._correlator, self._clock, self._read = tracker, correlator, clock, read
         self._watching_since = clock.now_ns()

@@ -15,7 +15,7 @@ from enricher.audit.follower import Follower
 from enricher.audit.log_tail import LogTail
 from enricher.audit.netlink_socket import SourceUnavailable
 from enricher.audit.progress import SourceState
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 from enricher.netlink import SocketCounters
 
 POLL: Final = 0.25
@@ -79,7 +79,7 @@ class AuditLogSource:
         """Until the next look."""
         return 0.0 if self._tail.behind else POLL
 
-    def read(self, now: float) -> list[Seccomp]:  # noqa: ARG002 - the other source needs it
+    def read(self, now: float) -> list[SeccompEvent]:  # noqa: ARG002 - the other source needs it
         """What auditd has written since."""
         return self._tail.read()
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from enricher.audit import parser
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 # Anchored at the start: the text of other types (type=USER_CMD) is user space's to choose, and could hold all of this.
 # auditd makes a space of each newline in it.
@@ -75,7 +75,7 @@ class LogParser:
         self.unparsable = self.others = 0
         self._is_ours = is_ours
 
-    def events(self, lines: bytes) -> Iterator[Seccomp]:
+    def events(self, lines: bytes) -> Iterator[SeccompEvent]:
         """The events in whole lines, in their order unless auditd wrote their type in different ways."""
         for line in candidates(lines):
             # A crash of the node can leave NULs at the end of a file, where the next line is then appended.
@@ -85,7 +85,7 @@ class LogParser:
             elif read.seccomp and (event := self._event(read)):
                 yield event
 
-    def _event(self, read: LogLine) -> Seccomp | None:
+    def _event(self, read: LogLine) -> SeccompEvent | None:
         if read.node and not self._is_ours(read.node):
             self.others += 1
             return None

@@ -12,7 +12,7 @@ from enricher.audit.follower import Follower
 from enricher.audit.log_lines import LogParser
 from enricher.audit.serials import Serials
 from enricher.clock import COARSE_MS
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 STEPS: Final = 16
 """Steps of one round, 2 MiB together: a backlog never keeps the loop from its other work for more than milliseconds."""
@@ -36,7 +36,7 @@ class MaybeWritten(Struct, frozen=True):
     since_ms: int = 0
     until_ms: int = -1
 
-    def has(self, event: Seccomp) -> bool:
+    def has(self, event: SeccompEvent) -> bool:
         """Whether an event is of that time."""
         return self.since_ms <= event.time <= self.until_ms
 
@@ -97,9 +97,9 @@ class LogTail:
         """Lines that were, or may have been, SECCOMP events and could not be read."""
         return self._parser.unparsable + self.follower.cut + self.follower.overlong
 
-    def read(self) -> list[Seccomp]:
+    def read(self) -> list[SeccompEvent]:
         """New events. A log that cannot be read is logged once, and tried again."""
-        found: list[Seccomp] = []
+        found: list[SeccompEvent] = []
         if self.waiting:
             return found
         try:
@@ -119,5 +119,5 @@ class LogTail:
         """Let go of the file."""
         self.follower.close()
 
-    def _is_new(self, event: Seccomp) -> bool:
+    def _is_new(self, event: SeccompEvent) -> bool:
         return self._serials.take(event.serial) and not self._maybe_written.has(event)

@@ -15,7 +15,7 @@ from enricher.audit.follower import Follower, Position, end_of
 from enricher.audit.log_tail import LogTail, MaybeWritten
 from enricher.audit.netlink_socket import AuditSource
 from enricher.audit.progress import SourceState
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 from enricher.netlink import SocketCounters
 
 LINGER: Final = 2.0
@@ -76,7 +76,7 @@ class NetlinkSource:
             return float("inf")
         return 0.0 if self._tail.behind else _POLL
 
-    def read(self, now: float) -> list[Seccomp]:
+    def read(self, now: float) -> list[SeccompEvent]:
         """The events that the kernel sent, then those that it could not send and auditd wrote."""
         take = self._state.serials.take
         events = [event for event in self._audit.read() if take(event.serial)]
@@ -126,7 +126,7 @@ class NetlinkSource:
             self._noted = place
             log.info("looking for missed events in %s", self._path)
 
-    def _fill(self, tail: LogTail, now: float) -> list[Seccomp]:
+    def _fill(self, tail: LogTail, now: float) -> list[SeccompEvent]:
         if tail.behind or tail.waiting:
             self._until = max(self._until, now + LINGER)
         found = tail.read()

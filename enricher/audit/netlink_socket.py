@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from enricher import netlink
 from enricher.audit import parser
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 AUDIT_SECCOMP: Final = 1326
 
@@ -79,10 +79,10 @@ class AuditSource:
         """The socket, to be polled for reading."""
         return self._socket.fileno()
 
-    def read(self) -> list[Seccomp]:
+    def read(self) -> list[SeccompEvent]:
         """Take what has arrived, at most `BATCH` messages, without waiting."""
         # One loop, for its cost: it comes round for every SECCOMP event of the node.
-        events: list[Seccomp] = []
+        events: list[SeccompEvent] = []
         self.behind = True
         receive, take = self._socket.recvfrom, events.append
         for _ in range(BATCH):
@@ -123,7 +123,7 @@ class AuditSource:
     ) -> None:
         self.close()
 
-    def _event(self, message: bytes, port: int) -> Seccomp | None:
+    def _event(self, message: bytes, port: int) -> SeccompEvent | None:
         # A hostNetwork pod with NET_ADMIN can send to this group and to this socket.
         if port != netlink.KERNEL:
             self.forged += 1

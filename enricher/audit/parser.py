@@ -15,7 +15,7 @@ from binascii import unhexlify
 from functools import lru_cache
 from typing import Final
 
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 _QUOTED_TEXT: Final = 200
 _LONGEST_NUMBER: Final = 10
@@ -50,7 +50,7 @@ class Unparsable(ValueError):
         super().__init__(f"not a SECCOMP audit record: {text[:_QUOTED_TEXT]!r}")
 
 
-def parse(text: bytes) -> Seccomp:
+def parse(text: bytes) -> SeccompEvent:
     """Read one record, without line end.
 
     Raises:
@@ -68,7 +68,7 @@ def parse(text: bytes) -> Seccomp:
     seconds, milliseconds, serial = stamp.groups()
     uid, gid, auid, ses = who
     comm, exe, signal, arch, number, code = what
-    return Seccomp(
+    return SeccompEvent(
         int(seconds + milliseconds), int(serial), int(pid), uid, gid, auid, ses, comm, exe, signal, arch, number, code
     )
 

@@ -3,7 +3,7 @@
 import selectors
 from typing import Protocol
 
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 from enricher.netlink import SocketCounters
 
 
@@ -22,7 +22,7 @@ class Source(Protocol):
     def poll_timeout(self) -> float:
         """How long the loop may wait before it asks again, in seconds."""
 
-    def read(self, now: float) -> list[Seccomp]:
+    def read(self, now: float) -> list[SeccompEvent]:
         """Take what has come, in a bounded time and without waiting."""
 
     def lost(self) -> dict[str, int]:

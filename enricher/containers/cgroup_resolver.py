@@ -11,7 +11,7 @@ from enricher.containers import container_id
 from enricher.containers.cgroupfs import CgroupIndex, folders_below
 from enricher.containers.container_name import container_name
 from enricher.containers.containers import NODE, CgroupRef
-from enricher.events import Exit, ProcessEvent, process_of
+from enricher.events import ExitEvent, ProcessEvent, process_of
 
 _MOST_NAMED = 1024
 _MOST_ASKED = 8
@@ -77,7 +77,7 @@ class CgroupfsResolver:
             return ref
         if path := self._index.path(event.cgroup):
             return self._take(event.cgroup, self._kubepods / path)
-        if not isinstance(event, Exit) and (found := container_id.from_folder(event.cgroup_name)):
+        if not isinstance(event, ExitEvent) and (found := container_id.from_folder(event.cgroup_name)):
             self._named[event.cgroup] = found  # the end of its processes is reported without the name
             if len(self._named) > _MOST_NAMED:
                 del self._named[next(iter(self._named))]

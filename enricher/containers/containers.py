@@ -46,7 +46,7 @@ class Container(Struct, frozen=True):
     ephemeral: bool = False
     """Whether a request made it (`kubectl debug`)."""
     logged: bool = False
-    """Whether its profile makes the kernel log execve and clone, so that each has a second half."""
+    """Whether its profile makes the kernel log execve and clone, so that each has a SECCOMP event."""
     kubelet_commands: dict[tuple[str, ...], Origin] = {}
     """The commands that the kubelet runs in it by the pod's spec: probes and hooks."""
 

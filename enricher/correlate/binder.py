@@ -16,7 +16,7 @@ from enricher.containers.containers import Container
 from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry
 from enricher.correlate.sessions import WEAK, WEAK_UNSEEN, Session, Sessions
-from enricher.events import Exec
+from enricher.events import ExecEvent
 
 
 class Waits(Enum):
@@ -118,8 +118,8 @@ class Binder:
         if container is None or not self._may_match(pending, container):
             return None
         event = pending.event
-        late = isinstance(event, Exec) and event.argv_is_late
-        cut = isinstance(event, Exec) and event.truncated
+        late = isinstance(event, ExecEvent) and event.argv_is_late
+        cut = isinstance(event, ExecEvent) and event.truncated
         at = self._clock.wall_ms(event.time)
         seen = _seen(pending)
         meant = {uid for argv in seen for uid in self._sessions.match(container, argv, at, tagged=late, truncated=cut)}
@@ -142,7 +142,7 @@ def _is_kubelets(pending: PendingEvent, container: Container | None) -> bool:
 
 def _seen(pending: PendingEvent) -> set[bytes]:
     """What the entry was seen to run: where the sensor was late, also what came of it since."""
-    if not isinstance(pending.event, Exec):
+    if not isinstance(pending.event, ExecEvent):
         return set()
     seen = {pending.event.argv}
     if pending.event.argv_is_late and pending.node.argv:

@@ -5,7 +5,7 @@ from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.correlate.sessions import Command, Session, Sessions
 from enricher.correlate.tag import tag_of
-from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, ProcessEvent
 from enricher.runtimes import is_runtime
 from exectrail.contracts.record import Origin
 
@@ -25,20 +25,20 @@ class ContainerProcesses:
     def follow(self, event: ProcessEvent, ref: CgroupRef, deadline: float) -> PendingEvent | None:
         """Update the tree; None for what the container runtime does on its way into the container."""
         match event:
-            case Fork():
+            case ForkEvent():
                 node = self._tree.fork(event, ref.container_id)
                 return PendingEvent(event, ref, node, node.entry, deadline, argv=node.argv) if node.entry else None
-            case Exec():
+            case ExecEvent():
                 return self._exec(event, ref, deadline)
-            case ExecFailed():
+            case ExecFailedEvent():
                 return self._failed(event, ref, deadline)
-            case Exit():
+            case ExitEvent():
                 gone = self._tree.exit(event)
                 if gone is None or gone.entry is None:
                     return None
                 return PendingEvent(event, ref, gone, gone.entry, deadline, argv=gone.argv)
 
-    def _exec(self, event: Exec, ref: CgroupRef, deadline: float) -> PendingEvent | None:
+    def _exec(self, event: ExecEvent, ref: CgroupRef, deadline: float) -> PendingEvent | None:
         before = self._caller(event, ref)
         if (before is None or before.entry is None) and _is_on_its_way(event):
             return None
@@ -51,25 +51,25 @@ class ContainerProcesses:
             caller = None  # the runtime's
         return PendingEvent(event, ref, node, node.entry, deadline, opens, caller=caller)
 
-    def _failed(self, event: ExecFailed, ref: CgroupRef, deadline: float) -> PendingEvent | None:
+    def _failed(self, event: ExecFailedEvent, ref: CgroupRef, deadline: float) -> PendingEvent | None:
         caller = self._caller(event, ref)
         if caller is None or caller.entry is None:
             return None
         return PendingEvent(event, ref, caller, caller.entry, deadline, caller=caller.program, argv=caller.argv)
 
-    def _caller(self, event: Exec | ExecFailed, ref: CgroupRef) -> Node | None:
+    def _caller(self, event: ExecEvent | ExecFailedEvent, ref: CgroupRef) -> Node | None:
         known = self._tree.get(event.process)
         if known or event.entered_by_namespace:
             return known
         return self._tree.missed(event, ref.container_id)
 
-    def _entry(self, event: Exec, is_init: bool) -> Entry:
+    def _entry(self, event: ExecEvent, is_init: bool) -> Entry:
         # The runtimes put what the API asks for into the container's cgroup: who is not there was not sent by it.
         origin: Origin = "container" if is_init else "untracked"
         session = None if event.entered_by_namespace else self._tagged(event)
         return Entry(event.process, "session", session, otherwise=origin) if session else Entry(event.process, origin)
 
-    def _is_explained(self, entry: Entry, event: Exec) -> bool:
+    def _is_explained(self, entry: Entry, event: ExecEvent) -> bool:
         """Whether an entry that was found at the start shows only now by its tag where it comes from."""
         if entry.origin is not None or entry.process != event.process or event.entered_by_namespace:
             return False
@@ -78,7 +78,7 @@ class ContainerProcesses:
             entry.origin, entry.session = "session", session
         return session is not None
 
-    def _tagged(self, event: Exec) -> Session | None:
+    def _tagged(self, event: ExecEvent) -> Session | None:
         tag = tag_of(event.argv)
         if tag is None:
             return None
@@ -86,7 +86,7 @@ class ContainerProcesses:
         return self._sessions.bind(event.process, uid, event.time, "argv", Command(argv, event.truncated))
 
 
-def _is_on_its_way(event: Exec) -> bool:
+def _is_on_its_way(event: ExecEvent) -> bool:
     """Whether this is the runtime's own program, which joined the container's cgroup before its namespaces.
 
     runc executes itself once more on its way in, and mostly joins the cgroup only then; on a busy node it may be there

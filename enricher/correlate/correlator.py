@@ -24,7 +24,7 @@ from enricher.correlate.pending_event import Correlated, PendingEvent
 from enricher.correlate.process_tree import Entry, Tree
 from enricher.correlate.seccomp_correlator import Call, SeccompCorrelator, call_of, key_of_event, key_of_seccomp
 from enricher.correlate.sessions import Session, Sessions
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
 from enricher.tally import Tally
 
 _MAX_HELD = 50_000
@@ -81,7 +81,7 @@ class Correlator:
 
     # ---- what comes in ----
 
-    def take(self, event: ProcessEvent, now: float, seccomp: Seccomp | None = None) -> None:
+    def take(self, event: ProcessEvent, now: float, seccomp: SeccompEvent | None = None) -> None:
         """Take an event of the sensor; `seccomp` is its SECCOMP event where the sensor has it already."""
         self.tally.read["process"] += 1
         ref = self._cgroups.of(event)
@@ -105,7 +105,7 @@ class Correlator:
         if len(self._pending) > _MAX_HELD:
             self._give_up(self._pending.popleft())
 
-    def take_seccomp(self, event: Seccomp, now: float) -> None:
+    def take_seccomp(self, event: SeccompEvent, now: float) -> None:
         """Take an event of the audit source."""
         self.tally.read["seccomp"] += 1
         self._expected.newest_ms = max(self._expected.newest_ms, event.time)
@@ -114,7 +114,7 @@ class Correlator:
         if len(self._seccomp) > _MAX_HELD:
             self._unmatched(self._seccomp.oldest())
 
-    def take_earlier_seccomp(self, event: Seccomp) -> None:
+    def take_earlier_seccomp(self, event: SeccompEvent) -> None:
         """Take a SECCOMP event of a time in which this sensor did not watch: no process event of it will come."""
         self.tally.read["seccomp"] += 1
         node = self.tree.by_pid(event.pid)
@@ -187,7 +187,7 @@ class Correlator:
     def _resolve_seccomp(self, pending: PendingEvent) -> bool:
         """Whether the event has its SECCOMP event by now, or can have none: exits, and execs without a filter."""
         event = pending.event
-        if pending.seccomp is not None or isinstance(event, Exit) or _is_unfiltered(event):
+        if pending.seccomp is not None or isinstance(event, ExitEvent) or _is_unfiltered(event):
             return True
         if not self._seccomp:
             return False
@@ -210,7 +210,7 @@ class Correlator:
     def _may_be_late(self, pending: PendingEvent) -> bool:
         """Whether only its SECCOMP event is missing, and that may be on its way."""
         container, event = pending.answer.container, pending.event
-        if container is None or pending.seccomp is not None or isinstance(event, Exit) or _is_unfiltered(event):
+        if container is None or pending.seccomp is not None or isinstance(event, ExitEvent) or _is_unfiltered(event):
             return False
         return self._expected.may_be_late(container, _call(event), self._clock.wall_ms(event.time))
 
@@ -249,7 +249,7 @@ class Correlator:
                 )
             )
 
-    def _unmatched(self, event: Seccomp) -> None:
+    def _unmatched(self, event: SeccompEvent) -> None:
         """A logged call without a process event: an exec that failed, another call, or another container's."""
         node = self.tree.by_pid(event.pid)
         if node is None or node.entry is None:
@@ -273,7 +273,9 @@ class Correlator:
 
     def ending(self, process: Process) -> Entry | None:
         """The entry of a process whose end has been read and not been written yet; None for any other."""
-        pending = (each for each in self._pending if isinstance(each.event, Exit) and each.event.process == process)
+        pending = (
+            each for each in self._pending if isinstance(each.event, ExitEvent) and each.event.process == process
+        )
         return next((each.entry for each in pending), None)
 
     def lag_ms(self, now: float) -> int:
@@ -305,15 +307,15 @@ class Correlator:
 
 def _is_unfiltered(event: ProcessEvent) -> bool:
     """Whether no seccomp filter can have logged an exec: a SECCOMP event of the same process is another call's."""
-    return isinstance(event, Exec) and event.seccomp is False
+    return isinstance(event, ExecEvent) and event.seccomp is False
 
 
 def _call(event: ProcessEvent) -> Call:
-    return "fork" if isinstance(event, Fork) else "exec"
+    return "fork" if isinstance(event, ForkEvent) else "exec"
 
 
 def _recognise_kubelet(pending: PendingEvent, container: Container) -> None:
     """Find out the kubelet's own entries by the pod's spec: it comes in by the same way as an intruder would."""
     entry, event = pending.entry, pending.event
-    if entry.origin == "untracked" and isinstance(event, Exec) and not event.entered_by_namespace:
+    if entry.origin == "untracked" and isinstance(event, ExecEvent) and not event.entered_by_namespace:
         entry.origin = container.kubelet_commands.get(words_of(event.argv), "untracked")

@@ -8,7 +8,7 @@ have to do with. The tree is one of its own: a runtime's helper that goes into a
 from enricher.containers.containers import NODE, Containers
 from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry, Node, Tree
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 
 _MOST = 8_192
 
@@ -28,26 +28,26 @@ class NodeProcesses:
     def follow(self, event: ProcessEvent, deadline: float) -> PendingEvent | None:
         """An event's record in the making; None for the end of a process that has run nothing in this time."""
         match event:
-            case Exec():
+            case ExecEvent():
                 return self._exec(event, deadline)
-            case ExecFailed():
+            case ExecFailedEvent():
                 node = self._tree.get(event.process) or Node(event.process, event.parent, "", event.time)
                 entry = node.entry or self._entry(event.process)
                 return PendingEvent(event, NODE, node, entry, deadline, caller=node.program, argv=node.argv)
-            case Exit():
+            case ExitEvent():
                 gone = self._tree.exit(event)
                 self._tree.forget_gone(event.time + 1)
                 if gone is None or gone.entry is None:
                     return None
                 return PendingEvent(event, NODE, gone, gone.entry, deadline, argv=gone.argv)
-            case Fork():  # the kernel tells of none
+            case ForkEvent():  # the kernel tells of none
                 return None
 
     def forget(self) -> None:
         """No pod to debug the node is open any more."""
         self._tree = Tree(_MOST)
 
-    def _exec(self, event: Exec, deadline: float) -> PendingEvent:
+    def _exec(self, event: ExecEvent, deadline: float) -> PendingEvent:
         before = self._tree.get(event.process)
         caller = before.program if before else None
         node, _ = self._tree.exec(event, "")

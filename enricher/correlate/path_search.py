@@ -3,9 +3,9 @@
 import errno
 
 from enricher.correlate.pending_event import PendingEvent
-from enricher.events import Exec, ExecFailed, Process, process_of
+from enricher.events import ExecEvent, ExecFailedEvent, Process, process_of
 
-_RUNS = (Exec, ExecFailed)
+_RUNS = (ExecEvent, ExecFailedEvent)
 """Made once: a union of types would be made anew for each event."""
 
 
@@ -21,9 +21,9 @@ class PathSearches:
         if not isinstance(event, _RUNS):
             return
         before = self._latest.pop(event.process, None)
-        if before and isinstance(before.event, ExecFailed) and before.event.argv == event.argv:
+        if before and isinstance(before.event, ExecFailedEvent) and before.event.argv == event.argv:
             before.superseded = True
-        if isinstance(event, ExecFailed) and event.errno == errno.ENOENT:
+        if isinstance(event, ExecFailedEvent) and event.errno == errno.ENOENT:
             self._latest[event.process] = pending
 
     def may_go_on(self, pending: PendingEvent) -> bool:

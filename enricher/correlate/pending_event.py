@@ -5,7 +5,7 @@ from msgspec import Struct
 from enricher.containers.containers import Answer, CgroupRef, Container
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.sessions import Session
-from enricher.events import ProcessEvent, Seccomp
+from enricher.events import ProcessEvent, SeccompEvent
 
 
 class PendingEvent(Struct, gc=False):
@@ -19,7 +19,7 @@ class PendingEvent(Struct, gc=False):
     """When it leaves with what is known, in seconds of the monotonic clock."""
     opens: bool = False
     """Whether it is an entry's first exec."""
-    seccomp: Seccomp | None = None
+    seccomp: SeccompEvent | None = None
     """The SECCOMP event of the same system call, once that is found."""
     caller: bytes | None = None
     """The program that made the call, where the tree knows it."""
@@ -42,11 +42,11 @@ class Owner(Struct, gc=False):
 class Correlated(Owner, gc=False, kw_only=True):
     """All that is known of an event when it leaves the correlator."""
 
-    event: ProcessEvent | Seccomp
-    """A `Seccomp` where no process event belongs to it."""
+    event: ProcessEvent | SeccompEvent
+    """A `SeccompEvent` where no process event belongs to it."""
     node: Node | None = None
     """The process; None where no sensor saw it."""
-    seccomp: Seccomp | None = None
+    seccomp: SeccompEvent | None = None
     caller: bytes | None = None
     argv: bytes | None = None
     opens: bool = False

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from msgspec import Struct
 
 from enricher.correlate.sessions import Session
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process
 from exectrail.contracts.record import Origin
 
 
@@ -110,7 +110,7 @@ class Tree:
         """The containers' own inits that are alive, by container."""
         return {container_id: process for container_id, process in self._inits.items() if process in self._nodes}
 
-    def fork(self, event: Fork, container_id: str) -> Node:
+    def fork(self, event: ForkEvent, container_id: str) -> Node:
         """A process is born; it inherits its parent's program and entry."""
         parent = self._nodes.get(event.parent)
         node = Node(event.child, event.parent, container_id, event.time)
@@ -121,7 +121,7 @@ class Tree:
         self._add(node)
         return node
 
-    def missed(self, event: Exec | ExecFailed, container_id: str) -> Node | None:
+    def missed(self, event: ExecEvent | ExecFailedEvent, container_id: str) -> Node | None:
         """Take in a process whose fork was not seen, by its present parent; None where that is unknown.
 
         It was born just before anybody watched, or its fork was lost. Who has lost its parent goes to an ancestor, or
@@ -139,7 +139,7 @@ class Tree:
         self._add(node)
         return node
 
-    def exec(self, event: Exec, container_id: str) -> tuple[Node, bool]:
+    def exec(self, event: ExecEvent, container_id: str) -> tuple[Node, bool]:
         """A process runs a program: the process with its new program, and whether it is the container's init.
 
         The caller decides what an outsider is (`entry` is still None) and sets it.
@@ -153,7 +153,7 @@ class Tree:
         first = self._inits.setdefault(container_id, event.process) == event.process
         return node, first and node.entry is None
 
-    def exit(self, event: Exit) -> Node | None:
+    def exit(self, event: ExitEvent) -> Node | None:
         """A process is gone; it stays its container's init, so that nothing later is taken for one."""
         node = self._nodes.pop(event.process, None)
         if node:

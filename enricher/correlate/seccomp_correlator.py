@@ -9,7 +9,7 @@ import itertools
 from typing import Literal
 
 from enricher.clock import CALL_SLACK_MS
-from enricher.events import Exec, ExecFailed, Fork, Seccomp
+from enricher.events import ExecEvent, ExecFailedEvent, ForkEvent, SeccompEvent
 
 _EXEC = frozenset({"execve", "execveat"})
 _FORK = frozenset({"fork", "vfork", "clone", "clone3"})
@@ -22,23 +22,23 @@ Call = Literal["exec", "fork", "other"]
 Key = tuple[int, Call]
 """The calling process's pid, and what it calls."""
 
-Waiting = tuple[Seccomp, str, float]
+Waiting = tuple[SeccompEvent, str, float]
 """A record, its system call, and until when it waits."""
 
 
 def call_of(syscall: str) -> Call:
-    """What a system call may be half of; nothing for other ones, which a profile may log as well."""
+    """Which process event a system call may make; `other` for those that a profile may log as well."""
     return "exec" if syscall in _EXEC else "fork" if syscall in _FORK else "other"
 
 
-def key_of_seccomp(event: Seccomp, syscall: str) -> Key:
+def key_of_seccomp(event: SeccompEvent, syscall: str) -> Key:
     """Where a SECCOMP event is put."""
     return event.pid, call_of(syscall)
 
 
-def key_of_event(event: Fork | Exec | ExecFailed) -> Key:
+def key_of_event(event: ForkEvent | ExecEvent | ExecFailedEvent) -> Key:
     """Where an event's record is to be found: the caller of a fork is the parent."""
-    if isinstance(event, Fork):
+    if isinstance(event, ForkEvent):
         return event.parent.pid, "fork"
     return event.process.pid, "exec"
 
@@ -59,12 +59,12 @@ class SeccompCorrelator:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, key: Key, record: Seccomp, syscall: str, deadline: float) -> None:
+    def add(self, key: Key, record: SeccompEvent, syscall: str, deadline: float) -> None:
         """A record whose event may follow until `deadline`."""
         self._waiting.setdefault(key, []).append((record, syscall, deadline))
         self._count += 1
 
-    def take(self, key: Key, wall_ms: int, caller: bytes | None) -> Seccomp | None:
+    def take(self, key: Key, wall_ms: int, caller: bytes | None) -> SeccompEvent | None:
         """The SECCOMP event that belongs to a process event.
 
         Args:
@@ -100,7 +100,7 @@ class SeccompCorrelator:
             return first
         return next((each for each in in_time if each[0].comm == comm), first)
 
-    def oldest(self) -> Seccomp:
+    def oldest(self) -> SeccompEvent:
         """Take out one of the oldest records, where too many wait."""
         key = next(iter(self._waiting))
         record, *_ = self._waiting[key].pop(0)
@@ -109,9 +109,9 @@ class SeccompCorrelator:
         self._count -= 1
         return record
 
-    def expired(self, now: float) -> list[tuple[Seccomp, str]]:
+    def expired(self, now: float) -> list[tuple[SeccompEvent, str]]:
         """Take out the records for which no event came."""
-        late: list[tuple[Seccomp, str]] = []
+        late: list[tuple[SeccompEvent, str]] = []
         for key in [key for key, waiting in self._waiting.items() if waiting[0][2] <= now]:
             waiting = self._waiting[key]
             while waiting and waiting[0][2] <= now:

@@ -11,7 +11,7 @@ from enricher.containers.cgroup_resolver import NodeCgroups
 from enricher.containers.containers import Containers
 from enricher.correlate.backfill import backfill
 from enricher.correlate.correlator import Correlator
-from enricher.events import Exit, Process, ProcessEvent, Seccomp
+from enricher.events import ExitEvent, Process, ProcessEvent, SeccompEvent
 from enricher.sensors.sensor import KnownProcess, Sensed, Sensor
 
 
@@ -54,7 +54,7 @@ class ContainerTracker:
         )
         self._begin()
 
-    def take(self, seccomp: Seccomp, now: float) -> None:
+    def take(self, seccomp: SeccompEvent, now: float) -> None:
         """Take a SECCOMP event: for the sensor, or to be joined with the event of the same call."""
         if not self.sensor.take(seccomp, now):
             self._correlator.take_seccomp(seccomp, now)
@@ -114,7 +114,7 @@ class ContainerTracker:
     def _backfill_unseen(self, event: ProcessEvent) -> None:
         """Take in a container that came unnoticed, before the first event there."""
         ref = self._cgroups.known.get(event.cgroup)
-        if ref is None or isinstance(event, Exit) or self._decided.get(event.cgroup) is False:
+        if ref is None or isinstance(event, ExitEvent) or self._decided.get(event.cgroup) is False:
             return
         if not self._correlator.tree.has_init(ref.container_id):
             self._backfill({event.cgroup})

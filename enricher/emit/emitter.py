@@ -19,7 +19,7 @@ from enricher.emit.late_requests import LateRequests
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
 from enricher.emit.repeats import Repeats
-from enricher.events import Exit, Process
+from enricher.events import ExitEvent, Process
 from enricher.tally import Tally
 from exectrail.contracts.record import Record
 from exectrail.filter.filters import Filters
@@ -102,7 +102,7 @@ class Emitter:
         if known.opens and entry:
             self._open_entry(entry, known, now)
         self._leave(self._builder.build(known), known, now, reserved=known.opens)
-        if session and not session.ended and isinstance(event, Exit) and event.process == session.entry:
+        if session and not session.ended and isinstance(event, ExitEvent) and event.process == session.entry:
             self._end(event, session, known)
 
     def _open_entry(self, entry: Entry, known: Correlated, now: float) -> None:
@@ -190,7 +190,7 @@ class Emitter:
         if session.state == "unconfirmed":
             self._late_requests.add(session, owner, now)
 
-    def _end(self, event: Exit, session: Session, owner: Owner) -> None:
+    def _end(self, event: ExitEvent, session: Session, owner: Owner) -> None:
         record = self._builder.session_end(event, session, owner, self._containers.cluster_uid)
         opened = self._open.pop((session.request_uid, session.entry), None)
         before = opened.lost_before if opened else {}

@@ -14,7 +14,7 @@ from enricher.correlate.process_tree import Entry
 from enricher.correlate.request_expiry import EXPIRED
 from enricher.correlate.sessions import Session
 from enricher.emit.gap import Gap
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, Seccomp
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, SeccompEvent
 from exectrail.contracts import record as rec
 from exectrail.contracts.record import Kind, Record
 
@@ -63,13 +63,13 @@ class RecordBuilder:
         """The record of an event."""
         event = known.event
         match event:
-            case Exec():
+            case ExecEvent():
                 record = self._exec(event, known)
-            case Fork():
+            case ForkEvent():
                 record = self._clone(event, known)
-            case ExecFailed():
+            case ExecFailedEvent():
                 record = self._failed(event, known)
-            case Exit():
+            case ExitEvent():
                 record = self._exit(event, known)
             case _:
                 return self._syscall(event, known)
@@ -77,7 +77,7 @@ class RecordBuilder:
             record.outside = "moved" if event.outside else "namespace"
         return self._finish(record, known, event.weak, known.seccomp)
 
-    def _exec(self, event: Exec, known: Correlated) -> Record:
+    def _exec(self, event: ExecEvent, known: Correlated) -> Record:
         record = self._call(event, known)
         record.program = text(event.path or event.filename) or None
         record.cwd = text(event.cwd) or None
@@ -89,7 +89,7 @@ class RecordBuilder:
         record.entered_from = event.entered_from
         return record
 
-    def _failed(self, event: ExecFailed, known: Correlated) -> Record:
+    def _failed(self, event: ExecFailedEvent, known: Correlated) -> Record:
         record = self._call(event, known)
         record.program = text(event.filename) or None
         record.argv = list(words_of(event.argv))
@@ -98,7 +98,7 @@ class RecordBuilder:
         record.truncated = ["argv", "cmdLine"] if event.truncated else None
         return record
 
-    def _call(self, event: Exec | ExecFailed, known: Correlated) -> Record:
+    def _call(self, event: ExecEvent | ExecFailedEvent, known: Correlated) -> Record:
         """What an exec and a failed one have in common: whose call it was, and when."""
         record = self._base("exec", self._clock.wall_ms(event.time), known)
         record.pid, record.ppid = event.process.pid, event.parent.pid
@@ -106,14 +106,14 @@ class RecordBuilder:
         record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
         return record
 
-    def _clone(self, event: Fork, known: Correlated) -> Record:
+    def _clone(self, event: ForkEvent, known: Correlated) -> Record:
         record = self._base("clone", self._clock.wall_ms(event.time), known)
         record.pid, record.ppid = event.child.pid, event.parent.pid
         record.uid, record.gid = event.uid, event.gid
         record.process_key, record.parent_key = self.key(event.child), self.key(event.parent)
         return record
 
-    def _exit(self, event: Exit, known: Correlated) -> Record:
+    def _exit(self, event: ExitEvent, known: Correlated) -> Record:
         record = self._base("exit", self._clock.wall_ms(event.time), known)
         record.pid = event.process.pid
         record.process_key = self.key(event.process)
@@ -121,7 +121,7 @@ class RecordBuilder:
         record.duration_ms = max(0, event.time - known.born) // 1_000_000
         return record
 
-    def _syscall(self, event: Seccomp, known: Correlated) -> Record:
+    def _syscall(self, event: SeccompEvent, known: Correlated) -> Record:
         """A logged system call that no process event belongs to."""
         record = self._base("syscall", event.time, known)
         record.pid, record.uid, record.gid = event.pid, event.uid, event.gid
@@ -155,7 +155,7 @@ class RecordBuilder:
         record.phase = None
         return record
 
-    def session_end(self, event: Exit, session: Session, owner: Owner, cluster_uid: str | None) -> Record:
+    def session_end(self, event: ExitEvent, session: Session, owner: Owner, cluster_uid: str | None) -> Record:
         """How it ended: with the entry's own end."""
         record = self._session("end", session, owner, event.time, cluster_uid)
         record.outcome = "completed"
@@ -226,7 +226,7 @@ class RecordBuilder:
                 record.request_uid, record.user, record.state = session.request_uid, session.user, session.state
         return record
 
-    def _finish(self, record: Record, known: Correlated, weak: tuple[str, ...], seccomp: Seccomp | None) -> Record:
+    def _finish(self, record: Record, known: Correlated, weak: tuple[str, ...], seccomp: SeccompEvent | None) -> Record:
         record.source, executable = self._sensor, known.caller
         if seccomp:
             record.source, executable = f"{self._sensor}+{seccomp.via}", seccomp.exe or known.caller
@@ -239,7 +239,7 @@ class RecordBuilder:
         return record
 
 
-def _add_seccomp(record: Record, event: Seccomp) -> None:
+def _add_seccomp(record: Record, event: SeccompEvent) -> None:
     """What only the SECCOMP record of a call tells."""
     record.syscalls = [syscalls.name(event.arch, event.syscall)]
     record.auid, record.ses = event.auid, event.ses
@@ -256,7 +256,7 @@ def _weak_of(known: Owner) -> tuple[str, ...]:
     return session.weak if session else ()
 
 
-def _cut(event: Exec) -> list[str]:
+def _cut(event: ExecEvent) -> list[str]:
     cut = {"argv": event.truncated, "cmdLine": event.truncated}
     cut |= {"program": event.path_truncated, "cwd": event.cwd_truncated}
     return [name for name, is_cut in cut.items() if is_cut]
@@ -268,7 +268,7 @@ def _uuid4(bits: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[bits >> 60 & 3]}{digits[17:20]}-{digits[20:]}"
 
 
-def exit_of(event: Exit) -> rec.Exit | None:
+def exit_of(event: ExitEvent) -> rec.Exit | None:
     """How a process ended; None where the sensor does not know."""
     if event.signal is not None:
         return rec.Exit(signal=_signal_name(event.signal))

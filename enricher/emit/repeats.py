@@ -7,7 +7,7 @@ the kubelet's door with a probe's own command is so seen at the first thing that
 from collections import defaultdict
 from collections.abc import Hashable
 
-from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent, Seccomp
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, ProcessEvent, SeccompEvent
 
 _MOST = 1_000
 """How many different things of a container are remembered; a container that makes more has them all written."""
@@ -19,7 +19,7 @@ class Repeats:
     def __init__(self) -> None:
         self._seen: defaultdict[str, set[Hashable]] = defaultdict(set)
 
-    def is_repeat(self, container_id: str, event: ProcessEvent | Seccomp, argv: bytes | None) -> bool:
+    def is_repeat(self, container_id: str, event: ProcessEvent | SeccompEvent, argv: bytes | None) -> bool:
         """Whether the like was seen before; `argv` is what the process runs (for a fork, the parent)."""
         seen, what = self._seen[container_id], _what(event, argv)
         if what in seen:
@@ -33,15 +33,15 @@ class Repeats:
         self._seen.pop(container_id, None)
 
 
-def _what(event: ProcessEvent | Seccomp, argv: bytes | None) -> Hashable:
+def _what(event: ProcessEvent | SeccompEvent, argv: bytes | None) -> Hashable:
     match event:
-        case Exec():
+        case ExecEvent():
             return "exec", event.filename, event.path, event.argv, event.uid
-        case ExecFailed():
+        case ExecFailedEvent():
             return "failed", event.filename, event.argv, event.errno
-        case Fork():
+        case ForkEvent():
             return "fork", argv
-        case Seccomp():
+        case SeccompEvent():
             return "syscall", argv, event.exe, event.comm, event.arch, event.syscall, event.code
-        case Exit():
+        case ExitEvent():
             return "exit", argv, event.code, event.signal

@@ -10,7 +10,7 @@ from typing import TypeGuard
 from msgspec.structs import replace
 
 from enricher.argv import words_of
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 from enricher.sensors import proc_snapshot
 from exectrail.contracts.record import EnteredFrom
 
@@ -32,17 +32,17 @@ class Entering:
         """The event, with where its process comes from if it enters just now."""
         return replace(event, entered_from=entered_from(event)) if self.is_first(event) else event
 
-    def is_first(self, event: ProcessEvent) -> TypeGuard[Exec]:
+    def is_first(self, event: ProcessEvent) -> TypeGuard[ExecEvent]:
         """Whether this is the first event of a process that is in a container by its namespaces alone."""
         if not event.entered_by_namespace:
             return False
         match event:
-            case Exec() if event.process not in self._inside:
+            case ExecEvent() if event.process not in self._inside:
                 self.add(event.process)
                 return True
-            case Fork() if event.parent in self._inside:
+            case ForkEvent() if event.parent in self._inside:
                 self.add(event.child)
-            case Exit():
+            case ExitEvent():
                 self._inside.pop(event.process, None)
             case _:
                 pass
@@ -55,7 +55,7 @@ class Entering:
             del self._inside[next(iter(self._inside))]
 
 
-def entered_from(event: Exec) -> EnteredFrom | None:
+def entered_from(event: ExecEvent) -> EnteredFrom | None:
     """Where the process of this event comes from; None where it is gone and its parent with it."""
     pid = next((each for each in (event.process.pid, event.parent.pid) if _is(each, event)), None)
     if pid is None:
@@ -69,7 +69,7 @@ def entered_from(event: Exec) -> EnteredFrom | None:
     )
 
 
-def _is(pid: int, event: Exec) -> bool:
+def _is(pid: int, event: ExecEvent) -> bool:
     """Whether the process with this pid is still the one of the event."""
     stat = proc_snapshot.stat(pid)
     return stat is not None and stat.process in (event.process, event.parent)

@@ -8,11 +8,11 @@ import selectors
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from enricher.events import Process, ProcessEvent, Seccomp
+from enricher.events import Process, ProcessEvent, SeccompEvent
 from enricher.netlink import SocketCounters
 from enricher.procfs import ProcessInfo
 
-Sensed = tuple[ProcessEvent | None, Seccomp | None]
+Sensed = tuple[ProcessEvent | None, SeccompEvent | None]
 """An event, with the SECCOMP event that it was made from, if it was. Without an event, the sensor gives back a SECCOMP
 event that it had taken: its call has run no program."""
 
@@ -62,7 +62,7 @@ class Sensor(Protocol):
     def poll_timeout(self) -> float:
         """How long the loop may wait for the kernel before the next `poll`, in seconds."""
 
-    def take(self, seccomp: Seccomp, now: float) -> bool:
+    def take(self, seccomp: SeccompEvent, now: float) -> bool:
         """Take a SECCOMP event, for a sensor that is driven by them; False where it has no use for this one."""
 
     def poll(self, now: float) -> Sequence[Sensed]:

@@ -9,7 +9,7 @@ from enricher.audit.log_lines import read_line
 from enricher.clock import Clock
 from enricher.correlate.pending_event import Correlated
 from enricher.emit.record_builder import RecordBuilder
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 from enricher.support.recording import Broken
 from exectrail.contracts.record import Record
 
@@ -47,7 +47,7 @@ class LogReader:
         """Nothing waits."""
 
 
-def _parsed(text: bytes) -> Seccomp:
+def _parsed(text: bytes) -> SeccompEvent:
     try:
         return parser.parse(text)
     except parser.Unparsable as error:

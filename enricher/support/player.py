@@ -17,7 +17,7 @@ from enricher.correlate.sessions import Sessions
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
-from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent, Seccomp
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, ProcessEvent, SeccompEvent
 from enricher.support import recording
 from enricher.support.recording import (
     Audit,
@@ -162,7 +162,7 @@ class Player:
         correlator = self.core.correlator
         for item, seccomp in come:
             match item:
-                case Fork() | Exec() | ExecFailed() | Exit():
+                case ForkEvent() | ExecEvent() | ExecFailedEvent() | ExitEvent():
                     correlator.take(item, now, self._parse(seccomp) if seccomp else None)
                 case Audit():
                     if event := self._parse(recording.raw(item.text)):
@@ -185,7 +185,7 @@ class Player:
         clock.at = at
         self.core.step(at / _SECOND_US)
 
-    def _parse(self, text: bytes) -> Seccomp | None:
+    def _parse(self, text: bytes) -> SeccompEvent | None:
         try:
             return parser.parse(text)
         except parser.Unparsable:

@@ -15,7 +15,7 @@ from enricher.containers.pods import Container, Namespace, Pod
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.pending_event import Correlated
 from enricher.correlate.process_tree import Node, Tree
-from enricher.events import ProcessEvent, Seccomp
+from enricher.events import ProcessEvent, SeccompEvent
 from enricher.procfs import Proc
 from enricher.support import recording
 from enricher.support.recording import NamespaceSeen, PodSeen, SessionSeen
@@ -118,11 +118,11 @@ class TappedSource(AuditSource):
         super().__init__(audit)
         self._texts: dict[int, bytes] = {}
 
-    def text(self, record: Seccomp) -> bytes:
+    def text(self, record: SeccompEvent) -> bytes:
         """What the kernel sent for a record."""
         return self._texts.pop(record.serial, b"")
 
-    def _event(self, message: bytes, port: int) -> Seccomp | None:
+    def _event(self, message: bytes, port: int) -> SeccompEvent | None:
         unparsable = self.unparsable
         record = super()._event(message, port)
         if record:
@@ -164,14 +164,14 @@ class TappedCorrelator(Correlator):
         self._unsettled: dict[int, ProcessEvent] = {}
         """An event of each cgroup whose pod is not known yet."""
 
-    def take(self, event: ProcessEvent, now: float, seccomp: Seccomp | None = None) -> None:
+    def take(self, event: ProcessEvent, now: float, seccomp: SeccompEvent | None = None) -> None:
         """Take an event of the sensor."""
         place = self._locate(event)
         if self._containers.look(place).recorded is not False:
             self._recorder.put(event, self._text(seccomp) if seccomp else b"")
         super().take(event, now, seccomp)
 
-    def take_seccomp(self, record: Seccomp, now: float) -> None:
+    def take_seccomp(self, record: SeccompEvent, now: float) -> None:
         """Take a SECCOMP record."""
         self._recorder.put(recording.Audit(recording.text(self._text(record))))
         super().take_seccomp(record, now)
@@ -198,7 +198,7 @@ class TappedCorrelator(Correlator):
                 self._unsettled[event.cgroup] = event
         return place
 
-    def _text(self, record: Seccomp) -> bytes:
+    def _text(self, record: SeccompEvent) -> bytes:
         return self._source.text(record) if self._source else b""
 
 

@@ -12,7 +12,7 @@ from msgspec import NODEFAULT, Raw, Struct, structs
 
 from enricher.containers.containers import CgroupRef
 from enricher.containers.pods import Namespace, Pod
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 from exectrail.contracts.record import Origin
 from exectrail.contracts.session import AuditSession
 from exectrail.contracts.unreadable import UNREADABLE
@@ -106,10 +106,10 @@ class Audit(Struct, frozen=True):
 
 
 Item = (
-    Fork
-    | Exec
-    | ExecFailed
-    | Exit
+    ForkEvent
+    | ExecEvent
+    | ExecFailedEvent
+    | ExitEvent
     | Audit
     | Located
     | PodSeen
@@ -125,7 +125,7 @@ Item = (
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
 
 _KINDS: Final[dict[type[Any], str]] = {
-    each: each.__name__.lower().removesuffix("seen") for each in typing.get_args(Item)
+    each: each.__name__.lower().removesuffix("seen").removesuffix("event") for each in typing.get_args(Item)
 }
 _TYPES: Final = {kind: each for each, kind in _KINDS.items()}
 
@@ -136,7 +136,7 @@ class Line(Struct, frozen=True, omit_defaults=True):
     at: int
     kind: str
     data: Raw
-    half: str = ""
+    seccomp: str = ""
     """Of an event: the text of its SECCOMP record, where the sensor joined the two itself."""
 
 
@@ -144,10 +144,10 @@ _decode_header = msgspec.json.Decoder(Header).decode
 _decode_line = msgspec.json.Decoder(Line).decode
 
 
-def encode(at: int, item: Item, half: bytes = b"") -> bytes:
+def encode(at: int, item: Item, seccomp: bytes = b"") -> bytes:
     """One line, with its newline."""
     data = _event_to_plain(item) if isinstance(item, ProcessEvent) else _without_empty(msgspec.to_builtins(item))
-    return msgspec.json.encode(Line(at, _KINDS[type(item)], Raw(msgspec.json.encode(data)), text(half))) + b"\n"
+    return msgspec.json.encode(Line(at, _KINDS[type(item)], Raw(msgspec.json.encode(data)), text(seccomp))) + b"\n"
 
 
 def decode_header(line: bytes) -> Header:
@@ -167,7 +167,7 @@ def decode_header(line: bytes) -> Header:
 
 
 def decode(line: bytes) -> tuple[int, Item, bytes]:
-    """Read another line: when it was, what it holds, and the half that belongs to an event.
+    """Read another line: when it was, what it holds, and the text of the SECCOMP event that an event holds.
 
     Raises:
         Broken: It is none.
@@ -176,10 +176,10 @@ def decode(line: bytes) -> tuple[int, Item, bytes]:
     try:
         read = _decode_line(line)
         kind = _TYPES[read.kind]
-        half = raw(read.half)
+        seccomp = raw(read.seccomp)
         if issubclass(kind, ProcessEvent):
-            return read.at, _event_from_plain(kind, msgspec.json.decode(read.data)), half
-        return read.at, msgspec.json.decode(read.data, type=kind), half
+            return read.at, _event_from_plain(kind, msgspec.json.decode(read.data)), seccomp
+        return read.at, msgspec.json.decode(read.data, type=kind), seccomp
     except KeyError as error:
         raise Broken(f"lines of kind {error} are unknown to this enricher") from error
     except (msgspec.MsgspecError, UnicodeEncodeError) as error:

@@ -25,7 +25,7 @@ from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
-from enricher.events import Exec, ProcessEvent, Seccomp
+from enricher.events import ExecEvent, ProcessEvent, SeccompEvent
 from enricher.procfs import Proc
 from enricher.sensors.procconn.connector import ProcConnector
 from enricher.support.recorder import Recorder, Tables, TappedCorrelator, TappedSource, TappedTree
@@ -43,11 +43,11 @@ _PODS = {"web": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "debugger": "9c858901-8a
 class _Correlator(TappedCorrelator):
     """Leaves out what the node runs beside our own."""
 
-    def take(self, event: ProcessEvent, now: float, seccomp: Seccomp | None = None) -> None:
+    def take(self, event: ProcessEvent, now: float, seccomp: SeccompEvent | None = None) -> None:
         """Take an event of the sensor."""
         place = self._cgroups.of(event)
         if place.on_node:
-            if isinstance(event, Exec) and OURS.encode() in event.argv:
+            if isinstance(event, ExecEvent) and OURS.encode() in event.argv:
                 self._ours.add(event.process)
             if getattr(event, "process", None) not in self._ours:
                 return

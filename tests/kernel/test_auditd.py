@@ -16,7 +16,7 @@ from enricher.audit.netlink_socket import AuditSource, SourceUnavailable
 from enricher.audit.own_name import ours
 from enricher.audit.progress import SourceState
 from enricher.audit.source import Source
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 from tests.kernel.auditd import Auditd, running_auditd
 from tests.kernel.test_netlink import AUDIT_USER_AVC, FORGED, TEXT, message, run_under_filter
 
@@ -54,9 +54,9 @@ def follower(tmp_path: Path, auditd: Auditd) -> Follower:
     return Follower(tmp_path, auditd)
 
 
-def read(source: Source, pid: int, number: int) -> list[Seccomp]:
+def read(source: Source, pid: int, number: int) -> list[SeccompEvent]:
     """What arrives of a process, until there are so many, and a moment longer."""
-    found: list[Seccomp] = []
+    found: list[SeccompEvent] = []
     until = time.monotonic() + WITHIN
     while len(found) < number and time.monotonic() < until:
         found += [record for record in source.read(time.monotonic()) if record.pid == pid]
@@ -89,7 +89,7 @@ def test_a_record_is_in_the_log_within_the_hold_time(follower: Follower, auditd:
 
 def test_nothing_is_missing_and_nothing_twice_while_auditd_rotates(follower: Follower, auditd: Auditd) -> None:
     source = follower.auditlog()
-    found: list[Seccomp] = []
+    found: list[SeccompEvent] = []
     for _ in range(3):
         pid = run_under_filter("getppid", calls=200)
         found += read(source, pid, 100)
@@ -120,7 +120,7 @@ def test_a_program_cannot_write_a_record_into_the_log(follower: Follower, auditd
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as user:
         user.sendto(message(AUDIT_USER_AVC, forged + b"\0", 1), (0, 0))
     pid = run_under_filter("execve", "/bin/true")
-    arrived: list[Seccomp] = []
+    arrived: list[SeccompEvent] = []
     until = time.monotonic() + WITHIN
     while not any(record.pid == pid for record in arrived) and time.monotonic() < until:
         arrived += source.read(0.0)

@@ -7,7 +7,7 @@ import pytest
 
 from enricher.cgroup import Hierarchy
 from enricher.containers.cgroupfs import CgroupIndex
-from enricher.events import Exec, Exit, Fork, ProcessEvent
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, ProcessEvent
 from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.fake_pods import FakePods
 
@@ -40,7 +40,7 @@ def test_processes_in_a_v1_container_are_told(opened: Opened, path: str) -> None
     container.run("/bin/sh", "-c", "/bin/true; exit 0")
 
     events = drain(program)
-    assert [type(event) for event in events] == [Exec, Fork, Exec, Exit, Exit]
+    assert [type(event) for event in events] == [ExecEvent, ForkEvent, ExecEvent, ExitEvent, ExitEvent]
     assert {event.cgroup for event in events} == {container.id}
     assert CgroupIndex(pods.cgroup).path(container.id) == path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec, ExecFailed, Exit
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer
 
@@ -47,9 +47,9 @@ def test_a_32_bit_program_and_what_it_runs_are_told(container: FakeContainer, dr
 
     events = drain()
     if not RUNS_I386:
-        assert [event.errno for event in events if isinstance(event, ExecFailed)] == [errno.ENOEXEC]
+        assert [event.errno for event in events if isinstance(event, ExecFailedEvent)] == [errno.ENOEXEC]
         return
-    first, second = [event for event in events if isinstance(event, Exec)]
+    first, second = [event for event in events if isinstance(event, ExecEvent)]
     assert (first.path, first.argv) == (bytes(i386), bytes(i386) + b"\0argument\0")
     assert (second.filename, second.argv) == (b"/bin/true", b"/bin/true\0one\0")
 
@@ -59,7 +59,7 @@ def test_what_a_32_bit_program_fails_to_run_is_not_told(container: FakeContainer
     container.run(i386)
 
     events = drain()
-    failed = [event.errno for event in events if isinstance(event, ExecFailed)]
+    failed = [event.errno for event in events if isinstance(event, ExecFailedEvent)]
     assert failed == ([] if RUNS_I386 else [errno.ENOEXEC])
-    assert isinstance(events[-1], Exit)
+    assert isinstance(events[-1], ExitEvent)
     assert events[-1].code == (7 if RUNS_I386 else 126)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer, FakePods, v2_tree
@@ -18,7 +18,7 @@ MOST_MARKS = 32_768
 
 
 def programs(events: list[ProcessEvent]) -> list[bytes]:
-    return [event.argv.split(b"\0")[-2] for event in events if isinstance(event, Exec | ExecFailed)]
+    return [event.argv.split(b"\0")[-2] for event in events if isinstance(event, ExecEvent | ExecFailedEvent)]
 
 
 def origins(events: list[ProcessEvent]) -> set[tuple[int, bool, bool]]:
@@ -38,9 +38,9 @@ def test_who_moves_out_of_the_cgroup_is_still_the_container_s(recorded: FakeCont
     assert origins([first]) == {(recorded.id, False, False)}
     assert origins(moved) == {(recorded.id, True, False)}
     assert programs(moved) == [b"child", b"/nothing", b"last"]
-    assert {type(event) for event in moved} == {Fork, Exec, ExecFailed, Exit}
-    assert {event.cgroup_name for event in moved if isinstance(event, Fork | Exec)} == {""}
-    assert isinstance(moved[-1], Exit)
+    assert {type(event) for event in moved} == {ForkEvent, ExecEvent, ExecFailedEvent, ExitEvent}
+    assert {event.cgroup_name for event in moved if isinstance(event, ForkEvent | ExecEvent)} == {""}
+    assert isinstance(moved[-1], ExitEvent)
     assert moved[-1].process.pid == pid
 
 
@@ -109,7 +109,7 @@ def test_user_space_can_mark_a_process(
 
     events = drain()
     assert origins(events) == {(recorded.id, True, False)}
-    assert [type(event) for event in events] == [Fork, Exec, Exit, Exit]
+    assert [type(event) for event in events] == [ForkEvent, ExecEvent, ExitEvent, ExitEvent]
 
 
 def test_a_mark_for_an_earlier_process_with_the_same_id_counts_for_nothing(
@@ -144,7 +144,9 @@ class Isolated:
         self.id = container.id
         container.start("unshare", "--pid", "--mount", "--fork", "--mount-proc", "/bin/sleep", "60")
         events: list[ProcessEvent] = []
-        while not (inits := [each for each in events if isinstance(each, Exec) and each.argv == b"/bin/sleep\00060\0"]):
+        while not (
+            inits := [each for each in events if isinstance(each, ExecEvent) and each.argv == b"/bin/sleep\00060\0"]
+        ):
             events += drain()
         self.pid = inits[0].process.pid
 
@@ -173,8 +175,8 @@ def test_who_enters_by_namespace_is_told_with_all_that_it_starts(
     events = drain()
     assert origins(events) == {(isolated.id, False, True)}
     assert programs(events)[-1] == b"child"
-    execs = {event.process for event in events if isinstance(event, Exec)}
-    assert execs <= {event.process for event in events if isinstance(event, Exit)}
+    execs = {event.process for event in events if isinstance(event, ExecEvent)}
+    assert execs <= {event.process for event in events if isinstance(event, ExitEvent)}
 
 
 def test_who_entered_by_namespace_cannot_shake_it_off(isolated: Isolated, program: BpfProgram, drain: Drain) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec, Process
+from enricher.events import ExecEvent, Process
 from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer
@@ -16,8 +16,8 @@ TRUE = "/bin/true"
 PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
-def execs(drain: Drain, pid: int | None = None) -> list[Exec]:
-    return [event for event in drain() if isinstance(event, Exec) and pid in (None, event.process.pid)]
+def execs(drain: Drain, pid: int | None = None) -> list[ExecEvent]:
+    return [event for event in drain() if isinstance(event, ExecEvent) and pid in (None, event.process.pid)]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec, ExecFailed
+from enricher.events import ExecEvent, ExecFailedEvent
 from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer, FakePods
@@ -18,8 +18,8 @@ from tests.kernel.fake_pods import FakeContainer, FakePods
 PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
-def failed(drain: Drain) -> list[ExecFailed]:
-    return [event for event in drain() if isinstance(event, ExecFailed)]
+def failed(drain: Drain) -> list[ExecFailedEvent]:
+    return [event for event in drain() if isinstance(event, ExecFailedEvent)]
 
 
 def script(text: str, mode: int = 0o755) -> Callable[[Path], Path]:
@@ -67,8 +67,8 @@ def test_a_failed_exec_tells_the_program_and_why(
 def test_a_failed_exec_changes_nothing_about_the_process(container: FakeContainer, drain: Drain) -> None:
     container.run(*PYTHON, "import os\ntry: os.execv('/nothing', ['x'])\nexcept OSError: os.execv('/bin/true', ['y'])")
 
-    events = [event for event in drain() if isinstance(event, Exec | ExecFailed)]
-    assert [type(event) for event in events] == [Exec, ExecFailed, Exec]
+    events = [event for event in drain() if isinstance(event, ExecEvent | ExecFailedEvent)]
+    assert [type(event) for event in events] == [ExecEvent, ExecFailedEvent, ExecEvent]
     assert len({event.process for event in events}) == 1
 
 

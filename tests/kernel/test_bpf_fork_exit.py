@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec, Exit, Fork, ProcessEvent
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, ProcessEvent
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
-def forks(events: list[ProcessEvent]) -> list[Fork]:
-    return [event for event in events if isinstance(event, Fork)]
+def forks(events: list[ProcessEvent]) -> list[ForkEvent]:
+    return [event for event in events if isinstance(event, ForkEvent)]
 
 
-def exits(events: list[ProcessEvent]) -> list[Exit]:
-    return [event for event in events if isinstance(event, Exit)]
+def exits(events: list[ProcessEvent]) -> list[ExitEvent]:
+    return [event for event in events if isinstance(event, ExitEvent)]
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_a_child_is_told_from_fork_to_exit_in_order(container: FakeContainer, dr
     pid = container.run("/bin/sh", "-c", "/bin/true; exit 0")
 
     begin, fork, execed, child_end, end = drain()
-    assert isinstance(begin, Exec)
-    assert isinstance(fork, Fork)
-    assert isinstance(execed, Exec)
-    assert isinstance(child_end, Exit)
-    assert isinstance(end, Exit)
+    assert isinstance(begin, ExecEvent)
+    assert isinstance(fork, ForkEvent)
+    assert isinstance(execed, ExecEvent)
+    assert isinstance(child_end, ExitEvent)
+    assert isinstance(end, ExitEvent)
     assert begin.process == fork.parent == execed.parent == end.process
     assert fork.child == execed.process == child_end.process
     assert fork.child.pid != pid
@@ -66,7 +66,9 @@ def test_a_vforked_child_is_a_fork_like_any_other(container: FakeContainer, drai
 
     events = drain()
     (fork,) = forks(events)
-    assert [event.argv for event in events if isinstance(event, Exec) and event.process == fork.child] == [b"spawned\0"]
+    assert [event.argv for event in events if isinstance(event, ExecEvent) and event.process == fork.child] == [
+        b"spawned\0"
+    ]
 
 
 def test_a_double_fork_can_be_followed_from_child_to_parent(container: FakeContainer, drain: Drain) -> None:
@@ -113,8 +115,8 @@ def test_a_child_born_into_a_container_from_outside_is_seen(container: FakeConta
     parent, child = map(int, said.stdout.split())
 
     fork, end = drain()
-    assert isinstance(fork, Fork)
-    assert isinstance(end, Exit)
+    assert isinstance(fork, ForkEvent)
+    assert isinstance(end, ExitEvent)
     assert (fork.child.pid, fork.parent.pid, fork.cgroup) == (child, parent, container.id)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec, ExecFailed, Exit, Fork, ProcessEvent
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, ProcessEvent
 from enricher.sensors.bpf import program as bpf
 from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
@@ -18,8 +18,10 @@ RUN = ("/bin/sh", "-c", f"/nothing {MARK.decode()}; /bin/true {MARK.decode()}; e
 
 def ours(events: list[ProcessEvent]) -> list[ProcessEvent]:
     """Those of the processes that these tests start: others run on this machine as well."""
-    marked = {event.process for event in events if isinstance(event, Exec | ExecFailed) and MARK in event.argv}
-    return [event for event in events if not isinstance(event, Fork) and event.process in marked]
+    marked = {
+        event.process for event in events if isinstance(event, ExecEvent | ExecFailedEvent) and MARK in event.argv
+    }
+    return [event for event in events if not isinstance(event, ForkEvent) and event.process in marked]
 
 
 def test_what_runs_outside_of_all_pods_is_told_with_its_result(program: BpfProgram, drain: Drain) -> None:
@@ -27,10 +29,10 @@ def test_what_runs_outside_of_all_pods_is_told_with_its_result(program: BpfProgr
     subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
 
     events = ours(drain())
-    assert [type(event) for event in events] == [Exec, ExecFailed, Exit, Exec, Exit, Exit]
+    assert [type(event) for event in events] == [ExecEvent, ExecFailedEvent, ExitEvent, ExecEvent, ExitEvent, ExitEvent]
     assert {(event.cgroup, getattr(event, "on_node", None)) for event in events} == {(0, True)}
     last = events[-1]
-    assert isinstance(last, Exit)
+    assert isinstance(last, ExitEvent)
     assert last.code == 3
 
 
@@ -38,7 +40,7 @@ def test_no_process_that_is_born_on_the_node_is_told(program: BpfProgram, drain:
     program.report_node(report=True)
     subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
 
-    assert [event for event in drain() if isinstance(event, Fork)] == []
+    assert [event for event in drain() if isinstance(event, ForkEvent)] == []
 
 
 def test_a_container_that_the_node_runs_beside_the_pods_is_told(program: BpfProgram, drain: Drain) -> None:
@@ -46,7 +48,7 @@ def test_a_container_that_the_node_runs_beside_the_pods_is_told(program: BpfProg
     program.report_node(report=True)
     subprocess.run(["unshare", "--pid", "--mount", "--fork", "/bin/true", MARK], check=True)
 
-    ran = [event.argv for event in ours(drain()) if isinstance(event, Exec)]
+    ran = [event.argv for event in ours(drain()) if isinstance(event, ExecEvent)]
     assert ran[-1] == b"/bin/true\0" + MARK + b"\0"
 
 
@@ -69,7 +71,7 @@ def test_pods_that_are_not_recorded_are_no_part_of_the_node(
     container.run("/bin/sh", "-c", f"/bin/true {MARK.decode()}; exit 0")
 
     # The shell that joins the container's cgroup runs on the node before; what comes after is the pod's.
-    told = [event.argv.split(b"\0")[1] for event in ours(drain()) if isinstance(event, Exec)]
+    told = [event.argv.split(b"\0")[1] for event in ours(drain()) if isinstance(event, ExecEvent)]
     assert told == [b"-c"]
 
 
@@ -81,7 +83,7 @@ def test_who_goes_from_the_node_into_a_recorded_container_is_the_containers(
     container.run("/bin/sh", "-c", "/bin/true; exit 0")
 
     in_container = [event for event in drain() if event.cgroup == container.id]
-    assert [type(event) for event in in_container] == [Exec, Fork, Exec, Exit, Exit]
+    assert [type(event) for event in in_container] == [ExecEvent, ForkEvent, ExecEvent, ExitEvent, ExitEvent]
     assert not any(event.outside or event.entered_by_namespace for event in in_container)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec
+from enricher.events import ExecEvent
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer
 
@@ -17,8 +17,8 @@ SHELL = os.path.realpath("/bin/sh").encode()
 TRUE = os.path.realpath("/bin/true").encode()
 
 
-def last_exec(drain: Drain) -> Exec:
-    return [event for event in drain() if isinstance(event, Exec)][-1]
+def last_exec(drain: Drain) -> ExecEvent:
+    return [event for event in drain() if isinstance(event, ExecEvent)][-1]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_program_that_deletes_its_own_file_was_there_when_it_began(
     shutil.copy("/bin/sh", shell)
     container.run(shell, "-c", "rm $0; exec /proc/self/exe -c 'exit 0'", shell)
 
-    events = [event for event in drain() if isinstance(event, Exec)]
+    events = [event for event in drain() if isinstance(event, ExecEvent)]
     own = [event.path for event in events if event.path.startswith(bytes(shell))]
     assert own == [bytes(shell), bytes(shell) + b" (deleted)"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec
+from enricher.events import ExecEvent
 from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import JOIN_AND_EXEC, FakeContainer
@@ -26,7 +26,7 @@ def runtime(tmp_path: Path) -> tuple[str, ...]:
 
 def execs(drain: Drain) -> dict[bytes, bool]:
     """The last argument of each exec -> whether it is in its parent's mount namespace."""
-    return {event.argv.split(b"\0")[-2]: event.mounts_of_parent for event in drain() if isinstance(event, Exec)}
+    return {event.argv.split(b"\0")[-2]: event.mounts_of_parent for event in drain() if isinstance(event, ExecEvent)}
 
 
 def test_the_runtimes_own_program_is_where_its_parent_is_and_the_containers_init_is_not(

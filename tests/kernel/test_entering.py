@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.events import Exec, Process, ProcessEvent
+from enricher.events import ExecEvent, Process, ProcessEvent
 from enricher.sensors.bpf.program import BpfProgram
 from enricher.sensors.entered_from import Entering, entered_from
 from tests.kernel.conftest import Drain
@@ -23,15 +23,15 @@ def isolated(container: FakeContainer, program: BpfProgram, drain: Drain) -> Iso
     return made
 
 
-def first_exec(events: list[ProcessEvent]) -> Exec:
-    return next(event for event in events if isinstance(event, Exec))
+def first_exec(events: list[ProcessEvent]) -> ExecEvent:
+    return next(event for event in events if isinstance(event, ExecEvent))
 
 
 def test_who_enters_is_known_by_login_cgroup_and_parent(isolated: Isolated, drain: Drain) -> None:
     enter = ("nsenter", "-t", str(isolated.pid), "--mount", "--pid", "/bin/sleep", "30")
     with subprocess.Popen(["/bin/sh", "-c", LOGIN, "login", *enter]) as intruder:
         events: list[ProcessEvent] = []
-        while not any(isinstance(event, Exec) for event in events):
+        while not any(isinstance(event, ExecEvent) for event in events):
             events += drain()
         event = first_exec(events)
         found = entered_from(event)
@@ -56,7 +56,7 @@ def test_only_the_first_exec_of_who_enters_by_a_namespace_is_looked_at(isolated:
     isolated.enter("--mount", "--pid")
     entering = Entering()
     seen = [(event, entering.is_first(event)) for event in drain()]
-    looked_at = [is_first for event, is_first in seen if isinstance(event, Exec)]
+    looked_at = [is_first for event, is_first in seen if isinstance(event, ExecEvent)]
 
     assert looked_at[0]
     assert not any(looked_at[1:])
@@ -71,7 +71,7 @@ def test_a_container_s_own_process_does_not_enter_it(container: FakeContainer, d
 
 def test_a_pid_that_is_somebody_elses_by_now_is_not_believed() -> None:
     own = Process(1, 10**9)
-    event = Exec(0, 0, "", own, own, 0, 0, False, b"", b"", False, entered_by_namespace=True)
+    event = ExecEvent(0, 0, "", own, own, 0, 0, False, b"", b"", False, entered_by_namespace=True)
 
     assert Path("/proc/1").exists()
     assert entered_from(event) is None

@@ -16,7 +16,7 @@ import pytest
 
 from enricher import syscalls
 from enricher.audit.netlink_socket import AUDIT_SECCOMP, AuditSource, SourceUnavailable
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 AUDIT_USER_AVC = 1107  # what the kernel relays from user space even with audit_enabled=0
 NLM_F_REQUEST, NLM_F_ACK = 1, 4
@@ -60,9 +60,9 @@ def run_under_filter(call: str, *program: str, calls: int = 0) -> int:
     return child.pid
 
 
-def read_until(source: AuditSource, enough: Callable[[list[Seccomp]], bool]) -> list[Seccomp]:
+def read_until(source: AuditSource, enough: Callable[[list[SeccompEvent]], bool]) -> list[SeccompEvent]:
     """What arrives until it is enough, or for five seconds."""
-    records: list[Seccomp] = []
+    records: list[SeccompEvent] = []
     end = time.monotonic() + 5
     while not enough(records) and time.monotonic() < end:
         if select.select([source], [], [], 0.1)[0]:
@@ -70,7 +70,7 @@ def read_until(source: AuditSource, enough: Callable[[list[Seccomp]], bool]) -> 
     return records
 
 
-def records_of(source: AuditSource, pid: int) -> list[Seccomp]:
+def records_of(source: AuditSource, pid: int) -> list[SeccompEvent]:
     arrived = read_until(source, lambda records: any(record.pid == pid for record in records))
     return [record for record in arrived if record.pid == pid]
 

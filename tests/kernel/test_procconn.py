@@ -18,7 +18,7 @@ from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod,
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.sessions import Sessions
 from enricher.correlate.tracker import ContainerTracker
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
 from enricher.sensors.procconn.connector import ProcConnector
 from enricher.tally import Tally
 from exectrail.contracts.meta import ObjectMeta
@@ -35,7 +35,7 @@ class Tapped(Correlator):
 
     events: list[ProcessEvent]
 
-    def take(self, event: ProcessEvent, now: float, seccomp: Seccomp | None = None) -> None:
+    def take(self, event: ProcessEvent, now: float, seccomp: SeccompEvent | None = None) -> None:
         if self._cgroups.of(event).container_id in (ID, SANDBOX):  # others start containers meanwhile
             self.events.append(event)
         super().take(event, now, seccomp)
@@ -138,15 +138,15 @@ def of(kind: type[ProcessEvent], events: list[ProcessEvent]) -> list[ProcessEven
     return [event for event in events if isinstance(event, kind)]
 
 
-def exits(events: list[ProcessEvent]) -> list[Exit]:
-    return [event for event in events if isinstance(event, Exit)]
+def exits(events: list[ProcessEvent]) -> list[ExitEvent]:
+    return [event for event in events if isinstance(event, ExitEvent)]
 
 
-def execs(events: list[ProcessEvent]) -> list[Exec]:
-    return [event for event in events if isinstance(event, Exec)]
+def execs(events: list[ProcessEvent]) -> list[ExecEvent]:
+    return [event for event in events if isinstance(event, ExecEvent)]
 
 
-def of_others(entry: int, events: list[ProcessEvent]) -> list[Exec]:
+def of_others(entry: int, events: list[ProcessEvent]) -> list[ExecEvent]:
     """The execs but for the entry's own."""
     return [event for event in execs(events) if event.process.pid != entry]
 
@@ -156,7 +156,7 @@ def test_each_new_process_leaves_a_clone_an_exec_and_its_exact_exit_code(rig: Ri
 
     pid, events = rig.run(web, "sh", "-c", script)
 
-    forks = [event for event in events if isinstance(event, Fork)]
+    forks = [event for event in events if isinstance(event, ForkEvent)]
     children = {event.child for event in forks}
     assert {event.parent.pid for event in forks} == {pid}
     assert len(children) == len(forks) == 200
@@ -170,7 +170,7 @@ def test_events_tell_when_and_where(rig: Rig, web: FakeContainer) -> None:
 
     begin, end = events
     assert before < begin.time < end.time - 500_000_000 < time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    assert isinstance(begin, Exec)
+    assert isinstance(begin, ExecEvent)
     assert rig.cgroups.of(begin) == CgroupRef(ID, UID)
     assert begin.process.start == pytest.approx(begin.time / 1e7, abs=100)
 
@@ -187,7 +187,7 @@ def test_threads_are_no_processes(rig: Rig, web: FakeContainer) -> None:
 
     _, events = rig.run(web, *PYTHON, code)
 
-    assert of(Fork, events) == []
+    assert of(ForkEvent, events) == []
     assert len(exits(events)) == 1
 
 
@@ -222,7 +222,7 @@ def test_a_vforked_child_is_a_process_like_any_other(rig: Rig, web: FakeContaine
     # It lives until its arguments have been looked at: of one that is gone by then they are unknown.
     events = rig.follow_until_execs(2)
 
-    (fork,) = (event for event in events if isinstance(event, Fork))
+    (fork,) = (event for event in events if isinstance(event, ForkEvent))
     assert [event.argv for event in execs(events) if event.process == fork.child] == [b"nap\00099\0"]
 
 
@@ -271,7 +271,7 @@ def test_a_pid_that_is_used_again_is_another_process(rig: Rig, web: FakeContaine
     assert (first.code, second.code) == (1, 2)
     assert first.process.pid == second.process.pid
     assert first.process.start < second.process.start
-    assert {first.process, second.process} <= {event.child for event in events if isinstance(event, Fork)}
+    assert {first.process, second.process} <= {event.child for event in events if isinstance(event, ForkEvent)}
 
 
 def test_arguments_are_those_of_the_exec_or_marked_weak(rig: Rig, web: FakeContainer) -> None:
@@ -294,7 +294,7 @@ def test_a_chain_of_execs_by_one_process_is_never_mixed_up(rig: Rig, web: FakeCo
 
     entry, events = rig.run_undisturbed(web, "sh", "-c", script)
 
-    seen: dict[Process, list[Exec]] = {}
+    seen: dict[Process, list[ExecEvent]] = {}
     for event in of_others(entry, events):
         seen.setdefault(event.process, []).append(event)
     assert len(seen) == 500

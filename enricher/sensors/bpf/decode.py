@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
 
-from enricher.events import TICK_NS, Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.events import TICK_NS, ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 
 # head without the kind: how, pid, time, start, cgroup
 # identity: the parent's start and pid, uid, gid, size of the cgroup's name
@@ -31,13 +31,13 @@ def decode(sample: Sample) -> ProcessEvent | None:
     return decoder(sample) if decoder else None
 
 
-def _fork(sample: Sample) -> Fork | None:
+def _fork(sample: Sample) -> ForkEvent | None:
     if len(sample) < _FORK.size:
         return None
     how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size = _FORK.unpack_from(sample)
     if len(sample) != _FORK.size + name_size:
         return None
-    return Fork(
+    return ForkEvent(
         time,
         cgroup,
         str(sample[_FORK.size :], "utf-8", "replace"),
@@ -51,7 +51,7 @@ def _fork(sample: Sample) -> Fork | None:
     )
 
 
-def _exec(sample: Sample) -> Exec | None:
+def _exec(sample: Sample) -> ExecEvent | None:
     if len(sample) < _EXEC.size:
         return None
     how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size, *more = _EXEC.unpack_from(sample)
@@ -63,7 +63,7 @@ def _exec(sample: Sample) -> Exec | None:
     if len(sample) != path_end + cwd_size:
         return None
     unreachable = b"(unreachable)" if cwd & _UNREACHABLE else b""
-    return Exec(
+    return ExecEvent(
         time,
         cgroup,
         str(sample[_EXEC.size : name_end], "utf-8", "replace"),
@@ -96,7 +96,7 @@ def _path(upwards: bytes, walked: int) -> bytes:
     return path + b" (deleted)" if walked & _DELETED else path
 
 
-def _exec_failed(sample: Sample) -> ExecFailed | None:
+def _exec_failed(sample: Sample) -> ExecFailedEvent | None:
     if len(sample) < _EXEC_FAILED.size:
         return None
     how, pid, time, start, cgroup, *more = _EXEC_FAILED.unpack_from(sample)
@@ -105,7 +105,7 @@ def _exec_failed(sample: Sample) -> ExecFailed | None:
     filename_end = name_end + filename_size
     if len(sample) != filename_end + argv_size:
         return None
-    return ExecFailed(
+    return ExecFailedEvent(
         time,
         cgroup,
         str(sample[_EXEC_FAILED.size : name_end], "utf-8", "replace"),
@@ -124,7 +124,7 @@ def _exec_failed(sample: Sample) -> ExecFailed | None:
     )
 
 
-def _exit(sample: Sample) -> Exit | None:
+def _exit(sample: Sample) -> ExitEvent | None:
     if len(sample) != _EXIT.size:
         return None
     how, pid, time, start, cgroup, status = _EXIT.unpack(sample)
@@ -132,7 +132,7 @@ def _exit(sample: Sample) -> Exit | None:
     code = None if signal else status >> 8 & 0xFF
     process = Process(pid, start // TICK_NS)
     moved_out, by_namespace, on_node = how == _MOVED_OUT, how == _BY_NAMESPACE, how == _ON_NODE
-    return Exit(time, cgroup, process, code, signal or None, (), moved_out, by_namespace, on_node)
+    return ExitEvent(time, cgroup, process, code, signal or None, (), moved_out, by_namespace, on_node)
 
 
 _DECODERS: dict[int, Callable[[Sample], ProcessEvent | None]] = {1: _fork, 2: _exec, 3: _exit, 4: _exec_failed}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from enricher.cgroup import NODE_CGROUP, Cgroup
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 from enricher.netlink import SocketCounters
 from enricher.procfs import Proc, ProcessInfo
 from enricher.sensors.bpf.program import BATCH, BpfProgram
@@ -64,7 +64,7 @@ class BpfSensor:
         """Nothing but the ring is waited for."""
         return float("inf")
 
-    def take(self, seccomp: Seccomp, now: float) -> bool:  # noqa: ARG002
+    def take(self, seccomp: SeccompEvent, now: float) -> bool:  # noqa: ARG002
         """It needs none: each of its events is complete."""
         return False
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from enricher import syscalls
 from enricher.clock import START_SLACK_NS, Clock
-from enricher.events import Exec, Exit, Fork, Process, Seccomp, process_of
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, SeccompEvent, process_of
 from enricher.netlink import SocketCounters
 from enricher.procfs import Proc, ProcessInfo
 from enricher.runtimes import is_runtime
@@ -30,7 +30,7 @@ _LOOK_AGAIN = 0.0005
 class _Wanted(Struct):
     """An exec whose new program does not show yet."""
 
-    seccomp: Seccomp
+    seccomp: SeccompEvent
     until: float
 
 
@@ -83,7 +83,7 @@ class ProcSensor:
             return 0.0
         return _LOOK_AGAIN if self._wanted else float("inf")
 
-    def take(self, seccomp: Seccomp, now: float) -> bool:
+    def take(self, seccomp: SeccompEvent, now: float) -> bool:
         """An exec is looked for in /proc, at once; other calls stand for themselves."""
         if syscalls.name(seccomp.arch, seccomp.syscall) not in ("execve", "execveat"):
             return False
@@ -174,7 +174,7 @@ class ProcSensor:
     def close(self) -> None:
         """Nothing to give back."""
 
-    def _look(self, seccomp: Seccomp, *, last: bool) -> bool:
+    def _look(self, seccomp: SeccompEvent, *, last: bool) -> bool:
         """Whether it is settled what became of a SECCOMP event."""
         info = self._proc.process(seccomp.pid)
         # An event of auditd's log may be late enough for its pid to be another process's.
@@ -200,7 +200,7 @@ class ProcSensor:
             seen = self._seen.get(info.parent)  # a new process has its parent's
         return seen.argv if seen else None
 
-    def _exec(self, seccomp: Seccomp, info: ProcessInfo, cgroup: int) -> None:
+    def _exec(self, seccomp: SeccompEvent, info: ProcessInfo, cgroup: int) -> None:
         if cgroup not in self._looked_up:
             self._look_up(but_for=info.process)
         at = self._clock.boot_ns(seccomp.time)
@@ -208,9 +208,9 @@ class ProcSensor:
         parent = found.process if found else Process(info.parent, 0)
         if not self._has_seen(info.process) and self._has_seen(parent):
             weak = ("timestamp", "parentKey")
-            self._ready.append((Fork(at, cgroup, "", parent, info.process, info.uid, info.gid, weak), None))
+            self._ready.append((ForkEvent(at, cgroup, "", parent, info.process, info.uid, info.gid, weak), None))
         self._keep(_Seen(info.process, cgroup, info.argv))
-        event = Exec(
+        event = ExecEvent(
             time=at,
             cgroup=cgroup,
             cgroup_name="",
@@ -251,6 +251,6 @@ class ProcSensor:
         return seen is not None and seen.process == process
 
 
-def _end(seen: _Seen) -> Exit:
+def _end(seen: _Seen) -> ExitEvent:
     """The end of a process that is gone."""
-    return Exit(time.clock_gettime_ns(time.CLOCK_BOOTTIME), seen.cgroup, seen.process, None, None, _WEAK_EXIT)
+    return ExitEvent(time.clock_gettime_ns(time.CLOCK_BOOTTIME), seen.cgroup, seen.process, None, None, _WEAK_EXIT)

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from enricher.events import Exec, Exit, ProcessEvent
+from enricher.events import ExecEvent, ExitEvent, ProcessEvent
 from enricher.sensors.proc_snapshot import ProcSnapshot
 
 UNSURE_NS: Final = 5_000_000
@@ -42,7 +42,7 @@ class DelayedEvents:
     def add(self, event: ProcessEvent, seen: ProcSnapshot | None = None) -> Delayed:
         """Take an event, with what was read of an exec."""
         delayed = Delayed(event, time.monotonic_ns(), seen)
-        if seen or isinstance(event, Exit):
+        if seen or isinstance(event, ExitEvent):
             delayed.due += UNSURE_NS
         self._queue.append(delayed)
         return delayed
@@ -74,7 +74,7 @@ def doubt(delayed: Delayed | None, next_exec: int, then: ProcSnapshot | None) ->
         then: What was read after that.
 
     """
-    if delayed is None or delayed.seen is None or not isinstance(delayed.event, Exec):
+    if delayed is None or delayed.seen is None or not isinstance(delayed.event, ExecEvent):
         return
     seen = delayed.seen
     if seen.read_at >= next_exec:  # they are the next one's
@@ -84,5 +84,5 @@ def doubt(delayed: Delayed | None, next_exec: int, then: ProcSnapshot | None) ->
         delayed.event = replace(delayed.event, weak=_weak(delayed.event))
 
 
-def _weak(event: Exec) -> tuple[str, ...]:
+def _weak(event: ExecEvent) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*WEAK_ARGV, *event.weak)))

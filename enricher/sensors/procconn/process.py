@@ -4,7 +4,7 @@ import time
 
 from msgspec import Struct
 
-from enricher.events import Exec, Exit, Process
+from enricher.events import ExecEvent, ExitEvent, Process
 from enricher.sensors.proc_snapshot import ProcSnapshot
 from enricher.sensors.procconn.doubt import Delayed
 
@@ -25,11 +25,11 @@ class Live(Struct):
     """What the first thread to be seen leaving left with."""
     missing: bool = False
 
-    def exec_event(self, at: int, seen: ProcSnapshot | None) -> Exec:
+    def exec_event(self, at: int, seen: ProcSnapshot | None) -> ExecEvent:
         """Its exec, nanoseconds since boot, with what /proc showed; what that did not show is weak."""
         argv, path, cwd = (seen.argv, seen.path, seen.cwd) if seen else (b"", b"", b"")
         missing = (("argv", argv), ("cmdLine", argv), ("program", path), ("cwd", cwd))
-        return Exec(
+        return ExecEvent(
             time=at,
             cgroup=self.cgroup,
             cgroup_name="",
@@ -46,13 +46,13 @@ class Live(Struct):
             cwd=cwd,
         )
 
-    def exit_event(self, at: int, status: int) -> Exit:
+    def exit_event(self, at: int, status: int) -> ExitEvent:
         """Its end, nanoseconds since boot, with the status that its last thread left (wait(2))."""
         # Where the threads left with different ones, it depends on the kernel which one is the process's.
         weak = () if self.status == status else ("exit",)
         by_signal = status & 0x7F
         code = None if by_signal else status >> 8 & 0xFF
-        return Exit(at, self.cgroup, self.process, code, by_signal or None, weak)
+        return ExitEvent(at, self.cgroup, self.process, code, by_signal or None, weak)
 
 
 def monotonic_to_boot() -> int:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from enricher.events import TICK_NS, Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.events import TICK_NS, ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
 from enricher.netlink import SocketCounters
 from enricher.procfs import Proc, ProcessInfo
 from enricher.runtimes import is_runtime, is_runtime_name
@@ -66,7 +66,7 @@ class ProcconnSensor:
         """Soon, while events are delayed."""
         return UNSURE_NS / 1e9 if self._delayed else float("inf")
 
-    def take(self, seccomp: Seccomp, now: float) -> bool:  # noqa: ARG002
+    def take(self, seccomp: SeccompEvent, now: float) -> bool:  # noqa: ARG002
         """It needs none: the kernel reports each exec."""
         return False
 
@@ -75,7 +75,7 @@ class ProcconnSensor:
         self._read()
         certain = self._delayed.certain(self._read_until)
         for each in certain:
-            if isinstance(each, Exit):
+            if isinstance(each, ExitEvent):
                 self._ended.pop(each.process.pid, None)
         return [(each, None) for each in certain]
 
@@ -112,7 +112,7 @@ class ProcconnSensor:
     def processes(self, cgroups: Collection[int]) -> Mapping[int, Sequence[ProcessInfo]]:
         """Those that it follows, but for those whose exec is on its way: that event shows how they came in."""
         self._read()
-        coming = {event.process for event in self._delayed.events() if isinstance(event, Exec)}
+        coming = {event.process for event in self._delayed.events() if isinstance(event, ExecEvent)}
         found: dict[int, list[ProcessInfo]] = {cgroup: [] for cgroup in cgroups}
         for live in self._live.values():
             if live.cgroup in found and live.process not in coming:
@@ -200,13 +200,13 @@ class ProcconnSensor:
         self._live[event.child] = live
         if not live.runtime:
             at = event.time + self._to_boot
-            self._report(live, Fork(at, cgroup, "", parent.process, process, live.uid, live.gid, weak))
+            self._report(live, ForkEvent(at, cgroup, "", parent.process, process, live.uid, live.gid, weak))
 
     def _gone(self, pid: int) -> None:
         """The process that had this pid has ended, and the kernel's report of it was lost."""
         if live := self._live.pop(pid, None):
             now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            self._report(live, Exit(now, live.cgroup, live.process, None, None, _WEAK_EXIT))
+            self._report(live, ExitEvent(now, live.cgroup, live.process, None, None, _WEAK_EXIT))
 
     def _born(self, event: Forked, known: Live | None) -> tuple[Process, tuple[str, ...]]:
         """The new process; of one that is gone already the start is the event's, a few microseconds late."""

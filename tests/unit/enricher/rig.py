@@ -25,7 +25,7 @@ from enricher.correlate.sessions import Sessions
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 from enricher.tally import Tally
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
@@ -142,17 +142,17 @@ def request(uid: str = UID, container: str = "app", name: str = "web") -> AuditS
     return AuditSession(ObjectMeta(name=uid), spec)
 
 
-def fork(parent: Process, child: Process, time: int = 10 * SECOND) -> Fork:
-    return Fork(time, CGROUP, "", parent, child, 0, 0)
+def fork(parent: Process, child: Process, time: int = 10 * SECOND) -> ForkEvent:
+    return ForkEvent(time, CGROUP, "", parent, child, 0, 0)
 
 
-def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int = 10 * SECOND) -> Exec:
+def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int = 10 * SECOND) -> ExecEvent:
     joined = b"".join(word.encode() + b"\0" for word in argv)
-    return Exec(time, CGROUP, "", process, parent, 0, 0, True, b"/bin/" + argv[0].encode(), joined, False)
+    return ExecEvent(time, CGROUP, "", process, parent, 0, 0, True, b"/bin/" + argv[0].encode(), joined, False)
 
 
-def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> Exit:
-    return Exit(time, CGROUP, process, code, None)
+def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> ExitEvent:
+    return ExitEvent(time, CGROUP, process, code, None)
 
 
 def container_starts(rig: Rig) -> None:
@@ -188,7 +188,7 @@ def probed() -> Rig:
     return rig
 
 
-def at_request(rig: Rig, event: Exec, after_ms: int = 500) -> Exec:
+def at_request(rig: Rig, event: ExecEvent, after_ms: int = 500) -> ExecEvent:
     """The event, so long after the request."""
     offset = rig.wall_ms(0)
     return msgspec.structs.replace(event, time=(REQUESTED_MS + after_ms - offset) * 1_000_000)
@@ -223,9 +223,9 @@ def ask(rig: Rig, *requests: AuditSession) -> None:
 
 def failed(
     process: Process, path: str, *argv: str, parent: Process = INIT, errno: int = 2, time: int = 10 * SECOND
-) -> ExecFailed:
+) -> ExecFailedEvent:
     joined = b"".join(word.encode() + b"\0" for word in argv)
-    return ExecFailed(time, CGROUP, "", process, parent, 0, 0, errno, path.encode(), joined, False)
+    return ExecFailedEvent(time, CGROUP, "", process, parent, 0, 0, errno, path.encode(), joined, False)
 
 
 def by_namespace(event: ProcessEvent) -> ProcessEvent:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enricher.audit.parser import Unparsable, parse
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data/audit_records.json").read_text())
 
@@ -98,7 +98,7 @@ def untrusted(value: bytes | None) -> bytes:
     return value.hex().upper().encode() if hidden else b'"%b"' % value
 
 
-def written(record: Seccomp, subject: bytes | None) -> bytes:
+def written(record: SeccompEvent, subject: bytes | None) -> bytes:
     """As audit_seccomp() writes it."""
     auid, uid, gid, ses = (
         2**32 - 1 if each is None else each for each in (record.auid, record.uid, record.gid, record.ses)
@@ -120,7 +120,7 @@ IDENTIFIER = st.none() | st.integers(0, 2**32 - 2)
 NAME = st.none() | st.binary(max_size=15)
 PATH = st.none() | st.binary(max_size=40).map(lambda rest: b"/" + rest)
 RECORD = st.builds(
-    Seccomp,
+    SeccompEvent,
     time=st.integers(0, 10**14),
     serial=U32,
     pid=st.integers(1, 2**22),
@@ -139,7 +139,7 @@ LABEL = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\n"
 
 
 @given(RECORD, LABEL)
-def test_every_record_is_read_back_as_it_was_written(record: Seccomp, label: bytes | None) -> None:
+def test_every_record_is_read_back_as_it_was_written(record: SeccompEvent, label: bytes | None) -> None:
     assert parse(written(record, label)) == record
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from enricher.audit.log_lines import LogParser
 from enricher.audit.own_name import ours
 from enricher.audit.parser import parse
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 TEXT = (
     b"audit(1795424943.092:9842): auid=4294967295 uid=0 gid=0 ses=4294967295 pid=26255 "
@@ -19,7 +19,7 @@ FOREIGN = b"type=SYSCALL msg=audit(1795424943.092:9841): arch=c000003e syscall=5
 FORGED = b"type=USER_AVC msg=audit(1795424943.092:9843): pid=1 uid=0 msg='x' " + RAW + b" '"
 
 
-def parsed(*lines: bytes) -> tuple[list[Seccomp], LogParser]:
+def parsed(*lines: bytes) -> tuple[list[SeccompEvent], LogParser]:
     parser = LogParser(ours("web1", "web1.example.org"))
     return list(parser.events(b"".join(line + b"\n" for line in lines))), parser
 

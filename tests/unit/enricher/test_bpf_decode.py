@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process
 from enricher.sensors.bpf.decode import decode
 
 NAME = b"cri-containerd-0123.scope"
@@ -45,11 +45,13 @@ def exit_sample(status: int = 0, how: int = 0) -> bytes:
 
 
 def test_a_fork_names_child_and_parent_by_pid_and_start_in_clock_ticks() -> None:
-    assert decode(fork_sample()) == Fork(5_000 * MS, 777, NAME.decode(), Process(7, 999), Process(42, 1234), 1000, 100)
+    assert decode(fork_sample()) == ForkEvent(
+        5_000 * MS, 777, NAME.decode(), Process(7, 999), Process(42, 1234), 1000, 100
+    )
 
 
 def test_an_exec_carries_the_new_program() -> None:
-    assert decode(exec_sample()) == Exec(
+    assert decode(exec_sample()) == ExecEvent(
         time=5_000 * MS,
         cgroup=777,
         cgroup_name=NAME.decode(),
@@ -68,7 +70,7 @@ def test_an_exec_carries_the_new_program() -> None:
 
 
 def test_a_failed_exec_carries_what_was_asked_for_and_the_error() -> None:
-    assert decode(failed_sample()) == ExecFailed(
+    assert decode(failed_sample()) == ExecFailedEvent(
         time=5_000 * MS,
         cgroup=777,
         cgroup_name=NAME.decode(),
@@ -97,21 +99,24 @@ def test_a_failed_exec_carries_what_was_asked_for_and_the_error() -> None:
 )
 def test_a_path_is_put_together_from_its_end(names: bytes, walked: int, path: bytes) -> None:
     event = decode(exec_sample(path=names, path_walked=walked, cwd=names, cwd_walked=walked))
-    assert isinstance(event, Exec)
+    assert isinstance(event, ExecEvent)
     assert (event.path, event.cwd) == (path, path)
     assert (event.path_truncated, event.cwd_truncated) == (bool(walked & CUT),) * 2
 
 
 def test_a_working_directory_that_the_root_does_not_reach_says_so() -> None:
     event = decode(exec_sample(path_walked=UNREACHABLE, cwd_walked=UNREACHABLE))
-    assert isinstance(event, Exec)
+    assert isinstance(event, ExecEvent)
     assert (event.path, event.cwd) == (b"/usr/bin/ls", b"(unreachable)/root")
 
 
 @pytest.mark.parametrize("sample", [exec_sample, exit_sample, failed_sample])
 def test_the_node_s_own_process_is_told_from_a_container_s(sample: Callable[..., bytes]) -> None:
     told = [decode(sample(how=how)) for how in (ON_NODE, 0)]
-    assert [isinstance(event, Exec | ExecFailed | Exit) and event.on_node for event in told] == [True, False]
+    assert [isinstance(event, ExecEvent | ExecFailedEvent | ExitEvent) and event.on_node for event in told] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("sample", [fork_sample, exec_sample, exit_sample, failed_sample])
@@ -131,12 +136,12 @@ def test_every_event_says_how_its_process_was_known(
     [(0, 0, None), (3 << 8, 3, None), (255 << 8, 255, None), (9, None, 9), (11 | 0x80, None, 11)],
 )
 def test_an_exit_has_a_code_or_a_signal_as_wait_tells_it(status: int, code: int | None, signal: int | None) -> None:
-    assert decode(exit_sample(status)) == Exit(5_000 * MS, 777, Process(42, 1234), code, signal)
+    assert decode(exit_sample(status)) == ExitEvent(5_000 * MS, 777, Process(42, 1234), code, signal)
 
 
 def test_a_cgroup_name_that_is_not_utf_8_is_kept_readable() -> None:
     event = decode(fork_sample().replace(b"0123", b"\xff123"))
-    assert isinstance(event, Fork)
+    assert isinstance(event, ForkEvent)
     assert event.cgroup_name == "cri-containerd-\ufffd123.scope"
 
 
@@ -156,4 +161,4 @@ def test_a_sample_of_an_unknown_kind_is_no_event(kind: int) -> None:
 
 @given(st.binary(max_size=256) | st.builds(lambda kind, rest: head(kind) + rest, st.integers(0, 5), st.binary()))
 def test_no_sample_raises(sample: bytes) -> None:
-    assert decode(sample) is None or isinstance(decode(sample), Fork | Exec | Exit | ExecFailed)
+    assert decode(sample) is None or isinstance(decode(sample), ForkEvent | ExecEvent | ExitEvent | ExecFailedEvent)

@@ -18,7 +18,7 @@ from enricher.correlate.sessions import Sessions
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
-from enricher.events import Exec, ExecFailed, Exit, Fork, Process, ProcessEvent
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 from enricher.procfs import Proc
 from enricher.support import capture, recording
 from enricher.support.player import Player
@@ -103,17 +103,17 @@ def request() -> AuditSession:
     return AuditSession(ObjectMeta(UID, "exectrail"), spec)
 
 
-def executed(process: Process, *argv: str, cgroup: int = CGROUP) -> Exec:
+def executed(process: Process, *argv: str, cgroup: int = CGROUP) -> ExecEvent:
     words = "".join(f"{word}\0" for word in argv).encode()
-    return Exec(10 * SECOND, cgroup, "", process, INIT, 0, 0, False, b"/bin/x", words, False)
+    return ExecEvent(10 * SECOND, cgroup, "", process, INIT, 0, 0, False, b"/bin/x", words, False)
 
 
 def a_session() -> Iterator[ProcessEvent]:
     yield executed(ENTRY, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh")
-    yield Fork(11 * SECOND, CGROUP, "", ENTRY, CHILD, 0, 0)
+    yield ForkEvent(11 * SECOND, CGROUP, "", ENTRY, CHILD, 0, 0)
     yield executed(CHILD, "id", "\udcff".encode("utf-8", "surrogateescape").decode("latin-1"))
-    yield Exit(12 * SECOND, CGROUP, CHILD, 0, None)
-    yield Exit(12 * SECOND, CGROUP, ENTRY, 3, None)
+    yield ExitEvent(12 * SECOND, CGROUP, CHILD, 0, None)
+    yield ExitEvent(12 * SECOND, CGROUP, ENTRY, 3, None)
 
 
 def test_what_is_recorded_gives_the_same_records_again() -> None:
@@ -189,10 +189,10 @@ PROCESS = st.builds(Process, pid=st.integers(1, 2**22), start=st.integers(0, 2**
 TIME = st.integers(0, 2**63 - 1)
 BYTES = st.binary(max_size=40)
 EVENT = st.one_of(
-    st.builds(Fork, time=TIME, cgroup=TIME, parent=PROCESS, child=PROCESS, uid=st.integers(0, 2**32 - 1)),
-    st.builds(Exec, time=TIME, cgroup=TIME, process=PROCESS, parent=PROCESS, filename=BYTES, argv=BYTES),
+    st.builds(ForkEvent, time=TIME, cgroup=TIME, parent=PROCESS, child=PROCESS, uid=st.integers(0, 2**32 - 1)),
+    st.builds(ExecEvent, time=TIME, cgroup=TIME, process=PROCESS, parent=PROCESS, filename=BYTES, argv=BYTES),
     st.builds(
-        ExecFailed,
+        ExecFailedEvent,
         time=TIME,
         cgroup=TIME,
         process=PROCESS,
@@ -201,13 +201,15 @@ EVENT = st.one_of(
         argv=BYTES,
         cgroup_name=st.text(),
     ),
-    st.builds(Exit, time=TIME, cgroup=TIME, process=PROCESS),
+    st.builds(ExitEvent, time=TIME, cgroup=TIME, process=PROCESS),
 )
 
 
 @given(EVENT, TIME, BYTES)
-def test_every_event_is_read_back_as_it_was_written(event: Fork | Exec | Exit, at: int, half: bytes) -> None:
-    assert recording.decode(recording.encode(at, event, half)) == (at, event, half)
+def test_every_event_is_read_back_as_it_was_written(
+    event: ForkEvent | ExecEvent | ExitEvent, at: int, seccomp: bytes
+) -> None:
+    assert recording.decode(recording.encode(at, event, seccomp)) == (at, event, seccomp)
 
 
 @given(st.binary())

@@ -7,7 +7,7 @@ import pytest
 from enricher.cgroup import NODE_CGROUP, Cgroup
 from enricher.containers.cgroup_resolver import CgroupfsResolver
 from enricher.containers.containers import NODE, CgroupRef
-from enricher.events import Exec, Exit, Process
+from enricher.events import ExecEvent, ExitEvent, Process
 
 ID, POD = "c" * 64, "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 PROCESS, PARENT = Process(10, 100), Process(1, 1)
@@ -26,12 +26,12 @@ def cgroups(kubepods: Path) -> CgroupfsResolver:
     return CgroupfsResolver(Cgroup(kubepods.stat().st_ino, kubepods))
 
 
-def execed(cgroup: int, name: str = "") -> Exec:
-    return Exec(0, cgroup, name, PROCESS, PARENT, 0, 0, False, b"/bin/true", b"true\0", truncated=False)
+def execed(cgroup: int, name: str = "") -> ExecEvent:
+    return ExecEvent(0, cgroup, name, PROCESS, PARENT, 0, 0, False, b"/bin/true", b"true\0", truncated=False)
 
 
-def exited(cgroup: int) -> Exit:
-    return Exit(1, cgroup, PROCESS, 0, None)
+def exited(cgroup: int) -> ExitEvent:
+    return ExitEvent(1, cgroup, PROCESS, 0, None)
 
 
 def test_a_container_that_stays_is_known_with_its_pod(kubepods: Path, cgroups: CgroupfsResolver) -> None:

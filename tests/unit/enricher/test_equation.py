@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enricher.containers.pods import Container, PodSpec, SeccompProfile, SecurityContext
-from enricher.events import Process, Seccomp
+from enricher.events import Process, SeccompEvent
 from tests.unit.enricher.rig import OTHER_UID, SECOND, UID, Rig, end, execute, failed, fork, pod, request
 
 Step = Callable[[Rig, float], object]
@@ -25,8 +25,8 @@ SPEC = PodSpec(
 )
 
 
-def record(rig: Rig, pid: int, syscall: int) -> Seccomp:
-    return Seccomp(
+def record(rig: Rig, pid: int, syscall: int) -> SeccompEvent:
+    return SeccompEvent(
         rig.wall_ms(10 * SECOND), 1, pid, 0, 0, None, None, b"sh", b"/bin/sh", 0, 0xC000003E, syscall, 0x7FFC0000
     )
 

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from enricher.containers.pods import Container, ContainerStatus, EnvVar, ExecAction, Handler, PodSpec, PodStatus
-from enricher.events import Exec, Process
+from enricher.events import ExecEvent, Process
 from exectrail.contracts.command_hash import command_hash
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import AuditSession
@@ -291,7 +291,7 @@ def test_a_request_that_was_hashed_with_another_key_is_known_by_its_words(rig: R
 def test_an_exec_of_arguments_that_are_cut_is_found_without_a_tag_as_well(rig: Rig) -> None:
     rig.asked.key = KEY
     ask(rig, cut(matched_request(), long(100)))
-    event: Exec = at_request(rig, execute(ENTRY, *long(50)))
+    event: ExecEvent = at_request(rig, execute(ENTRY, *long(50)))
 
     rig.happen(replace(event, truncated=True))
 

@@ -8,7 +8,7 @@ import pytest
 from enricher.audit import parser
 from enricher.audit.netlink import LINGER, NetlinkSource
 from enricher.audit.progress import SourceState
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 BOOT = "3c9d3f5e-0000-4000-8000-000000000000"
 
@@ -27,7 +27,7 @@ class Kernel:
     def __init__(self, log: Path) -> None:
         self.log = log
         self.overruns = self.unparsable = 0
-        self._coming: list[Seccomp] = []
+        self._coming: list[SeccompEvent] = []
         self._drops = 0
         self.closed = False
 
@@ -41,7 +41,7 @@ class Kernel:
         else:
             self._coming.append(parser.parse(text(serial, wall_ms)))
 
-    def read(self) -> list[Seccomp]:
+    def read(self) -> list[SeccompEvent]:
         came, self._coming = self._coming, []
         return came
 

@@ -17,7 +17,7 @@ from enricher.containers.pods import (
 )
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.process_tree import Entry, Node
-from enricher.events import Exec, Process, Seccomp
+from enricher.events import ExecEvent, Process, SeccompEvent
 from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession
 from exectrail.filter.filters import Filters, load
@@ -363,9 +363,11 @@ LOGGED = PodSpec(
 )
 
 
-def seccomp(rig: Rig, pid: int, syscall: int = EXECVE, comm: bytes = b"runc:[2:INIT]", exe: bytes = b"/") -> Seccomp:
+def seccomp(
+    rig: Rig, pid: int, syscall: int = EXECVE, comm: bytes = b"runc:[2:INIT]", exe: bytes = b"/"
+) -> SeccompEvent:
     at = rig.wall_ms(10 * SECOND)
-    return Seccomp(at, 1, pid, 0, 0, None, None, comm, exe, 0, X86_64, syscall, 0x7FFC0000)
+    return SeccompEvent(at, 1, pid, 0, 0, None, None, comm, exe, 0, X86_64, syscall, 0x7FFC0000)
 
 
 def test_a_record_that_came_by_auditds_log_says_so(logged: Rig) -> None:
@@ -474,7 +476,7 @@ def test_seccomp_records_of_processes_that_are_not_recorded_are_left_out(logged:
     assert logged.correlator.tally.filtered["not-recorded"] == 1
 
 
-def test_what_never_gets_its_other_half_leaves_when_its_time_is_over(logged: Rig) -> None:
+def test_what_never_gets_its_seccomp_event_leaves_when_its_time_is_over(logged: Rig) -> None:
     assert logged.happen(*entering(), now=2.0) == []
 
     _, line = logged.wait(12.5)
@@ -491,7 +493,7 @@ def test_where_no_record_comes_at_all_only_one_is_waited_for_as_late(logged: Rig
     assert [line.source for line in logged.wait(13.5)] == ["bpf"]
 
 
-def of_another_pod(rig: Rig, seconds: float) -> Seccomp:
+def of_another_pod(rig: Rig, seconds: float) -> SeccompEvent:
     """A SECCOMP record of a process that is not recorded here, made so long after `entering`."""
     record = seccomp(rig, 4242, comm=b"sh", exe=b"/bin/sh")
     return replace(record, time=record.time + int(seconds * 1000))
@@ -499,7 +501,7 @@ def of_another_pod(rig: Rig, seconds: float) -> Seccomp:
 
 def test_a_process_without_a_filter_has_no_record_to_wait_for(logged: Rig) -> None:
     event = entering()[-1]
-    assert isinstance(event, Exec)
+    assert isinstance(event, ExecEvent)
     later = replace(event, argv=b"id\0", time=event.time + 8_000_000)
     logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid), 2.0)
 
@@ -657,7 +659,7 @@ def test_flush_lets_go_of_everything(rig: Rig) -> None:
 
 def test_arguments_that_are_not_utf_8_are_kept_readable(rig: Rig) -> None:
     event = execute(ENTRY, "printf")
-    raw = Exec(
+    raw = ExecEvent(
         event.time, CGROUP, "", ENTRY, STAGE_1, 0, 0, False, b"/bin/printf", b"printf\0\xff\n\0\0", truncated=True
     )
 

@@ -20,7 +20,7 @@ from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
-from enricher.events import Process, Seccomp
+from enricher.events import Process, SeccompEvent
 from enricher.procfs import Proc, ProcessInfo
 from enricher.sensors.proc.sensor import ProcSensor
 from enricher.tally import Tally
@@ -85,7 +85,7 @@ class Rig:
 
     def calls_execve(self, pid: int, now: float = 0.0) -> None:
         at = self.clock.wall_ms(self.clock.boot_ns(int(datetime.now(UTC).timestamp() * 1000)))
-        record = Seccomp(at, 1, pid, 0, 0, None, None, b"runc:[2:INIT]", b"/", 0, X86_64, EXECVE, 0x7FFC0000)
+        record = SeccompEvent(at, 1, pid, 0, 0, None, None, b"runc:[2:INIT]", b"/", 0, X86_64, EXECVE, 0x7FFC0000)
         self.tracker.take(record, now)
         self.tracker.advance(now)
 

@@ -4,14 +4,14 @@ import time
 
 import pytest
 
-from enricher.events import Exec, Process
+from enricher.events import ExecEvent, Process
 from enricher.procfs import Stat
 from enricher.sensors.proc_snapshot import ProcSnapshot
 from enricher.sensors.procconn.doubt import UNSURE_NS, Delayed, DelayedEvents, doubt
 
 SHELL = Process(7, 70)
 READ_AT = 1_000_000_000
-EXEC = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, False, b"/bin/env", b"env\0sh\0", False)
+EXEC = ExecEvent(0, 1, "", SHELL, Process(1, 1), 0, 0, False, b"/bin/env", b"env\0sh\0", False)
 
 
 def seen(comm: bytes, read_at: int = READ_AT) -> ProcSnapshot:
@@ -36,7 +36,7 @@ def test_arguments_that_may_be_the_next_execs_are_weak_and_those_that_are_go(
 
     doubt(delayed, next_exec, then)
 
-    assert isinstance(delayed.event, Exec)
+    assert isinstance(delayed.event, ExecEvent)
     assert delayed.event.argv == argv
     assert ("argv" in delayed.event.weak) == weak
 
@@ -54,7 +54,7 @@ def test_an_exec_is_given_on_once_the_next_one_would_have_been_told() -> None:
 def test_what_comes_later_waits_behind() -> None:
     events = DelayedEvents()
     events.add(EXEC, seen(b"env"))
-    other = Exec(0, 1, "", SHELL, Process(1, 1), 0, 0, False, b"", b"", False)
+    other = ExecEvent(0, 1, "", SHELL, Process(1, 1), 0, 0, False, b"", b"", False)
     events.add(other)
 
     assert events.certain(time.monotonic_ns()) == []

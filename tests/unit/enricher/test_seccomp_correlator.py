@@ -4,27 +4,27 @@ import pytest
 
 from enricher.audit.parser import parse
 from enricher.correlate.seccomp_correlator import Key, SeccompCorrelator
-from enricher.events import Seccomp
+from enricher.events import SeccompEvent
 
 SHELL: Key = (26255, "fork")
 PROGRAM: Key = (26255, "exec")
 
 
-def record(serial: int, comm: bytes = b"sh", wall_ms: int = 1_000) -> Seccomp:
+def record(serial: int, comm: bytes = b"sh", wall_ms: int = 1_000) -> SeccompEvent:
     return parse(
         b'audit(%d.%03d:%d): uid=0 gid=0 pid=26255 comm="%b" exe="/bin/busybox" sig=0 arch=c000003e syscall=59 '
         b"compat=0 ip=0x461857 code=0x7ffc0000" % (wall_ms // 1000, wall_ms % 1000, serial, comm)
     )
 
 
-def waiting(key: Key, *records: Seccomp, reports_failed_execs: bool = True) -> SeccompCorrelator:
+def waiting(key: Key, *records: SeccompEvent, reports_failed_execs: bool = True) -> SeccompCorrelator:
     correlator = SeccompCorrelator(reports_failed_execs=reports_failed_execs)
     for each in records:
         correlator.add(key, each, "execve", 2.0)
     return correlator
 
 
-def serial(taken: Seccomp | None) -> int | None:
+def serial(taken: SeccompEvent | None) -> int | None:
     return taken.serial if taken else None
 
 

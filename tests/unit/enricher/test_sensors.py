@@ -21,7 +21,7 @@ from enricher.containers.containers import CgroupRef
 from enricher.containers.pods import Container, ContainerStatus, PodSpec, PodStatus
 from enricher.containers.proc_cgroups import ProcCgroupResolver
 from enricher.correlate.tracker import ContainerTracker
-from enricher.events import Exec, Exit, Fork, Process, ProcessEvent, Seccomp
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
 from enricher.procfs import Proc, ProcessInfo
 from enricher.sensors.bpf.sensor import BpfSensor
 from enricher.sensors.entered_from import Entering
@@ -260,7 +260,7 @@ def test_bpf_says_where_a_process_comes_from_that_enters_by_namespace(program: F
 
     first, second = [event for event, _ in bpf(tree).poll(0.0)]
 
-    assert isinstance(first, Exec) and first.entered_from
+    assert isinstance(first, ExecEvent) and first.entered_from
     assert first.entered_from.cgroup is not None
     assert second == entering
 
@@ -303,7 +303,9 @@ def test_procconn_does_not_end_a_process_that_was_found_before_its_birth_was_rea
 
     events = [event for event, _ in sensor.poll(0.0)]
 
-    assert [(type(event), isinstance(event, Fork) and event.child) for event in events] == [(Fork, info.process)]
+    assert [(type(event), isinstance(event, ForkEvent) and event.child) for event in events] == [
+        (ForkEvent, info.process)
+    ]
 
 
 def test_procconn_drops_the_events_of_a_cgroup_that_is_ignored(child: subprocess.Popen[bytes]) -> None:
@@ -331,8 +333,8 @@ def runs(pid: int, argv: bytes, parent: int = 1, cgroup: str = "7", start: int =
     return ProcessInfo(Process(pid, start), parent, 0, 0, 9, True, argv, truncated=False, cgroup=cgroup)
 
 
-def execve(pid: int, syscall: int = 59) -> Seccomp:
-    return Seccomp(time.time_ns() // 1_000_000, 1, pid, 0, 0, None, None, b"sh", b"/", 0, 0xC000003E, syscall, 0)
+def execve(pid: int, syscall: int = 59) -> SeccompEvent:
+    return SeccompEvent(time.time_ns() // 1_000_000, 1, pid, 0, 0, None, None, b"sh", b"/", 0, 0xC000003E, syscall, 0)
 
 
 def test_proc_takes_the_seccomp_event_of_an_exec_alone() -> None:
@@ -341,7 +343,7 @@ def test_proc_takes_the_seccomp_event_of_an_exec_alone() -> None:
     assert sensor.take(execve(20), 0.0)
     assert not sensor.take(execve(20, syscall=56), 0.0), "clone"
     ((event, seccomp),) = sensor.poll(0.0)
-    assert isinstance(event, Exec)
+    assert isinstance(event, ExecEvent)
     assert seccomp
 
 
@@ -380,7 +382,10 @@ def test_proc_reports_the_end_of_each_process_that_it_has_shown_or_was_resumed_w
 
     ends = [event for event, _ in sensor.maintain()]
 
-    assert [(type(event), isinstance(event, Exit) and event.process.pid) for event in ends] == [(Exit, 10), (Exit, 11)]
+    assert [(type(event), isinstance(event, ExitEvent) and event.process.pid) for event in ends] == [
+        (ExitEvent, 10),
+        (ExitEvent, 11),
+    ]
 
 
 def test_proc_reports_the_end_of_a_process_whose_pid_is_used_again() -> None:
@@ -391,5 +396,5 @@ def test_proc_reports_the_end_of_a_process_whose_pid_is_used_again() -> None:
 
     (ended, _), (began, _) = sensor.poll(0.0)
 
-    assert isinstance(ended, Exit) and ended.process == Process(20, 1)
-    assert isinstance(began, Exec) and began.process == Process(20, 2)
+    assert isinstance(ended, ExitEvent) and ended.process == Process(20, 1)
+    assert isinstance(began, ExecEvent) and began.process == Process(20, 2)

@@ -9,7 +9,7 @@ from enricher.containers.containers import CgroupRef
 from enricher.containers.pods import Namespace
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.tracker import ContainerTracker
-from enricher.events import Process, ProcessEvent, Seccomp
+from enricher.events import Process, ProcessEvent, SeccompEvent
 from enricher.netlink import SocketCounters
 from enricher.procfs import ProcessInfo
 from enricher.sensors.sensor import Dropped, KnownProcess, Sensed
@@ -48,7 +48,7 @@ class FakeSensor:
     def poll_timeout(self) -> float:
         return float("inf")
 
-    def take(self, seccomp: Seccomp, now: float) -> bool:
+    def take(self, seccomp: SeccompEvent, now: float) -> bool:
         return self.wants_seccomp
 
     def poll(self, now: float) -> Sequence[Sensed]:
@@ -292,5 +292,5 @@ def test_after_a_restart_it_goes_on_with_what_was_known(sensor: FakeSensor) -> N
     assert tracked.origins() == {SHELL.pid: "session", CHILD.pid: "session", INIT.pid: "container"}
 
 
-def seccomp(pid: int) -> Seccomp:
-    return Seccomp(0, 1, pid, 0, 0, None, None, b"sh", b"/bin/sh", 0, 0xC000003E, 59, 0x7FFC0000)
+def seccomp(pid: int) -> SeccompEvent:
+    return SeccompEvent(0, 1, pid, 0, 0, None, None, b"sh", b"/bin/sh", 0, 0xC000003E, 59, 0x7FFC0000)

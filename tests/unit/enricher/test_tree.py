@@ -3,22 +3,22 @@
 import pytest
 
 from enricher.correlate.process_tree import Entry, Node, Tree
-from enricher.events import Exec, Exit, Fork, Process
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process
 
 APP = "a" * 64
 OUTSIDE = Process(1, 1)
 
 
-def execute(process: Process, argv: bytes = b"sh\0", parent: Process = OUTSIDE) -> Exec:
-    return Exec(1, 1, "", process, parent, 0, 0, False, b"/bin/sh", argv, False)
+def execute(process: Process, argv: bytes = b"sh\0", parent: Process = OUTSIDE) -> ExecEvent:
+    return ExecEvent(1, 1, "", process, parent, 0, 0, False, b"/bin/sh", argv, False)
 
 
-def fork(parent: Process, child: Process) -> Fork:
-    return Fork(2, 1, "", parent, child, 0, 0)
+def fork(parent: Process, child: Process) -> ForkEvent:
+    return ForkEvent(2, 1, "", parent, child, 0, 0)
 
 
-def gone(process: Process, time: int = 3) -> Exit:
-    return Exit(time, 1, process, 0, None)
+def gone(process: Process, time: int = 3) -> ExitEvent:
+    return ExitEvent(time, 1, process, 0, None)
 
 
 def tree_with_init(init: Process, most: int = 65_536) -> Tree:
