@@ -105,7 +105,7 @@ class Agent:
     def _end(self) -> None:
         before, undecided = self._complete_until(), self._correlator.tally.lost["undecided"]
         self._core.flush()
-        # Ended before the API told what is recorded, it gives up what it holds: that is in the gap, too.
+        # Ended before the API said what is recorded, it gives up what it holds: that is in the gap, too.
         given_up = self._correlator.tally.lost["undecided"] > undecided
         at = self._clock.now_ns()
         complete = before if given_up else self._complete_until()

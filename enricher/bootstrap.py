@@ -54,7 +54,7 @@ class Enricher(Struct):
     agent: Agent
     reporter: Reporter
     ready: Callable[[], bool]
-    """Whether the API has told what is to be recorded."""
+    """Whether the API has said what is to be recorded."""
     mirrors: list[Mirror[Any]]
     start: Callable[[], None]
     """Have the threads work."""

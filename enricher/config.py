@@ -117,7 +117,7 @@ def source_state(args: argparse.Namespace) -> SourceState:
 
 
 def choose_source(args: argparse.Namespace, state: SourceState, ready: Callable[[], bool]) -> Choice:
-    """Where SECCOMP records come from, by the flags; `ready` says whether the API has told what is recorded.
+    """Where SECCOMP records come from, by the flags; `ready` says whether the API has said what is recorded.
 
     Raises:
         SourceUnavailable: The source that the flags name cannot be had.

@@ -1,7 +1,7 @@
 """What the node itself runs while a pod to debug it is open.
 
 Who is in such a pod can have the node's own daemons run programs (systemd-run, cron, a container runtime's socket):
-those leave the session's tree. So every program that the node runs meanwhile is told, with the sessions that it may
+those leave the session's tree. So every program that the node runs meanwhile is reported, with the sessions that it may
 have to do with. The tree is one of its own: a runtime's helper that goes into a container must not take that along.
 """
 

@@ -97,7 +97,7 @@ class Tree:
         ]
 
     def backfill(self, node: Node) -> None:
-        """Take in a process that was there before; its container's init is told by its entry."""
+        """Take in a process that was there before; its container's init is known by its entry."""
         self._add(node)
         if node.entry and node.entry.origin == "container":
             self._inits.setdefault(node.container_id, node.entry.process)

@@ -15,7 +15,7 @@ EXPIRED = AuditSession(ObjectMeta(), _NOTHING, SessionStatus("Closed"))
 _SETTLED_MS = 90_000
 """Within this the processes of an exec are settled: 30 s until they start, 30 s on hold until the API is read."""
 _LATE_MS = 3_600_000
-"""How late an attach may show and is still told of (`enricher.correlate.attaches`)."""
+"""How late an attach may show and is still reported (`enricher.correlate.attaches`)."""
 _AWAY_MS = 24 * 3_600_000
 """How long an enricher may be away and still find whose the execs are that came in meanwhile."""
 
@@ -24,7 +24,7 @@ def is_over(audit: AuditSession, node: str, wall_ms: float) -> bool:
     """Whether no process of this node can come of a request any more, at this time (milliseconds since the epoch)."""
     spec, status = audit.spec, audit.status
     age = wall_ms - asked_ms(audit)
-    if spec.verb not in ("exec", "debug"):  # they start none, but an attach is told of
+    if spec.verb not in ("exec", "debug"):  # they start none, but an attach is reported
         return spec.verb != "attach" or age > _LATE_MS
     if status.phase != "Closed":
         return False

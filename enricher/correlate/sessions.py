@@ -61,10 +61,10 @@ class Session(Struct):
     """Whether it is known what its request aimed at: asked once, not for each of its processes."""
     weak: tuple[str, ...] = ()
     """The fields that nothing proves, where no tag shows that it is this request."""
-    told: int | None = None
+    start_seq: int | None = None
     """`seq` of the record of its start, once that is sealed."""
     ended: bool = False
-    """Whether its end is told as well."""
+    """Whether its end is written as well."""
     interrupted: bool = False
     """Whether the enricher restarted meanwhile: what it did then is not known."""
 

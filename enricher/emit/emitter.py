@@ -159,8 +159,8 @@ class Emitter:
         self._made(self._builder.session_start(session, owner, self._containers.cluster_uid))
 
     def resume(self, session: Session, owner: Owner, now: float) -> None:
-        """A session goes on after a restart; what is told of it is told once."""
-        if session.told is None:
+        """A session goes on after a restart; what is written of it is written once."""
+        if session.start_seq is None:
             self._start(session, owner, now)
         else:
             self._opened(session, owner, now)
@@ -181,7 +181,7 @@ class Emitter:
     def _start(self, session: Session, owner: Owner, now: float) -> None:
         record = self._builder.session_start(session, owner, self._containers.cluster_uid)
         if self._made(record):
-            session.told = record.seq
+            session.start_seq = record.seq
         self._report_start(session, record)
         self._opened(session, owner, now)
 

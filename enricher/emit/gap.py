@@ -10,7 +10,7 @@ class Gap(Struct, frozen=True):
     """A time in which no enricher watched this node, or of which what was seen is gone."""
 
     reason: str
-    """`restart` of the enricher, `reboot` of the node, or why that cannot be told."""
+    """`restart` of the enricher, `reboot` of the node, or why that is not known."""
     at_ms: int
     """Its end: milliseconds since the epoch."""
     since_ms: int | None = None

@@ -33,7 +33,7 @@ class LateRequests:
             del self._waiting[next(iter(self._waiting))]
 
     def ended(self, session: Session, end: Record) -> None:
-        """One has ended; that is told of its request only once that has shown."""
+        """One has ended; that is reported of its request only once that has shown."""
         waiting = self._waiting.get(session.request_uid)
         if waiting and waiting.session is session:
             waiting.end = end

@@ -36,7 +36,7 @@ class KeptSession(Struct, omit_defaults=True):
     weak: tuple[str, ...] = ()
     container: Container | None = None
     audit: AuditSession | None = None
-    told: int | None = None
+    start_seq: int | None = None
     """`seq` of its start's record; None while that is not sealed."""
     ended: bool = False
     """Whether the record of its end is sealed."""
@@ -156,6 +156,6 @@ def _kept(session: Session) -> KeptSession:
         # What the kubelet runs in it is in the pod's spec, and would be no key of JSON.
         replace(session.container, kubelet_commands={}) if session.container else None,
         session.audit,
-        session.told,
+        session.start_seq,
         session.ended,
     )

@@ -65,9 +65,9 @@ def look_back(
         gaps = [replace(each, boot_id=kept.boot_id) for each in gaps]
     if kept:
         trail_replay.apply(trail_replay.since(kept.seq, lines()), kept, clock.boot_ns)
-        for session in kept.sessions:  # what was sealed and never written is to be told again
-            if session.told is not None and session.told > written:
-                session.told = None
+        for session in kept.sessions:  # what was sealed and never written is to be written again
+            if session.start_seq is not None and session.start_seq > written:
+                session.start_seq = None
     return Before(kept, gaps)
 
 

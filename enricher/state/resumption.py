@@ -110,7 +110,7 @@ class Resumption:
             entry = self._entry_of(session.entry)
             container_id = session.container.id if session.container else ""
             owner = Owner(session.container, container_id, entry or Entry(session.entry, "session", session))
-            if entry or session.told is None:
+            if entry or session.start_seq is None:
                 self._emitter.resume(session, owner, now)
             if entry is None:
                 self._lose(session, owner)
@@ -120,7 +120,7 @@ class Resumption:
         if self._gap.boot_id:  # of another boot: a process with its pid and start is another one
             return None
         node = self._correlator.tree.get(process)
-        # While the API is waited for, an end is read, and told only after what comes of this.
+        # While the API is waited for, an end is read, and written only after what comes of this.
         return node.entry if node else self._correlator.ending(process)
 
     def _lose(self, session: Session, owner: Owner) -> None:
@@ -163,7 +163,7 @@ class Resumption:
         if stale:
             for record in self._ends(set(stale)):
                 audit = stale.pop(record.request_uid or "", None)
-                if audit:  # it was told here, and the enricher was killed before it told the API
+                if audit:  # it was written here, and the enricher was killed before it reported that to the API
                     self._requests.closed(_session(audit), record)
         for audit in stale.values():
             session, target = _session(audit), audit.spec.target

@@ -100,7 +100,7 @@ class _Tables:
             return  # an attach has no process of its own, so that there is nothing to go on with
         if line.kind == "session" and line.phase and line.request_uid:
             session = self._session(line, line.request_uid, process)
-            session.told = session.told if line.phase == "end" else line.seq
+            session.start_seq = session.start_seq if line.phase == "end" else line.seq
             session.ended = session.ended or line.phase == "end"
             session.audit = session.audit or _asked(line, line.request_uid)
         elif line.kind in ("exec", "clone") and line.container_id is not None:

@@ -1,7 +1,7 @@
 """`python -m enricher capture`: writes down what an enricher is given here, for `replay` (see `recording`).
 
 It does the enricher's work once more, beside the one that runs, and its records go nowhere. So a recording holds what
-a pipeline was given, when, and what the node told it at that moment.
+a pipeline was given, when, and what the node said at that moment.
 """
 
 import argparse
@@ -69,16 +69,17 @@ def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) ->
     if source:
         source.recorder = recorder
     sensor, cgroups = config.open_sensor(args, clock, source)
-    told = sensor.reports_failed_execs
-    recorder.begin(args.node, sensor.name, "netlink" if source else "none", reports_failed_execs=told)
-    # What waits in the kernel until then is told from what is not opted in, which is not written down.
+    reports_failed_execs = sensor.reports_failed_execs
+    source_name = "netlink" if source else "none"
+    recorder.begin(args.node, sensor.name, source_name, reports_failed_execs=reports_failed_execs)
+    # What waits in the kernel until then is separated from what is not opted in, which is not written down.
     _wait_for([*watched, requests])
     record_builder = RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name)
     tally, sessions = Tally(), Sessions(requests.get)
     emitter = Emitter(containers, sessions, record_builder, lambda _: True, Quota(1, 1), tally)
     tree = TappedTree(recorder)
     correlator = TappedCorrelator(
-        cgroups, containers, sessions, clock, tally, _HOLD, reports_failed_execs=told, tree=tree
+        cgroups, containers, sessions, clock, tally, _HOLD, reports_failed_execs=reports_failed_execs, tree=tree
     )
     correlator.record_into(recorder, source)
     tracker = ContainerTracker(sensor, cgroups, containers, correlator)

@@ -65,7 +65,7 @@ class Rig:
         self.requests: dict[str, AuditSession] = {}
         self.records: list[Record] = []
         self.room = self.ready = True
-        self.told: list[tuple[str, str]] = []
+        self.reported: list[tuple[str, str]] = []
         clock = Clock()
         self.wall_ms: Callable[[int], int] = clock.wall_ms
         self.asked = RequestIndex()
@@ -78,9 +78,9 @@ class Rig:
             self.take,
             Quota(rate=10, burst=20),
             tally,
-            on_start=lambda session, _: self.told.append(("start", session.request_uid)),
-            on_end=lambda session, _: self.told.append(("end", session.request_uid)),
-            on_ambiguous=lambda uids, _: self.told.extend(("ambiguous", uid) for uid in uids),
+            on_start=lambda session, _: self.reported.append(("start", session.request_uid)),
+            on_end=lambda session, _: self.reported.append(("end", session.request_uid)),
+            on_ambiguous=lambda uids, _: self.reported.extend(("ambiguous", uid) for uid in uids),
         )
         self.sessions, self.clock = sessions, clock
         self.cgroups = OnePlace(CgroupRef(APP, pod.metadata.uid))

@@ -105,4 +105,4 @@ def test_the_trail_says_who_from_when_on_and_on_which_process(rig: Rig) -> None:
     assert (start.request.verb, start.timestamp) == ("attach", "2026-11-23T12:00:00.000Z")
     assert start.entry_key == start.process_key == "01234567-100-1000"
     assert rig.emitter.open_sessions() == []
-    assert rig.told == []
+    assert rig.reported == []

@@ -111,9 +111,9 @@ def test_a_working_directory_that_the_root_does_not_reach_says_so() -> None:
 
 
 @pytest.mark.parametrize("sample", [exec_sample, exit_sample, failed_sample])
-def test_the_node_s_own_process_is_told_from_a_container_s(sample: Callable[..., bytes]) -> None:
-    told = [decode(sample(how=how)) for how in (ON_NODE, 0)]
-    assert [isinstance(event, ExecEvent | ExecFailedEvent | ExitEvent) and event.on_node for event in told] == [
+def test_the_node_s_own_process_is_distinguished_from_a_container_s(sample: Callable[..., bytes]) -> None:
+    reported = [decode(sample(how=how)) for how in (ON_NODE, 0)]
+    assert [isinstance(event, ExecEvent | ExecFailedEvent | ExitEvent) and event.on_node for event in reported] == [
         True,
         False,
     ]

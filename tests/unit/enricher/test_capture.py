@@ -129,10 +129,12 @@ def test_what_is_recorded_gives_the_same_records_again() -> None:
         rig.emitter.emit(known, 5.0)
 
     assert [record.kind for record in rig.records][:3] == ["session", "exec", "clone"]
-    assert [told(record) for record in rig.played()] == [told(record) for record in rig.records]
+    assert [without_timestamp(record) for record in rig.played()] == [
+        without_timestamp(record) for record in rig.records
+    ]
 
 
-def told(record: Record) -> dict[str, Any]:
+def without_timestamp(record: Record) -> dict[str, Any]:
     """All but what hangs on the moment when the clock was measured."""
     return {name: value for name, value in asdict(record).items() if name != "timestamp"}
 

@@ -47,7 +47,7 @@ sessions = st.builds(
     command=st.none() | st.builds(Command, st.binary(max_size=20), st.booleans()),
     container=st.none() | st.builds(Container, texts, st.builds(Resource, texts, texts, texts), texts, texts),
     audit=st.none() | st.just(AUDIT),
-    told=st.none() | st.integers(0, 2**50),
+    start_seq=st.none() | st.integers(0, 2**50),
     ended=st.booleans(),
 )
 entries = st.builds(KeptEntry, process=processes, origin=st.sampled_from([None, "session", "container", "untracked"]))
@@ -133,7 +133,7 @@ def test_an_entry_that_waits_for_its_explanation_is_not_kept_as_untracked() -> N
 
 
 def test_processes_of_one_entry_share_it_and_the_runtimes_own_are_not_kept() -> None:
-    session = Session(UID, SHELL, told=3)
+    session = Session(UID, SHELL, start_seq=3)
     entry = Entry(SHELL, "session", session)
 
     kept = checkpoint.take(
@@ -142,7 +142,7 @@ def test_processes_of_one_entry_share_it_and_the_runtimes_own_are_not_kept() -> 
 
     assert [(each.pid, each.container, each.entry) for each in kept.processes] == [(50, 0, 0), (51, 0, 0)]
     assert [(each.process, each.session) for each in kept.entries] == [(SHELL, 0)]
-    assert [(each.request_uid, each.told) for each in kept.sessions] == [(UID, 3)]
+    assert [(each.request_uid, each.start_seq) for each in kept.sessions] == [(UID, 3)]
     assert checkpoint.decode(checkpoint.encode(kept)) == kept
 
 
@@ -165,7 +165,7 @@ def test_what_the_trail_has_beyond_the_checkpoint_is_added_once() -> None:
 
     kept = applied(Checkpoint(boot_id=BOOT, seq=2), *lines)
 
-    assert [(each.request_uid, each.told, each.ended) for each in kept.sessions] == [(UID, 3, False)]
+    assert [(each.request_uid, each.start_seq, each.ended) for each in kept.sessions] == [(UID, 3, False)]
     assert [(each.process, each.origin, each.session) for each in kept.entries] == [(SHELL, "session", 0)]
     assert [(each.pid, each.parent_pid) for each in kept.processes] == [(50, 1), (51, 1)]
     assert kept.bound == {UID: SHELL}
@@ -228,9 +228,9 @@ def test_nobody_is_taken_for_who_asked_that_the_trail_does_not_vouch_for(other: 
 
 
 def test_a_session_whose_end_is_in_the_trail_is_over() -> None:
-    kept = Checkpoint(boot_id=BOOT, seq=2, sessions=[KeptSession(UID, SHELL, told=1)])
+    kept = Checkpoint(boot_id=BOOT, seq=2, sessions=[KeptSession(UID, SHELL, start_seq=1)])
 
-    assert applied(kept, line("session", 3, phase="end")).sessions == [KeptSession(UID, SHELL, told=1, ended=True)]
+    assert applied(kept, line("session", 3, phase="end")).sessions == [KeptSession(UID, SHELL, start_seq=1, ended=True)]
 
 
 @pytest.mark.parametrize(
@@ -345,17 +345,21 @@ def test_every_fault_of_what_was_kept_is_a_gap_with_its_name(
     assert causes(tmp_path) == expected
 
 
-def test_a_start_that_was_sealed_and_never_written_is_told_again(tmp_path: Path) -> None:
+def test_a_start_that_was_sealed_and_never_written_is_reported_again(tmp_path: Path) -> None:
     checkpoint_writer = CheckpointWriter(tmp_path, BOOT)
-    checkpoint_writer.start(View(0, 0, 0, 9, 7, 1, [], [Session(UID, SHELL, told=9), Session("b", SHELL, told=7)], {}))
+    checkpoint_writer.start(
+        View(0, 0, 0, 9, 7, 1, [], [Session(UID, SHELL, start_seq=9), Session("b", SHELL, start_seq=7)], {})
+    )
     checkpoint_writer.close(view(sealed=9))
-    kept = Checkpoint(boot_id=BOOT, seq=9, sessions=[KeptSession(UID, SHELL, told=9), KeptSession("b", SHELL, told=7)])
+    kept = Checkpoint(
+        boot_id=BOOT, seq=9, sessions=[KeptSession(UID, SHELL, start_seq=9), KeptSession("b", SHELL, start_seq=7)]
+    )
     (tmp_path / "checkpoint.json").write_bytes(checkpoint.encode(kept))
 
     found = look_back(CheckpointWriter(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
 
     assert found.kept
-    assert [each.told for each in found.kept.sessions] == [None, 7]
+    assert [each.start_seq for each in found.kept.sessions] == [None, 7]
 
 
 @pytest.mark.parametrize(("written", "until"), [(7, 100), (8, 900)], ids=["before", "after"])
@@ -412,7 +416,7 @@ def test_a_process_whose_pid_is_another_ones_by_now_is_not_restored(tmp_path: Pa
     assert mine
     me = mine.process
     kept = Checkpoint(boot_id=BOOT, containers=[APP], entries=[KeptEntry(me, "session", 0)])
-    kept.sessions = [KeptSession(UID, me, told=1)]
+    kept.sessions = [KeptSession(UID, me, start_seq=1)]
     kept.processes = [
         KeptProcess(me.pid, me.start, 1, 1, 5, 0, 0),
         KeptProcess(me.pid, me.start - 1, 1, 1, 5, 0, 0),

@@ -60,7 +60,7 @@ def test_a_root_that_cannot_be_entered_is_an_error(tmp_path: Path) -> None:
 
 
 class Looks:
-    """Answers what it is told to, and remembers which processes it was asked for."""
+    """Answers as the test says, and remembers which processes it was asked for."""
 
     def __init__(self, *answers: bool | None) -> None:
         self.answers = list(answers)

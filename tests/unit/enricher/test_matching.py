@@ -82,10 +82,10 @@ def test_two_hundred_identical_execs_without_a_tag_are_given_to_nobody(rig: Rig)
     assert all(record.candidates == uids for record in records)
 
 
-def test_requests_that_cannot_be_told_apart_are_reported_as_ambiguous(rig: Rig) -> None:
+def test_requests_that_cannot_be_distinguished_are_reported_as_ambiguous(rig: Rig) -> None:
     ask(rig, matched_request(), matched_request(OTHER_UID, "bob"))
 
     rig.happen(at_request(rig, execute(ENTRY, "sh", "-c", "id")), now=0.0)
     rig.wait(0.5)
 
-    assert rig.told == [("ambiguous", OTHER_UID), ("ambiguous", UID)]
+    assert rig.reported == [("ambiguous", OTHER_UID), ("ambiguous", UID)]

@@ -40,8 +40,8 @@ def who(records: list[Record], argv: tuple[str, ...] = BORROWED) -> tuple[str | 
 
 def claims(records: list[Record]) -> list[tuple[str | None, str | None, str | None, str | None]]:
     """What was reported of tags that are not their carrier's: UID, state, reason, user."""
-    told = [record for record in records if record.kind == "session" and not record.phase]
-    return [(record.request_uid, record.state, record.reason, record.user) for record in told]
+    reported = [record for record in records if record.kind == "session" and not record.phase]
+    return [(record.request_uid, record.state, record.reason, record.user) for record in reported]
 
 
 def comes_in(rig: Rig, *argv: str, entry: Process = INTRUDER, after_ms: int = 500) -> list[Record]:
@@ -84,7 +84,7 @@ def test_a_tag_counts_only_where_its_request_was_tagged_and_for_its_command(
     (start,) = [record for record in records if record.phase == "start"]
     assert (start.reason, start.user, start.user_info) == (reason, None, None)
     assert start.request and start.request.verb == asked.spec.verb
-    assert rig.told == []
+    assert rig.reported == []
 
 
 def test_who_comes_with_anothers_tag_before_its_process_does_not_take_it_away(rig: Rig) -> None:
@@ -111,7 +111,7 @@ def test_who_borrows_a_name_by_an_exec_without_prefix_stands_there_with_their_ow
     assert claims(records) == [(UID, "forged", "other-command" if tag == "env" else "not-tagged", None)]
     (start,) = [record for record in records if record.phase == "start"]
     assert (start.request_uid, start.weak) == (OTHER_UID, ["requestUID", "user"])
-    assert rig.told == [("start", OTHER_UID)]
+    assert rig.reported == [("start", OTHER_UID)]
 
 
 def test_a_used_uid_does_not_hide_who_comes_with_it(rig: Rig) -> None:
@@ -137,7 +137,7 @@ def test_who_makes_a_uid_up_does_not_lose_their_own_name(rig: Rig) -> None:
         (OTHER_UID, "mallory", 3),
         (OTHER_UID, "mallory", 3),
     ]
-    assert rig.told == [("start", OTHER_UID), ("end", OTHER_UID)]
+    assert rig.reported == [("start", OTHER_UID), ("end", OTHER_UID)]
 
 
 def test_a_made_up_uid_past_the_api_server_is_nobodys(rig: Rig) -> None:

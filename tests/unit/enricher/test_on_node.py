@@ -79,7 +79,7 @@ def ran_on_node(process: Process, *argv: str) -> list[ProcessEvent]:
 
 @pytest.fixture
 def debugged(rig: Rig) -> Rig:
-    """A node whose own processes are told, because two pods to debug it are open."""
+    """A node whose own processes are reported, because two pods to debug it are open."""
     rig.cgroups.place = NODE
     for tag in (UID, OTHER_UID):
         rig.containers.pod_changed(None, node_debugger(tag))
@@ -105,7 +105,7 @@ def test_a_tag_in_what_the_node_runs_is_nobodys(debugged: Rig) -> None:
 
     (run, _) = debugged.happen(*ran_on_node(ENTRY, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh"))
 
-    assert (run.origin, run.request_uid, debugged.told) == ("node", None, [])
+    assert (run.origin, run.request_uid, debugged.reported) == ("node", None, [])
 
 
 def test_a_runtimes_helper_does_not_take_the_nodes_origin_into_a_container(debugged: Rig) -> None:
@@ -152,7 +152,7 @@ def test_what_a_debugged_node_runs_has_a_quota_of_its_own(debugged: Rig) -> None
     assert [record.kind for record in debugged.happen(fork(INIT, Process(600, 6000)))] == ["clone"]
 
 
-def test_a_failed_exec_on_a_debugged_node_is_told_also_of_a_daemon_that_was_there_before(debugged: Rig) -> None:
+def test_a_failed_exec_on_a_debugged_node_is_reported_also_of_a_daemon_that_was_there_before(debugged: Rig) -> None:
     event = msgspec.structs.replace(failed(DAEMON, "/root/x", "x", errno=13), cgroup=0, on_node=True)
 
     (record,) = debugged.happen(event)

@@ -22,7 +22,7 @@ from tests.unit.enricher.rig import (
 )
 
 
-def test_who_enters_by_a_namespace_is_told_with_where_they_come_from(rig: Rig) -> None:
+def test_who_enters_by_a_namespace_is_reported_with_where_they_come_from(rig: Rig) -> None:
     login = EnteredFrom("/user.slice/session-3.scope", 1000, 3, ["nsenter", "-t", "100", "-a"])
     (record,) = rig.happen(msgspec.structs.replace(by_namespace(execute(ENTRY, "sh")), entered_from=login))
 

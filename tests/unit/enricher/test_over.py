@@ -61,8 +61,8 @@ def ask(
         pytest.param(ask(phase="Open"), False, id="its process may still come"),
         pytest.param(ask(phase="Open", age=30 * DAY), False, id="nobody has closed it, however old it is"),
         pytest.param(ask(phase="Running", node=ELSEWHERE), False, id="it runs, on whichever node"),
-        pytest.param(ask("attach", age=SECOND), False, id="an attach is told of"),
-        pytest.param(ask("attach", age=2 * 3600), True, id="an attach is told of within an hour"),
+        pytest.param(ask("attach", age=SECOND), False, id="an attach is reported"),
+        pytest.param(ask("attach", age=2 * 3600), True, id="an attach is reported within an hour"),
         pytest.param(
             ask("attach", "Open", age=SECOND, recorded=False), False, id="of an attach the webhook does not say"
         ),
@@ -215,7 +215,7 @@ def test_one_that_is_over_is_no_candidate_any_more_and_can_be_deleted(api: ApiSe
     assert node.requests.get("one") is None
 
 
-def test_an_attach_that_is_closed_before_it_shows_is_still_told_of(api: ApiServer) -> None:
+def test_an_attach_that_is_closed_before_it_shows_is_still_reported(api: ApiServer) -> None:
     attached = Attached((NOW - timedelta(days=1)).isoformat())
     put(api, ask("attach", outcome="not-recorded", age=600))
     requests = Requests(Client(api.url), "exectrail", attached.changed, HERE)

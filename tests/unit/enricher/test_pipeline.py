@@ -85,7 +85,7 @@ def test_a_session_says_who_asked_for_what_once_and_how_it_ended(rig: Rig) -> No
     assert start.user_info and (start.user_info.groups, start.user_info.extra) == (["dev"], {"key": ["value"]})
     assert (start.image, start.pod_uid, start.cluster_uid) == ("shop:1", "pod-1", "cluster-1")
     assert last.exit and (last.exit.code, last.outcome, last.duration_ms, last.processes) == (3, "completed", 2000, 2)
-    assert rig.told == [("start", UID), ("end", UID)]
+    assert rig.reported == [("start", UID), ("end", UID)]
 
 
 def test_the_runtimes_own_helpers_leave_no_records(rig: Rig) -> None:
@@ -121,7 +121,7 @@ def test_a_runtime_that_joins_the_cgroup_early_hides_no_request(rig: Rig) -> Non
     [(("runc", "init"), False), (("sh", "init"), True), (("", "init"), True)],
     ids=["in namespaces of its own", "another program", "no name"],
 )
-def test_who_only_looks_like_the_runtime_is_told(rig: Rig, argv: tuple[str, ...], of_parent: bool) -> None:
+def test_who_only_looks_like_the_runtime_is_reported(rig: Rig, argv: tuple[str, ...], of_parent: bool) -> None:
     container_starts(rig)
 
     rig.happen(replace(execute(ENTRY, *argv), mounts_of_parent=of_parent))
@@ -130,7 +130,7 @@ def test_who_only_looks_like_the_runtime_is_told(rig: Rig, argv: tuple[str, ...]
     assert [(each.kind, each.origin) for each in records] == [("exec", "untracked")]
 
 
-def test_a_containers_process_that_calls_itself_runc_init_is_told(rig: Rig) -> None:
+def test_a_containers_process_that_calls_itself_runc_init_is_reported(rig: Rig) -> None:
     container_starts(rig)
     child = Process(300, 3000)
     rig.happen(fork(INIT, child))
@@ -191,12 +191,12 @@ def test_a_request_that_shows_late_but_in_time_confirms_all_that_waited(rig: Rig
 def test_of_a_session_that_ended_before_its_request_showed_the_api_learns_start_and_end(rig: Rig) -> None:
     rig.happen(*entering(), end(ENTRY, code=3), now=0.0)
     rig.wait(0.5)
-    assert rig.told == []
+    assert rig.reported == []
 
     rig.requests[UID] = request()
     rig.emitter.tick(20.0, 0)
 
-    assert rig.told == [("start", UID), ("end", UID)]
+    assert rig.reported == [("start", UID), ("end", UID)]
     assert [(r.phase, r.reason, r.user) for r in rig.records if r.phase] == [
         ("start", None, None),
         ("end", None, None),
@@ -211,7 +211,7 @@ def test_of_a_tag_that_turns_out_to_be_somebody_elses_the_api_learns_nothing(rig
     rig.requests[UID] = request(name="db")
     rig.emitter.tick(20.0, 0)
 
-    assert rig.told == []
+    assert rig.reported == []
     assert rig.records[-1].state == "forged"
 
 
@@ -265,7 +265,7 @@ def test_what_is_never_decided_is_counted_as_lost() -> None:
     assert rig.correlator.tally.lost["undecided"] == 1
 
 
-def test_a_container_that_ends_within_a_moment_is_recorded_once_the_kubelet_has_told_of_it() -> None:
+def test_a_container_that_ends_within_a_moment_is_recorded_once_the_kubelet_has_reported_it() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(ids=False))
     rig.cgroups.place = CgroupRef(APP)  # its cgroup was gone before it was looked at
     assert rig.happen(execute(INIT, "sh"), end(INIT, time=10 * SECOND), now=0.0) == []
@@ -292,7 +292,7 @@ def test_what_waits_for_the_kubelet_holds_up_others_for_so_long_at_most(
     assert [line.argv for line in rig.wait(5.6)] == [["id"]]
 
 
-def test_a_container_that_cannot_be_told_leaves_with_a_null_resource_and_a_reason() -> None:
+def test_a_container_that_is_not_known_leaves_with_a_null_resource_and_a_reason() -> None:
     two = PodSpec(containers=[Container("a", "x"), Container("b", "y")])
     rig = Rig({"exectrail.io/record": "true"}, pod(ids=False, spec=two))
 
@@ -302,7 +302,7 @@ def test_a_container_that_cannot_be_told_leaves_with_a_null_resource_and_a_reaso
     assert (record.resource, record.reason) == (None, "container-unknown")
 
 
-def test_the_only_container_of_a_pod_is_told_before_the_kubelet_reports_it() -> None:
+def test_the_only_container_of_a_pod_is_known_before_the_kubelet_reports_it() -> None:
     rig = Rig({"exectrail.io/record": "true"}, pod(ids=False))
 
     (record,) = rig.happen(execute(INIT, "sh"))
@@ -449,7 +449,7 @@ def test_a_fork_and_its_seccomp_record_become_one_line(logged: Rig) -> None:
     assert (line.kind, line.syscalls, line.process_key) == ("clone", ["clone"], "01234567-300-3000")
 
 
-def test_tries_along_the_path_are_told_from_the_exec_that_succeeded(logged: Rig) -> None:
+def test_tries_along_the_path_are_distinguished_from_the_exec_that_succeeded(logged: Rig) -> None:
     logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid), 2.0)
     for _ in range(3):
         logged.correlator.take_seccomp(seccomp(logged, ENTRY.pid, comm=b"env", exe=b"/usr/bin/env"), 2.0)
@@ -618,15 +618,15 @@ def test_without_a_source_of_seccomp_records_none_is_waited_for(logged: Rig) -> 
     assert [record.source for record in logged.records] == ["bpf"]
 
 
-def test_what_the_filter_did_with_a_call_is_told_where_it_is_more_than_to_log_it(logged: Rig) -> None:
+def test_what_the_filter_did_with_a_call_is_reported_where_it_is_more_than_to_log_it(logged: Rig) -> None:
     killed = replace(seccomp(logged, INIT.pid, 39), code=0x80000000, auid=1000, ses=3)
     refused = replace(seccomp(logged, INIT.pid, 40), code=0x00050001)
     for record in (seccomp(logged, INIT.pid, 38), killed, refused):
         logged.correlator.take_seccomp(record, 2.0)
 
-    told = [(line.action, line.auid, line.ses) for line in logged.wait(3.1)]
+    reported = [(line.action, line.auid, line.ses) for line in logged.wait(3.1)]
 
-    assert told == [(None, None, None), ("kill_process", 1000, 3), ("errno", None, None)]
+    assert reported == [(None, None, None), ("kill_process", 1000, 3), ("errno", None, None)]
 
 
 def test_of_more_records_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -691,7 +691,7 @@ def test_what_the_storage_has_no_room_for_is_counted_as_lost(rig: Rig) -> None:
     ("argv", "origin"),
     [(("cat", "/ready"), "probe"), (("sh", "-c", "drain"), "hook"), (("cat", "/etc/passwd"), "untracked")],
 )
-def test_what_the_kubelet_runs_is_told_by_the_pods_spec(argv: tuple[str, ...], origin: str) -> None:
+def test_what_the_kubelet_runs_is_recognised_by_the_pods_spec(argv: tuple[str, ...], origin: str) -> None:
     rig = probed()
     rig.happen(execute(ENTRY, *argv), now=0.0)
 
@@ -861,7 +861,7 @@ def test_a_search_that_finds_nothing_leaves_its_last_failure(rig: Rig) -> None:
 
 
 def test_where_the_sensor_tells_of_failures_each_has_its_own_seccomp_record(logged: Rig) -> None:
-    told = Correlator(
+    correlator = Correlator(
         logged.cgroups,
         logged.containers,
         logged.sessions,
@@ -870,17 +870,17 @@ def test_where_the_sensor_tells_of_failures_each_has_its_own_seccomp_record(logg
         0.5,
         reports_failed_execs=True,
     )
-    told.tree.backfill(Node(INIT, Process(1, 1), APP, 0, Entry(INIT, "container"), b"/bin/sleep"))
+    correlator.tree.backfill(Node(INIT, Process(1, 1), APP, 0, Entry(INIT, "container"), b"/bin/sleep"))
     for exe in (b"/bin/sleep", b"/bin/sleep"):
-        told.take_seccomp(seccomp(logged, INIT.pid, comm=b"sleep", exe=exe), 2.0)
+        correlator.take_seccomp(seccomp(logged, INIT.pid, comm=b"sleep", exe=exe), 2.0)
 
     for event in (failed(INIT, "/usr/bin/id", "id"), execute(INIT, "id", parent=Process(1, 1))):
-        told.take(event, 2.0)
-    for known in told.advance(2.0):
+        correlator.take(event, 2.0)
+    for known in correlator.advance(2.0):
         logged.emitter.emit(known, 2.0)
 
     assert [(record.kind, record.source) for record in logged.records] == [("exec", "bpf+netlink")]
-    assert (told.tally.merged["seccomp"], told.held) == (2, 0)
+    assert (correlator.tally.merged["seccomp"], correlator.held) == (2, 0)
 
 
 def test_what_the_filters_drop_is_counted_and_still_feeds_the_tree(rig: Rig) -> None:
@@ -909,17 +909,17 @@ def test_what_was_born_unseen_in_a_session_is_its_users(rig: Rig) -> None:
     rig.happen(*entering())
     child = Process(300, 3000)
 
-    told = rig.happen(
+    reported = rig.happen(
         failed(child, "/usr/local/bin/id", "id", parent=ENTRY),
         execute(child, "id", parent=ENTRY),
         end(child, time=31 * SECOND),
         end(ENTRY),
     )
 
-    assert [each.kind for each in told] == ["exec", "exit", "exit", "session"]
-    assert {(each.user, each.weak and tuple(each.weak)) for each in told} == {("alice", None)}
-    assert told[1].duration_ms == 1000
-    assert told[-1].processes == 2
+    assert [each.kind for each in reported] == ["exec", "exit", "exit", "session"]
+    assert {(each.user, each.weak and tuple(each.weak)) for each in reported} == {("alice", None)}
+    assert reported[1].duration_ms == 1000
+    assert reported[-1].processes == 2
 
 
 def test_what_was_born_unseen_and_may_be_an_orphan_is_nobodys_and_no_alarm(rig: Rig) -> None:
@@ -930,7 +930,7 @@ def test_what_was_born_unseen_and_may_be_an_orphan_is_nobodys_and_no_alarm(rig: 
     assert (record.origin, record.user, record.weak) == (None, None, ["origin"])
 
 
-def test_who_enters_by_namespaces_alone_is_told_as_such_whoever_is_its_parent(rig: Rig) -> None:
+def test_who_enters_by_namespaces_alone_is_reported_as_such_whoever_is_its_parent(rig: Rig) -> None:
     rig.requests[UID] = request()
     rig.happen(*entering())
 

@@ -34,7 +34,7 @@ def write_process(
     (folder / "cgroup").write_text("0::/kubepods/a\n")
 
 
-def test_a_process_is_told_by_identity_parent_owner_arguments_and_cgroup(tmp_path: Path) -> None:
+def test_a_process_is_described_by_identity_parent_owner_arguments_and_cgroup(tmp_path: Path) -> None:
     write_process(tmp_path, 4242, start=777, argv=b"sh\0-c\0echo hi\0")
     assert Proc(tmp_path).process(4242) == ProcessInfo(
         process=Process(4242, 777),

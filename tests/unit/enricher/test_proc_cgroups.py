@@ -29,7 +29,7 @@ def sandbox_of(root: Path) -> str:
 @pytest.mark.parametrize(
     "path", ["/kubepods/burstable/pod{}/{}", "/../../../burstable/pod{}/{}", "/kubepods/burstable/pod{}/{}/inside"]
 )
-def test_a_container_is_told_from_the_pods_sandbox_wherever_the_path_begins(
+def test_a_container_is_distinguished_from_the_pods_sandbox_wherever_the_path_begins(
     tmp_path: Path, cgroups: ProcCgroupResolver, path: str
 ) -> None:
     known = {cgroups.number(f"0::{path.format(POD, each)}\n") for each in (FIRST, SECOND)}

@@ -68,8 +68,8 @@ class Restart:
         return rig.records[before:]
 
 
-def session(uid: str = UID, entry: Process = ENTRY, told: int | None = 3) -> Session:
-    return Session(uid, entry, started=10 * SECOND, told=told, interrupted=True)
+def session(uid: str = UID, entry: Process = ENTRY, start_seq: int | None = 3) -> Session:
+    return Session(uid, entry, started=10 * SECOND, start_seq=start_seq, interrupted=True)
 
 
 def is_there(rig: Rig, process: Process, entry: Entry, argv: bytes = b"sh\0-c\0id\0") -> None:
@@ -93,14 +93,14 @@ def test_a_session_that_is_alive_goes_on_and_its_processes_are_a_lower_bound(rig
     assert last.weak == ["processes"]
 
 
-def test_a_start_that_was_never_written_is_told(rig: Rig) -> None:
+def test_a_start_that_was_never_written_is_reported(rig: Rig) -> None:
     ask(rig, request())
     restart = Restart(rig)
-    restart.before = [session(told=None)]
+    restart.before = [session(start_seq=None)]
 
-    told = restart.settles()
+    reported = restart.settles()
 
-    assert [(each.phase, each.user, each.outcome) for each in told] == [
+    assert [(each.phase, each.user, each.outcome) for each in reported] == [
         ("start", "alice", None),
         ("end", "alice", "lost"),
     ]
@@ -118,11 +118,11 @@ def test_a_session_that_ends_while_the_api_is_waited_for_has_completed(rig: Rig)
     before = resumption.taken_up, len(resumption.waiting())
     restart.ready = True
     resumption.settle(1.0)
-    told = rig.wait(1.0)
+    reported = rig.wait(1.0)
 
     assert before == (False, 1)
     assert (resumption.taken_up, len(resumption.waiting())) == (True, 0)
-    assert [(each.kind, each.outcome, each.user) for each in told] == [
+    assert [(each.kind, each.outcome, each.user) for each in reported] == [
         ("exit", None, "alice"),
         ("session", "completed", "alice"),
     ]
@@ -144,15 +144,15 @@ def test_the_api_is_waited_for_and_what_only_it_knows_for_ever(rig: Rig) -> None
     restart.ready = False
     restart.before = [session()]
     restart.running = [runs(OTHER_UID)]
-    told: list[int] = []
+    reported: list[int] = []
     resumption = restart.resumption()
     for now in (0.0, 29.0, 30.0, 400.0):
         assert not resumption.settle(now)
-        told.append(len(rig.records))
+        reported.append(len(rig.records))
     restart.ready = True
 
     assert resumption.settle(401.0)
-    assert told == [0, 0, 1, 1]
+    assert reported == [0, 0, 1, 1]
     assert [each.request_uid for each in rig.records] == [UID, OTHER_UID]
 
 
@@ -165,10 +165,10 @@ def test_what_only_the_api_holds_for_running_is_closed(rig: Rig) -> None:
     assert (lost.request_uid, lost.user, lost.outcome, lost.reason) == (UID, "alice", "lost", "restart")
     assert lost.resource and lost.resource.container == "app"
     assert (lost.process_key, lost.entry_key, lost.pid) == (None, None, None)
-    assert rig.told == [("end", UID)]
+    assert rig.reported == [("end", UID)]
 
 
-def test_an_end_that_is_in_the_trail_and_not_in_the_api_is_told_to_the_api_alone(rig: Rig) -> None:
+def test_an_end_that_is_in_the_trail_and_not_in_the_api_is_reported_to_the_api_alone(rig: Rig) -> None:
     restart = Restart(rig)
     ask(rig, request())
     rig.happen(execute(ENTRY, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "id"), end(ENTRY))
@@ -225,7 +225,7 @@ def test_who_came_in_unseen_and_nobody_asked_for_stays_without_an_origin(rig: Ri
     assert (record.origin, record.weak) == (None, ["origin"])
 
 
-def test_a_probe_that_came_in_unseen_is_told_by_the_pods_spec() -> None:
+def test_a_probe_that_came_in_unseen_is_recognised_by_the_pods_spec() -> None:
     rig = probed()
     entry = Entry(ENTRY, None)
     is_there(rig, ENTRY, entry, argv=b"cat\0/ready\0")
@@ -234,7 +234,7 @@ def test_a_probe_that_came_in_unseen_is_told_by_the_pods_spec() -> None:
     assert entry.origin == "probe"
 
 
-def test_an_entry_that_was_looked_at_before_its_exec_was_told_of_is_bound_by_its_tag(rig: Rig) -> None:
+def test_an_entry_that_was_looked_at_before_its_exec_was_reported_is_bound_by_its_tag(rig: Rig) -> None:
     ask(rig, request())
     is_there(rig, ENTRY, Entry(ENTRY, None), argv=b"env\0")
 

@@ -53,7 +53,7 @@ def test_a_record_that_is_later_than_the_event_is_left(later: int) -> None:
         (False, b"/bin/busybox", 2),
     ],
 )
-def test_of_several_the_callers_own_is_taken_and_of_its_tries_the_last_unless_failures_are_told(
+def test_of_several_the_callers_own_is_taken_and_of_its_tries_the_last_unless_failures_are_reported(
     reports_failed_execs: bool, caller: bytes | None, expected: int
 ) -> None:
     records = (record(1), record(2), record(3, b"env"), record(4, b"env"))
