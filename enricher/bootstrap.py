@@ -10,8 +10,6 @@ from msgspec import Struct
 
 from enricher import config
 from enricher.agent import Agent
-from enricher.audit.choice import Choice
-from enricher.audit.progress import SourceState
 from enricher.clock import Clock
 from enricher.containers import uncovered
 from enricher.containers.containers import Containers
@@ -28,7 +26,6 @@ from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
 from enricher.node_inputs import NodeInputs
 from enricher.procfs import Proc
-from enricher.sensors.sensor import Sensor
 from enricher.state.checkpoint_writer import CheckpointWriter
 from enricher.state.restart import Memory
 from enricher.state.resumption import Requests
@@ -93,12 +90,6 @@ class _Storage:
         self.chain = State(args.state_dir / "chain.json")
         self.source = config.source_state(args)
 
-    def open_writer(self, args: argparse.Namespace) -> Writer:
-        """Write to the trail from now on."""
-        writer = Writer(self.sink, self.chain, args.audit_log_interval_seconds)
-        writer.start()
-        return writer
-
 
 def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
     """Open everything, take up what the enricher before left, and start the writer; `stack` closes it.
@@ -112,12 +103,28 @@ def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
     clock = Clock()
     api, kept = _Api(args, clock), _Storage(args)
     # At once after the locks: what happens before the sensor is attached is in the gap that the restart leaves.
-    chosen, (sensor, cgroups) = _watch(args, clock, kept.source, api.ready, stack)
-    writer = kept.open_writer(args)
+    chosen = config.choose_source(args, kept.source, api.ready)
+    sensor, cgroups = config.open_sensor(args, clock, chosen.source)
+    stack.callback(sensor.close)
+    writer = Writer(kept.sink, kept.chain, args.audit_log_interval_seconds)
+    writer.start()
     filters = FilterFile(args.filters) if args.filters else None
     tally, sessions = Tally(), Sessions(api.requests.get, api.asked, clock.wall_ms)
     losses = Losses(sensor, chosen.source, config.open_kernel_lost(asked=args.ask_kernel_lost), tally)
-    emitter = _emitter(args, clock, api, sessions, sensor, writer, tally, losses, filters)
+    emitter = Emitter(
+        api.containers,
+        sessions,
+        RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name),
+        writer.write,
+        Quota(args.quota, args.quota * 10),
+        tally,
+        losses.by_cause,
+        api.reporter.started,
+        api.reporter.ended,
+        lambda uids, time: api.reporter.ambiguous(uids, clock.stamp(clock.wall_ms(time))),
+        lambda: not writer.full,
+        filters,
+    )
     correlator = Correlator(
         cgroups,
         api.containers,
@@ -148,11 +155,7 @@ def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
         lambda: uncovered.uncovered(api.containers.recorded_pods(), api.classes.objects),
         args.heartbeat,
     )
-    inputs = (
-        NodeInputs(tracker, correlator, clock, chosen.source.read)
-        if chosen.source
-        else NodeInputs(tracker, correlator, clock)
-    )
+    inputs = NodeInputs(tracker, correlator, clock, chosen.source.read if chosen.source else lambda _now: [])
     core = Core(inputs, correlator, emitter, clock, memory.settle)
     agent = Agent(core, sensor, chosen.source, writer, losses, status, clock, memory, filters, api.attached)
 
@@ -167,40 +170,3 @@ def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
         log.info("recording on %s with %s, source %s: %s", args.node, sensor.name, chosen.name, chosen.reason)
 
     return Enricher(agent, api.reporter, api.ready, api.mirrors, start)
-
-
-def _watch(
-    args: argparse.Namespace, clock: Clock, state: SourceState, ready: Callable[[], bool], stack: ExitStack
-) -> tuple[Choice, config.OpenSensor]:
-    chosen = config.choose_source(args, state, ready)
-    opened = config.open_sensor(args, clock, chosen.source)
-    stack.callback(opened.sensor.close)
-    return chosen, opened
-
-
-def _emitter(
-    args: argparse.Namespace,
-    clock: Clock,
-    api: _Api,
-    sessions: Sessions,
-    sensor: Sensor,
-    writer: Writer,
-    tally: Tally,
-    losses: Losses,
-    filters: FilterFile | None,
-) -> Emitter:
-    reporter = api.reporter
-    return Emitter(
-        api.containers,
-        sessions,
-        RecordBuilder(args.node, Proc().boot_id(), clock, sensor.name),
-        writer.write,
-        Quota(args.quota, args.quota * 10),
-        tally,
-        losses.by_cause,
-        reporter.started,
-        reporter.ended,
-        lambda uids, time: reporter.ambiguous(uids, clock.stamp(clock.wall_ms(time))),
-        lambda: not writer.full,
-        filters,
-    )

@@ -15,7 +15,7 @@ class NodeInputs:
         tracker: Has the sensor.
         correlator: Takes SECCOMP events of a time that the sensor did not watch.
         clock: To tell that time.
-        read: Takes what has come from the audit source; without one, nothing does.
+        read: Takes what has come from the audit source.
 
     """
 
@@ -24,7 +24,7 @@ class NodeInputs:
         tracker: ContainerTracker,
         correlator: Correlator,
         clock: Clock,
-        read: Callable[[float], Iterable[SeccompEvent]] = lambda _now: (),
+        read: Callable[[float], Iterable[SeccompEvent]],
     ) -> None:
         self._tracker, self._correlator, self._clock, self._read = tracker, correlator, clock, read
         self._watching_since = clock.now_ns()

@@ -22,23 +22,23 @@ class ContainerProcesses:
     def __init__(self, tree: Tree, sessions: Sessions) -> None:
         self._tree, self._sessions = tree, sessions
 
-    def follow(self, event: ProcessEvent, ref: CgroupRef, deadline: float) -> PendingEvent | None:
+    def follow(self, event: ProcessEvent, ref: CgroupRef) -> PendingEvent | None:
         """Update the tree; None for what the container runtime does on its way into the container."""
         match event:
             case ForkEvent():
                 node = self._tree.fork(event, ref.container_id)
-                return PendingEvent(event, ref, node, node.entry, deadline, argv=node.argv) if node.entry else None
+                return PendingEvent(event=event, node=node, entry=node.entry, argv=node.argv) if node.entry else None
             case ExecEvent():
-                return self._exec(event, ref, deadline)
+                return self._exec(event, ref)
             case ExecFailedEvent():
-                return self._failed(event, ref, deadline)
+                return self._failed(event, ref)
             case ExitEvent():
                 gone = self._tree.exit(event)
                 if gone is None or gone.entry is None:
                     return None
-                return PendingEvent(event, ref, gone, gone.entry, deadline, argv=gone.argv)
+                return PendingEvent(event=event, node=gone, entry=gone.entry, argv=gone.argv)
 
-    def _exec(self, event: ExecEvent, ref: CgroupRef, deadline: float) -> PendingEvent | None:
+    def _exec(self, event: ExecEvent, ref: CgroupRef) -> PendingEvent | None:
         before = self._caller(event, ref)
         if (before is None or before.entry is None) and _is_on_its_way(event):
             return None
@@ -49,13 +49,13 @@ class ContainerProcesses:
             node.entry = self._entry(event, is_init)
             node.born = event.time
             caller = None  # the runtime's
-        return PendingEvent(event, ref, node, node.entry, deadline, opens, caller=caller)
+        return PendingEvent(event=event, node=node, entry=node.entry, opens=opens, caller=caller)
 
-    def _failed(self, event: ExecFailedEvent, ref: CgroupRef, deadline: float) -> PendingEvent | None:
+    def _failed(self, event: ExecFailedEvent, ref: CgroupRef) -> PendingEvent | None:
         caller = self._caller(event, ref)
         if caller is None or caller.entry is None:
             return None
-        return PendingEvent(event, ref, caller, caller.entry, deadline, caller=caller.program, argv=caller.argv)
+        return PendingEvent(event=event, node=caller, entry=caller.entry, caller=caller.program, argv=caller.argv)
 
     def _caller(self, event: ExecEvent | ExecFailedEvent, ref: CgroupRef) -> Node | None:
         known = self._tree.get(event.process)

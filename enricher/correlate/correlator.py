@@ -91,15 +91,11 @@ class Correlator:
         if answer.recorded is False:
             self.tally.filtered["not-recorded"] += 1
             return
-        deadline = now + self._hold
-        if ref.on_node:
-            pending = self._on_node.follow(event, deadline)
-        else:
-            pending = self._in_containers.follow(event, ref, deadline)
+        pending = self._on_node.follow(event) if ref.on_node else self._in_containers.follow(event, ref)
         if pending is None:
             self.tally.filtered["runtime"] += 1
             return
-        pending.seccomp, pending.answer = seccomp, answer
+        pending.cgroup_ref, pending.answer, pending.seccomp, pending.deadline = ref, answer, seccomp, now + self._hold
         self._searches.add(pending)
         self._pending.append(pending)
         if len(self._pending) > _MAX_HELD:
@@ -234,20 +230,9 @@ class Correlator:
         else:
             if pending.opens and container:
                 _recognise_kubelet(pending, container)
-            self._done.append(
-                Correlated(
-                    container,
-                    pending.cgroup_ref.container_id,
-                    pending.entry,
-                    event=pending.event,
-                    node=pending.node,
-                    seccomp=pending.seccomp,
-                    caller=pending.caller,
-                    argv=pending.argv,
-                    opens=pending.opens,
-                    session=session,
-                )
-            )
+            pending.container, pending.container_id = container, pending.cgroup_ref.container_id
+            pending.session = session
+            self._done.append(pending)
 
     def _unmatched(self, event: SeccompEvent) -> None:
         """A logged call without a process event: an exec that failed, another call, or another container's."""

@@ -8,29 +8,6 @@ from enricher.correlate.sessions import Session
 from enricher.events import ProcessEvent, SeccompEvent
 
 
-class PendingEvent(Struct, gc=False):
-    """Waits until its container, its request and its SECCOMP event are known, or its deadline has passed."""
-
-    event: ProcessEvent
-    cgroup_ref: CgroupRef
-    node: Node
-    entry: Entry
-    deadline: float
-    """When it leaves with what is known, in seconds of the monotonic clock."""
-    opens: bool = False
-    """Whether it is an entry's first exec."""
-    seccomp: SeccompEvent | None = None
-    """The SECCOMP event of the same system call, once that is found."""
-    caller: bytes | None = None
-    """The program that made the call, where the tree knows it."""
-    argv: bytes | None = None
-    """What the process runs; of a fork, the parent."""
-    superseded: bool = False
-    """Whether the exec failed in one folder of PATH, and the search went on in the next."""
-    answer: Answer = Answer(0)
-    """What is known of the container; of version 0 before the first look."""
-
-
 class Owner(Struct, gc=False):
     """Which container and which entry something belongs to, as far as that is known."""
 
@@ -47,13 +24,27 @@ class Correlated(Owner, gc=False, kw_only=True):
     node: Node | None = None
     """The process; None where no sensor saw it."""
     seccomp: SeccompEvent | None = None
+    """The SECCOMP event of the same system call, once that is found."""
     caller: bytes | None = None
+    """The program that made the call, where the tree knows it."""
     argv: bytes | None = None
+    """What the process runs; of a fork, the parent."""
     opens: bool = False
+    """Whether it is an entry's first exec."""
     session: Session | None = None
-    """The session it belongs to."""
+    """The session it belongs to, once that is decided."""
 
-    @property
-    def born(self) -> int:
-        """When its process began, nanoseconds since boot."""
-        return self.node.born if self.node else 0
+
+class PendingEvent(Correlated, gc=False, kw_only=True):
+    """Waits until its container, its session and its SECCOMP event are known, or its deadline has passed."""
+
+    event: ProcessEvent
+    node: Node
+    entry: Entry
+    cgroup_ref: CgroupRef = CgroupRef()
+    deadline: float = 0.0
+    """When it leaves with what is known, in seconds of the monotonic clock."""
+    answer: Answer = Answer(0)
+    """What is known of the container; of version 0 before the first look."""
+    superseded: bool = False
+    """Whether the exec failed in one folder of PATH, and the search went on in the next."""

@@ -188,7 +188,8 @@ class Emitter:
     def _opened(self, session: Session, owner: Owner, now: float) -> None:
         self._open[session.request_uid, session.entry] = _Open(session, dict(self.losses()))
         if session.state == "unconfirmed":
-            self._late_requests.add(session, owner, now)
+            of_session = Owner(owner.container, owner.container_id, owner.entry)  # not the event, for minutes
+            self._late_requests.add(session, of_session, now)
 
     def _end(self, event: ExitEvent, session: Session, owner: Owner) -> None:
         record = self._builder.session_end(event, session, owner, self._containers.cluster_uid)

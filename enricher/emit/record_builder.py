@@ -118,7 +118,7 @@ class RecordBuilder:
         record.pid = event.process.pid
         record.process_key = self.key(event.process)
         record.exit = exit_of(event)
-        record.duration_ms = max(0, event.time - known.born) // 1_000_000
+        record.duration_ms = max(0, event.time - (known.node.born if known.node else 0)) // 1_000_000
         return record
 
     def _syscall(self, event: SeccompEvent, known: Correlated) -> Record:
