@@ -44,7 +44,7 @@ class ContainerProcesses:
             return None
         caller = before.program if before else None
         node, is_init = self._tree.exec(event, ref.container_id)
-        opens = node.entry is None or self._is_explained(node.entry, event)
+        opens = node.entry is None or self._take_tag(node.entry, event)
         if node.entry is None:
             node.entry = self._entry(event, is_init)
             node.born = event.time
@@ -69,8 +69,8 @@ class ContainerProcesses:
         session = None if event.entered_by_namespace else self._tagged(event)
         return Entry(event.process, "session", session, otherwise=origin) if session else Entry(event.process, origin)
 
-    def _is_explained(self, entry: Entry, event: ExecEvent) -> bool:
-        """Whether an entry that was found at the start shows only now by its tag where it comes from."""
+    def _take_tag(self, entry: Entry, event: ExecEvent) -> bool:
+        """Bind an entry that was found at the start, and whose tag shows only now; False for any other."""
         if entry.origin is not None or entry.process != event.process or event.entered_by_namespace:
             return False
         session = self._tagged(event)

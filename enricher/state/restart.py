@@ -3,11 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from enricher.clock import Clock
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.sessions import Sessions
+from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.gap import Gap
 from enricher.events import Process
@@ -19,13 +19,6 @@ from enricher.state.resumption import Requests, Resumption
 from enricher.trail.writer import Writer
 
 log = logging.getLogger(__name__)
-
-
-class Resumes(Protocol):
-    """The tracker of containers."""
-
-    def resume(self, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
-        """Go on with what an enricher before knew: see `enricher.correlate.tracker.ContainerTracker`."""
 
 
 class Memory:
@@ -51,7 +44,12 @@ class Memory:
         self._resumption: Resumption | None = None
 
     def take_up(
-        self, tracker: Resumes, lines: Callable[[], Iterable[bytes]], requests: Requests, *, chain_unreadable: bool
+        self,
+        tracker: ContainerTracker,
+        lines: Callable[[], Iterable[bytes]],
+        requests: Requests,
+        *,
+        chain_unreadable: bool,
     ) -> None:
         """Go on where the enricher before ended; to be called once the sensor is attached, and before it is read.
 

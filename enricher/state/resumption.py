@@ -113,7 +113,7 @@ class Resumption:
             if entry or session.start_seq is None:
                 self._emitter.resume(session, owner, now)
             if entry is None:
-                self._lose(session, owner)
+                self._emitter.lose(session, owner, self._gap)
 
     def _entry_of(self, process: Process) -> Entry | None:
         """The entry of a process that is alive, or whose end is seen."""
@@ -122,9 +122,6 @@ class Resumption:
         node = self._correlator.tree.get(process)
         # While the API is waited for, an end is read, and written only after what comes of this.
         return node.entry if node else self._correlator.ending(process)
-
-    def _lose(self, session: Session, owner: Owner) -> None:
-        self._emitter.lose(session, owner, self._gap)
 
     # ---- what came in meanwhile ----
 
@@ -169,7 +166,7 @@ class Resumption:
             session, target = _session(audit), audit.spec.target
             resource = Resource(target.namespace, target.pod, target.container)
             container = Container("", resource, "", "") if target.container else None
-            self._lose(session, Owner(container, "", Entry(session.entry, "session", session)))
+            self._emitter.lose(session, Owner(container, "", Entry(session.entry, "session", session)), self._gap)
 
     def _is_older(self, audit: AuditSession) -> bool:
         """Whether it began before the gap ended: others are this enricher's own."""

@@ -79,7 +79,7 @@ class RecordedNode:
         self._namespaces: dict[str, Namespace] = {}
 
     def of(self, event: ProcessEvent) -> CgroupRef:
-        """The place of an event's process."""
+        """Where an event's process is."""
         return self._cgroups.get(event.cgroup) or CgroupRef("unknown")
 
     def again(self, event: ProcessEvent) -> CgroupRef:

@@ -166,8 +166,8 @@ class TappedCorrelator(Correlator):
 
     def take(self, event: ProcessEvent, now: float, seccomp: SeccompEvent | None = None) -> None:
         """Take an event of the sensor."""
-        place = self._locate(event)
-        if self._containers.look(place).recorded is not False:
+        ref = self._locate(event)
+        if self._containers.look(ref).recorded is not False:
             self._recorder.put(event, self._text(seccomp) if seccomp else b"")
         super().take(event, now, seccomp)
 
@@ -184,19 +184,19 @@ class TappedCorrelator(Correlator):
 
     def forget_container(self, container_id: str) -> None:
         """A container is gone, or no longer recorded."""
-        if container_id in {place.container_id for place in self._located.values()}:
+        if container_id in {ref.container_id for ref in self._located.values()}:
             self._recorder.put(recording.Gone(container_id))
         super().forget_container(container_id)
 
     def _locate(self, event: ProcessEvent) -> CgroupRef:
-        place = self._cgroups.of(event)
-        if self._located.get(event.cgroup) != place:
-            self._located[event.cgroup] = place
-            self._recorder.put(recording.Located(event.cgroup, place))
+        ref = self._cgroups.of(event)
+        if self._located.get(event.cgroup) != ref:
+            self._located[event.cgroup] = ref
+            self._recorder.put(recording.Located(event.cgroup, ref))
             self._unsettled.pop(event.cgroup, None)
-            if place.pod_uid is None and len(self._unsettled) < _MOST_UNSETTLED:
+            if ref.pod_uid is None and len(self._unsettled) < _MOST_UNSETTLED:
                 self._unsettled[event.cgroup] = event
-        return place
+        return ref
 
     def _text(self, record: SeccompEvent) -> bytes:
         return self._source.text(record) if self._source else b""
