@@ -15,11 +15,13 @@ from datetime import timedelta
 from kubernetes import client
 from kubernetes.config import ConfigException
 
+from exectrail.k8s.client import Client
+from exectrail.k8s.mirror import Mirror
 from exectrail.service import logs, threads
 from exectrail.service.serving import bind, serve
 from profiles.controller import api, health
 from profiles.controller.lease import Lease
-from profiles.controller.retention import Policy
+from profiles.controller.retention import Policy, Session
 from profiles.controller.rounds import Rounds
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--namespace", default=env.get("POD_NAMESPACE"), metavar="NAME", help=help_)
     help_ = "name of this replica in the Lease (default $POD_NAME or the host's name)"
     add("--identity", default=env.get("POD_NAME") or socket.gethostname(), metavar="NAME", help=help_)
-    add("--kubeconfig", metavar="FILE", help="kubeconfig to run outside of the cluster")
     help_ = "least important level to log (default $LOG_LEVEL or info)"
     add("--log-level", default=env.get("LOG_LEVEL", "info"), choices=logs.LEVELS, help=help_)
     arguments = parser.parse_args(argv)
@@ -76,20 +77,32 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     pulse = health.Pulse()
     try:
-        api_client = api.connect(arguments.kubeconfig)
+        api_client, watching = api.connect(), Client.in_cluster()
         serve(bind("", arguments.metrics_port), pulse.wrong, pulse.wrong)
-    except ConfigException as error:
-        log.error("no cluster to work for: %s; run in a pod or pass --kubeconfig", error)
+    except (ConfigException, RuntimeError) as error:
+        log.error("no cluster to work for: %s; run in a pod of the cluster", error)
         return 1
     except OSError as error:
         log.error("cannot serve at --metrics-port %d: %s", arguments.metrics_port, error)
         return 1
     lease = Lease(client.CoordinationV1Api(api_client), arguments.namespace, arguments.lease_name, arguments.identity)
     lease.start()
-    sessions = api.Api(api_client, arguments.namespace)
-    Rounds(sessions, _policy(arguments), lease.held, pulse.beat).run(arguments.interval, stop)
+    sessions = api.mirror(watching, arguments.namespace)
+    sessions.start()
+    if _listed(sessions, pulse, stop):
+        rounds = Rounds(api.Api(api_client, arguments.namespace, sessions), _policy(arguments), lease.held, pulse.beat)
+        rounds.run(arguments.interval, stop)
     lease.give_back()
     return threads.exit_code()
+
+
+def _listed(mirror: Mirror[Session], pulse: health.Pulse, stop: threading.Event) -> bool:
+    """Wait until all AuditSessions are known: to count fewer than there are would keep too many."""
+    while not stop.is_set():
+        pulse.beat()
+        if mirror.synced.wait(1.0):
+            return True
+    return False
 
 
 def _policy(arguments: argparse.Namespace) -> Policy:

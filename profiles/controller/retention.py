@@ -9,7 +9,7 @@ can know how it ended. Retention deletes it in time.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -106,6 +106,22 @@ class Survey(Struct):
     """Those that a node should have seen start by now: `verdict` decides, from their pods and nodes."""
 
 
+_NOTHING = Asked("", Target("", ""), "")
+
+
+def needed(session: Session) -> Session:
+    """What is needed of a session to decide on its end and its age: little, once it is not open any more."""
+    if not session.metadata.uid:  # it was asked before
+        return session
+    meta = ObjectMeta(
+        name=session.metadata.name,
+        namespace=session.metadata.namespace,
+        resource_version=session.metadata.resource_version,
+        creation_timestamp=session.metadata.creation_timestamp,
+    )
+    return Session(meta, session.spec if session.status.phase == "Open" else _NOTHING, session.status)
+
+
 def survey(sessions: Iterable[Session], policy: Policy, now: datetime) -> Survey:
     """Sort all AuditSessions by what is to become of them. Holds few words of each: there may be very many."""
     found = Survey(Counter(), [], [], [])
@@ -124,18 +140,18 @@ def survey(sessions: Iterable[Session], policy: Policy, now: datetime) -> Survey
     return found
 
 
-def verdict(session: Session, pod: Pod | None, trails: Mapping[str, NodeTrail], now: datetime) -> Close:
+def verdict(session: Session, pod: Pod | None, trail_of: Callable[[str], NodeTrail | None], now: datetime) -> Close:
     """How an overdue session ended.
 
     Args:
         session: One of `Survey.overdue`.
         pod: Its target, `None` where it is gone.
-        trails: All NodeTrails by node.
+        trail_of: The NodeTrail of a node, `None` where it has none.
         now: The time of the decision, UTC.
 
     """
     node = _node_at_request(session, pod)
-    trail = trails.get(node) if node else None
+    trail = trail_of(node) if node else None
     if trail and _saw_all_since(trail, _requested(session), now) and _covers(trail, pod):
         return _close(session, "never-started", node)
     return _close(session, "not-recorded", node)

@@ -5,8 +5,9 @@ A round holds no state for the next one, so nothing has to be recovered after a 
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import ParamSpec, Protocol
 
 from exectrail.contracts.nodetrail import NodeTrail
@@ -32,10 +33,10 @@ class Api(Protocol):
     """What a round asks of the API; every failure is an `ApiError`."""
 
     def sessions(self) -> Iterable[Session]:
-        """All AuditSessions."""
+        """All AuditSessions, as far as they are known."""
 
-    def trails(self) -> Mapping[str, NodeTrail]:
-        """All NodeTrails by node."""
+    def trail(self, node: str) -> NodeTrail | None:
+        """A node's own word on how it records, now; `None` where it has given none."""
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         """A pod, or `None` where there is none of that name."""
@@ -43,8 +44,8 @@ class Api(Protocol):
     def close(self, closing: Close, now: datetime) -> None:
         """Write a session's end; 409 where it was written first by others, 404 where it is gone."""
 
-    def delete(self, name: str) -> None:
-        """Delete a session, if it is still there."""
+    def delete(self, name: str) -> bool:
+        """Delete a session; whether it was still there."""
 
 
 class NotLeadingError(Exception):
@@ -103,10 +104,9 @@ class Rounds:
             self._act(self._delete, deletion)
         for closing in found.close[:MOST_ACTIONS]:
             self._act(self._close, closing, now)
-        overdue = found.overdue[:MOST_ACTIONS]
-        trails = self._api.trails() if overdue else {}
-        for session in overdue:
-            self._act(self._settle, session, trails, now)
+        trail = cache(self._api.trail)  # each node is asked once
+        for session in found.overdue[:MOST_ACTIONS]:
+            self._act(self._settle, session, trail, now)
         metrics.LAST_ROUND.set_to_current_time()
         return max(len(found.delete), len(found.close), len(found.overdue)) > MOST_ACTIONS
 
@@ -127,16 +127,16 @@ class Rounds:
             log.log(logging.DEBUG if error.status in _OVERTAKEN else logging.WARNING, "left for later: %s", error)
 
     def _delete(self, deletion: Delete) -> None:
-        self._api.delete(deletion.name)
-        metrics.DELETED.labels(deletion.reason).inc()
+        if self._api.delete(deletion.name):  # the mirror may still show what an earlier round deleted
+            metrics.DELETED.labels(deletion.reason).inc()
 
     def _close(self, closing: Close, now: datetime) -> None:
         self._api.close(closing, now)
         metrics.CLOSED.labels(closing.outcome).inc()
 
-    def _settle(self, session: Session, trails: Mapping[str, NodeTrail], now: datetime) -> None:
+    def _settle(self, session: Session, trail: Callable[[str], NodeTrail | None], now: datetime) -> None:
         pod = self._api.pod(session.spec.target.namespace, session.spec.target.pod)
-        self._close(retention.verdict(session, pod, trails, now), now)
+        self._close(retention.verdict(session, pod, trail, now), now)
 
 
 def _announced(before: bool, now: bool) -> bool:

@@ -13,9 +13,9 @@ EXPECTED = {
         "secrets": "create",
         "secrets exectrail-command-key": "get",
     },
-    ("ClusterRole", "controller"): {"pods": "get", "nodetrails.exectrail.io": "list"},
+    ("ClusterRole", "controller"): {"pods": "get", "nodetrails.exectrail.io": "get"},
     ("Role", "controller"): {
-        "auditsessions.exectrail.io": "list delete",
+        "auditsessions.exectrail.io": "list watch delete",
         "auditsessions/status.exectrail.io": "patch",
         "leases.coordination.k8s.io": "create",
         "leases.coordination.k8s.io exectrail-controller": "get update",

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 from kubernetes import client
 
-from exectrail.k8s.client import ApiError
-from profiles.controller.api import Api, TimedClient
+from exectrail.k8s.client import ApiError, Client
+from profiles.controller.api import Api, TimedClient, mirror
 from profiles.controller.retention import Close
 
 SESSIONS = "/apis/exectrail.io/v1alpha1/namespaces/release/auditsessions"
@@ -72,23 +72,9 @@ def api(server: Server) -> Iterator[Api]:
     configuration = client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
     configuration.retries = False
     with TimedClient(configuration) as api_client:
-        yield Api(api_client, "release")
+        sessions = mirror(Client(f"http://127.0.0.1:{server.server_port}"), "release")
+        yield Api(api_client, "release", sessions)
         api_client.rest_client.close()
-
-
-def stored(name: str) -> dict[str, Any]:
-    meta = {"name": name, "resourceVersion": "7", "creationTimestamp": "2026-11-23T11:00:00Z"}
-    target = {"namespace": "shop", "pod": "web-0"}
-    spec = {"user": {"username": "alice"}, "verb": "exec", "resource": "pods/exec", "target": target, "recorded": True}
-    return {"metadata": meta, "spec": spec | {"time": "2026-11-23T11:00:00.000123Z"}}
-
-
-def test_sessions_come_page_by_page_and_an_unreadable_one_hides_no_other(server: Server, api: Api) -> None:
-    broken = {"metadata": {"name": "broken"}, "spec": "not an object"}
-    first = {"metadata": {"continue": "more"}, "items": [stored("a"), broken]}
-    server.answers["GET", f"{SESSIONS}?limit=250"] = (200, first)
-    server.answers["GET", f"{SESSIONS}?continue=more&limit=250"] = (200, {"metadata": {}, "items": [stored("b")]})
-    assert [session.metadata.name for session in api.sessions()] == ["a", "b"]
 
 
 def test_closing_writes_the_status_only_if_it_is_unchanged(server: Server, api: Api) -> None:
@@ -116,8 +102,10 @@ def test_a_conflict_is_an_error_that_says_so(server: Server, api: Api) -> None:
 
 
 def test_deleting_what_is_gone_is_no_error(server: Server, api: Api) -> None:
-    api.delete("a")
-    assert [(got.method, got.path) for got in server.got] == [("DELETE", f"{SESSIONS}/a")]
+    assert not api.delete("a")
+    server.answers["DELETE", f"{SESSIONS}/b"] = (200, {})
+    assert api.delete("b")
+    assert [(got.method, got.path) for got in server.got] == [("DELETE", f"{SESSIONS}/{name}") for name in "ab"]
 
 
 def test_a_pod_is_known_by_its_node_or_not_at_all(server: Server, api: Api) -> None:
@@ -134,13 +122,13 @@ def test_a_session_that_names_no_pod_does_not_make_a_list_of_all(server: Server,
     assert server.got == []
 
 
-def test_node_trails_come_by_node(server: Server, api: Api) -> None:
+def test_a_node_is_known_by_its_trail_or_not_at_all(server: Server, api: Api) -> None:
     trail = {"metadata": {"name": "node1"}, "status": {"sensor": "bpf", "heartbeat": "2026-11-23T12:00:00Z", "seq": 4}}
-    server.answers["GET", "/apis/exectrail.io/v1alpha1/nodetrails?limit=250"] = (
-        200,
-        {"metadata": {}, "items": [trail]},
-    )
-    assert api.trails()["node1"].status.sensor == "bpf"
+    server.answers["GET", "/apis/exectrail.io/v1alpha1/nodetrails/node1"] = (200, trail)
+    found = api.trail("node1")
+    assert found is not None
+    assert found.status.sensor == "bpf"
+    assert api.trail("gone") is None
 
 
 def test_a_server_that_is_away_is_an_error_with_status_0(server: Server, api: Api) -> None:

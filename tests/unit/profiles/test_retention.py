@@ -99,19 +99,19 @@ def test_an_open_session_is_overdue_after_the_grace_of_its_verb(what: str, seen:
 def test_never_started_is_claimed_only_where_a_process_would_have_been_seen(
     what: str, target: Pod | None, trails: list[NodeTrail], outcome: str, node: str | None
 ) -> None:
-    closing = verdict(asked(ago=300), target, {t.metadata.name: t for t in trails}, NOW)
+    closing = verdict(asked(ago=300), target, {t.metadata.name: t for t in trails}.get, NOW)
     assert (closing.outcome, closing.node, closing.resource_version) == (outcome, node, "7")
 
 
 def test_a_heartbeat_from_before_the_request_says_nothing_about_it() -> None:
-    closing = verdict(asked(ago=100), pod(), {"node1": trail(beat=110)}, NOW)
+    closing = verdict(asked(ago=100), pod(), {"node1": trail(beat=110)}.get, NOW)
     assert closing.outcome == "not-recorded"
 
 
 @pytest.mark.parametrize("heartbeat", ["", "yesterday", "2026-11-23T12:00:00"])
 def test_a_heartbeat_that_is_no_time_counts_as_none(heartbeat: str) -> None:
     silent = msgspec.structs.replace(trail(), status=NodeTrailStatus(sensor="bpf", heartbeat=heartbeat))
-    assert verdict(asked(), pod(), {"node1": silent}, NOW).outcome == "not-recorded"
+    assert verdict(asked(), pod(), {"node1": silent}.get, NOW).outcome == "not-recorded"
 
 
 def test_sessions_older_than_the_retention_are_deleted_in_every_phase() -> None:

@@ -10,7 +10,7 @@ from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus
 from exectrail.contracts.session import Target
 from exectrail.k8s.client import ApiError
-from profiles.controller import rounds
+from profiles.controller import metrics, rounds
 from profiles.controller.retention import Asked, Close, Pod, PodSpec, Policy, Session
 from profiles.controller.rounds import NotLeadingError, Rounds
 
@@ -25,6 +25,7 @@ class Cluster:
         self.closed: dict[str, str] = {}
         self.failures: dict[str, list[ApiError]] = {}
         self.looks = 0
+        self.trails_read: list[str] = []
 
     def fail(self, name: str, status: int) -> None:
         self.failures.setdefault(name, []).append(ApiError(status, "", "fails on demand"))
@@ -34,10 +35,11 @@ class Cluster:
         self._fail_if_asked("sessions")
         return iter([session for name, session in self.held.items() if name not in self.closed])
 
-    def trails(self) -> dict[str, NodeTrail]:
+    def trail(self, node: str) -> NodeTrail | None:
+        self.trails_read.append(node)
         beat = NOW.isoformat()
-        meta = ObjectMeta(name="node1", creation_timestamp=(NOW - timedelta(days=1)).isoformat())
-        return {"node1": NodeTrail(meta, NodeTrailStatus(sensor="bpf", since=meta.creation_timestamp, heartbeat=beat))}
+        meta = ObjectMeta(name=node, creation_timestamp=(NOW - timedelta(days=1)).isoformat())
+        return NodeTrail(meta, NodeTrailStatus(sensor="bpf", since=meta.creation_timestamp, heartbeat=beat))
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         self._fail_if_asked(f"pod {namespace}/{name}")
@@ -48,9 +50,9 @@ class Cluster:
         assert now.tzinfo is UTC
         self.closed[closing.name] = closing.outcome
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str) -> bool:
         self._fail_if_asked(name)
-        del self.held[name]
+        return self.held.pop(name, None) is not None
 
     def _fail_if_asked(self, name: str) -> None:
         if self.failures.get(name):
@@ -71,6 +73,23 @@ def test_a_round_closes_what_is_due_and_deletes_what_is_old() -> None:
     assert not Rounds(cluster, Policy(), always).round(NOW)
     assert cluster.closed == {"lost": "never-started", "attached": "not-recorded"}
     assert cluster.held.keys() == {"lost", "attached", "fresh"}
+
+
+def test_a_round_reads_the_trail_of_each_node_once() -> None:
+    cluster = Cluster(opened("a"), opened("b"), opened("c"))
+    Rounds(cluster, Policy(), always).round(NOW)
+    assert (len(cluster.closed), cluster.trails_read) == (3, ["node1"])
+
+
+def test_a_session_that_the_mirror_shows_after_its_deletion_is_counted_once() -> None:
+    cluster = Cluster(opened("old", ago=1e7))
+    stale = list(cluster.sessions())
+    cluster.sessions = lambda: iter(stale)  # type: ignore[method-assign]
+    deleted = metrics.DELETED.labels("age")
+    before = deleted._value.get()
+    for _ in range(2):
+        Rounds(cluster, Policy(), always).round(NOW)
+    assert deleted._value.get() - before == 1
 
 
 @pytest.mark.parametrize("status", [404, 409, 400, 422])
