@@ -106,7 +106,7 @@ class Survey(Struct):
     """Those that a node should have seen start by now: `verdict` decides, from their pods and nodes."""
 
 
-_NOTHING = Asked("", Target("", ""), "")
+_NO_TARGET = Target("", "")
 
 
 def needed(session: Session) -> Session:
@@ -119,7 +119,9 @@ def needed(session: Session) -> Session:
         resource_version=session.metadata.resource_version,
         creation_timestamp=session.metadata.creation_timestamp,
     )
-    return Session(meta, session.spec if session.status.phase == "Open" else _NOTHING, session.status)
+    # Its time decides which of one second is the oldest.
+    spec = session.spec if session.status.phase == "Open" else Asked("", _NO_TARGET, session.spec.time)
+    return Session(meta, spec, session.status)
 
 
 def survey(sessions: Iterable[Session], policy: Policy, now: datetime) -> Survey:

@@ -9,7 +9,19 @@ from exectrail.contracts import session
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus, UncoveredPod
 from exectrail.contracts.session import Target
-from profiles.controller.retention import Asked, Close, Delete, Pod, PodSpec, Policy, Session, Status, survey, verdict
+from profiles.controller.retention import (
+    Asked,
+    Close,
+    Delete,
+    Pod,
+    PodSpec,
+    Policy,
+    Session,
+    Status,
+    needed,
+    survey,
+    verdict,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 POLICY = Policy()
@@ -136,9 +148,11 @@ def test_of_sessions_stored_in_one_second_the_first_asked_for_goes() -> None:
     """The API server stamps objects to the second: a script's latest exec is not to go for its name."""
     stored = NOW.replace(microsecond=0) - timedelta(seconds=5)
     sessions = [
-        msgspec.structs.replace(
-            asked(ago=5 - moment / 10, phase="Closed", name=name),
-            metadata=ObjectMeta(name=name, creation_timestamp=stored.isoformat()),
+        needed(
+            msgspec.structs.replace(
+                asked(ago=5 - moment / 10, phase="Closed", name=name),
+                metadata=ObjectMeta(name=name, uid=name, creation_timestamp=stored.isoformat()),
+            )
         )
         for moment, name in enumerate(("z", "y", "x", "a"))
     ]
