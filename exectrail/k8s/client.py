@@ -1,4 +1,4 @@
-"""A lean Kubernetes client: list, watch, create and patch, decoding only the fields that the caller declares.
+"""A lean Kubernetes client: list, watch, create, patch and delete, decoding only the fields that the caller declares.
 
 The webhook runs in every request's way and the enricher on every node: the official client would cost each of them
 some 47 MiB of private memory. Credentials are a pod's own: the token is read again for each request, because the
@@ -144,6 +144,10 @@ class Client:
         """Change an object by a JSON merge patch (RFC 7386)."""
         body = json.dumps(merge).encode()
         self._send("PATCH", path, body=body, content_type="application/merge-patch+json")
+
+    def delete(self, path: str) -> None:
+        """Delete an object; `ApiError` 404 where there is none."""
+        self._send("DELETE", path)
 
     def pages(self, path: str, kind: type[T], **selectors: str) -> Iterator[Page[T]]:
         """All objects of the collection at `path` as they are at one moment, page by page: never all at once in memory.

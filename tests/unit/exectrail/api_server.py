@@ -1,4 +1,4 @@
-"""A small API server on 127.0.0.1: lists in pages, watches in chunks, creates; and fails on demand."""
+"""A small API server on 127.0.0.1: lists in pages, watches in chunks, creates, deletes; and fails on demand."""
 
 import json
 import threading
@@ -176,6 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._answer()
 
+    def do_DELETE(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         api, url = self.server_of, urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -192,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "limit" in asked.query:
             self._list(int(asked.query["limit"]), asked.query.get("continue", ""))
         elif url.path in api.created:
-            self._reply(200, api.created[url.path])
+            self._reply(200, api.created.pop(url.path) if self.command == "DELETE" else api.created[url.path])
         else:
             self._reply(404, b'{"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}')
 

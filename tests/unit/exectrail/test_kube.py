@@ -208,6 +208,16 @@ def test_a_patch_is_a_merge_patch(api: ApiServer, client: Client) -> None:
     assert json.loads(api.asked[0].body) == {"status": {"phase": "Closed", "node": None}}
 
 
+def test_an_object_is_deleted_once(api: ApiServer, client: Client) -> None:
+    client.create(PODS, {"metadata": {"name": "a"}})
+    client.delete(f"{PODS}/a")
+
+    with pytest.raises(ApiError) as error:
+        client.delete(f"{PODS}/a")
+    assert error.value.status == 404
+    assert [asked.method for asked in api.asked] == ["POST", "DELETE", "DELETE"]
+
+
 def test_one_object_is_read(api: ApiServer, client: Client) -> None:
     api.canned = [(200, b'{"metadata": {"name": "kube-system", "uid": "u1"}}')]
 
