@@ -296,8 +296,9 @@ def of_enricher() -> set[str]:
         ("## Webhook", of_module("webhook.metrics")),
         ("## Enricher", of_enricher()),
         ("## Controller", of_module("profiles.controller.metrics")),
+        ("## Installer", of_module("profiles.installer.metrics")),
     ],
-    ids=["webhook", "enricher", "controller"],
+    ids=["webhook", "enricher", "controller", "installer"],
 )
 def test_every_metric_is_in_the_reference_and_no_other(heading: str, metrics: set[str]) -> None:
     assert metrics

@@ -6,13 +6,16 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 import profiles
-from profiles.installer.install import InstallError, install, keep_installed
+from profiles.installer.install import InstallError, install
+from profiles.installer.loop import Loop
 from tests.unit.waiting import until
 
 FILE = "exectrail/process-audit.json"
@@ -131,7 +134,7 @@ def test_a_wrong_mount_fails_at_start_with_one_line_that_names_it(tmp_path: Path
 
 
 def test_sigterm_ends_it_and_leaves_the_profile_for_running_pods(tmp_path: Path) -> None:
-    process = run("--seccomp-dir", str(tmp_path))
+    process = run("--seccomp-dir", str(tmp_path), "--metrics-port", "0")
     assert process.stderr is not None
     assert "profiles in place" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
@@ -140,20 +143,73 @@ def test_sigterm_ends_it_and_leaves_the_profile_for_running_pods(tmp_path: Path)
     assert (tmp_path / FILE).read_bytes() == CONTENT
 
 
-def test_it_goes_on_repairing_after_a_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def run_loop() -> Iterator[Callable[[Loop], Loop]]:
+    """Starts loops in threads, and ends them with the test."""
+    running: list[tuple[Loop, threading.Thread]] = []
+
+    def start(loop: Loop) -> Loop:
+        running.append((loop, threading.Thread(target=loop.run)))
+        running[-1][1].start()
+        return loop
+
+    yield start
+    for loop, thread in running:
+        loop.stop()
+        thread.join()
+
+
+def test_it_goes_on_repairing_after_a_failure_and_is_unready_meanwhile(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, run_loop: Callable[[Loop], Loop]
+) -> None:
     seccomp, away = tmp_path / "seccomp", tmp_path / "away"
     seccomp.mkdir()
     install(seccomp)
-    stop = threading.Event()
-    thread = threading.Thread(target=keep_installed, args=(seccomp, stop, 0.01))
     seccomp.rename(away)
-    thread.start()
-    try:
-        until(lambda: "No such file or directory" in caplog.text)
-        away.rename(seccomp)
-        (seccomp / FILE).unlink()
-        until((seccomp / FILE).exists)
-    finally:
-        stop.set()
-        thread.join()
+    loop = run_loop(Loop(seccomp, seconds=0.01))
+    until(lambda: "No such file or directory" in caplog.text)
+    until(lambda: "hostPath" in (loop.unready() or ""))
+    assert sample("exectrail_installer_built_in_in_place") == 0
+    away.rename(seccomp)
+    (seccomp / FILE).unlink()
+    until((seccomp / FILE).exists)
+    until(lambda: loop.unready() is None)
     assert (seccomp / FILE).read_bytes() == CONTENT
+    until(lambda: sample("exectrail_installer_built_in_in_place") == 1)
+    assert loop.stuck() is None
+
+
+def sample(name: str) -> float | None:
+    return REGISTRY.get_sample_value(name)
+
+
+class Faulty:
+    """Users' profiles whose every look is a fault of ours."""
+
+    failure: str | None = None
+    changed: Callable[[], None]
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def update(self) -> bool:
+        self.looks += 1
+        raise KeyError(self.looks)
+
+
+def test_a_fault_with_users_profiles_does_not_end_the_care_for_the_built_in_ones(
+    tmp_path: Path, run_loop: Callable[[Loop], Loop]
+) -> None:
+    faulty, loop = Faulty(), Loop(tmp_path, seconds=0.01)
+    loop.follow(faulty)
+    run_loop(loop)
+    until(lambda: faulty.looks > 1)
+    (tmp_path / FILE).unlink()
+    until((tmp_path / FILE).exists)
+
+
+def test_a_loop_that_makes_no_progress_is_unhealthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(tmp_path)
+    now = time.monotonic()
+    monkeypatch.setattr("profiles.installer.loop.time.monotonic", lambda: now + 301)
+    assert loop.stuck() == "no progress for 301 s"
