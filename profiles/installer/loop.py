@@ -29,6 +29,8 @@ class Users(Protocol):
 
     changed: Callable[[], None]
     """To be called, from any thread, when there is something to do."""
+    progressed: Callable[[], None]
+    """To be called in the middle of a long `update`."""
 
     @property
     def failure(self) -> str | None:
@@ -59,7 +61,7 @@ class Loop:
     def follow(self, users: Users) -> None:
         """Look after users' profiles, too; before `run`."""
         self._users = users
-        users.changed = self.wake
+        users.changed, users.progressed = self.wake, self._beat
 
     def wake(self) -> None:
         """Something has changed: look now. From any thread."""
@@ -83,10 +85,6 @@ class Loop:
             with suppress(Empty):
                 self._reasons.get(timeout=wait)
 
-    def beat(self) -> None:
-        """Say that the work goes on, in the middle of a long look."""
-        self._progress = time.monotonic()
-
     def stuck(self) -> str | None:
         """What the health check says."""
         silent = time.monotonic() - self._progress
@@ -97,14 +95,14 @@ class Loop:
         return self._failure or (self._users.failure if self._users else None)
 
     def _look(self) -> bool:
-        self.beat()
+        self._beat()
         self._built_in()
         try:
             succeeded = self._users.update() if self._users else True
         except Exception:  # the loop must go on: it is what repairs
             log.exception("fault while looking after users' profiles")
             succeeded = False
-        self.beat()
+        self._beat()
         metrics.LAST_ROUND.set_to_current_time()
         return succeeded and self._failure is None
 
@@ -120,3 +118,6 @@ class Loop:
                 metrics.FILES.labels("repair").inc()
                 log.warning("profile was changed or removed: repaired", extra={"path": str(self._seccomp_dir / file)})
         metrics.BUILT_IN.set(self._failure is None)
+
+    def _beat(self) -> None:
+        self._progress = time.monotonic()

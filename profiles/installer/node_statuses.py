@@ -76,11 +76,18 @@ class NodeStatuses:
         client: Where to write.
         node: This node's name.
         clock: Seconds, monotonic.
+        progressed: Called before each object: many of them may take minutes.
 
     """
 
-    def __init__(self, client: Client, node: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client, self._node, self._clock = client, node, clock
+    def __init__(
+        self,
+        client: Client,
+        node: str,
+        clock: Callable[[], float] = time.monotonic,
+        progressed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._client, self._node, self._clock, self._progressed = client, node, clock, progressed
         self._there: dict[str, NodeStatus] | None = None
         self._list_at = 0.0
 
@@ -106,6 +113,7 @@ class NodeStatuses:
         }
         refused = 0
         for name in sorted(there.keys() | wanted.keys()):
+            self._progressed()
             try:
                 self._settle(there, name, wanted.get(name))
             except ApiError as error:

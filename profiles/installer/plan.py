@@ -6,7 +6,6 @@ stays; a file without a profile goes.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 from msgspec import Struct
 
@@ -37,7 +36,9 @@ class Wanted(Struct, frozen=True):
     uid: str
     created: str
     """RFC 3339, UTC: earlier is less."""
-    state: Literal["Enabled", "Disabled", "Terminating"]
+    enabled: bool = True
+    terminating: bool = False
+    """Whether it is being deleted. Its file stays until it is gone, for pods on other nodes may still name it."""
     sha256: str = ""
     """Of the file that it makes; empty where it makes none."""
     problem: Problem | None = None
@@ -119,7 +120,7 @@ def _decide(
     there = found.get(file)
     same = there is not None and there.sha256 == profile.sha256 != ""
     ours = there is None or file in owned or file in of_operator or same
-    if profile.state == "Disabled" or (profile.problem and profile.problem.reason == NOT_ALLOWED):
+    if not profile.enabled or (profile.problem and profile.problem.reason == NOT_ALLOWED):
         kept = there is not None and ours and (in_use is None or file in in_use)
         if there is not None and ours and not kept:
             result.removals[file] = profile.name
@@ -136,16 +137,17 @@ def _decide(
 
 
 def _withdrawn(profile: Wanted, file: str, kept: bool) -> NodeState:
-    if profile.problem and profile.state != "Disabled":
+    if profile.enabled and profile.problem:
         return _shown(profile, failed(profile.problem.reason, profile.problem.message))
     if kept:
-        return NodeState("Disabled", "InUse", f"operator/{file} is kept while pods on the node name it")
-    return NodeState("Disabled")
+        message = f"operator/{file} is kept while pods on the node name it"
+        return _shown(profile, NodeState("Disabled", "InUse", message))
+    return _shown(profile, NodeState("Disabled"))
 
 
 def _shown(profile: Wanted, state: NodeState) -> NodeState:
     """A profile that is being deleted says so, whatever else there is to say."""
-    return NodeState("Terminating", state.reason, state.message) if profile.state == "Terminating" else state
+    return NodeState("Terminating", state.reason, state.message) if profile.terminating else state
 
 
 def _conflict(file: str, holder: Wanted) -> NodeState:

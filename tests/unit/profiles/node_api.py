@@ -55,7 +55,7 @@ class NodeApi:
     def put(self, path: str, name: str, **parts: Any) -> None:
         """Create or change an object; `parts` are `spec`, `status`, or of its metadata."""
         old = self.collections[path].objects.get(name, {"metadata": {"name": name, "uid": f"uid-{name}"}})
-        own = {key: parts.pop(key) for key in ("spec", "status") if key in parts}
+        own: Object = {key: parts.pop(key) for key in ("spec", "status") if key in parts}
         created = {"creationTimestamp": "2026-01-01T00:00:00Z"}
         self.set(path, {**old, **own, "metadata": {**created, **old["metadata"], **parts}})
 

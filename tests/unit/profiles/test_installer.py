@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -188,6 +187,7 @@ class Faulty:
 
     failure: str | None = None
     changed: Callable[[], None]
+    progressed: Callable[[], None]
 
     def __init__(self) -> None:
         self.looks = 0
@@ -209,7 +209,10 @@ def test_a_fault_with_users_profiles_does_not_end_the_care_for_the_built_in_ones
 
 
 def test_a_loop_that_makes_no_progress_is_unhealthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = Loop(tmp_path)
-    now = time.monotonic()
-    monkeypatch.setattr("profiles.installer.loop.time.monotonic", lambda: now + 301)
+    monkeypatch.setattr("profiles.installer.loop.time.monotonic", lambda: 1000.0)
+    loop, users = Loop(tmp_path), Faulty()
+    loop.follow(users)
+    monkeypatch.setattr("profiles.installer.loop.time.monotonic", lambda: 1301.0)
     assert loop.stuck() == "no progress for 301 s"
+    users.progressed()
+    assert loop.stuck() is None

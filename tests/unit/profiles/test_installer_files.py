@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -39,15 +39,11 @@ class Node:
         self.files = ProfileFiles(folder, self.contents.__getitem__, lambda: self.named, lambda: self.named_now)
 
     def profile(
-        self,
-        name: str,
-        content: bytes = b"{}",
-        state: Literal["Enabled", "Disabled", "Terminating"] = "Enabled",
-        problem: Problem | None = None,
+        self, name: str, content: bytes = b"{}", enabled: bool = True, problem: Problem | None = None
     ) -> Wanted:
         self.contents[name] = content
-        made = sha256(content).hexdigest() if state != "Disabled" and problem is None else ""
-        return Wanted(name, f"uid-{name}", "2026-01-01T00:00:00Z", state, made, problem)
+        made = sha256(content).hexdigest() if enabled and problem is None else ""
+        return Wanted(name, f"uid-{name}", "2026-01-01T00:00:00Z", enabled, sha256=made, problem=problem)
 
     def update(self, *profiles: Wanted) -> dict[str, NodeState]:
         return self.files.update(profiles)
@@ -111,7 +107,7 @@ def test_a_file_without_a_profile_goes_also_after_a_restart(node: Node, again: b
 def test_a_file_that_a_pod_names_stays_until_the_last_pod_goes(node: Node) -> None:
     node.update(node.profile("a"))
     node.named = node.named_now = frozenset({"a.json"})
-    assert node.update(node.profile("a", state="Disabled"))["a"].reason == "InUse"
+    assert node.update(node.profile("a", enabled=False))["a"].reason == "InUse"
     node.update()
     assert node.shown() == {"a.json": b"{}"}
     node.named = node.named_now = frozenset()
@@ -134,7 +130,7 @@ def test_nothing_is_removed_while_it_is_not_sure_that_no_pod_names_it(
     node.update(node.profile("a"))
     node.named, node.named_now = named, now
     node.update()
-    node.update(node.profile("a", state="Disabled"))
+    node.update(node.profile("a", enabled=False))
     assert node.shown() == {"a.json": b"{}"}
 
 
@@ -151,7 +147,7 @@ def test_a_file_of_another_is_left_and_its_profile_says_so(node: Node) -> None:
 def test_a_file_of_the_operator_is_taken_over_and_others_of_it_are_left(node: Node) -> None:
     for name in ("a.json", "off.json", "gone.json"):
         (node.spo / name).write_bytes(OF_SPO)
-    states = node.update(node.profile("a", b"ours"), node.profile("off", state="Disabled"))
+    states = node.update(node.profile("a", b"ours"), node.profile("off", enabled=False))
     assert states == {"a": INSTALLED, "off": NodeState("Disabled")}
     assert node.shown() == {"a.json": b"ours", "gone.json": OF_SPO}
 

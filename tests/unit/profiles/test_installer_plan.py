@@ -1,6 +1,6 @@
 """What the installer decides about files of SeccompProfiles, before it touches any."""
 
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,13 +19,14 @@ REFUSED = Problem("ProfileNotAllowed", "syscall not allowed: bpf")
 
 def wanted(
     name: str = "a",
-    state: Literal["Enabled", "Disabled", "Terminating"] = "Enabled",
     sha256: str = NEW,
     problem: Problem | None = None,
     created: str = "2026-01-01T00:00:00Z",
+    enabled: bool = True,
+    terminating: bool = False,
 ) -> Wanted:
-    makes_file = state != "Disabled" and problem is None
-    return Wanted(name, f"uid-{name}", created, state, sha256 if makes_file else "", problem)
+    made = sha256 if enabled and problem is None else ""
+    return Wanted(name, f"uid-{name}", created, enabled, terminating, made, problem)
 
 
 def found(sha256: str = NEW, sound: bool = True) -> Found:
@@ -76,14 +77,17 @@ def done(made: Plan, file: str = "a.json") -> str:
         (wanted(problem=REFUSED), owned(OLD), found(OLD), False, ("remove", "Error", "ProfileNotAllowed")),
         (wanted(problem=REFUSED), owned(OLD), found(OLD), True, ("", "Error", "ProfileNotAllowed")),
         (wanted(problem=REFUSED), owned(OLD), found(OLD), None, ("", "Error", "ProfileNotAllowed")),
-        (wanted(state="Disabled"), {}, None, False, ("", "Disabled", "")),
-        (wanted(state="Disabled"), owned(OLD), found(OLD), False, ("remove", "Disabled", "")),
-        (wanted(state="Disabled"), owned(OLD), found(OLD), True, ("", "Disabled", "InUse")),
-        (wanted(state="Disabled"), owned(OLD), found(OLD), None, ("", "Disabled", "")),
-        (wanted(state="Disabled"), {}, found(OTHER), False, ("", "Disabled", "")),
-        (wanted(state="Terminating"), owned(NEW), found(NEW), False, ("", "Terminating", "")),
-        (wanted(state="Terminating"), owned(NEW), None, True, ("write", "Terminating", "")),
-        (wanted(state="Terminating", problem=BROKEN), owned(OLD), found(OLD), True, ("", "Terminating", BROKEN.reason)),
+        (wanted(enabled=False), {}, None, False, ("", "Disabled", "")),
+        (wanted(enabled=False), owned(OLD), found(OLD), False, ("remove", "Disabled", "")),
+        (wanted(enabled=False), owned(OLD), found(OLD), True, ("", "Disabled", "InUse")),
+        (wanted(enabled=False), owned(OLD), found(OLD), None, ("", "Disabled", "")),
+        (wanted(enabled=False), {}, found(OTHER), False, ("", "Disabled", "")),
+        (wanted(terminating=True), owned(NEW), found(NEW), False, ("", "Terminating", "")),
+        (wanted(terminating=True), owned(NEW), None, True, ("write", "Terminating", "")),
+        (wanted(terminating=True, enabled=False), {}, None, False, ("", "Terminating", "")),
+        (wanted(terminating=True, enabled=False), owned(OLD), found(OLD), False, ("remove", "Terminating", "")),
+        (wanted(terminating=True, enabled=False), owned(OLD), found(OLD), True, ("", "Terminating", "InUse")),
+        (wanted(terminating=True, problem=BROKEN), owned(OLD), found(OLD), True, ("", "Terminating", BROKEN.reason)),
     ],
 )
 def test_what_becomes_of_a_profiles_file(
@@ -94,7 +98,7 @@ def test_what_becomes_of_a_profiles_file(
 
 def test_a_file_of_the_operator_is_taken_over_by_the_profile_of_that_name() -> None:
     assert decide(wanted(), {}, found(OTHER), of_operator=True) == ("write", "Installed", "")
-    assert decide(wanted(state="Disabled"), {}, found(OTHER), of_operator=True) == ("remove", "Disabled", "")
+    assert decide(wanted(enabled=False), {}, found(OTHER), of_operator=True) == ("remove", "Disabled", "")
 
 
 @pytest.mark.parametrize(
@@ -143,12 +147,12 @@ def test_a_long_message_is_cut() -> None:
 NAMES = st.sampled_from(["a", "a.json", "b", "c", "..", "x/y"])
 FILES = st.sampled_from(["a.json", "b.json", "c.json", "gone.json", "..json"])
 SHAS = st.sampled_from([NEW, OLD, OTHER])
-STATES: Any = st.sampled_from(["Enabled", "Disabled", "Terminating"])
 PROFILES = st.lists(
     st.builds(
         wanted,
         name=NAMES,
-        state=STATES,
+        enabled=st.booleans(),
+        terminating=st.booleans(),
         sha256=SHAS,
         problem=st.sampled_from([None, BROKEN, REFUSED]),
         created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
