@@ -19,7 +19,7 @@ Conditions = tuple[Arg, ...]
 
 _WIDTH = 2**64 - 1
 _HALF = 2**32 - 1
-"""On 32-bit architectures the runtime compares the lower halves only."""
+"""On 32-bit architectures the runtime compares the lower 32 bits only."""
 
 
 def holds(arg: Arg, argument: int) -> bool:

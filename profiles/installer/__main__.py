@@ -7,10 +7,15 @@ import signal
 import sys
 from pathlib import Path
 
+from exectrail.contracts.spo import STATE_FOLDER
+from exectrail.k8s.client import Client
 from exectrail.service import logs, threads
-from exectrail.service.serving import serve
+from exectrail.service.serving import bind, serve
+from profiles.installer.allowed_lists import AllowedLists
 from profiles.installer.install import InstallError, install
 from profiles.installer.loop import Loop
+from profiles.installer.operator_folder import OperatorFolder
+from profiles.installer.user_profiles import UserProfiles
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +24,15 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m profiles.installer", description="Install the seccomp profiles.")
     add = parser.add_argument
     add("--seccomp-dir", type=Path, required=True, metavar="DIR", help="seccomp folder of the kubelet")
+    help_ = f"the node's {STATE_FOLDER}, where it is mounted (default %(default)s)"
+    add("--spo-dir", type=Path, default=Path(STATE_FOLDER), metavar="DIR", help=help_)
     add("--once", action="store_true", help="install the built-in profiles and end, for an init container")
+    help_ = "name of this node; without it only the built-in profiles are installed (default $NODE_NAME)"
+    add("--node-name", default=os.environ.get("NODE_NAME", ""), metavar="NAME", help=help_)
+    help_ = "system calls that SeccompProfiles may allow, with commas between them, or @FILE; all when empty"
+    add("--allowed-syscalls", default="", metavar="LIST", help=help_)
+    help_ = "seccomp actions that this is about, and no others are allowed; the same form"
+    add("--allowed-actions", default="", metavar="LIST", help=help_)
     help_ = "port for /healthz, /readyz and /metrics, plain HTTP; 0 takes any (default %(default)s)"
     add("--metrics-port", type=int, default=9082, metavar="PORT", help=help_)
     level = os.environ.get("LOG_LEVEL", "info")
@@ -47,12 +60,20 @@ def main(argv: list[str] | None = None) -> int:
 def _keep(loop: Loop, arguments: argparse.Namespace) -> int:
     threads.end_process_on_fault()
     try:
-        serve("", arguments.metrics_port, loop.stuck, loop.unready)
-    except OSError as error:
+        if arguments.node_name:
+            loop.follow(_users(arguments))
+        serve(bind("", arguments.metrics_port), loop.stuck, loop.unready)
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
         log.error("cannot start: %s", error)
         return 1
     loop.run()
     return threads.exit_code()
+
+
+def _users(arguments: argparse.Namespace) -> UserProfiles:
+    folder = OperatorFolder(arguments.seccomp_dir, arguments.spo_dir)
+    allowed = AllowedLists(arguments.allowed_syscalls, arguments.allowed_actions)
+    return UserProfiles(Client.in_cluster(), arguments.node_name, folder, allowed)
 
 
 if __name__ == "__main__":

@@ -425,12 +425,17 @@ def test_every_right_in_the_api_has_a_reason_and_no_other() -> None:
 
 
 def test_every_capability_has_a_reason_and_no_other() -> None:
-    templates = "".join(file.read_text() for file in (REPO / "chart/templates").rglob("*.yaml"))
-    assert templates.count("add:") == 1, "capabilities are added in one place"
-    added = templates.partition("add:\n")[2].partition("terminationMessagePolicy")[0]
-    assert named(section(page("reference/privileges.md"), "## Capabilities of the enricher")) == set(
-        re.findall(r"- ([A-Z_]+)\b", added)
-    )
+    templates = {file.parent.name: file.read_text() for file in (REPO / "chart/templates").rglob("daemonset.yaml")}
+    all_templates = "".join(file.read_text() for file in (REPO / "chart/templates").rglob("*.yaml"))
+    assert all_templates.count("add:") == len(templates) == 2, "capabilities are added in one place of each DaemonSet"
+    added = {
+        capability
+        for text in templates.values()
+        for capability in re.findall(
+            r"- ([A-Z_]+)\b", text.partition("add:\n")[2].partition("terminationMessagePolicy")[0]
+        )
+    }
+    assert named(section(page("reference/privileges.md"), "## Capabilities")) == added
 
 
 # ---- the pages themselves ----

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.chart.pod_security import violations
-from tests.unit.chart.rendered import HelmTemplate, container, pod_spec
+from tests.unit.chart.rendered import HelmTemplate, container, mounts, pod_spec
 
 RESTRICTED: dict[str, Any] = {
     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -87,23 +87,32 @@ def test_the_enricher_breaks_restricted_only_where_the_kernel_asks_for_it(helm_t
     ]
 
 
-def test_the_node_pod_breaks_restricted_only_by_its_folders_and_the_installers_uid(helm_template: HelmTemplate) -> None:
+def test_the_node_pod_breaks_restricted_only_by_its_folders_and_what_the_installer_needs_for_them(
+    helm_template: HelmTemplate,
+) -> None:
     assert sorted(violations(pod_spec(helm_template(), "node"))) == [
+        "installer: capability DAC_OVERRIDE",
         "installer: runAsNonRoot is not true",
         "installer: runAsNonRoot: false",
         "installer: runAsUser: 0",
         "volume seccomp: hostPath",
+        "volume spo: hostPath",
         "volume trail: hostPath",
     ]
 
 
-def test_only_parts_that_talk_to_the_api_server_have_a_token(helm_template: HelmTemplate) -> None:
+def test_only_containers_that_talk_to_the_api_server_have_a_token(helm_template: HelmTemplate) -> None:
     documents = helm_template()
     tokens = {
         component: pod_spec(documents, component)["automountServiceAccountToken"]
         for component in ("webhook", "controller", "enricher", "node")
     }
     assert tokens == {"webhook": True, "controller": True, "enricher": True, "node": False}
+    node = pod_spec(documents, "node")
+    (volume,) = (volume for volume in node["volumes"] if "projected" in volume)
+    assert "serviceAccountToken" in volume["projected"]["sources"][0]
+    assert mounts(node, "installer")["/var/run/secrets/kubernetes.io/serviceaccount"]["name"] == volume["name"]
+    assert volume["name"] not in {mount["name"] for mount in mounts(node, "reader").values()}
     accounts = [document for document in documents if document["kind"] == "ServiceAccount"]
     assert len(accounts) == 4
     assert not any(account["automountServiceAccountToken"] for account in accounts)

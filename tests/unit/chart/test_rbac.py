@@ -32,6 +32,12 @@ EXPECTED = {
         "auditsessions/status.exectrail.io": "patch",
         "secrets exectrail-command-key": "get",
     },
+    ("ClusterRole", "node"): {
+        "pods": "list watch",
+        "seccompprofiles.security-profiles-operator.x-k8s.io": "list watch",
+        "securityprofilenodestatuses.security-profiles-operator.x-k8s.io": "create get list patch delete",
+        "securityprofilenodestatuses/status.security-profiles-operator.x-k8s.io": "patch",
+    },
 }
 
 

@@ -107,9 +107,13 @@ def test_the_enricher_is_probed_where_it_listens(helm_template: HelmTemplate, ad
     assert enricher["ports"] == [{"name": "metrics", "containerPort": 9999}]
 
 
-@pytest.mark.parametrize("component", ["webhook", "controller"])
-def test_a_deployment_is_probed_on_its_metrics_port(helm_template: HelmTemplate, component: str) -> None:
-    part = container(pod_spec(helm_template(), component), component)
+@pytest.mark.parametrize(
+    ("component", "name"), [("webhook", "webhook"), ("controller", "controller"), ("node", "installer")]
+)
+def test_a_part_with_a_network_of_its_own_is_probed_on_its_metrics_port(
+    helm_template: HelmTemplate, component: str, name: str
+) -> None:
+    part = container(pod_spec(helm_template(), component), name)
     assert part["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
     assert part["startupProbe"]["httpGet"] == part["livenessProbe"]["httpGet"]
     assert part["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
@@ -242,7 +246,7 @@ def test_stdout_mode_needs_no_trail_folder_and_no_reader(helm_template: HelmTemp
     assert "--trail=-" in container(enricher, "enricher")["args"]
     assert set(mounts(enricher, "enricher")) == {"/state", "/host/audit", "/host/cgroup", "/sys/kernel/tracing"}
     assert [each["name"] for each in node["containers"]] == ["installer"]
-    assert [volume["name"] for volume in node["volumes"]] == ["seccomp"]
+    assert [volume["name"] for volume in node["volumes"]] == ["seccomp", "spo", "token"]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +284,35 @@ def test_the_installer_writes_into_the_kubelets_folder(helm_template: HelmTempla
     spec = pod_spec(helm_template({"node": {"kubeletDir": "/data/kubelet"}}), "node")
     seccomp = mounts(spec, "installer")["/host/seccomp"]
     assert seccomp["volume"]["hostPath"] == {"path": "/data/kubelet/seccomp", "type": "DirectoryOrCreate"}
-    assert container(spec, "installer")["args"] == ["--seccomp-dir=/host/seccomp", "--log-level=info"]
+    spo = mounts(spec, "installer")["/host/spo"]
+    path = "/var/lib/security-profiles-operator"
+    assert spo["volume"]["hostPath"] == {"path": path, "type": "DirectoryOrCreate"}
+    assert container(spec, "installer")["args"] == [
+        "--seccomp-dir=/host/seccomp",
+        "--spo-dir=/host/spo",
+        "--metrics-port=9082",
+        "--log-level=info",
+    ]
+    assert {"hostNetwork", "hostPID", "hostIPC"}.isdisjoint(spec)
+
+
+def test_the_installer_knows_its_node(helm_template: HelmTemplate) -> None:
+    (variable,) = container(pod_spec(helm_template(), "node"), "installer")["env"]
+    assert variable == {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+
+
+def test_what_profiles_may_allow_reaches_the_installer(helm_template: HelmTemplate) -> None:
+    values = {"allowedSyscalls": ["read", "write"], "allowedSeccompActions": ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG"]}
+    args = container(pod_spec(helm_template({"node": values}), "node"), "installer")["args"]
+    assert args[2:4] == ["--allowed-syscalls=read,write", "--allowed-actions=SCMP_ACT_ALLOW,SCMP_ACT_LOG"]
+
+
+def test_the_node_pod_reaches_the_api_server_and_nothing_else(helm_template: HelmTemplate) -> None:
+    documents = helm_template({"networkPolicy": {"enabled": True, "apiServerPorts": [443, 16443]}})
+    (policy,) = (d for d in documents if d["kind"] == "NetworkPolicy" and d["metadata"]["name"] == "exectrail-node")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["spec"]["ingress"] == [{"ports": [{"port": "metrics"}]}]
+    assert policy["spec"]["egress"] == [{"ports": [{"port": 443}, {"port": 16443}]}]
 
 
 def test_network_policies_are_the_users_choice(helm_template: HelmTemplate) -> None:

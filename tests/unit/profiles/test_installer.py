@@ -132,6 +132,21 @@ def test_a_wrong_mount_fails_at_start_with_one_line_that_names_it(tmp_path: Path
     assert str(tmp_path / "gone") in log
 
 
+def test_following_the_api_needs_a_pod(tmp_path: Path) -> None:
+    process = run("--seccomp-dir", str(tmp_path), "--metrics-port", "0", "--node-name", "n1")
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "not in a pod" in log
+
+
+def test_a_list_that_cannot_be_read_is_named_at_start(tmp_path: Path) -> None:
+    lists = ["--node-name", "n1", "--allowed-syscalls", f"@{tmp_path}/missing"]
+    process = run("--seccomp-dir", str(tmp_path), "--metrics-port", "0", *lists)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"{tmp_path}/missing" in log
+
+
 def test_sigterm_ends_it_and_leaves_the_profile_for_running_pods(tmp_path: Path) -> None:
     process = run("--seccomp-dir", str(tmp_path), "--metrics-port", "0")
     assert process.stderr is not None
