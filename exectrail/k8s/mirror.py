@@ -19,6 +19,7 @@ from exectrail.service.backoff import Backoff
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _WATCH_SECONDS = 300
 _SHORTEST_WATCH = 1.0
+_MISSING_SECONDS = 10.0
 _ASK_AGAIN = 30.0
 """Seconds between two looks at what is to be kept of all objects. Changes bring it on: without any, nothing grows."""
 
@@ -47,6 +48,8 @@ class Mirror(Generic[O]):
             when it went: `on_change(old, new)`.
         keep: What to keep of an object: the object itself, or what stands in for it where it is not needed any more.
             Called in the mirror's thread when one comes or changes, and now and then with each that is kept.
+        optional: Whether the cluster may lack the collection (404), because its CRD comes later or goes. It has no
+            objects then, and the mirror looks for it again now and then.
         selectors: `fieldSelector` and `labelSelector`.
 
     """
@@ -58,6 +61,8 @@ class Mirror(Generic[O]):
         kind: type[O],
         on_change: Callable[[O | None, O | None], None] | None = None,
         keep: Callable[[O], O] | None = None,
+        *,
+        optional: bool = False,
         **selectors: str,
     ) -> None:
         self.objects: dict[str, O] = {}
@@ -69,6 +74,7 @@ class Mirror(Generic[O]):
         """What the collection is of, e.g. `namespaces`."""
         self._client, self._path, self._kind = client, path, kind
         self._on_change, self._keep, self._selectors = on_change, keep, selectors
+        self._optional, self._missing = optional, False
         self._ask_again_at = 0.0
         self._heard_at = time.monotonic()
         self._stop = threading.Event()
@@ -94,9 +100,15 @@ class Mirror(Generic[O]):
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                self._follow(self._list())
+                version = self._list()
+                self._missing = False
+                self._follow(version)
                 continue
             except ApiError as error:
+                if error.status == 404 and self._optional:
+                    self._is_missing()
+                    self._stop.wait(_MISSING_SECONDS)
+                    continue
                 self.failures += error.status != 410  # an expired version is no failure
                 log.warning("cannot watch %s: %s; next try in at most %.1f s", self._path, error, backoff.bound)
             except Exception:  # a copy that is no longer kept up would go on being believed
@@ -106,6 +118,15 @@ class Mirror(Generic[O]):
             if time.monotonic() - began > _BACKOFF_MOST:
                 backoff.reset()
             self._stop.wait(backoff.next())
+
+    def _is_missing(self) -> None:
+        self._heard_at = time.monotonic()
+        if not self._missing:
+            self._missing = True
+            log.info("the cluster has no %s; looking again every %.0f s", self._path, _MISSING_SECONDS)
+        for key in list(self.objects):
+            self._set(key, None)
+        self.synced.set()
 
     def _list(self) -> str:
         gone, version = set(self.objects), ""

@@ -40,6 +40,8 @@ class ApiServer:
         self.asked: list[Asked] = []
         self.canned: list[tuple[int, bytes]] = []
         """Answers, status and body, that stand in for the next real ones."""
+        self.absent: set[str] = set()
+        """Paths of collections whose CRD is not there."""
         self.chunk = 1 << 16
         """The most bytes of a watch in one HTTP chunk."""
         self.gone_as_event = False
@@ -186,6 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
         api.asked.append(asked)
         if api.canned:
             self._reply(*api.canned.pop(0))
+        elif url.path in api.absent:
+            self._reply(404, b"404 page not found\n")
         elif self.command == "POST":
             self._create(url.path, body)
         elif self.command == "PATCH":

@@ -12,6 +12,7 @@ from exectrail.k8s import mirror as mirror_module
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from tests.unit.exectrail.api_server import ApiServer
+from tests.unit.waiting import until
 
 NAMESPACES = "/api/v1/namespaces"
 
@@ -31,11 +32,20 @@ def _label(namespace: Namespace | None) -> str | None:
 class Watched:
     """A running mirror and the changes that it reported, as label `v` before and after."""
 
-    def __init__(self, api: ApiServer, fail: Callable[[], None] = lambda: None, keep: Keep = None) -> None:
+    def __init__(
+        self,
+        api: ApiServer,
+        fail: Callable[[], None] = lambda: None,
+        keep: Keep = None,
+        *,
+        optional: bool = False,
+    ) -> None:
         self.changes: list[Change] = []
         self._fail = fail
         self._told = threading.Condition()
-        self.mirror = Mirror(Client(api.url), NAMESPACES, Namespace, self._on_change, keep, labelSelector="v")
+        self.mirror = Mirror(
+            Client(api.url), NAMESPACES, Namespace, self._on_change, keep, optional=optional, labelSelector="v"
+        )
         self.thread = threading.Thread(target=self.mirror.run)
         self.thread.start()
 
@@ -56,6 +66,7 @@ class Watched:
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror_module, "_BACKOFF_FIRST", 0.01)
+    monkeypatch.setattr(mirror_module, "_MISSING_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -109,6 +120,28 @@ def test_it_is_not_synced_before_the_first_list(api: ApiServer, start: Start) ->
     api.start()
     assert watched.mirror.synced.wait(10)
     assert watched.mirror.failures > 0
+
+
+def test_a_collection_that_may_be_missing_is_empty_until_it_comes_and_after_it_goes(
+    api: ApiServer, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "exectrail.k8s.mirror")
+    api.absent.add(NAMESPACES)
+    watched = start(optional=True)
+    assert watched.mirror.synced.wait(10)
+    until(lambda: len(api.asked) > 2)
+    assert watched.labels() == {}
+    assert [record.levelname for record in caplog.records] == ["INFO"]  # however often it is asked for
+
+    api.set("a", v="1")
+    api.absent.clear()
+    watched.wait_for((None, "1"))
+    api.wait_until_watched()
+    api.absent.add(NAMESPACES)
+    api.end_watches()
+
+    watched.wait_for(("1", None))
+    assert watched.labels() == {}
 
 
 def test_a_watch_that_ends_goes_on_where_it_was_without_a_new_list(api: ApiServer, start: Start) -> None:
