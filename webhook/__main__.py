@@ -72,7 +72,7 @@ def main() -> int:
         # Once the answer is sent: the writer's thread begins at once, and would hold Python's lock meanwhile.
         asyncio.get_running_loop().call_soon(_put, writer, session)
 
-    webhook = Webhook(view.known, rules, record, options.namespace)
+    webhook = Webhook(view.known, view.policies, rules, record, options.namespace)
     limits = Limits(
         connections=options.max_connections,
         address_connections=options.max_address_connections,

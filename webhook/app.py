@@ -24,6 +24,7 @@ from exectrail.contracts.session import AuditSession
 from webhook import metrics
 from webhook.reviews import binding, exec_metadata, review
 from webhook.reviews.json_value import BadReview
+from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.review import Decision
 from webhook.reviews.session_spec import Rules
 from webhook.reviews.tag_mode import Known
@@ -58,19 +59,21 @@ class Health(Struct):
 class Webhook(Struct, frozen=True):
     """What admission needs from the outside.
 
-    `known` is what is known of a namespace and a pod in it, by their names; `rules` what holds at this moment;
-    `record` takes an AuditSession for writing and returns at once; sessions are made in `namespace`.
+    `known` is what is known of a namespace and a pod in it, by their names; `policies` what a namespace wants for its
+    new pods; `rules` what holds at this moment; `record` takes an AuditSession for writing and returns at once;
+    `namespace` is the release's, in which sessions are made and no pod is changed.
     """
 
     known: Callable[[str, str], Known]
+    policies: Callable[[str], Policies]
     rules: Callable[[], Rules]
     record: Callable[[AuditSession], None]
     namespace: str
 
     def bind(self, request: review.Request) -> Decision:
-        """Answer a pod's creation."""
-        decision = binding.decide(request, self.known(request.namespace, "").namespace)
-        _requests("binding", "create", decision.reason).inc()
+        """Answer a pod's creation, or an ephemeral container's."""
+        decision = binding.decide(request, self.policies(request.namespace), self.namespace)
+        _requests("binding", "debug" if request.sub_resource else "create", decision.reason).inc()
         return decision
 
     def tag(self, request: review.Request) -> Decision:

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Exit, Outcome
+from exectrail.contracts.spo import BINDING_LABEL
 
 GROUP_VERSION = "exectrail.io/v1alpha1"
 KIND = "AuditSession"
@@ -34,7 +35,7 @@ VERBS: tuple[Verb, ...] = get_args(Verb)
 
 def opted_in(labels: dict[str, str]) -> bool:
     """Whether a namespace with these labels has its processes recorded."""
-    return labels.get(RECORD_LABEL) == "true" or bool(labels.get(PROFILE_LABEL))
+    return labels.get(RECORD_LABEL) == "true" or bool(labels.get(PROFILE_LABEL)) or BINDING_LABEL in labels
 
 
 class User(Struct, frozen=True, omit_defaults=True):

@@ -6,15 +6,19 @@ from typing import Any
 
 from msgspec import Struct
 
-from exectrail.contracts import nodetrail
+from exectrail.contracts import nodetrail, spo
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.nodetrail import NodeTrail
 from exectrail.contracts.session import TAG_LABEL
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from webhook import metrics
+from webhook.cluster.bindings import Bindings, kept
 from webhook.cluster.env_reports import EnvReports
+from webhook.reviews.profile_bindings import Policies, ProfileBinding, SeccompProfile
 from webhook.reviews.tag_mode import Known
+
+_SPO = f"/apis/{spo.GROUP_VERSION}"
 
 
 class Labelled(Struct, frozen=True):
@@ -24,15 +28,25 @@ class Labelled(Struct, frozen=True):
 
 
 class View:
-    """Namespaces, the few pods that choose a tag mode of their own, and what nodes report of containers."""
+    """Namespaces and their policies, the few pods that choose a tag mode of their own, and nodes' reports."""
 
     def __init__(self, client: Client) -> None:
-        self._env = EnvReports()
+        self._env, self._bindings = EnvReports(), Bindings()
         self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled)
         self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
         trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
         reports = Mirror(client, trails, NodeTrail, self._env.changed)
-        self.mirrors: tuple[Mirror[Any], ...] = (self._namespaces, self._pods, reports)
+        self._profile_bindings = Mirror(
+            client, f"{_SPO}/{spo.PROFILE_BINDINGS}", ProfileBinding, self._bindings.changed, kept, optional=True
+        )
+        self._profiles = Mirror(client, f"{_SPO}/{spo.SECCOMP_PROFILES}", SeccompProfile, None, kept, optional=True)
+        self.mirrors: tuple[Mirror[Any], ...] = (
+            self._namespaces,
+            self._pods,
+            reports,
+            self._profile_bindings,
+            self._profiles,
+        )
 
     def start(self) -> None:
         """Begin to look, in threads of their own."""
@@ -45,7 +59,15 @@ class View:
         return {
             "namespaces known": self._namespaces.synced.is_set,
             "labelled pods known": self._pods.synced.is_set,
+            # Where they cannot be read, execs are to be recorded all the same.
+            "profile bindings asked for": lambda: _asked(self._profile_bindings) and _asked(self._profiles),
         }
+
+    def policies(self, namespace: str) -> Policies:
+        """What a namespace wants for its new pods."""
+        found = self._namespaces.objects.get(namespace)
+        bindings = self._bindings.of(namespace) if self._profile_bindings.synced.is_set() else None
+        return Policies(found.metadata.labels if found else None, bindings, self._profiles.objects)
 
     def known(self, namespace: str, pod: str) -> Known:
         """What is known now of a namespace and a pod in it."""
@@ -55,3 +77,7 @@ class View:
             labelled.metadata.labels if labelled else {},
             lambda container: self._env.has_env(namespace, pod, container, datetime.now(UTC)),
         )
+
+
+def _asked(mirror: Mirror[Any]) -> bool:
+    return mirror.synced.is_set() or mirror.failures > 0

@@ -1,147 +1,258 @@
-"""Gives new pods the seccomp profile that their namespace asks for.
+"""Gives new pods and ephemeral containers the seccomp profiles that their namespace asks for.
 
-A pod's or a container's own choice always stays. The profile allows what the runtime's default does for the default
-capabilities, so a container that may do more would lose system calls by it: that one stays as it is. Then each other
-container gets the profile instead of the pod. A second look at the same pod changes only what has been added to it
-meanwhile (reinvocationPolicy IfNeeded).
+Which profile a container gets is decided in `profile_choice`; here is what is read of the pod, and what is changed in
+it. A profile for all images goes to the pod, unless a container must not have it; then it goes to each of the others. A
+second look at the same pod changes only what has been added to it meanwhile (reinvocationPolicy IfNeeded).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from exectrail.contracts import spo
 from exectrail.contracts.profile import BUILT_IN
 from exectrail.contracts.session import PROFILE_LABEL
+from webhook.reviews.images import image_of
 from webhook.reviews.json_value import Budget, TooLarge, Value
+from webhook.reviews.profile_bindings import Policies
+from webhook.reviews.profile_choice import RUNTIME_DEFAULT, Choice, Container, Profile, Wide, choose, wide
 from webhook.reviews.review import Decision, Operation, Patch, Removal, Request
 
 _MIRROR_POD = "kubernetes.io/config.mirror"
-# fmt: off
-_DEFAULT_CAPABILITIES = frozenset({
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
-    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
-})
-# fmt: on
-"""What containerd, CRI-O and Docker give a container that asks for nothing, together."""
+_OS_LABEL = "kubernetes.io/os"
+_IMAGE_BYTES = 1024
+_MEMBERS = ("containers", "initContainers")
+_LATE_MEMBERS = ("ephemeralContainers",)
 _MOST_WARNINGS = 8
+_WARNING_CHARACTERS = 256
+"""What the API server passes on of each."""
 
-_Profile = dict[str, str]
 
-
-class _Container(Struct, frozen=True):
-    """A container, as far as a profile is concerned."""
+class Chosen(Struct, frozen=True):
+    """A container, where it is in its pod, and what becomes of it."""
 
     path: str
-    name: str
+    """JSON pointer (RFC 6901)."""
     context: Value
     """Its securityContext."""
-    profile: Value
-    """Its own."""
-    beyond: str | None
-    """Why the profile does not suit it."""
+    profile: Profile | None
+    """What it says itself."""
+    container: Container
+    choice: Choice
+
+
+class _Pod(Struct, frozen=True):
+    context: Value
+    profile: Profile | None
+    wide: Wide
+    chosen: list[Chosen]
 
     @property
-    def left_out(self) -> bool:
-        """Whether the pod's profile would be this one's, and must not be."""
-        return self.profile.absent and self.beyond is not None
+    def has_ours(self) -> bool:
+        """Whether the pod's profile is one that the webhook sets for whole pods."""
+        return self.profile is not None and _is_ours(self.profile, self.wide)
 
 
-def decide(request: Request, labels: dict[str, str] | None) -> Decision:
-    """Decide about a new pod.
+def decide(request: Request, policies: Policies, release_namespace: str = "") -> Decision:
+    """Decide about a new pod, or new ephemeral containers.
 
     Args:
         request: The request.
-        labels: Its namespace's labels; `None` when the namespace is not known.
+        policies: What its namespace wants.
+        release_namespace: Where exectrail's own pods are, which must start without it.
 
     Raises:
         BadReview: The request's object is no pod.
 
     """
-    if (request.operation, request.sub_resource, request.pods_kind) != ("CREATE", "", "Pod"):
-        return Decision("unsupported")
-    metadata, spec = request.object.required().members("metadata", "spec")
-    context, os, *listed = spec.required().members("securityContext", "os", "containers", "initContainers")
-    if reason := _not_ours(metadata, context, os):
-        return Decision(reason)
-    # The API server asks only where it sees the label: when we do not, our copy is behind.
-    name = (labels or {}).get(PROFILE_LABEL)
-    if not name:
-        return _unbound(
-            "label-unknown", f"the label {PROFILE_LABEL} of namespace {request.namespace} is not known here yet"
-        )
-    if name not in BUILT_IN:
-        return _unbound("unknown-profile", f"no profile {name!r:.80}; known: {', '.join(sorted(BUILT_IN))}")
+    return explained(request, policies, release_namespace)[0]
+
+
+def explained(request: Request, policies: Policies, release_namespace: str = "") -> tuple[Decision, list[Chosen]]:
+    """The same, and what becomes of each container.
+
+    Raises:
+        BadReview: The request's object is no pod.
+
+    """
+    late = (request.operation, request.sub_resource) == ("UPDATE", "ephemeralcontainers")
+    if request.pods_kind != "Pod" or not (late or (request.operation, request.sub_resource) == ("CREATE", "")):
+        return Decision("unsupported"), []
+    if skipped := _skipped(request, policies, release_namespace):
+        return skipped, []
     try:
-        containers = list(_containers(*listed))
+        pod = _pod(request, _LATE_MEMBERS if late else _MEMBERS, policies)
     except TooLarge:
-        return _unbound("too-large", "there is more in it than is read of a pod")
-    return _bound(context, containers, {"type": "Localhost", "localhostProfile": BUILT_IN[name]})
+        return Decision("too-large", warnings=[_unbound("there is more in it than is read of a pod")]), []
+    if late and not pod.chosen:
+        return Decision("no-new-container"), []
+    unknown = _unknown(request, policies)
+    reason = _reason({each.choice.outcome for each in pod.chosen})
+    if unknown and reason == "no-binding":
+        reason = unknown[0]
+    notes = [
+        *([unknown[1]] if unknown else []),
+        *(f"exectrail: {note}" for note in pod.wide.notes),
+        *_notes(pod.chosen),
+    ]
+    return Decision(reason, _late_patch(pod) if late else _patch(pod), warnings=_few(notes)), pod.chosen
 
 
-def _not_ours(metadata: Value, context: Value, os: Value) -> str | None:
-    (annotations,), (system,) = metadata.members("annotations"), os.members("name")
-    (mirror,), (profile,) = annotations.members(_MIRROR_POD), context.members("seccompProfile")
+def _skipped(request: Request, policies: Policies, release_namespace: str) -> Decision | None:
+    """Why a pod is left as it is, without a look at its containers."""
+    if request.namespace == release_namespace:
+        return Decision("release-namespace")
+    metadata, spec = request.object.required().members("metadata", "spec")
+    (annotations,), (os, selector) = metadata.members("annotations"), spec.required().members("os", "nodeSelector")
+    (mirror,), (system,), (placed,) = annotations.members(_MIRROR_POD), os.members("name"), selector.members(_OS_LABEL)
     if not mirror.absent:
-        return "mirror-pod"  # the kubelet runs it from a file, whatever the API says
-    if system.text() == "windows":
-        return "windows"
-    return None if profile.absent or _is_built_in(profile) else "pod-has-profile"
+        return Decision("mirror-pod")  # the kubelet runs it from a file, whatever the API says
+    if "windows" in (system.text(), placed.text()):
+        return Decision("windows")
+    # The API server asks only where it sees a label: when we do not, our copy is behind.
+    if not (policies.labels or {}).get(PROFILE_LABEL) and not policies.by_bindings:
+        which = f"the label {PROFILE_LABEL} or {spo.BINDING_LABEL} of namespace {request.namespace}"
+        return Decision("label-unknown", warnings=[_unbound(f"{which} is not known here yet")])
+    return None
 
 
-def _is_built_in(profile: Value) -> bool:
-    type_, path = profile.members("type", "localhostProfile")
-    return type_.text() == "Localhost" and path.text() in BUILT_IN.values()
+def _unknown(request: Request, policies: Policies) -> tuple[str, str] | None:
+    """The reason where nothing binds because something is not known, and the warning."""
+    name = (policies.labels or {}).get(PROFILE_LABEL)
+    if name and name not in BUILT_IN:
+        known = ", ".join(sorted(BUILT_IN))
+        return "unknown-profile", f"exectrail: label {PROFILE_LABEL}: no profile {name!r:.80}; known: {known}"
+    if policies.by_bindings and policies.bindings is None:
+        why = f"exectrail: the ProfileBindings of namespace {request.namespace} are not known here yet"
+        return "bindings-unknown", why
+    return None
 
 
-def _unbound(reason: str, why: str) -> Decision:
-    return Decision(reason, warnings=[f"exectrail: pod admitted without an audit profile: {why}"])
+def _unbound(why: str) -> str:
+    return f"exectrail: pod admitted without an audit profile: {why}"
 
 
-def _containers(containers: Value, init: Value) -> Iterator[_Container]:
+def _pod(request: Request, members: Iterable[str], policies: Policies) -> _Pod:
     budget = Budget()
-    for member, listed in (("containers", containers), ("initContainers", init)):
-        for index, (name, context) in enumerate(listed.objects(budget, "name", "securityContext")):
-            capabilities, privileged, profile = context.members("capabilities", "privileged", "seccompProfile")
-            beyond = _beyond(capabilities, privileged, profile)
-            yield _Container(f"/spec/{member}/{index}", name.text(), context, profile, beyond)
+    metadata, spec = request.object.members("metadata", "spec")
+    context, *listed = spec.members("securityContext", *members)
+    (labels_of,), (profile_of,) = metadata.members("labels"), context.members("seccompProfile")
+    # Few bindings ask for labels, so most pods' are never read.
+    asked = any(each.selector for each in policies.applicable)
+    labels = labels_of.mapping() if asked else {}
+    profile, all_images = _profile(profile_of), wide(policies, labels)
+    inherited = None if profile and _is_ours(profile, all_images) else profile
+    known = _names(request.old_object, members, budget)
+    chosen = []
+    for member, each in zip(members, listed, strict=True):
+        for path, its_context, own, container in _containers(member, each, inherited, budget):
+            if container.name not in known:
+                choice = choose(container, all_images, policies, labels)
+                chosen.append(Chosen(path, its_context, own, container, choice))
+    return _Pod(context, profile, all_images, chosen)
 
 
-def _beyond(capabilities: Value, privileged: Value, profile: Value) -> str | None:
-    (kind,), (add,) = profile.members("type"), capabilities.members("add")
-    if kind.text() == "Unconfined":
-        return "it is Unconfined"
-    if not profile.absent:
+def _is_ours(profile: Profile, all_images: Wide) -> bool:
+    return profile.type == "Localhost" and (profile.path in BUILT_IN.values() or profile.path == all_images.path)
+
+
+def _names(old: Value, members: Iterable[str], budget: Budget) -> frozenset[str]:
+    """The names of the containers that an update finds there: they cannot be changed any more."""
+    (spec,) = old.members("spec")
+    listed = spec.members(*members)
+    return frozenset(name.text() for each in listed for (name,) in each.objects(budget, "name"))
+
+
+def _containers(
+    member: str, listed: Value, inherited: Profile | None, budget: Budget
+) -> Iterator[tuple[str, Value, Profile | None, Container]]:
+    for index, (name, image, context) in enumerate(listed.objects(budget, "name", "image", "securityContext")):
+        capabilities, privileged, its = context.members("capabilities", "privileged", "seccompProfile")
+        (add,), own = capabilities.members("add"), _profile(its)
+        container = Container(
+            name=name.text(),
+            image=image_of(image.text(_IMAGE_BYTES)),
+            own=own or inherited,
+            capabilities=add.some_words(),
+            privileged=privileged.flag(),
+        )
+        yield f"/spec/{member}/{index}", context, own, container
+
+
+def _profile(value: Value) -> Profile | None:
+    if value.absent:
         return None
-    if privileged.flag():
-        return "it is privileged"
-    more = [each for each in add.some_words() if each.upper().removeprefix("CAP_") not in _DEFAULT_CAPABILITIES]
-    return f"it adds {', '.join(more):.80}" if more else None
+    type_, path = value.members("type", "localhostProfile")
+    return Profile(type_.text(), path.text())
 
 
-def _bound(context: Value, containers: list[_Container], profile: _Profile) -> Decision:
-    (has,) = context.members("seccompProfile")
-    warnings = _warnings([each for each in containers if each.beyond])
-    if not any(each.left_out for each in containers):
-        if not has.absent:
-            return Decision("pod-has-profile", warnings=warnings)
-        return Decision("bound", [_set("/spec", context, profile)], warnings=warnings)
-    # The profile that the pod has by now is ours, from before another webhook added the container.
-    undo: Patch = [] if has.absent else [Removal("/spec/securityContext/seccompProfile")]
-    alone = [_set(each.path, each.context, profile) for each in containers if each.profile.absent and not each.beyond]
-    bound = alone or any(_is_built_in(each.profile) for each in containers)
-    return Decision("bound-in-part" if bound else "beyond-profile", [*undo, *alone], warnings=warnings)
+def _patch(pod: _Pod) -> Patch:
+    """Changes of a new pod."""
+    if pod.profile and not pod.has_ours:
+        return _alone(pod.chosen)  # the pod's own value stays
+    # A profile for an image never goes to the pod: it would reach what another webhook adds later.
+    inheriting = [each for each in pod.chosen if each.profile is None and each.choice.source != "image"]
+    match list({each.choice.path for each in inheriting}):
+        case [str() as path]:
+            others = [each for each in pod.chosen if each not in inheriting]
+            has_it = pod.profile == Profile("Localhost", path)
+            return [*([] if has_it else [_set("/spec", pod.context, path)]), *_alone(others)]
+    if pod.profile and any(each.choice.outcome == "beyond-profile" for each in inheriting):
+        # It is from before another webhook added the container that must not have it.
+        return [Removal("/spec/securityContext/seccompProfile"), *_alone(pod.chosen)]
+    return _alone(pod.chosen)
 
 
-def _set(path: str, context: Value, profile: _Profile) -> Operation:
+def _alone(chosen: list[Chosen]) -> Patch:
+    return [
+        _set(each.path, each.context, path)
+        for each in chosen
+        if (path := each.choice.path) and each.profile != Profile("Localhost", path)
+    ]
+
+
+def _late_patch(pod: _Pod) -> Patch:
+    """Changes of new ephemeral containers; their pod's own profile cannot be changed any more."""
+    patch: Patch = []
+    for each in pod.chosen:
+        path = each.choice.path
+        if path and (each.profile or pod.profile) != Profile("Localhost", path):
+            patch.append(_set(each.path, each.context, path))
+        elif (
+            each.choice.outcome == "beyond-profile" and pod.has_ours and not (each.profile or each.container.privileged)
+        ):
+            # It would run under the pod's, and lose system calls by it.
+            patch.append(_operation(each.path, each.context, {"type": RUNTIME_DEFAULT.type}))
+    return patch
+
+
+def _set(path: str, context: Value, localhost: str) -> Operation:
+    return _operation(path, context, {"type": "Localhost", "localhostProfile": localhost})
+
+
+def _operation(path: str, context: Value, profile: dict[str, str]) -> Operation:
     if context.absent:
         return Operation(f"{path}/securityContext", {"seccompProfile": profile})
     return Operation(f"{path}/securityContext/seccompProfile", profile)
 
 
-def _warnings(containers: list[_Container]) -> list[str]:
-    named = containers[:_MOST_WARNINGS]
-    more = f"exectrail: {len(containers) - len(named)} more containers run without the audit profile"
-    return [
-        *(f"exectrail: container {each.name!r:.80} runs without the audit profile: {each.beyond}" for each in named),
-        *([more] if len(named) < len(containers) else []),
-    ]
+def _reason(outcomes: set[str]) -> str:
+    lacking = outcomes & {"beyond-profile", "profile-not-ready"}
+    if "bound" in outcomes:
+        return "bound-in-part" if lacking else "bound"
+    for each in ("beyond-profile", "profile-not-ready"):
+        if each in lacking:
+            return each
+    return "pod-has-profile" if "kept" in outcomes else "no-binding"
+
+
+def _notes(chosen: list[Chosen]) -> Iterator[str]:
+    for each in chosen:
+        for note in each.choice.notes:
+            yield f"exectrail: container {each.container.name!r:.80} {note}"
+
+
+def _few(warnings: list[str]) -> list[str]:
+    named = [each[:_WARNING_CHARACTERS] for each in warnings[:_MOST_WARNINGS]]
+    more = len(warnings) - len(named)
+    return [*named, f"exectrail: {more} more warnings"] if more else named

@@ -17,6 +17,7 @@ from exectrail.contracts.cut import cut_mark
 _MESSAGE_CHARACTERS = 200
 NAME_BYTES = 256
 """More than any name of an object has (253)."""
+_MAPPING_BYTES = 256 << 10
 
 T = TypeVar("T")
 
@@ -89,6 +90,19 @@ class Value(Struct, frozen=True):
             raise BadReview(f"Expected `{type_}`, got `null` - at `{self.path}`")
         return self
 
+    def mapping(self) -> dict[str, str]:
+        """An object of words, such as labels; nothing has none.
+
+        Raises:
+            TooLarge: It has more in it than is read of labels.
+
+        """
+        if self.absent:
+            return {}
+        if len(self.raw) > _MAPPING_BYTES:
+            raise TooLarge(cut_mark(len(self.raw), 1))
+        return {key: word for key, word in _read(_mapping, self.raw, self.path).items() if word is not None}
+
     def objects(self, budget: Budget, *names: str) -> list[list["Value"]]:
         """Of each object in a list the members of these names.
 
@@ -157,6 +171,7 @@ _raws = msgspec.structs.astuple
 _text = msgspec.json.Decoder(str)
 _flag = msgspec.json.Decoder(bool)
 _words = msgspec.json.Decoder(list[str])
+_mapping = msgspec.json.Decoder(dict[str, str | None])
 
 
 class _Spending(threading.local):

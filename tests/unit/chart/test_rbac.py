@@ -7,6 +7,8 @@ EXPECTED = {
         "namespaces": "list watch",
         "pods": "list watch",
         "nodetrails.exectrail.io": "list watch",
+        "profilebindings.security-profiles-operator.x-k8s.io": "list watch",
+        "seccompprofiles.security-profiles-operator.x-k8s.io": "list watch",
     },
     ("Role", "webhook"): {
         "auditsessions.exectrail.io": "create",

@@ -2,9 +2,11 @@
 
 import itertools
 
+import msgspec
 import pytest
 
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec
+from webhook.reviews.label_selector import LabelSelector
 
 
 def entries(documents: list[Document]) -> dict[str, Document]:
@@ -32,13 +34,17 @@ def test_nothing_is_rendered_where_cert_manager_injects(helm_template: HelmTempl
     assert "Secret" not in {document["kind"] for document in documents}
 
 
+BINDING = ("/mutate-v1-pod-binding", {("CREATE", "pods"), ("UPDATE", "pods/ephemeralcontainers")})
+
+
 def test_the_entries_are_the_ones_the_webhook_serves(helm_template: HelmTemplate) -> None:
     served = {
         name: (entry["clientConfig"]["service"]["path"], requests(entry))
         for name, entry in entries(helm_template()).items()
     }
     assert served == {
-        "binding.exectrail.io": ("/mutate-v1-pod-binding", {("CREATE", "pods")}),
+        "binding.exectrail.io": BINDING,
+        "profilebinding.exectrail.io": BINDING,
         "execmetadata.exectrail.io": (
             "/mutate-v1-exec-metadata",
             {
@@ -53,9 +59,13 @@ def test_the_entries_are_the_ones_the_webhook_serves(helm_template: HelmTemplate
 
 
 def test_no_request_matches_two_entries_that_make_a_session(helm_template: HelmTemplate) -> None:
-    for one, other in itertools.combinations(entries(helm_template()).values(), 2):
-        same_path = one["clientConfig"]["service"]["path"] == other["clientConfig"]["service"]["path"]
-        assert not (same_path and requests(one) & requests(other))
+    making = [
+        entry
+        for entry in entries(helm_template()).values()
+        if entry["clientConfig"]["service"]["path"] == "/mutate-v1-exec-metadata"
+    ]
+    for one, other in itertools.combinations(making, 2):
+        assert not requests(one) & requests(other)
         assert "*" not in str([one["rules"], other["rules"]])
 
 
@@ -63,6 +73,7 @@ def test_no_request_matches_two_entries_that_make_a_session(helm_template: HelmT
     ("name", "reinvocation", "side_effects"),
     [
         ("binding.exectrail.io", "IfNeeded", "None"),
+        ("profilebinding.exectrail.io", "IfNeeded", "None"),
         ("execmetadata.exectrail.io", "Never", "NoneOnDryRun"),
         ("nodedebug.exectrail.io", "Never", "NoneOnDryRun"),
     ],
@@ -83,12 +94,45 @@ def test_failure_policy_and_timeout_follow_the_values(helm_template: HelmTemplat
         assert (entry["failurePolicy"], entry["timeoutSeconds"]) == ("Fail", 5)
 
 
-def test_excluded_namespaces_never_lose_the_mandatory_ones(helm_template: HelmTemplate) -> None:
-    documents = helm_template({"webhook": {"excludedNamespaces": ["build", "kube-system"]}}, namespace="audit")
-    assert entries(documents)["binding.exectrail.io"]["namespaceSelector"]["matchExpressions"] == [
-        {"key": "exectrail.io/profile", "operator": "Exists"},
-        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["audit", "kube-system", "build"]},
+def selected(entry: Document, labels: dict[str, str]) -> bool:
+    """Whether an entry's selector means a namespace with these labels."""
+    spec = msgspec.convert(entry["namespaceSelector"], LabelSelector)
+    assert spec.mistake() is None
+    return spec.matches(labels)
+
+
+PROFILE, BINDINGS = {"exectrail.io/profile": "process-audit"}, {"spo.x-k8s.io/enable-binding": ""}
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ({}, []),
+        ({"exectrail.io/record": "true"}, []),
+        (PROFILE, ["binding.exectrail.io"]),
+        (BINDINGS, ["profilebinding.exectrail.io"]),
+        (PROFILE | BINDINGS, ["binding.exectrail.io"]),
+    ],
+)
+def test_a_namespace_with_either_label_is_asked_about_once(
+    helm_template: HelmTemplate, labels: dict[str, str], names: list[str]
+) -> None:
+    binding = [
+        name
+        for name, entry in entries(helm_template()).items()
+        if entry["clientConfig"]["service"]["path"] == BINDING[0]
+        and selected(entry, labels | {"kubernetes.io/metadata.name": "shop"})
     ]
+    assert binding == names
+
+
+@pytest.mark.parametrize("name", ["audit", "kube-system", "build"])
+def test_excluded_namespaces_never_lose_the_mandatory_ones(helm_template: HelmTemplate, name: str) -> None:
+    documents = helm_template({"webhook": {"excludedNamespaces": ["build", "kube-system"]}}, namespace="audit")
+    for entry, label in (("binding", PROFILE), ("profilebinding", BINDINGS)):
+        found = entries(documents)[f"{entry}.exectrail.io"]
+        assert not selected(found, label | {"kubernetes.io/metadata.name": name})
+        assert selected(found, label | {"kubernetes.io/metadata.name": "shop"})
 
 
 def test_requests_are_recorded_in_every_namespace(helm_template: HelmTemplate) -> None:

@@ -15,6 +15,7 @@ from exectrail.contracts.session import AuditSession
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.webhook.process import Process
 from webhook.app import Health, Webhook
+from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS, Rules
 from webhook.reviews.tag_mode import Known
 
@@ -84,6 +85,7 @@ def rules() -> Rules:
 def webhook(sessions: list[AuditSession], namespaces: dict[str, dict[str, str]], rules: Rules) -> Webhook:
     return Webhook(
         known=lambda namespace, _pod: Known(namespaces.get(namespace)),
+        policies=lambda namespace: Policies(namespaces.get(namespace)),
         rules=lambda: rules,
         record=sessions.append,
         namespace="exectrail",

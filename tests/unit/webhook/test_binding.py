@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from webhook.reviews.binding import decide
 from webhook.reviews.json_value import BadReview
+from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.review import Decision, decode
 
 Load = Callable[..., dict[str, Any]]
@@ -20,7 +21,7 @@ PROFILE = {"type": "Localhost", "localhostProfile": "exectrail/process-audit.jso
 
 
 def decided(review: dict[str, Any], labels: dict[str, str] | None = LABELS) -> Decision:
-    return decide(decode(json.dumps(review).encode()), labels)
+    return decide(decode(json.dumps(review).encode()), Policies(labels), "exectrail")
 
 
 def test_a_pod_without_a_profile_gets_that_of_its_namespace_and_no_other_change(review: Load, patched: Apply) -> None:
@@ -56,10 +57,14 @@ def test_a_pod_that_has_no_security_context_gets_one(review: Load, patched: Appl
 @pytest.mark.parametrize(
     ("metadata", "spec", "reason"),
     [
-        ({}, {"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "pod-has-profile"),
-        ({}, {"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}, "pod-has-profile"),
+        (
+            {},
+            {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}}},
+            "pod-has-profile",
+        ),
         ({"annotations": {"kubernetes.io/config.mirror": "a1b2"}}, {}, "mirror-pod"),
         ({}, {"os": {"name": "windows"}}, "windows"),
+        ({}, {"nodeSelector": {"kubernetes.io/os": "windows"}}, "windows"),
     ],
 )
 def test_a_pod_that_is_not_ours_to_change_is_admitted_as_it_is(
@@ -77,7 +82,7 @@ def test_an_unknown_profile_is_admitted_with_a_warning_that_lists_the_known_ones
 
     assert (decision.reason, decision.patch) == ("unknown-profile", [])
     assert decision.warnings == [
-        "exectrail: pod admitted without an audit profile: no profile 'proces-audit'; known: process-audit"
+        "exectrail: label exectrail.io/profile: no profile 'proces-audit'; known: process-audit"
     ]
 
 
@@ -88,14 +93,20 @@ def test_a_label_that_is_not_known_yet_leaves_the_pod_unbound_with_a_warning(
     decision = decided(review("pod-create"), labels)
 
     assert (decision.reason, decision.patch) == ("label-unknown", [])
-    assert "exectrail.io/profile of namespace default is not known here yet" in decision.warnings[0]
+    assert "exectrail.io/profile or spo.x-k8s.io/enable-binding of namespace default is not" in decision.warnings[0]
+
+
+def test_a_pod_of_the_release_is_admitted_as_it_is(review: Load) -> None:
+    assert decided(review("pod-create", namespace="exectrail")) == Decision("release-namespace")
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"operation": "UPDATE"},
+        {"operation": "DELETE"},
         {"subResource": "ephemeralcontainers"},
+        {"operation": "UPDATE", "subResource": "status"},
         {"kind": {"group": "", "version": "v1", "kind": "PodTemplate"}},
         {"resource": {"group": "apps", "version": "v1", "resource": "pods"}},
         {"kind": None},
@@ -177,13 +188,49 @@ def test_a_container_that_is_unconfined_by_its_own_choice_gives_a_warning(review
     assert after["containers"] == [mine, {"name": "a"}]
 
 
-def test_a_container_that_may_do_more_under_a_profile_of_its_own_keeps_that(review: Load, patched: Apply) -> None:
-    mine = {"name": "c", "securityContext": ADDS | {"seccompProfile": {"type": "RuntimeDefault"}}}
+@pytest.mark.parametrize(
+    ("profile", "reason", "warnings"),
+    [
+        ({"type": "RuntimeDefault"}, "beyond-profile", [WARNING + "it adds SYS_ADMIN"]),
+        ({"type": "Localhost", "localhostProfile": "a.json"}, "pod-has-profile", []),
+    ],
+)
+def test_a_container_that_may_do_more_under_a_profile_of_its_own_keeps_that(
+    review: Load, patched: Apply, profile: dict[str, str], reason: str, warnings: list[str]
+) -> None:
+    mine = {"name": "c", "securityContext": ADDS | {"seccompProfile": profile}}
 
     decision, after = spec_of(review, patched, {"containers": [mine]})
 
-    assert (decision.reason, decision.warnings) == ("bound", [])
-    assert after["containers"] == [mine]
+    assert (decision.reason, decision.warnings) == (reason, warnings)
+    assert after == {"containers": [mine]}
+
+
+def runtime_default() -> dict[str, Any]:
+    return {"seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_runtime_default_is_replaced_by_the_audit_profile_container_by_container(review: Load, patched: Apply) -> None:
+    spec = {
+        "securityContext": runtime_default(),
+        "containers": [
+            {"name": "a"},
+            {"name": "b", "securityContext": runtime_default()},
+            {"name": "c", "securityContext": ADDS},
+        ],
+    }
+
+    decision, after = spec_of(review, patched, spec)
+
+    assert (decision.reason, decision.warnings) == ("bound-in-part", [WARNING + "it adds SYS_ADMIN"])
+    assert after == {
+        "securityContext": runtime_default(),
+        "containers": [
+            {"name": "a", "securityContext": {"seccompProfile": PROFILE}},
+            {"name": "b", "securityContext": {"seccompProfile": PROFILE}},
+            {"name": "c", "securityContext": ADDS},
+        ],
+    }
 
 
 def test_a_pod_of_which_no_container_can_have_the_profile_is_admitted_as_it_is(review: Load) -> None:
@@ -217,7 +264,7 @@ def test_many_containers_do_not_make_many_warnings(review: Load) -> None:
     warnings = decided(review("pod-create", {"spec": {"containers": containers}})).warnings
 
     assert len(warnings) == 9
-    assert warnings[-1] == "exectrail: 12 more containers run without the audit profile"
+    assert warnings[-1] == "exectrail: 12 more warnings"
 
 
 def test_a_warning_is_short_whatever_the_names(review: Load) -> None:
@@ -279,12 +326,11 @@ def test_whatever_the_pod_each_container_has_the_profile_that_suits_it_and_a_sec
     pods_own = profile_of(spec)
     for before, container in zip(containers_in(spec), containers_in(after), strict=True):
         runs_with = profile_of(container) or profile_of(after)
-        if own := profile_of(before):
-            assert runs_with == own
-        elif pods_own not in (None, PROFILE):
-            assert runs_with == pods_own
+        own = profile_of(before) or (None if pods_own == PROFILE else pods_own)
+        if own in (None, {"type": "RuntimeDefault"}) and not may_more(before):
+            assert runs_with == PROFILE
         else:
-            assert runs_with == (None if may_more(before) else PROFILE)
+            assert runs_with == own
     assert _without_profiles(after) == _without_profiles(spec)
     again = decided(review("pod-create", {"spec": after}))
     assert (again.patch, again.warnings) == ([], decision.warnings)

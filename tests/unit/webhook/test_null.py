@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from webhook.reviews import binding, exec_metadata
 from webhook.reviews.json_value import BadReview
+from webhook.reviews.profile_bindings import Policies, ProfileBinding, binding_of
 from webhook.reviews.review import Decision, Request, decode
 from webhook.reviews.session_spec import Rules
 from webhook.reviews.tag_mode import Known
@@ -17,6 +19,18 @@ Load = Callable[..., dict[str, Any]]
 Path = tuple[str | int, ...]
 
 LABELS = {"exectrail.io/record": "true", "exectrail.io/profile": "process-audit"}
+BINDING = {
+    "metadata": {"name": "web", "namespace": "default"},
+    "spec": {
+        "profileRef": {"kind": "SeccompProfile", "name": "missing"},
+        "image": "*",
+        "podSelector": {"matchExpressions": [{"key": "run", "operator": "DoesNotExist"}]},
+    },
+}
+POLICIES = Policies(
+    LABELS | {"spo.x-k8s.io/enable-binding": ""},
+    tuple(filter(None, [binding_of(msgspec.convert(BINDING, ProfileBinding))])),
+)
 CONTAINER: dict[str, Any] = {
     "name": "c",
     "command": ["sh"],
@@ -77,7 +91,7 @@ def decided(review: dict[str, Any], rules: Rules) -> list[Decision | str]:
     answers: list[Decision | str] = []
     decisions: tuple[Callable[[Request], Decision], ...] = (
         lambda request: exec_metadata.decide(request, Known(LABELS), rules, "now"),
-        lambda request: binding.decide(request, LABELS),
+        lambda request: binding.decide(request, POLICIES),
     )
     for decide in decisions:
         try:

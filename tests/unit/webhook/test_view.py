@@ -1,10 +1,12 @@
 """The webhook knows namespaces and labelled pods by live copies, and is ready once it has them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from exectrail.k8s.client import Client
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.k8s.client import ApiError, Client
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.waiting import until
 from webhook.cluster.view import View
@@ -26,7 +28,7 @@ def view(api: ApiServer) -> Iterator[View]:
 
 
 def start(view: View) -> None:
-    assert [holds() for holds in view.conditions().values()] == [False, False]
+    assert [holds() for holds in view.conditions().values()] == [False, False, False]
     view.start()
     until(lambda: all(holds() for holds in view.conditions().values()))
 
@@ -51,3 +53,72 @@ def test_of_pods_only_those_with_a_tag_mode_are_asked_for(api: ApiServer, view: 
     assert view.known("desk", "web").pod == {}
     asked = {asked.query.get("labelSelector") for asked in api.asked if asked.path == "/api/v1/pods"}
     assert asked == {"exectrail.io/tag"}
+
+
+BINDINGS, PROFILES = (
+    f"/apis/security-profiles-operator.x-k8s.io/v1/{plural}" for plural in ("profilebindings", "seccompprofiles")
+)
+
+
+def bind(name: str, image: str, **annotations: str) -> dict[str, Any]:
+    spec = {"image": image, "profileRef": {"kind": "SeccompProfile", "name": "p"}, "podSelector": {"matchLabels": None}}
+    return {"metadata": {"name": name, "namespace": "shop", "annotations": annotations}, "spec": spec}
+
+
+def names(view: View, namespace: str = "shop") -> list[str]:
+    bindings = view.policies(namespace).bindings
+    assert bindings is not None
+    return [each.name for each in bindings]
+
+
+def test_a_namespaces_bindings_come_in_the_order_in_which_they_are_asked(api: ApiServer, view: View) -> None:
+    api.set("shop", **{"spo.x-k8s.io/enable-binding": "true"})
+    api.put(bind("all", "*", **{"exectrail.io/enforce": "true", "kubectl.kubernetes.io/last": "{}"}))
+    api.put(bind("web", "nginx"))
+    start(view)
+
+    assert names(view) == ["web", "all"]
+    assert [each.enforce for each in view.policies("shop").bindings or ()] == [False, True]
+    assert view.policies("shop").labels == {"spo.x-k8s.io/enable-binding": "true"}
+    assert names(view, "desk") == []
+    assert view.policies("desk").labels is None
+
+    api.put(bind("web", "redis@sha256:1"))
+    api.delete("all")
+    until(lambda: names(view) == ["web"])
+    api.delete("web")
+    until(lambda: names(view) == [])
+
+
+def test_of_a_profile_only_what_is_used_is_kept(api: ApiServer, view: View) -> None:
+    status = {"status": "Installed", "localhostProfile": "operator/p.json"}
+    metadata = {"name": "p", "annotations": {"syscalls": "x" * 1000}, "labels": {"a": "b"}}
+    api.put({"metadata": metadata, "spec": {"defaultAction": "SCMP_ACT_LOG"}, "status": status})
+    start(view)
+
+    kept = view.policies("shop").profiles["p"]
+
+    assert kept.metadata == ObjectMeta(name="p")
+    assert (kept.status.status, kept.status.localhost_profile) == ("Installed", "operator/p.json")
+
+
+def test_a_cluster_without_these_kinds_is_one_without_bindings(api: ApiServer, view: View) -> None:
+    api.set("shop", **{"exectrail.io/profile": "process-audit"})
+    api.absent |= {BINDINGS, PROFILES}
+    start(view)
+
+    assert names(view) == []
+
+
+def test_bindings_that_cannot_be_read_are_unknown_and_do_not_make_the_webhook_unready(
+    api: ApiServer, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise ApiError(403, "Forbidden", "no")
+
+    for mirror in view.mirrors[-2:]:
+        monkeypatch.setattr(mirror, "_list", refused)
+    api.set("shop", **{"spo.x-k8s.io/enable-binding": "true"})
+    start(view)
+
+    assert view.policies("shop").bindings is None

@@ -1,0 +1,449 @@
+"""Which profile a container ends up with: the whole table of precedence, whatever order the API lists bindings in."""
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from exectrail.contracts.meta import ObjectMeta
+from webhook.reviews.binding import decide
+from webhook.reviews.profile_bindings import (
+    Binding,
+    Policies,
+    ProfileBinding,
+    ProfileStatus,
+    SeccompProfile,
+    binding_of,
+    in_order,
+)
+from webhook.reviews.review import Decision, decode
+
+Load = Callable[..., dict[str, Any]]
+Apply = Callable[[dict[str, Any], list[Any]], dict[str, Any]]
+
+AUDIT = "exectrail/process-audit.json"
+DEFAULT, UNCONFINED = "RuntimeDefault", "Unconfined"
+ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+PROFILES = {
+    name: SeccompProfile(ObjectMeta(name=name), ProfileStatus(status, path))
+    for name, status, path in (
+        *((name, "Installed", f"operator/{name}.json") for name in "abcd"),
+        ("pending", "Pending", "operator/pending.json"),
+        ("new", "", ""),
+        ("pathless", "Installed", ""),
+        ("absolute", "Installed", "/etc/x.json"),
+        ("upwards", "Installed", "operator/../x.json"),
+    )
+}
+
+
+def path(profile: str) -> str:
+    return f"operator/{profile}.json"
+
+
+def bind(name: str, image: str, profile: str, selector: Any = None, *, enforce: str = "", kind: str = "") -> Binding:
+    """A binding as the API has it."""
+    spec: dict[str, Any] = {"image": image, "profileRef": {"kind": kind or "SeccompProfile", "name": profile}}
+    if selector is not None:
+        spec["podSelector"] = selector
+    annotations = {"exectrail.io/enforce": enforce} if enforce else {}
+    found = {"metadata": {"name": name, "namespace": "default", "annotations": annotations}, "spec": spec}
+    made = binding_of(msgspec.convert(found, ProfileBinding))
+    assert made
+    return made
+
+
+class Row(Struct, frozen=True):
+    """A container, its namespace, and what is to become of it."""
+
+    says: str
+    bindings: list[Binding]
+    expected: str | None
+    """The file of its profile, RuntimeDefault or Unconfined; `None`: no profile."""
+    image: str = "nginx"
+    own: str | None = None
+    pod: str | None = None
+    context: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+    label: str = ""
+    """The value of the namespace's label exectrail.io/profile."""
+    opted: bool = True
+    """Whether the namespace has the label spo.x-k8s.io/enable-binding."""
+    warns: str = ""
+
+
+WEB = {"matchLabels": {"app": "web"}}
+APP = {"app": "web"}
+ADDS = {"capabilities": {"add": ["SYS_ADMIN"]}}
+PRIVILEGED = {"privileged": True}
+
+
+def expression(operator: str, *values: str) -> dict[str, Any]:
+    return {"matchExpressions": [{"key": "app", "operator": operator, "values": list(values)}]}
+
+
+ROWS = [
+    # Which image a binding means.
+    Row("no binding, no label", [], None),
+    Row("another image", [bind("x", "redis", "a")], None),
+    Row("the same name", [bind("x", "nginx", "a")], path("a")),
+    Row("the name in full", [bind("x", "docker.io/library/nginx:latest", "a")], path("a")),
+    Row("a container that spells it in full", [bind("x", "nginx", "a")], path("a"), "docker.io/library/nginx:latest"),
+    Row("the legacy registry", [bind("x", "nginx", "a")], path("a"), "index.docker.io/nginx"),
+    Row("a user of the default registry", [bind("x", "me/app:1", "a")], path("a"), "docker.io/me/app:1"),
+    Row("another registry", [bind("x", "nginx", "a")], None, "quay.io/nginx"),
+    Row("no tag is latest, not every tag", [bind("x", "nginx", "a")], None, "nginx:1.25"),
+    Row("the tag", [bind("x", "nginx:1.25", "a")], path("a"), "nginx:1.25"),
+    Row("another tag", [bind("x", "nginx:1.24", "a")], None, "nginx:1.25"),
+    Row("every tag of a repository", [bind("x", "nginx:*", "a")], path("a"), "nginx:1.25"),
+    Row("every digest of a repository", [bind("x", "nginx:*", "a")], path("a"), f"nginx@{ONE}"),
+    Row("another repository", [bind("x", "nginx:*", "a")], None, "nginx-unit"),
+    Row("a registry with a port", [bind("x", "reg:5000/app", "a")], path("a"), "reg:5000/app:latest"),
+    Row("another port", [bind("x", "reg:5000/app", "a")], None, "reg:5001/app"),
+    Row("localhost is a registry", [bind("x", "localhost/app", "a")], path("a"), "localhost/app:latest"),
+    Row("the digest", [bind("x", f"nginx@{ONE}", "a")], path("a"), f"nginx@{ONE}"),
+    Row("another digest", [bind("x", f"nginx@{TWO}", "a")], None, f"nginx@{ONE}"),
+    Row("a digest with a tag", [bind("x", f"nginx:1@{ONE}", "a")], path("a"), f"nginx:2@{ONE}"),
+    Row("the tag of an image with a digest", [bind("x", "nginx:2", "a")], path("a"), f"nginx:2@{ONE}"),
+    Row("a digest alone has no tag", [bind("x", "nginx", "a")], None, f"nginx@{ONE}"),
+    Row("a digest of an image by tag", [bind("x", f"nginx@{ONE}", "a")], None, "nginx"),
+    # Which of several wins.
+    Row(
+        "digest before tag, repository and all",
+        [bind("w", "*", "d"), bind("x", "nginx:*", "c"), bind("y", "nginx:2", "b"), bind("z", f"nginx@{ONE}", "a")],
+        path("a"),
+        f"nginx:2@{ONE}",
+    ),
+    Row(
+        "tag before repository and all",
+        [bind("w", "*", "d"), bind("x", "nginx:*", "c"), bind("y", "nginx:2", "b")],
+        path("b"),
+        "nginx:2",
+    ),
+    Row("repository before all", [bind("w", "*", "d"), bind("x", "nginx:*", "c")], path("c"), "nginx:2"),
+    Row("a selector before none", [bind("a", "nginx", "a"), bind("b", "nginx", "b", WEB)], path("b"), labels=APP),
+    Row("an empty selector is none", [bind("a", "nginx", "a"), bind("b", "nginx", "b", {})], path("a"), labels=APP),
+    Row("a tag before a selector", [bind("a", "nginx:*", "a", WEB), bind("b", "nginx", "b")], path("b"), labels=APP),
+    Row("the first name of equal ones", [bind("b", "nginx", "b"), bind("a", "nginx", "a")], path("a")),
+    Row(
+        "the first name of equal selectors",
+        [bind("b", "nginx", "b", WEB), bind("a", "nginx", "a", WEB)],
+        path("a"),
+        labels=APP,
+    ),
+    Row("one image by two spellings", [bind("b", "nginx", "b"), bind("a", "docker.io/nginx", "a")], path("a")),
+    Row("the first name of two for all", [bind("b", "*", "b"), bind("a", "*", "a")], path("a")),
+    Row("all with a selector before all", [bind("a", "*", "a"), bind("b", "*", "b", WEB)], path("b"), labels=APP),
+    # Which pods a selector means.
+    Row("matchLabels", [bind("x", "nginx", "a", WEB)], path("a"), labels=APP),
+    Row("matchLabels of another pod", [bind("x", "nginx", "a", WEB)], None, labels={"app": "db"}),
+    Row("matchLabels of a pod without labels", [bind("x", "nginx", "a", WEB)], None),
+    Row("In", [bind("x", "nginx", "a", expression("In", "db", "web"))], path("a"), labels=APP),
+    Row("In without the value", [bind("x", "nginx", "a", expression("In", "db"))], None, labels=APP),
+    Row("In without the label", [bind("x", "nginx", "a", expression("In", "db"))], None),
+    Row("NotIn", [bind("x", "nginx", "a", expression("NotIn", "db"))], path("a"), labels=APP),
+    Row("NotIn without the label", [bind("x", "nginx", "a", expression("NotIn", "db"))], path("a")),
+    Row("NotIn with the value", [bind("x", "nginx", "a", expression("NotIn", "web"))], None, labels=APP),
+    Row("Exists", [bind("x", "nginx", "a", expression("Exists"))], path("a"), labels=APP),
+    Row("Exists without the label", [bind("x", "nginx", "a", expression("Exists"))], None),
+    Row("DoesNotExist", [bind("x", "nginx", "a", expression("DoesNotExist"))], path("a")),
+    Row("DoesNotExist with the label", [bind("x", "nginx", "a", expression("DoesNotExist"))], None, labels=APP),
+    Row("both members", [bind("x", "nginx", "a", WEB | expression("NotIn", "web"))], None, labels=APP),
+    Row("all, by a selector", [bind("x", "*", "a", WEB)], path("a"), labels=APP),
+    Row("all, for another pod", [bind("x", "*", "a", WEB)], None),
+    Row(
+        "an unknown operator matches no pod",
+        [bind("x", "nginx", "a", expression("Gt", "1"))],
+        None,
+        labels=APP,
+        warns="does not get that of ProfileBinding x: its podSelector matches no pod: matchExpressions: no operator",
+    ),
+    Row(
+        "In without values matches no pod",
+        [bind("x", "*", "a", expression("In"))],
+        None,
+        labels=APP,
+        warns="ProfileBinding x is passed over: its podSelector matches no pod: matchExpressions: In on 'app' needs",
+    ),
+    Row(
+        "Exists with values matches no pod",
+        [bind("x", "nginx", "a", expression("Exists", "web")), bind("y", "nginx", "b")],
+        path("b"),
+        labels=APP,
+        warns="Exists on 'app' takes no values",
+    ),
+    # Against the container's own value.
+    Row(
+        "an image's beats Unconfined",
+        [bind("x", "nginx", "a")],
+        path("a"),
+        own=UNCONFINED,
+        warns="gets the profile of ProfileBinding x in place of its own, Unconfined",
+    ),
+    Row(
+        "an image's beats RuntimeDefault",
+        [bind("x", "nginx", "a")],
+        path("a"),
+        own=DEFAULT,
+        warns="in place of its own, RuntimeDefault",
+    ),
+    Row(
+        "an image's beats another file",
+        [bind("x", "nginx", "a")],
+        path("a"),
+        own="mine.json",
+        warns="in place of its own, Localhost mine.json",
+    ),
+    Row(
+        "an image's beats the pod's value",
+        [bind("x", "nginx", "a")],
+        path("a"),
+        pod=UNCONFINED,
+        warns="in place of its own, Unconfined",
+    ),
+    Row("an image's is what it has already", [bind("x", "nginx", "a")], path("a"), own=path("a")),
+    Row("all does not beat RuntimeDefault", [bind("x", "*", "a")], DEFAULT, own=DEFAULT),
+    Row("all does not beat another file", [bind("x", "*", "a")], "mine.json", own="mine.json"),
+    Row("all does not beat the pod's value", [bind("x", "*", "a")], DEFAULT, pod=DEFAULT),
+    Row(
+        "all leaves Unconfined",
+        [bind("x", "*", "a")],
+        UNCONFINED,
+        own=UNCONFINED,
+        warns="stays Unconfined: ProfileBinding x for all images has no annotation exectrail.io/enforce=true",
+    ),
+    Row(
+        "all leaves an Unconfined pod",
+        [bind("x", "*", "a", enforce="yes")],
+        UNCONFINED,
+        pod=UNCONFINED,
+        warns="stays Unconfined: ProfileBinding x for all images",
+    ),
+    Row(
+        "all, enforced, beats Unconfined",
+        [bind("x", "*", "a", enforce="true")],
+        path("a"),
+        own=UNCONFINED,
+        warns="gets the profile of ProfileBinding x in place of its own, Unconfined",
+    ),
+    Row(
+        "all, enforced, beats an Unconfined pod",
+        [bind("x", "*", "a", enforce="true")],
+        path("a"),
+        pod=UNCONFINED,
+        warns="in place of its own, Unconfined",
+    ),
+    Row("all, enforced, leaves RuntimeDefault", [bind("x", "*", "a", enforce="true")], DEFAULT, own=DEFAULT),
+    Row("all, enforced, leaves a file", [bind("x", "*", "a", enforce="true")], "mine.json", own="mine.json"),
+    # Beside the namespace's label.
+    Row("the label alone", [], AUDIT, label="process-audit", opted=False),
+    Row(
+        "the label, and bindings that do not apply",
+        [bind("x", "nginx", "a")],
+        AUDIT,
+        label="process-audit",
+        opted=False,
+    ),
+    Row("the label, and a binding for another image", [bind("x", "redis", "a")], AUDIT, label="process-audit"),
+    Row("all before the label", [bind("x", "*", "a")], path("a"), label="process-audit"),
+    Row("an image's before the label", [bind("x", "nginx", "a")], path("a"), label="process-audit"),
+    Row("the label beats RuntimeDefault", [], AUDIT, own=DEFAULT, label="process-audit", opted=False),
+    Row("the label beats the pod's RuntimeDefault", [], AUDIT, pod=DEFAULT, label="process-audit"),
+    Row("RuntimeDefault: not all, but the label", [bind("x", "*", "a")], AUDIT, own=DEFAULT, label="process-audit"),
+    Row("the label leaves a file", [], "mine.json", own="mine.json", label="process-audit"),
+    Row(
+        "the label leaves Unconfined",
+        [],
+        UNCONFINED,
+        own=UNCONFINED,
+        label="process-audit",
+        warns="runs without the audit profile: it is Unconfined",
+    ),
+    Row(
+        "an unknown label", [], None, label="nonsense", opted=False, warns="no profile 'nonsense'; known: process-audit"
+    ),
+    Row(
+        "an unknown label and a binding",
+        [bind("x", "nginx", "a")],
+        path("a"),
+        label="nonsense",
+        warns="no profile 'nonsense'",
+    ),
+    # Profiles that cannot be used yet.
+    Row(
+        "no such profile",
+        [bind("x", "nginx", "gone")],
+        None,
+        warns="does not get that of ProfileBinding x: there is no SeccompProfile 'gone'",
+    ),
+    Row(
+        "a profile that is not installed",
+        [bind("x", "nginx", "pending")],
+        None,
+        warns="SeccompProfile 'pending' is not ready: its status is 'Pending'",
+    ),
+    Row("a profile without a status", [bind("x", "nginx", "new")], None, warns="its status is ''"),
+    Row("a profile without a path", [bind("x", "*", "pathless")], None, warns="has no usable localhostProfile"),
+    Row("a path that the API refuses", [bind("x", "nginx", "absolute")], None, warns="has no usable localhostProfile"),
+    Row("a path that leads out", [bind("x", "nginx", "upwards")], None, warns="has no usable localhostProfile"),
+    Row("another image's profile is missing", [bind("x", "redis", "gone"), bind("y", "nginx", "a")], path("a")),
+    Row("missing, then the next", [bind("x", "nginx", "gone"), bind("y", "nginx:*", "a")], path("a"), warns="'gone'"),
+    Row("missing, then all", [bind("x", "nginx", "gone"), bind("y", "*", "a")], path("a"), warns="'gone'"),
+    Row("missing, then the label", [bind("x", "nginx", "gone")], AUDIT, label="process-audit", warns="'gone'"),
+    Row("missing, then its own", [bind("x", "nginx", "gone")], "mine.json", own="mine.json", warns="'gone'"),
+    Row("all is missing, then all", [bind("x", "*", "gone"), bind("y", "*", "a")], path("a"), warns="'gone'"),
+    Row(
+        "another kind", [bind("x", "nginx", "a", kind="SelinuxProfile")], None, warns="profileRef.kind 'SelinuxProfile'"
+    ),
+    Row(
+        "another kind, then a profile",
+        [bind("x", "nginx", "a", kind="AppArmorProfile"), bind("y", "*", "b")],
+        path("b"),
+        warns="'AppArmorProfile' is not supported; supported: SeccompProfile",
+    ),
+    # Containers that may do more.
+    Row("an image's, with capabilities", [bind("x", "nginx", "a")], path("a"), context=ADDS),
+    Row("all, with capabilities", [bind("x", "*", "a")], path("a"), context=ADDS),
+    Row(
+        "the label, with capabilities",
+        [],
+        None,
+        context=ADDS,
+        label="process-audit",
+        warns="runs without the audit profile: it adds SYS_ADMIN",
+    ),
+    Row(
+        "an image's, privileged",
+        [bind("x", "nginx", "a")],
+        path("a"),
+        context=PRIVILEGED,
+        warns="is privileged: the runtime ignores its profile",
+    ),
+    Row("all, privileged", [bind("x", "*", "a")], path("a"), context=PRIVILEGED, warns="is privileged"),
+    Row(
+        "the label, privileged",
+        [],
+        None,
+        context=PRIVILEGED,
+        label="process-audit",
+        warns="runs without the audit profile: it is privileged",
+    ),
+]
+
+
+def test_the_table_has_the_size_that_its_matter_asks_for() -> None:
+    assert len(ROWS) >= 60
+    assert len({row.says for row in ROWS}) == len(ROWS)
+
+
+def profile_of(text: str) -> dict[str, str]:
+    return {"type": text} if text in {DEFAULT, UNCONFINED} else {"type": "Localhost", "localhostProfile": text}
+
+
+def container_of(row: Row) -> dict[str, Any]:
+    container: dict[str, Any] = {"name": "c", "image": row.image}
+    context = row.context | ({"seccompProfile": profile_of(row.own)} if row.own else {})
+    return container | ({"securityContext": context} if context else {})
+
+
+def policies_of(row: Row) -> Policies:
+    labels = {"kubernetes.io/metadata.name": "default"}
+    labels |= {"spo.x-k8s.io/enable-binding": ""} if row.opted else {}
+    labels |= {"exectrail.io/profile": row.label} if row.label else {}
+    return Policies(labels, in_order(row.bindings), PROFILES)
+
+
+def decided(review: dict[str, Any], policies: Policies) -> Decision:
+    return decide(decode(json.dumps(review).encode()), policies, "exectrail")
+
+
+def runs_with(spec: dict[str, Any], container: dict[str, Any]) -> str | None:
+    """The profile that a kubelet would use."""
+    for owner in (container, spec):
+        if profile := (owner.get("securityContext") or {}).get("seccompProfile"):
+            return profile.get("localhostProfile") or str(profile["type"])
+    return None
+
+
+def check_warnings(row: Row, warnings: list[str]) -> None:
+    if row.warns:
+        assert row.warns in "\n".join(warnings)
+        assert len(warnings) == 1
+    else:
+        assert warnings == []
+
+
+@pytest.mark.parametrize("member", ["containers", "initContainers"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.says)
+def test_a_container_of_a_new_pod_gets_the_profile_of_the_first_policy_that_applies(
+    review: Load, patched: Apply, row: Row, member: str
+) -> None:
+    spec: dict[str, Any] = {"containers": [], member: [container_of(row)]}
+    if row.pod:
+        spec["securityContext"] = {"seccompProfile": profile_of(row.pod)}
+    asked = review("pod-create", {"spec": spec, "metadata": {"labels": row.labels}})
+
+    decision = decided(asked, policies_of(row))
+
+    after = patched(asked, decision.patch)["spec"]
+    assert runs_with(after, after[member][0]) == row.expected
+    check_warnings(row, decision.warnings)
+    again = decided(review("pod-create", {"spec": after, "metadata": {"labels": row.labels}}), policies_of(row))
+    assert again.patch == []
+    assert set(again.warnings) <= set(decision.warnings)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.says)
+def test_so_does_an_ephemeral_container_and_nothing_else_of_its_pod_changes(
+    review: Load, patched: Apply, row: Row
+) -> None:
+    spec: dict[str, Any] = {"containers": [{"name": "app", "image": "nginx"}]}
+    if row.pod:
+        spec["securityContext"] = {"seccompProfile": profile_of(row.pod)}
+    metadata = {"labels": row.labels}
+    before = spec | {"ephemeralContainers": [{"name": "first", "image": "nginx"}]}
+    spec = spec | {"ephemeralContainers": [{"name": "first", "image": "nginx"}, container_of(row)]}
+    asked = review("ephemeralcontainers", {"spec": spec, "metadata": metadata})
+    asked["request"]["oldObject"] = {"spec": before, "metadata": metadata}
+
+    decision = decided(asked, policies_of(row))
+
+    after = patched(asked, decision.patch)["spec"]
+    assert runs_with(after, after["ephemeralContainers"][1]) == row.expected
+    check_warnings(row, decision.warnings)
+    del after["ephemeralContainers"][1]
+    assert after == before
+
+
+MIXED = [
+    bind(f"{number}-{image}", image, profile, selector, enforce=enforce)
+    for number, (image, profile, selector, enforce) in enumerate(
+        itertools.product(["nginx", "nginx:*", f"nginx@{ONE}", "*"], ["a", "gone", "b"], [None, WEB], ["", "true"])
+    )
+]
+
+
+@given(
+    chosen=st.lists(st.sampled_from(MIXED), unique_by=Binding.rank, max_size=8),
+    order=st.randoms(use_true_random=False),
+    image=st.sampled_from(["nginx", "nginx:1", f"nginx@{ONE}", "redis"]),
+    own=st.sampled_from([None, UNCONFINED, DEFAULT, "mine.json"]),
+    labels=st.sampled_from([{}, APP]),
+)
+def test_the_order_in_which_bindings_are_listed_is_without_meaning(
+    review: Load, chosen: list[Binding], order: Any, image: str, own: str | None, labels: dict[str, str]
+) -> None:
+    row = Row("", chosen, None, image, own, label="process-audit")
+    asked = review("pod-create", {"spec": {"containers": [container_of(row)]}, "metadata": {"labels": labels}})
+    shuffled = list(chosen)
+    order.shuffle(shuffled)
+
+    assert decided(asked, policies_of(msgspec.structs.replace(row, bindings=shuffled))) == decided(
+        asked, policies_of(row)
+    )

@@ -1,0 +1,178 @@
+"""Which seccomp profile a container gets: one order of precedence for ProfileBindings and the namespace's label.
+
+1. The most precise ProfileBinding for its image, also against the container's own value.
+2. The container's own value, or else its pod's.
+3. The ProfileBinding for `*`; against a container's own `Unconfined` only where it says so.
+4. The namespace's label. RuntimeDefault counts as unset for `process-audit`, which protects as much.
+
+A binding whose profile is not ready is passed over, so nothing waits for a profile. The label's profile allows what the
+runtime's default does with the same capabilities; a container that may do more would lose system calls by it, and stays
+as it is.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from exectrail.contracts.profile import BUILT_IN
+from exectrail.contracts.session import PROFILE_LABEL
+from webhook.reviews.images import Image
+from webhook.reviews.profile_bindings import (
+    ENFORCE_ANNOTATION,
+    Binding,
+    Policies,
+    for_all_images,
+    for_image,
+    localhost_profile,
+    unusable,
+)
+
+AUDIT = "process-audit"
+"""The built-in that protects as RuntimeDefault does."""
+
+# fmt: off
+_DEFAULT_CAPABILITIES = frozenset({
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
+    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+})
+# fmt: on
+"""What containerd, CRI-O and Docker give a container that asks for nothing, together."""
+
+Outcome = Literal["bound", "kept", "beyond-profile", "profile-not-ready", "no-binding"]
+"""`bound`: it has a profile of ours; `kept`: its own value stays; the others: why it has none."""
+Source = Literal["image", "all", "label"]
+
+
+class Profile(Struct, frozen=True):
+    """A seccompProfile of the API."""
+
+    type: str
+    path: str = ""
+    """Of `Localhost`: relative to the kubelet's seccomp folder."""
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.path}".rstrip()[:80]
+
+
+RUNTIME_DEFAULT = Profile("RuntimeDefault")
+
+
+class Container(Struct, frozen=True):
+    """A container, as far as a profile is concerned."""
+
+    name: str
+    image: Image
+    own: Profile | None
+    """What it says itself, or else its pod."""
+    capabilities: list[str]
+    """Those that it adds, as it spells them."""
+    privileged: bool
+
+
+class Wide(Struct, frozen=True):
+    """What holds for all containers of a pod."""
+
+    binding: Binding | None
+    """The first usable binding for `*`."""
+    path: str = ""
+    """The file of its profile."""
+    notes: list[str] = []
+    """Why others are passed over."""
+    not_ready: bool = False
+
+
+class Choice(Struct, frozen=True):
+    """What becomes of a container."""
+
+    outcome: Outcome
+    why: str
+    """In words, for people."""
+    path: str | None = None
+    """The file of the profile that it is to have; `None` where it stays as it is."""
+    source: Source | None = None
+    notes: list[str] = []
+    """What its user should know."""
+
+
+def wide(policies: Policies, labels: Mapping[str, str]) -> Wide:
+    """The binding for `*` that a pod with these labels has."""
+    notes: list[str] = []
+    not_ready = False
+    for binding in for_all_images(policies):
+        if (wrong := unusable(binding, labels)) is None:
+            path, wrong = localhost_profile(binding.profile, policies.profiles)
+            if wrong is None:
+                return Wide(binding, path, notes, not_ready)
+            not_ready = True
+        if wrong:
+            notes.append(f"{binding} is passed over: {wrong}")
+    return Wide(None, "", notes, not_ready)
+
+
+def choose(container: Container, all_images: Wide, policies: Policies, labels: Mapping[str, str]) -> Choice:
+    """What becomes of a container in a pod with these labels."""
+    notes: list[str] = []
+    not_ready = False
+    for binding in for_image(policies, container.image):
+        if (wrong := unusable(binding, labels)) is None:
+            path, wrong = localhost_profile(binding.profile, policies.profiles)
+            if wrong is None:
+                notes.extend(_replaced(binding, path, container))
+                return Choice("bound", f"{binding} for {binding.pattern.image}", path, "image", notes)
+            not_ready = True
+        if wrong:
+            notes.append(f"does not get that of {binding}: {wrong}")
+    choice = _without_its_image(container, all_images, policies)
+    if choice.outcome == "no-binding" and (not_ready or all_images.not_ready):
+        choice = Choice("profile-not-ready", "the profile of its binding is not ready", notes=choice.notes)
+    return Choice(choice.outcome, choice.why, choice.path, choice.source, [*notes, *choice.notes])
+
+
+def _replaced(binding: Binding, path: str, container: Container) -> Iterator[str]:
+    if container.own not in (None, Profile("Localhost", path)):
+        yield f"gets the profile of {binding} in place of its own, {container.own}"
+    if container.privileged:
+        yield "is privileged: the runtime ignores its profile"
+
+
+def _without_its_image(container: Container, all_images: Wide, policies: Policies) -> Choice:
+    own, binding = container.own, all_images.binding
+    if own and own.type == "Localhost":
+        ours = own.path in BUILT_IN.values() or own.path == all_images.path
+        return Choice("bound" if ours else "kept", f"its own value, {own}")
+    unconfined = own is not None and own.type == "Unconfined"
+    if binding and (own is None or (unconfined and binding.enforce)):
+        notes = list(_replaced(binding, all_images.path, container))
+        return Choice("bound", f"{binding} for all images", all_images.path, "all", notes)
+    if binding and unconfined:
+        note = f"stays Unconfined: {binding} for all images has no annotation {ENFORCE_ANNOTATION}=true"
+        return Choice("kept", "its own value, Unconfined", notes=[note])
+    return _by_label(container, (policies.labels or {}).get(PROFILE_LABEL, ""))
+
+
+def _by_label(container: Container, name: str) -> Choice:
+    own = container.own
+    if name not in BUILT_IN:
+        return Choice("kept", f"its own value, {own}") if own else Choice("no-binding", "nothing gives it a profile")
+    if own and own.type == "Unconfined":
+        return Choice("kept", "its own value, Unconfined", notes=["runs without the audit profile: it is Unconfined"])
+    if own and not (own == RUNTIME_DEFAULT and name == AUDIT):
+        return Choice("kept", f"its own value, {own}")
+    more = [each for each in container.capabilities if _capability(each) not in _DEFAULT_CAPABILITIES]
+    path = _built_in_for(name, container.capabilities)
+    if container.privileged or path is None:
+        why = "it is privileged" if container.privileged else f"it adds {', '.join(more):.80}"
+        return Choice("beyond-profile", why, notes=[f"runs without the audit profile: {why}"])
+    return Choice("bound", f"the namespace's label {PROFILE_LABEL}={name}", path, "label")
+
+
+def _built_in_for(name: str, capabilities: list[str]) -> str | None:
+    """The file of the built-in profile that suits a container; `None` where none does."""
+    if name == AUDIT and any(_capability(each) not in _DEFAULT_CAPABILITIES for each in capabilities):
+        return None
+    return BUILT_IN[name]
+
+
+def _capability(name: str) -> str:
+    return name.upper().removeprefix("CAP_")
