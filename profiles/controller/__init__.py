@@ -1,1 +1,1 @@
-"""The controller: closes AuditSessions that no node closes, and bounds their number."""
+"""The controller: closes AuditSessions that no node closes, bounds their number, and keeps profiles' status."""

@@ -1,4 +1,4 @@
-"""The controller: closes the AuditSessions that no node will close, and keeps their number bounded.
+"""The controller: closes the AuditSessions that no node will close, bounds their number, and keeps profiles' status.
 
 `python -m profiles.controller`, two replicas or more; one acts, chosen by a Lease.
 """
@@ -19,8 +19,10 @@ from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from exectrail.service import logs, threads
 from exectrail.service.serving import bind, serve
-from profiles.controller import api, health
+from profiles.controller import health, requests, session_api
 from profiles.controller.lease import Lease
+from profiles.controller.profile_api import ProfileApi
+from profiles.controller.profiles import Profiles
 from profiles.controller.retention import Policy, Session
 from profiles.controller.rounds import Rounds
 
@@ -38,7 +40,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     env = os.environ
     parser = argparse.ArgumentParser(
         prog="python -m profiles.controller",
-        description="Close AuditSessions that no node can close, and delete old ones.",
+        description="Close AuditSessions that no node can close, delete old ones, and keep the status of profiles.",
     )
     add = parser.add_argument
     help_ = "age in days after which AuditSessions are deleted (default %(default)s)"
@@ -55,6 +57,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--metrics-port", type=int, default=9081, metavar="PORT", help=help_)
     help_ = "Lease that makes one replica lead (default %(default)s)"
     add("--lease-name", default="exectrail-controller", metavar="NAME", help=help_)
+    help_ = "DaemonSet that installs profiles; its pods' nodes count in their status (default %(default)s)"
+    add("--installer-daemonset", default="exectrail-node", metavar="NAME", help=help_)
     help_ = "namespace of AuditSessions (default $POD_NAMESPACE)"
     add("--namespace", default=env.get("POD_NAMESPACE"), metavar="NAME", help=help_)
     help_ = "name of this replica in the Lease (default $POD_NAME or the host's name)"
@@ -75,10 +79,14 @@ def main(argv: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    pulse = health.Pulse()
+    pulse, pulse_of_profiles = health.Pulse(), health.Pulse()
+
+    def wrong() -> str | None:
+        return pulse.wrong() or pulse_of_profiles.wrong()
+
     try:
-        api_client, watching = api.connect(), Client.in_cluster()
-        serve(bind("", arguments.metrics_port), pulse.wrong, pulse.wrong)
+        api_client, watching = requests.connect(), Client.in_cluster()
+        serve(bind("", arguments.metrics_port), wrong, wrong)
     except (ConfigException, RuntimeError) as error:
         log.error("no cluster to work for: %s; run in a pod of the cluster", error)
         return 1
@@ -87,11 +95,22 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     lease = Lease(client.CoordinationV1Api(api_client), arguments.namespace, arguments.lease_name, arguments.identity)
     lease.start()
-    sessions = api.mirror(watching, arguments.namespace)
+    writes = ProfileApi(api_client, arguments.identity)
+    daemonset, beat = arguments.installer_daemonset, pulse_of_profiles.beat
+    profiles = Profiles(watching, writes, arguments.namespace, daemonset, lease.held, beat)
+    profiles_thread = threading.Thread(target=profiles.run, args=(stop,), name="profiles")
+    profiles_thread.start()
+    sessions = session_api.mirror(watching, arguments.namespace)
     sessions.start()
     if _listed(sessions, pulse, stop):
-        rounds = Rounds(api.Api(api_client, arguments.namespace, sessions), _policy(arguments), lease.held, pulse.beat)
+        rounds = Rounds(
+            session_api.SessionApi(api_client, arguments.namespace, sessions),
+            _policy(arguments),
+            lease.held,
+            pulse.beat,
+        )
         rounds.run(arguments.interval, stop)
+    profiles_thread.join()
     lease.give_back()
     return threads.exit_code()
 

@@ -28,6 +28,10 @@ _DURATION, _DEADLINE, _RETRY = 15, 10, 2
 log = logging.getLogger(__name__)
 
 
+class NotLeadingError(Exception):
+    """Leadership was lost in the middle of the work: another replica may be acting already."""
+
+
 class Lease:
     """A candidate for leadership.
 

@@ -14,6 +14,7 @@ from exectrail.contracts.nodetrail import NodeTrail
 from exectrail.k8s.client import ApiError
 from exectrail.service.backoff import Backoff
 from profiles.controller import metrics, retention
+from profiles.controller.lease import NotLeadingError
 from profiles.controller.retention import Close, Delete, Pod, Policy, Session
 
 MOST_ACTIONS = 500
@@ -46,10 +47,6 @@ class Api(Protocol):
 
     def delete(self, name: str) -> bool:
         """Delete a session; whether it was still there."""
-
-
-class NotLeadingError(Exception):
-    """Leadership was lost in the middle of a round: another replica may be acting already."""
 
 
 class Rounds:

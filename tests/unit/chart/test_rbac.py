@@ -15,7 +15,17 @@ EXPECTED = {
         "secrets": "create",
         "secrets exectrail-command-key": "get",
     },
-    ("ClusterRole", "controller"): {"pods": "get", "nodetrails.exectrail.io": "get"},
+    ("ClusterRole", "controller"): {
+        "pods": "get list watch",
+        "nodetrails.exectrail.io": "get",
+        "nodes": "get list watch",
+        "seccompprofiles.security-profiles-operator.x-k8s.io": "list watch patch",
+        "profilebindings.security-profiles-operator.x-k8s.io": "list watch patch",
+        "seccompprofiles/status.security-profiles-operator.x-k8s.io": "patch",
+        "profilebindings/status.security-profiles-operator.x-k8s.io": "patch",
+        "securityprofilenodestatuses.security-profiles-operator.x-k8s.io": "list watch delete",
+        "events": "create",
+    },
     ("Role", "controller"): {
         "auditsessions.exectrail.io": "list watch delete",
         "auditsessions/status.exectrail.io": "patch",

@@ -61,6 +61,7 @@ def test_retention_reaches_the_controller(helm_template: HelmTemplate) -> None:
     spec = pod_spec(helm_template({"sessions": {"retention": {"days": 7, "count": 1000000}}}), "controller")
     assert container(spec, "controller")["args"] == [
         "--lease-name=exectrail-controller",
+        "--installer-daemonset=exectrail-node",
         "--retention-days=7",
         "--retention-count=1000000",
         "--metrics-port=9081",

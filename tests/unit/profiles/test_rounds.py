@@ -11,8 +11,9 @@ from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus
 from exectrail.contracts.session import Target
 from exectrail.k8s.client import ApiError
 from profiles.controller import metrics, rounds
+from profiles.controller.lease import NotLeadingError
 from profiles.controller.retention import Asked, Close, Pod, PodSpec, Policy, Session
-from profiles.controller.rounds import NotLeadingError, Rounds
+from profiles.controller.rounds import Rounds
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import pytest
 
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
-from profiles.controller import api
+from profiles.controller import session_api
 from profiles.controller.retention import Session
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.waiting import until
@@ -37,7 +37,7 @@ def server() -> Iterator[ApiServer]:
 def mirror(server: ApiServer) -> Iterator[Mirror[Session]]:
     for number in range(250):
         server.put(stored(f"s{number}"))
-    mirror = api.mirror(Client(server.url), "release")
+    mirror = session_api.mirror(Client(server.url), "release")
     mirror.start()
     assert mirror.synced.wait(10)
     yield mirror

@@ -11,8 +11,9 @@ import pytest
 from kubernetes import client
 
 from exectrail.k8s.client import ApiError, Client
-from profiles.controller.api import Api, TimedClient, mirror
+from profiles.controller.requests import TimedClient
 from profiles.controller.retention import Close
+from profiles.controller.session_api import SessionApi, mirror
 
 SESSIONS = "/apis/exectrail.io/v1alpha1/namespaces/release/auditsessions"
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250000, tzinfo=UTC)
@@ -68,16 +69,16 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def api(server: Server) -> Iterator[Api]:
+def api(server: Server) -> Iterator[SessionApi]:
     configuration = client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
     configuration.retries = False
     with TimedClient(configuration) as api_client:
         sessions = mirror(Client(f"http://127.0.0.1:{server.server_port}"), "release")
-        yield Api(api_client, "release", sessions)
+        yield SessionApi(api_client, "release", sessions)
         api_client.rest_client.close()
 
 
-def test_closing_writes_the_status_only_if_it_is_unchanged(server: Server, api: Api) -> None:
+def test_closing_writes_the_status_only_if_it_is_unchanged(server: Server, api: SessionApi) -> None:
     server.answers["PATCH", f"{SESSIONS}/a/status"] = (200, {})
     api.close(Close("a", "7", "never-started", "node1"), NOW)
     (got,) = server.got
@@ -93,7 +94,7 @@ def test_closing_writes_the_status_only_if_it_is_unchanged(server: Server, api: 
     }
 
 
-def test_a_conflict_is_an_error_that_says_so(server: Server, api: Api) -> None:
+def test_a_conflict_is_an_error_that_says_so(server: Server, api: SessionApi) -> None:
     status = {"code": 409, "reason": "Conflict", "message": "the object has been modified"}
     server.answers["PATCH", f"{SESSIONS}/a/status"] = (409, status)
     with pytest.raises(ApiError, match="the object has been modified") as caught:
@@ -101,14 +102,14 @@ def test_a_conflict_is_an_error_that_says_so(server: Server, api: Api) -> None:
     assert caught.value.status == 409
 
 
-def test_deleting_what_is_gone_is_no_error(server: Server, api: Api) -> None:
+def test_deleting_what_is_gone_is_no_error(server: Server, api: SessionApi) -> None:
     assert not api.delete("a")
     server.answers["DELETE", f"{SESSIONS}/b"] = (200, {})
     assert api.delete("b")
     assert [(got.method, got.path) for got in server.got] == [("DELETE", f"{SESSIONS}/{name}") for name in "ab"]
 
 
-def test_a_pod_is_known_by_its_node_or_not_at_all(server: Server, api: Api) -> None:
+def test_a_pod_is_known_by_its_node_or_not_at_all(server: Server, api: SessionApi) -> None:
     pod = {"metadata": {"creationTimestamp": "2026-11-23T10:00:00Z"}, "spec": {"nodeName": "node1", "containers": []}}
     server.answers["GET", "/api/v1/namespaces/shop/pods/web-0"] = (200, pod)
     found = api.pod("shop", "web-0")
@@ -117,12 +118,12 @@ def test_a_pod_is_known_by_its_node_or_not_at_all(server: Server, api: Api) -> N
     assert api.pod("shop", "gone") is None
 
 
-def test_a_session_that_names_no_pod_does_not_make_a_list_of_all(server: Server, api: Api) -> None:
+def test_a_session_that_names_no_pod_does_not_make_a_list_of_all(server: Server, api: SessionApi) -> None:
     assert api.pod("shop", "") is None
     assert server.got == []
 
 
-def test_a_node_is_known_by_its_trail_or_not_at_all(server: Server, api: Api) -> None:
+def test_a_node_is_known_by_its_trail_or_not_at_all(server: Server, api: SessionApi) -> None:
     trail = {"metadata": {"name": "node1"}, "status": {"sensor": "bpf", "heartbeat": "2026-11-23T12:00:00Z", "seq": 4}}
     server.answers["GET", "/apis/exectrail.io/v1alpha1/nodetrails/node1"] = (200, trail)
     found = api.trail("node1")
@@ -131,7 +132,7 @@ def test_a_node_is_known_by_its_trail_or_not_at_all(server: Server, api: Api) ->
     assert api.trail("gone") is None
 
 
-def test_a_server_that_is_away_is_an_error_with_status_0(server: Server, api: Api) -> None:
+def test_a_server_that_is_away_is_an_error_with_status_0(server: Server, api: SessionApi) -> None:
     server.shutdown()
     server.server_close()
     with pytest.raises(ApiError) as caught:

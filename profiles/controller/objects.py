@@ -1,0 +1,225 @@
+"""The objects that the profiles' status depends on, with the fields that decide."""
+
+from collections.abc import Iterator
+from typing import get_args
+
+from msgspec import Struct, field
+
+from exectrail.contracts import spo
+from exectrail.contracts.meta import ObjectMeta
+
+KIND = "SeccompProfile"
+REASON_ANNOTATION = "exectrail.io/reason"
+MESSAGE_ANNOTATION = "exectrail.io/message"
+"""On a SecurityProfileNodeStatus: why the profile is not in place there."""
+
+STATES: tuple[spo.State, ...] = get_args(spo.State)
+
+_FOLDER = f"{spo.FOLDER}/"
+_ANNOTATION = "seccomp.security.alpha.kubernetes.io/pod"
+_CONTAINER_ANNOTATION = "container.seccomp.security.alpha.kubernetes.io/"
+"""Before the container's name. Kubernetes no longer reads either of them; runtimes of old nodes do."""
+_ENDED = {"Succeeded", "Failed"}
+
+
+class Owner(Struct, frozen=True):
+    """meta/v1 OwnerReference."""
+
+    kind: str
+    name: str
+
+
+class Meta(ObjectMeta, frozen=True, omit_defaults=True, rename="camel"):
+    """meta/v1 ObjectMeta, with what deletion and ownership need."""
+
+    generation: int = 0
+    finalizers: list[str] = field(default_factory=list)
+    owner_references: list[Owner] = field(default_factory=list)
+
+
+class Condition(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """meta/v1 Condition."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    observed_generation: int = 0
+    last_transition_time: str = ""
+
+
+class ProfileStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """The status of a SeccompProfile."""
+
+    status: str = ""
+    localhost_profile: str = ""
+    active_workloads: list[str] = []
+    conditions: list[Condition] = []
+
+
+class Profile(Struct, frozen=True):
+    """A SeccompProfile: what its rules are is the nodes' business."""
+
+    metadata: Meta
+    status: ProfileStatus = ProfileStatus()
+
+
+class NodeName(Struct, frozen=True, rename="camel"):
+    """Which node a SecurityProfileNodeStatus is about."""
+
+    node_name: str = ""
+
+
+class NodeState(Struct, frozen=True):
+    """How the profile is there."""
+
+    status: str = ""
+
+
+class NodeStatus(Struct, frozen=True):
+    """A SecurityProfileNodeStatus: how a node has a profile."""
+
+    metadata: Meta
+    spec: NodeName = NodeName()
+    status: NodeState = NodeState()
+
+
+class Node(Struct, frozen=True):
+    """A node: that it exists is all that matters."""
+
+    metadata: ObjectMeta
+
+
+class SeccompProfile(Struct, frozen=True, rename="camel"):
+    """core/v1 SeccompProfile."""
+
+    localhost_profile: str | None = None
+
+
+class SecurityContext(Struct, frozen=True, rename="camel"):
+    """Of a pod or a container: what it says of seccomp."""
+
+    seccomp_profile: SeccompProfile | None = None
+
+
+class Container(Struct, frozen=True, rename="camel"):
+    """Of any kind: init, ephemeral or neither."""
+
+    image: str = ""
+    security_context: SecurityContext | None = None
+
+
+class PodSpec(Struct, frozen=True, rename="camel"):
+    """core/v1 PodSpec, as far as it names profiles."""
+
+    node_name: str = ""
+    security_context: SecurityContext | None = None
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+    ephemeral_containers: list[Container] | None = None
+
+
+class PodStatus(Struct, frozen=True):
+    """Whether it may still run."""
+
+    phase: str = ""
+
+
+class Pod(Struct, frozen=True):
+    """A pod, as far as it names profiles."""
+
+    metadata: Meta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def key(self) -> str:
+        """As `activeWorkloads` names it."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    def owned_by(self, kind: str, name: str) -> bool:
+        """Whether it is a pod of this workload."""
+        return any(owner.kind == kind and owner.name == name for owner in self.metadata.owner_references)
+
+
+class LabelRequirement(Struct, frozen=True):
+    """meta/v1 LabelSelectorRequirement."""
+
+    key: str
+    operator: str
+    values: list[str] | None = None
+
+
+class LabelSelector(Struct, frozen=True, rename="camel"):
+    """meta/v1 LabelSelector."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[LabelRequirement] | None = None
+
+
+class ProfileRef(Struct, frozen=True):
+    """The profile that a binding is about."""
+
+    kind: str
+    name: str
+
+
+class BindingSpec(Struct, frozen=True, rename="camel"):
+    """Which profile, for which image and pods."""
+
+    profile_ref: ProfileRef
+    image: str
+    pod_selector: LabelSelector | None = None
+
+
+class BindingStatus(Struct, frozen=True, rename="camel"):
+    """The status of a ProfileBinding."""
+
+    active_workloads: list[str] = []
+
+
+class Binding(Struct, frozen=True):
+    """A ProfileBinding."""
+
+    metadata: Meta
+    spec: BindingSpec
+    status: BindingStatus = BindingStatus()
+
+
+def containers(pod: Pod) -> list[Container]:
+    """All its containers; those of `initContainers` may be sidecars, which run as long as it does."""
+    spec = pod.spec
+    return [*(spec.containers or ()), *(spec.init_containers or ()), *(spec.ephemeral_containers or ())]
+
+
+def file_of(context: SecurityContext | None) -> str | None:
+    """The SeccompProfile's file that a pod or container names, relative to the folder of those."""
+    path = context.seccomp_profile.localhost_profile if context and context.seccomp_profile else None
+    return path.removeprefix(_FOLDER) if path and path.startswith(_FOLDER) else None
+
+
+def files_of(pod: Pod) -> frozenset[str]:
+    """The SeccompProfiles' files that a pod needs. One that has ended starts no container again, so it needs none."""
+    if pod.status.phase in _ENDED:
+        return frozenset()
+    return frozenset(_files(pod))
+
+
+def _files(pod: Pod) -> Iterator[str]:
+    for context in (pod.spec.security_context, *(each.security_context for each in containers(pod))):
+        if file := file_of(context):
+            yield file
+    for key, value in pod.metadata.annotations.items():
+        path = value.removeprefix("localhost/")
+        if (key == _ANNOTATION or key.startswith(_CONTAINER_ANNOTATION)) and path.startswith(_FOLDER):
+            yield path.removeprefix(_FOLDER)
+
+
+def needed(pod: Pod) -> Pod:
+    """What is needed of a pod: little, where it names no SeccompProfile."""
+    if files_of(pod) or not pod.metadata.uid:
+        return pod
+    meta = Meta(
+        name=pod.metadata.name, namespace=pod.metadata.namespace, owner_references=pod.metadata.owner_references
+    )
+    return Pod(meta, PodSpec(node_name=pod.spec.node_name), pod.status)

@@ -1,0 +1,193 @@
+"""What a SeccompProfile's status says, of what its nodes and pods say.
+
+Pure: it sees the objects as they are, and decides what has to be written. The order of states is the Security Profiles
+Operator's: the first of Error, Terminating, Partial, Disabled, Pending, InProgress and Installed that any node has.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from exectrail.contracts import spo
+from profiles.controller.objects import (
+    KIND,
+    MESSAGE_ANNOTATION,
+    REASON_ANNOTATION,
+    STATES,
+    Condition,
+    Meta,
+    NodeStatus,
+    Profile,
+    ProfileStatus,
+)
+
+MOST_WORKLOADS = 1000
+"""Pods in `activeWorkloads`: an object of the API has room for some ten thousand names."""
+
+IN_USE = "InUse"
+"""The condition of a profile whose deletion waits for its pods, and the reason of the Event that says so."""
+
+_LEFT_OVER = ("-deleted", "spo.x-k8s.io/partial-profile-finalizer")
+"""Ends of the Security Profiles Operator's finalizers, which nothing else would remove."""
+_MOST_NAMES = 10
+_READY = "Ready"
+_REASONS = {
+    "Error": "Unavailable",
+    "Terminating": "Deleting",
+    "Partial": "Unavailable",
+    "Disabled": "Unavailable",
+    "Pending": "Pending",
+    "InProgress": "Creating",
+    "Installed": "Available",
+}
+"""Of the condition `Ready`, by state."""
+
+
+class Event(Struct, frozen=True):
+    """An Event to be sent about the profile."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+class Decision(Struct, frozen=True):
+    """What the profile should be like."""
+
+    finalizers: list[str]
+    labels: Mapping[str, str]
+    """Those that it must have, beside others."""
+    status: ProfileStatus
+    events: list[Event]
+    """What is new, and worth an Event."""
+
+    def released(self, profile: Profile) -> bool:
+        """Whether the profile goes with what is decided."""
+        return profile.metadata.deletion_timestamp is not None and not self.finalizers
+
+
+def decide(
+    profile: Profile, statuses: Iterable[NodeStatus], nodes: Collection[str], users: Collection[str], now: datetime
+) -> Decision:
+    """Decide.
+
+    Args:
+        profile: As it is.
+        statuses: What nodes say of it.
+        nodes: Those on which the installer runs; what others say does not count.
+        users: The pods that name it, `namespace/name`.
+        now: The time, UTC.
+
+    """
+    by_node = {each.spec.node_name: each for each in statuses if each.spec.node_name in nodes}
+    state = _state(profile, by_node, nodes)
+    conditions = [_ready(profile, state, by_node, nodes), *_problems(profile, by_node)]
+    if profile.metadata.deletion_timestamp and users:
+        conditions.append(_condition(profile, IN_USE, "True", IN_USE, _held(users)))
+    status = ProfileStatus(
+        status=state,
+        localhost_profile=spo.localhost_profile(profile.metadata.name),
+        active_workloads=sorted(users)[:MOST_WORKLOADS],
+        conditions=_dated(conditions, profile.status.conditions, now),
+    )
+    return Decision(
+        finalizers=_finalizers(profile.metadata, bool(users)),
+        labels={spo.PROFILE_ID_LABEL: spo.profile_id(KIND, profile.metadata.name)},
+        status=status,
+        events=_events(profile.status.conditions, status.conditions),
+    )
+
+
+def _finalizers(meta: Meta, used: bool) -> list[str]:
+    """As they should be. Others' stay, but for those that would never be removed."""
+    kept = [each for each in meta.finalizers if each != spo.IN_USE_FINALIZER or used]
+    if meta.deletion_timestamp:  # the API server accepts no new one
+        return [each for each in kept if not each.endswith(_LEFT_OVER)]
+    return [*kept, spo.IN_USE_FINALIZER] if used and spo.IN_USE_FINALIZER not in kept else kept
+
+
+def _state(profile: Profile, by_node: Mapping[str, NodeStatus], nodes: Collection[str]) -> spo.State:
+    if profile.metadata.deletion_timestamp:
+        return "Terminating"
+    found = {each.status.status for each in by_node.values()}
+    # A node that joins says nothing yet. That takes nothing away from the others: bindings must not stop meanwhile.
+    if len(by_node) < len(nodes) and not (by_node and _was_complete(profile)):
+        found.add("Pending")
+    return next((state for state in STATES if state in found), "Pending")
+
+
+def _was_complete(profile: Profile) -> bool:
+    ready = next((each for each in profile.status.conditions if each.type == _READY), None)
+    return (
+        ready is not None
+        and ready.observed_generation == profile.metadata.generation
+        and profile.status.status not in {"", "Pending"}
+    )
+
+
+def _ready(profile: Profile, state: spo.State, by_node: Mapping[str, NodeStatus], nodes: Collection[str]) -> Condition:
+    done = sum(each.status.status == state for each in by_node.values())
+    message = f"{state} on {done} of {len(nodes)} nodes"
+    if not nodes:
+        message = "no node runs the installer: see the DaemonSet node of the release"
+    elif state == "Terminating":
+        message = "it is being deleted"
+    return _condition(profile, _READY, "True" if state == "Installed" else "False", _REASONS[state], message)
+
+
+def _problems(profile: Profile, by_node: Mapping[str, NodeStatus]) -> list[Condition]:
+    """A condition for each reason that nodes give, with the message of the first of them and their names."""
+    by_reason: dict[str, list[str]] = {}
+    messages: dict[str, str] = {}
+    for node in sorted(by_node):
+        annotations = by_node[node].metadata.annotations
+        if reason := annotations.get(REASON_ANNOTATION):
+            by_reason.setdefault(reason, []).append(node)
+            messages.setdefault(reason, annotations.get(MESSAGE_ANNOTATION, ""))
+    return [
+        _condition(profile, reason, "True", reason, f"{messages[reason]} (on {_listed(found)})")
+        for reason, found in sorted(by_reason.items())
+        if reason not in {_READY, IN_USE}
+    ]
+
+
+def _held(users: Collection[str]) -> str:
+    return f"deletion waits for the pods that use it: {_listed(sorted(users))}"
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _condition(profile: Profile, type_: str, status: str, reason: str, message: str) -> Condition:
+    return Condition(type_, status, reason, message, observed_generation=profile.metadata.generation)
+
+
+def _dated(conditions: list[Condition], before: Iterable[Condition], now: datetime) -> list[Condition]:
+    """Each with the time since when its status is what it is."""
+    since = {(each.type, each.status): each.last_transition_time for each in before}
+    at = now.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return [
+        Condition(
+            type=each.type,
+            status=each.status,
+            reason=each.reason,
+            message=each.message,
+            observed_generation=each.observed_generation,
+            last_transition_time=since.get((each.type, each.status)) or at,
+        )
+        for each in conditions
+    ]
+
+
+def _events(before: Iterable[Condition], after: Iterable[Condition]) -> list[Event]:
+    """An Event for each problem that is new or says something new: what was said is known from the status itself."""
+    said = {(each.type, each.message) for each in before}
+    return [
+        Event("Normal" if each.type == IN_USE else "Warning", each.reason, each.message)
+        for each in after
+        if each.type != _READY and (each.type, each.message) not in said
+    ]
