@@ -6,11 +6,12 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from enricher.audit.auditlog import AuditLogSource
-from enricher.audit.choice import AUTO, NONE, SOURCES, Choice, choose
+from enricher.audit.choice import AUTO, NONE, Choice, choose
 from enricher.audit.kernel_lost import KernelLost
 from enricher.audit.netlink import NetlinkSource
 from enricher.audit.netlink_socket import AuditSource, SourceUnavailable
@@ -116,27 +117,45 @@ def source_state(args: argparse.Namespace) -> SourceState:
     return SourceState(args.state_dir / "source.json", Proc().boot_id(), written_ms)
 
 
+class SourceNeeds(NamedTuple):
+    """What an audit source is opened with."""
+
+    args: argparse.Namespace
+    state: SourceState
+    is_ours: Callable[[str], bool]
+    """Whether a line of auditd's log is this node's, by its `node=`."""
+    ready: Callable[[], bool]
+    """Whether the API has told what is recorded."""
+
+
+def _netlink(needs: SourceNeeds) -> Source:
+    args = needs.args
+    audit = AuditSource.open(args.receive_buffer)
+    _say_if_capped(args.receive_buffer, audit.receive_buffer())
+    return NetlinkSource(audit, needs.state, args.audit_log, needs.is_ours, needs.ready)
+
+
+def _auditlog(needs: SourceNeeds) -> Source:
+    args = needs.args
+    if args.audit_log is None:
+        raise SourceUnavailable("auditd's log: no flag --audit-log says where it is")
+    wait = args.audit_source == "auditlog"
+    return AuditLogSource.open(args.audit_log, needs.state, needs.is_ours, needs.ready, wait=wait)
+
+
+SOURCES: dict[str, Callable[[SourceNeeds], Source]] = {"netlink": _netlink, "auditlog": _auditlog}
+"""How each audit source is opened, by its name; the best first."""
+
+
 def choose_source(args: argparse.Namespace, state: SourceState, ready: Callable[[], bool]) -> Choice:
-    """Where SECCOMP records come from, by the flags; `ready` says whether the API has said what is recorded.
+    """Where SECCOMP records come from, by the flags; `ready` says whether the API has told what is recorded.
 
     Raises:
         SourceUnavailable: The source that the flags name cannot be had.
 
     """
-    is_ours = ours(args.node, socket.gethostname())
-    log_of_auditd: Path | None = args.audit_log
-
-    def netlink() -> Source:
-        audit = AuditSource.open(args.receive_buffer)
-        _say_if_capped(args.receive_buffer, audit.receive_buffer())
-        return NetlinkSource(audit, state, log_of_auditd, is_ours, ready)
-
-    def auditlog() -> Source:
-        if log_of_auditd is None:
-            raise SourceUnavailable("auditd's log: no flag --audit-log says where it is")
-        return AuditLogSource.open(log_of_auditd, state, is_ours, ready, wait=args.audit_source == "auditlog")
-
-    return choose(args.audit_source, {"netlink": netlink, "auditlog": auditlog})
+    needs = SourceNeeds(args, state, ours(args.node, socket.gethostname()), ready)
+    return choose(args.audit_source, {name: partial(make, needs) for name, make in SOURCES.items()})
 
 
 def _say_if_capped(asked: int, accounted: int) -> None:
@@ -163,6 +182,16 @@ class OpenSensor(NamedTuple):
     cgroups: NodeCgroups
 
 
+SENSORS: dict[str, Callable[[argparse.Namespace, Clock, object | None], OpenSensor]] = {
+    "bpf": lambda args, _clock, _source: bpf_sensor(args.cgroup_root),
+    "procconn": lambda args, _clock, _source: procconn_sensor(
+        args.cgroup_root, ProcConnector.open(args.receive_buffer)
+    ),
+    "proc": lambda args, clock, source: proc_sensor(args.cgroup_root, clock, source),
+}
+"""How each sensor is opened, by its name, with the flags, the clock and the audit source; the best first."""
+
+
 def open_sensor(args: argparse.Namespace, clock: Clock, source: object | None) -> OpenSensor:
     """The sensor that `--sensor` names, or the best that this node offers.
 
@@ -170,17 +199,12 @@ def open_sensor(args: argparse.Namespace, clock: Clock, source: object | None) -
         SensorUnavailable: With what is missing.
 
     """
-    sensors: dict[str, Callable[[], OpenSensor]] = {
-        "bpf": lambda: bpf_sensor(args.cgroup_root),
-        "procconn": lambda: procconn_sensor(args.cgroup_root, ProcConnector.open(args.receive_buffer)),
-        "proc": lambda: proc_sensor(args.cgroup_root, clock, source),
-    }
-    if args.sensor != "auto":
-        return sensors[args.sensor]()
+    if args.sensor != AUTO:
+        return SENSORS[args.sensor](args, clock, source)
     missing: list[str] = []
-    for name, make in sensors.items():
+    for name, make in SENSORS.items():
         try:
-            return make()
+            return make(args, clock, source)
         except SensorUnavailable as error:
             missing.append(f"{name}: {error}")
             log.warning("no sensor %s: %s; trying the next one, which is weaker", name, error)
@@ -214,7 +238,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     help_ = "the node's cgroup tree (default %(default)s)"
     add("--cgroup-root", type=Path, default=Path("/sys/fs/cgroup"), help=help_)
     help_ = "process event backend, the sensor (default %(default)s)"
-    add("--sensor", choices=("auto", "bpf", "procconn", "proc"), default="auto", help=help_)
+    add("--sensor", choices=(AUTO, *SENSORS), default=AUTO, help=help_)
     help_ = "receive buffer of each netlink socket, in bytes (default %(default)s)"
     add("--receive-buffer", type=positive, default=4 << 20, metavar="BYTES", help=help_)
     help_ = "name of this node (default $NODE_NAME or the host's name)"

@@ -4,8 +4,6 @@ Two clocks meet here. The sensor counts nanoseconds since boot (CLOCK_BOOTTIME);
 milliseconds, only some 4 ms fine. Neither orders the other's events.
 """
 
-from typing import Literal
-
 from msgspec import Struct
 
 from exectrail.contracts.record import EnteredFrom
@@ -158,5 +156,5 @@ class SeccompEvent(Struct, frozen=True, gc=False):
     arch: int
     syscall: int
     code: int
-    via: Literal["netlink", "auditlog"] = "netlink"
-    """The source that it came by."""
+    via: str = "netlink"
+    """The name of the audit source that it came by."""

@@ -11,8 +11,6 @@ from enricher.audit.source import Source
 
 NONE: Final = "none"
 AUTO: Final = "auto"
-SOURCES: Final = ("netlink", "auditlog")
-"""The best first."""
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ def choose(asked: str, makers: Mapping[str, Callable[[], Source]]) -> Choice:
 
     Args:
         asked: A source's name, `auto` or `none`.
-        makers: How to open each of `SOURCES`.
+        makers: How to open each source, by its name; the best first.
 
     Raises:
         SourceUnavailable: The one that was named does not work here.
@@ -45,9 +43,9 @@ def choose(asked: str, makers: Mapping[str, Callable[[], Source]]) -> Choice:
     if asked != AUTO:
         return Choice(makers[asked](), f"chosen by --audit-source={asked}")
     missing: list[str] = []
-    for name in SOURCES:
+    for name, make in makers.items():
         try:
-            return Choice(makers[name](), "; ".join(missing) or "the best source")
+            return Choice(make(), "; ".join(missing) or "the best source")
         except SourceUnavailable as error:
             missing.append(str(error))
             log.warning("audit source %s does not work here: %s", name, error)

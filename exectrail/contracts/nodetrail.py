@@ -36,11 +36,11 @@ class NodeTrailStatus(Struct, frozen=True, rename="camel"):
     """What is in use, what is weak, what was lost, and when this was last true."""
 
     audit_source: str = ""
-    """The audit source in use: `netlink`, `auditlog` or `none`."""
+    """The name of the audit source in use, or `none`."""
     audit_source_reason: str = ""
     """Why this one is in use."""
     sensor: str = ""
-    """The sensor in use: `bpf`, `procconn` or `proc`."""
+    """The name of the sensor in use."""
     weak: list[str] = []
     """Fields that this node cannot guarantee."""
     lost: int = 0

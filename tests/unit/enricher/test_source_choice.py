@@ -8,10 +8,11 @@ from typing import cast
 
 import pytest
 
-from enricher.audit.choice import SOURCES, choose
+from enricher.audit.choice import choose
 from enricher.audit.kernel_lost import EVERY, KernelLost
 from enricher.audit.netlink_socket import SourceUnavailable
 from enricher.audit.source import Source
+from enricher.config import SOURCES
 
 
 class Opened:
