@@ -4,6 +4,8 @@ Two clocks meet here. The sensor counts nanoseconds since boot (CLOCK_BOOTTIME);
 milliseconds, only some 4 ms fine. Neither orders the other's events.
 """
 
+from collections.abc import Hashable
+
 from msgspec import Struct
 
 from exectrail.contracts.record import EnteredFrom
@@ -127,8 +129,17 @@ class ExecFailedEvent(Struct, frozen=True, gc=False):
     entered_by_namespace: bool = False
     on_node: bool = False
 
+    @property
+    def content(self) -> tuple[Hashable, ...]:
+        """What was tried, whoever tried it, and how it failed."""
+        return self.filename, self.argv, self.errno
 
-ProcessEvent = ForkEvent | ExecEvent | ExecFailedEvent | ExitEvent
+
+CallEvent = ExecFailedEvent
+"""A call that leaves its process as it was. Where nothing else is said, all of them are treated alike: another kind of
+call is added to this union, and needs the same fields and `content`."""
+
+ProcessEvent = ForkEvent | ExecEvent | CallEvent | ExitEvent
 
 
 def process_of(event: ProcessEvent) -> Process:

@@ -5,7 +5,7 @@ from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.correlate.sessions import Command, Session, Sessions
 from enricher.correlate.tag import tag_of
-from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, ProcessEvent
+from enricher.events import CallEvent, ExecEvent, ExitEvent, ForkEvent, ProcessEvent
 from enricher.runtimes import is_runtime
 from exectrail.contracts.record import Origin
 
@@ -30,13 +30,13 @@ class ContainerProcesses:
                 return PendingEvent(event=event, node=node, entry=node.entry, argv=node.argv) if node.entry else None
             case ExecEvent():
                 return self._exec(event, ref)
-            case ExecFailedEvent():
-                return self._failed(event, ref)
             case ExitEvent():
                 gone = self._tree.exit(event)
                 if gone is None or gone.entry is None:
                     return None
                 return PendingEvent(event=event, node=gone, entry=gone.entry, argv=gone.argv)
+            case _:
+                return self._call(event, ref)
 
     def _exec(self, event: ExecEvent, ref: CgroupRef) -> PendingEvent | None:
         before = self._caller(event, ref)
@@ -51,13 +51,13 @@ class ContainerProcesses:
             caller = None  # the runtime's
         return PendingEvent(event=event, node=node, entry=node.entry, opens=opens, caller=caller)
 
-    def _failed(self, event: ExecFailedEvent, ref: CgroupRef) -> PendingEvent | None:
+    def _call(self, event: CallEvent, ref: CgroupRef) -> PendingEvent | None:
         caller = self._caller(event, ref)
         if caller is None or caller.entry is None:
             return None
         return PendingEvent(event=event, node=caller, entry=caller.entry, caller=caller.program, argv=caller.argv)
 
-    def _caller(self, event: ExecEvent | ExecFailedEvent, ref: CgroupRef) -> Node | None:
+    def _caller(self, event: ExecEvent | CallEvent, ref: CgroupRef) -> Node | None:
         known = self._tree.get(event.process)
         if known or event.entered_by_namespace:
             return known

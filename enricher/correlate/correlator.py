@@ -22,7 +22,14 @@ from enricher.correlate.node_processes import NodeProcesses
 from enricher.correlate.path_search import PathSearches
 from enricher.correlate.pending_event import Correlated, PendingEvent
 from enricher.correlate.process_tree import Entry, Tree
-from enricher.correlate.seccomp_correlator import Call, SeccompCorrelator, call_of, key_of_event, key_of_seccomp
+from enricher.correlate.seccomp_correlator import (
+    PROFILED,
+    Call,
+    SeccompCorrelator,
+    call_of,
+    key_of_event,
+    key_of_seccomp,
+)
 from enricher.correlate.sessions import Session, Sessions
 from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
 from enricher.tally import Tally
@@ -183,7 +190,7 @@ class Correlator:
     def _resolve_seccomp(self, pending: PendingEvent) -> bool:
         """Whether the event has its SECCOMP event by now, or can have none: exits, and execs without a filter."""
         event = pending.event
-        if pending.seccomp is not None or isinstance(event, ExitEvent) or _is_unfiltered(event):
+        if pending.seccomp is not None or not isinstance(event, PROFILED) or _is_unfiltered(event):
             return True
         if not self._seccomp:
             return False
@@ -206,7 +213,7 @@ class Correlator:
     def _may_be_late(self, pending: PendingEvent) -> bool:
         """Whether only its SECCOMP event is missing, and that may be on its way."""
         container, event = pending.answer.container, pending.event
-        if container is None or pending.seccomp is not None or isinstance(event, ExitEvent) or _is_unfiltered(event):
+        if container is None or pending.seccomp is not None or not isinstance(event, PROFILED) or _is_unfiltered(event):
             return False
         return self._expected.may_be_late(container, _call(event), self._clock.wall_ms(event.time))
 

@@ -8,7 +8,7 @@ have to do with. The tree is one of its own: a runtime's helper that goes into a
 from enricher.containers.containers import Containers
 from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry, Node, Tree
-from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 
 _MOST = 8_192
 
@@ -30,10 +30,6 @@ class NodeProcesses:
         match event:
             case ExecEvent():
                 return self._exec(event)
-            case ExecFailedEvent():
-                node = self._tree.get(event.process) or Node(event.process, event.parent, "", event.time)
-                entry = node.entry or self._entry(event.process)
-                return PendingEvent(event=event, node=node, entry=entry, caller=node.program, argv=node.argv)
             case ExitEvent():
                 gone = self._tree.exit(event)
                 self._tree.forget_gone(event.time + 1)
@@ -42,6 +38,10 @@ class NodeProcesses:
                 return PendingEvent(event=event, node=gone, entry=gone.entry, argv=gone.argv)
             case ForkEvent():  # the kernel tells of none
                 return None
+            case _:
+                node = self._tree.get(event.process) or Node(event.process, event.parent, "", event.time)
+                entry = node.entry or self._entry(event.process)
+                return PendingEvent(event=event, node=node, entry=entry, caller=node.program, argv=node.argv)
 
     def forget(self) -> None:
         """No pod to debug the node is open any more."""

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from msgspec import Struct
 
 from enricher.correlate.sessions import Session
-from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process
+from enricher.events import CallEvent, ExecEvent, ExitEvent, ForkEvent, Process
 from exectrail.contracts.record import Origin
 
 
@@ -121,7 +121,7 @@ class Tree:
         self._add(node)
         return node
 
-    def missed(self, event: ExecEvent | ExecFailedEvent, container_id: str) -> Node | None:
+    def missed(self, event: ExecEvent | CallEvent, container_id: str) -> Node | None:
         """Take in a process whose fork was not seen, by its present parent; None where that is unknown.
 
         It was born just before anybody watched, or its fork was lost. Who has lost its parent goes to an ancestor, or

@@ -6,7 +6,7 @@ folder it tries; only sensors that tell of failed execs have an event for each.
 """
 
 import itertools
-from typing import Literal
+from typing import Final, Literal
 
 from enricher.clock import CALL_SLACK_MS
 from enricher.events import ExecEvent, ExecFailedEvent, ForkEvent, SeccompEvent
@@ -21,6 +21,9 @@ Call = Literal["exec", "fork", "other"]
 
 Key = tuple[int, Call]
 """The calling process's pid, and what it calls."""
+
+PROFILED: Final = (ForkEvent, ExecEvent, ExecFailedEvent)
+"""The events whose system call may have a SECCOMP event as well."""
 
 Waiting = tuple[SeccompEvent, str, float]
 """A record, its system call, and until when it waits."""

@@ -7,7 +7,7 @@ the kubelet's door with a probe's own command is so seen at the first thing that
 from collections import defaultdict
 from collections.abc import Hashable
 
-from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, ProcessEvent, SeccompEvent
+from enricher.events import ExecEvent, ExitEvent, ForkEvent, ProcessEvent, SeccompEvent
 
 _MOST = 1_000
 """How many different things of a container are remembered; a container that makes more has them all written."""
@@ -37,11 +37,11 @@ def _what(event: ProcessEvent | SeccompEvent, argv: bytes | None) -> Hashable:
     match event:
         case ExecEvent():
             return "exec", event.filename, event.path, event.argv, event.uid
-        case ExecFailedEvent():
-            return "failed", event.filename, event.argv, event.errno
         case ForkEvent():
             return "fork", argv
         case SeccompEvent():
             return "syscall", argv, event.exe, event.comm, event.arch, event.syscall, event.code
         case ExitEvent():
             return "exit", argv, event.code, event.signal
+        case _:
+            return type(event), event.content

@@ -17,7 +17,7 @@ from enricher.correlate.sessions import Sessions
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
-from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, ProcessEvent, SeccompEvent
+from enricher.events import ProcessEvent, SeccompEvent
 from enricher.support import recording
 from enricher.support.recording import (
     Audit,
@@ -161,9 +161,10 @@ class Player:
         come, self._come = self._come, []
         correlator = self.core.correlator
         for item, seccomp in come:
+            if isinstance(item, ProcessEvent):
+                correlator.take(item, now, self._parse(seccomp) if seccomp else None)
+                continue
             match item:
-                case ForkEvent() | ExecEvent() | ExecFailedEvent() | ExitEvent():
-                    correlator.take(item, now, self._parse(seccomp) if seccomp else None)
                 case Audit():
                     if event := self._parse(recording.raw(item.text)):
                         correlator.take_seccomp(event, now)

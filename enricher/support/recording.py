@@ -12,7 +12,7 @@ from msgspec import NODEFAULT, Raw, Struct, structs
 
 from enricher.containers.containers import CgroupRef
 from enricher.containers.pods import Namespace, Pod
-from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent
+from enricher.events import Process, ProcessEvent
 from exectrail.contracts.record import Origin
 from exectrail.contracts.session import AuditSession
 from exectrail.contracts.unreadable import UNREADABLE
@@ -105,21 +105,7 @@ class Audit(Struct, frozen=True):
     text: str
 
 
-Item = (
-    ForkEvent
-    | ExecEvent
-    | ExecFailedEvent
-    | ExitEvent
-    | Audit
-    | Located
-    | PodSeen
-    | NamespaceSeen
-    | SessionSeen
-    | Backfilled
-    | Gone
-    | Offset
-    | Lost
-)
+Item = ProcessEvent | Audit | Located | PodSeen | NamespaceSeen | SessionSeen | Backfilled | Gone | Offset | Lost
 """What a line can hold."""
 
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
