@@ -125,7 +125,7 @@ class SourceNeeds(NamedTuple):
     is_ours: Callable[[str], bool]
     """Whether a line of auditd's log is this node's, by its `node=`."""
     ready: Callable[[], bool]
-    """Whether the API has told what is recorded."""
+    """Whether the API has said what is recorded."""
 
 
 def _netlink(needs: SourceNeeds) -> Source:
@@ -148,7 +148,7 @@ SOURCES: dict[str, Callable[[SourceNeeds], Source]] = {"netlink": _netlink, "aud
 
 
 def choose_source(args: argparse.Namespace, state: SourceState, ready: Callable[[], bool]) -> Choice:
-    """Where SECCOMP records come from, by the flags; `ready` says whether the API has told what is recorded.
+    """Where SECCOMP records come from, by the flags; `ready` says whether the API has said what is recorded.
 
     Raises:
         SourceUnavailable: The source that the flags name cannot be had.

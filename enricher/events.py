@@ -131,7 +131,7 @@ class ExecFailedEvent(Struct, frozen=True, gc=False):
 
     @property
     def content(self) -> tuple[Hashable, ...]:
-        """What was tried, whoever tried it, and how it failed."""
+        """What was tried, by any process, and how it failed."""
         return self.filename, self.argv, self.errno
 
 
