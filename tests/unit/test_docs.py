@@ -38,6 +38,7 @@ PAGES = [*sorted(DOCS.rglob("*.md")), *sorted(REPO.glob("*.md"))]
 PROGRAMS = (
     "exectrail.cli",
     "webhook.__main__",
+    "webhook.offline.review",
     "enricher.__main__",
     "enricher.support.capture",
     "enricher.support.replay",
