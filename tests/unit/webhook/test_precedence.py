@@ -447,3 +447,172 @@ def test_the_order_in_which_bindings_are_listed_is_without_meaning(
     assert decided(asked, policies_of(msgspec.structs.replace(row, bindings=shuffled))) == decided(
         asked, policies_of(row)
     )
+
+
+POLICIES = Policies(
+    {"spo.x-k8s.io/enable-binding": "", "exectrail.io/profile": "process-audit"},
+    in_order([bind("web", "nginx:*", "a"), bind("db", "redis", "gone"), bind("rest", "*", "b", WEB)]),
+    PROFILES,
+)
+
+
+def spec_after(review: Load, patched: Apply, spec: dict[str, Any], **labels: str) -> tuple[Decision, dict[str, Any]]:
+    asked = review("pod-create", {"spec": spec, "metadata": {"labels": labels}})
+    decision = decided(asked, POLICIES)
+    after: dict[str, Any] = patched(asked, decision.patch)["spec"]
+    return decision, after
+
+
+def localhost(profile: str) -> dict[str, Any]:
+    return {"seccompProfile": {"type": "Localhost", "localhostProfile": profile}}
+
+
+def test_containers_of_one_pod_get_different_profiles_and_the_pod_gets_that_of_the_rest(
+    review: Load, patched: Apply
+) -> None:
+    spec = {
+        "containers": [{"name": "web", "image": "nginx:1"}, {"name": "db", "image": "redis"}],
+        "initContainers": [{"name": "init", "image": "busybox"}],
+    }
+
+    decision, after = spec_after(review, patched, spec, app="web")
+
+    assert decision.reason == "bound"
+    assert after == {
+        "containers": [
+            {"name": "web", "image": "nginx:1", "securityContext": localhost(path("a"))},
+            {"name": "db", "image": "redis"},
+        ],
+        "initContainers": [{"name": "init", "image": "busybox"}],
+        "securityContext": localhost(path("b")),
+    }
+
+
+def test_a_profile_for_an_image_does_not_reach_a_container_that_another_webhook_adds(
+    review: Load, patched: Apply
+) -> None:
+    _, after = spec_after(review, patched, {"containers": [{"name": "web", "image": "nginx:1"}]})
+    assert "securityContext" not in after
+
+    proxy = {"name": "proxy", "image": "proxy", "securityContext": ADDS}
+    decision, again = spec_after(review, patched, after | {"initContainers": [proxy]})
+
+    assert (decision.reason, decision.patch) == ("bound-in-part", [])
+    assert again["initContainers"] == [proxy]
+
+
+def test_a_container_that_another_webhook_adds_gets_the_profile_of_its_image_beside_that_of_the_pod(
+    review: Load, patched: Apply
+) -> None:
+    _, after = spec_after(review, patched, {"containers": [{"name": "app", "image": "busybox"}]}, app="web")
+    assert after["securityContext"] == localhost(path("b"))
+
+    decision, again = spec_after(
+        review, patched, after | {"initContainers": [{"name": "proxy", "image": "nginx"}]}, app="web"
+    )
+
+    assert (decision.reason, decision.warnings, len(decision.patch)) == ("bound", [], 1)
+    assert again["initContainers"][0]["securityContext"] == localhost(path("a"))
+
+
+def test_a_profile_that_is_not_ready_affects_only_the_containers_that_it_is_for(review: Load, patched: Apply) -> None:
+    policies = Policies({"spo.x-k8s.io/enable-binding": ""}, POLICIES.bindings, PROFILES)
+    spec = {"containers": [{"name": "web", "image": "nginx"}, {"name": "db", "image": "redis"}]}
+    asked = review("pod-create", {"spec": spec})
+
+    decision = decided(asked, policies)
+
+    after = patched(asked, decision.patch)["spec"]["containers"]
+    assert decision.reason == "bound-in-part"
+    assert after[0]["securityContext"] == localhost(path("a"))
+    assert after[1] == {"name": "db", "image": "redis"}
+    assert decision.warnings == [
+        "exectrail: container 'db' does not get that of ProfileBinding db: there is no SeccompProfile 'gone'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        (ADDS, ADDS | {"seccompProfile": {"type": DEFAULT}}),
+        (ADDS | localhost("mine.json"), ADDS | localhost("mine.json")),
+        (PRIVILEGED, PRIVILEGED),  # runtimes give it no seccomp anyway
+        ({}, {}),
+    ],
+)
+def test_an_ephemeral_container_loses_nothing_by_the_audit_profile_of_its_pod(
+    review: Load, patched: Apply, context: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    spec = {
+        "securityContext": localhost(AUDIT),
+        "containers": [{"name": "app", "image": "busybox"}],
+        "ephemeralContainers": [{"name": "debugger", "image": "busybox", "securityContext": context}],
+    }
+    asked = review("ephemeralcontainers", {"spec": spec, "metadata": {}}, oldObject={"spec": {}})
+
+    after = patched(asked, decided(asked, POLICIES).patch)["spec"]
+
+    assert after["ephemeralContainers"][0]["securityContext"] == expected
+    assert after["securityContext"] == localhost(AUDIT)
+
+
+def test_an_update_without_a_new_ephemeral_container_changes_nothing(review: Load) -> None:
+    asked = review("ephemeralcontainers")
+    asked["request"]["oldObject"] = asked["request"]["object"]
+
+    assert decided(asked, POLICIES) == Decision("no-new-container")
+
+
+def test_bindings_that_are_not_known_yet_are_warned_of_and_the_label_still_binds(review: Load, patched: Apply) -> None:
+    asked = review("pod-create")
+
+    both = decided(asked, Policies(POLICIES.labels, None))
+    alone = decided(asked, Policies({"spo.x-k8s.io/enable-binding": ""}, None))
+
+    warning = "exectrail: the ProfileBindings of namespace default are not known here yet"
+    assert (both.reason, both.warnings) == ("bound", [warning])
+    assert (alone.reason, alone.patch, alone.warnings) == ("bindings-unknown", [], [warning])
+
+
+@pytest.mark.parametrize("changes", [{"dryRun": True}, {"name": ""}], ids=["dryRun", "generateName"])
+def test_a_pod_without_a_name_and_a_dry_run_are_answered_alike(review: Load, changes: dict[str, Any]) -> None:
+    assert decided(review("pod-create", **changes), POLICIES) == decided(review("pod-create"), POLICIES)
+
+
+_OWN = st.sampled_from([None, UNCONFINED, DEFAULT, "mine.json", AUDIT, path("a"), path("b")])
+_CONTAINERS = st.lists(
+    st.builds(
+        lambda image, own, context: container_of(Row("", [], None, image, own, context=context)),
+        st.sampled_from(["nginx", "redis", "busybox"]),
+        _OWN,
+        st.sampled_from([{}, ADDS, PRIVILEGED]),
+    ),
+    max_size=3,
+)
+
+
+@given(containers=_CONTAINERS, init=_CONTAINERS, pod=_OWN, labels=st.sampled_from([{}, APP]), added=_CONTAINERS)
+def test_a_second_look_changes_only_what_was_added_meanwhile(
+    review: Load,
+    patched: Apply,
+    containers: list[dict[str, Any]],
+    init: list[dict[str, Any]],
+    pod: str | None,
+    labels: dict[str, str],
+    added: list[dict[str, Any]],
+) -> None:
+    spec: dict[str, Any] = {"containers": containers, "initContainers": init}
+    if pod:
+        spec["securityContext"] = {"seccompProfile": profile_of(pod)}
+    _, first = spec_after(review, patched, spec, **labels)
+
+    again, second = spec_after(review, patched, first, **labels)
+    assert (again.patch, second) == ([], first)
+
+    _, third = spec_after(review, patched, first | {"initContainers": [*first["initContainers"], *added]}, **labels)
+    for before, after in zip(
+        [*first["containers"], *first["initContainers"]],
+        [*third["containers"], *third["initContainers"]],
+        strict=False,
+    ):
+        assert runs_with(third, after) == runs_with(first, before)
