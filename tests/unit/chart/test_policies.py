@@ -1,0 +1,227 @@
+"""The admission policies, evaluated: what they let through and what they refuse, by whom.
+
+The evaluator lacks the API server's own library `authorizer`: a variable stands in for the one question asked of it.
+"""
+
+import re
+
+import cel
+import pytest
+
+from tests.unit.chart.rendered import Document, HelmTemplate
+
+ACCOUNTS = "system:serviceaccount:exectrail:exectrail-"
+WEBHOOK, CONTROLLER, ENRICHER, INSTALLER = (
+    f"{ACCOUNTS}{each}" for each in ("webhook", "controller", "enricher", "node")
+)
+CLEANUP = "system:serviceaccount:kube-system:namespace-controller"
+NODE_NAME = "authentication.kubernetes.io/node-name"
+
+
+@pytest.fixture(scope="module")
+def policies(helm_template: HelmTemplate) -> dict[str, Document]:
+    """The policies' specs by name, with the one that is off by default."""
+    values = {"policies": {"namespaceLabels": {"users": ["alice"], "groups": ["sre"]}}}
+    return of_release(helm_template(values))
+
+
+def of_release(documents: list[Document]) -> dict[str, Document]:
+    found = (each for each in documents if each["kind"] == "ValidatingAdmissionPolicy")
+    return {each["metadata"]["name"].removeprefix("exectrail-"): each["spec"] for each in found}
+
+
+def refused(
+    policy: Document,
+    operation: str,
+    user: str,
+    new: Document | None,
+    old: Document | None = None,
+    *,
+    node: str = "",
+    sub: str = "",
+    groups: list[str] | None = None,
+    administers: bool = False,
+) -> bool:
+    """Whether the policy has something against a request that its rules match."""
+    info = {"username": user, "groups": groups or [], "extra": {NODE_NAME: [node]} if node else {}}
+    known = {
+        "request": {"operation": operation, "userInfo": info, "subResource": sub},
+        "object": new,
+        "oldObject": old,
+        "administers": administers,
+        "variables": {},
+    }
+
+    def holds(expression: str) -> object:
+        expression = re.sub(r"authorizer\.[^ ]*\.allowed\(\)", "administers", expression)
+        return cel.evaluate(expression, known)
+
+    if not all(holds(each["expression"]) for each in policy.get("matchConditions", [])):
+        return False
+    for variable in policy.get("variables", []):
+        known["variables"] = {**known["variables"], variable["name"]: holds(variable["expression"])}  # type: ignore[dict-item]
+    return not all(holds(each["expression"]) for each in policy["validations"])
+
+
+def trail(node: str, seq: int | None = None) -> Document:
+    return {"metadata": {"name": node}} | ({"status": {"seq": seq}} if seq is not None else {})
+
+
+@pytest.mark.parametrize(
+    ("operation", "user", "token", "new", "old", "wrong"),
+    [
+        ("CREATE", ENRICHER, "a", trail("a"), None, False),
+        ("CREATE", ENRICHER, "b", trail("a"), None, True),
+        ("CREATE", ENRICHER, "", trail("a"), None, True),
+        ("UPDATE", ENRICHER, "a", trail("a", 0), trail("a"), False),
+        ("UPDATE", ENRICHER, "a", trail("a", 7), trail("a", 7), False),
+        ("UPDATE", ENRICHER, "a", trail("a", 8), trail("a", 7), False),
+        ("UPDATE", ENRICHER, "a", trail("a", 6), trail("a", 7), True),
+        ("UPDATE", ENRICHER, "a", trail("a"), trail("a", 7), True),
+        ("UPDATE", ENRICHER, "b", trail("a", 8), trail("a", 7), True),
+        ("UPDATE", "admin", "", trail("a", 6), trail("a", 7), False),
+    ],
+)
+def test_an_enricher_writes_its_own_trails_state_and_never_takes_records_back(
+    policies: dict[str, Document],
+    operation: str,
+    user: str,
+    token: str,
+    new: Document,
+    old: Document | None,
+    wrong: bool,
+) -> None:
+    assert refused(policies["nodetrails"], operation, user, new, old, node=token) is wrong
+
+
+def node_status(node: str) -> Document:
+    return {"metadata": {"name": f"audit-{node}"}, "spec": {"nodeName": node}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "user", "token", "new", "old", "wrong"),
+    [
+        ("CREATE", INSTALLER, "a", "a", None, False),
+        ("CREATE", INSTALLER, "b", "a", None, True),
+        ("CREATE", INSTALLER, "", "a", None, True),
+        ("UPDATE", INSTALLER, "a", "a", "a", False),
+        ("UPDATE", INSTALLER, "b", "a", "a", True),
+        ("UPDATE", INSTALLER, "a", "a", "b", True),
+        ("DELETE", INSTALLER, "a", None, "a", False),
+        ("DELETE", INSTALLER, "b", None, "a", True),
+        ("DELETE", CONTROLLER, "b", None, "a", False),
+    ],
+)
+def test_an_installer_speaks_for_its_own_node(
+    policies: dict[str, Document],
+    operation: str,
+    user: str,
+    token: str,
+    new: str | None,
+    old: str | None,
+    wrong: bool,
+) -> None:
+    objects = [node_status(each) if each else None for each in (new, old)]
+    assert refused(policies["nodestatuses"], operation, user, *objects, node=token) is wrong
+
+
+OPEN: Document = {"metadata": {"name": "s"}, "status": {"phase": "Open"}}
+ON_A: Document = {"metadata": {"name": "s"}, "status": {"phase": "Running", "node": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "sub", "user", "token", "new", "wrong"),
+    [
+        ("CREATE", "", WEBHOOK, "a", OPEN, False),
+        ("CREATE", "", CONTROLLER, "a", OPEN, True),
+        ("CREATE", "", "mallory", "", OPEN, True),
+        ("UPDATE", "", WEBHOOK, "a", OPEN, True),
+        ("UPDATE", "status", CONTROLLER, "b", ON_A, False),
+        ("UPDATE", "status", ENRICHER, "a", ON_A, False),
+        ("UPDATE", "status", ENRICHER, "b", ON_A, True),
+        ("UPDATE", "status", ENRICHER, "a", OPEN, True),
+        ("UPDATE", "status", WEBHOOK, "a", ON_A, True),
+        ("UPDATE", "status", "mallory", "", ON_A, True),
+        ("DELETE", "", CONTROLLER, "b", None, False),
+        ("DELETE", "", WEBHOOK, "b", None, True),
+        ("DELETE", "", "mallory", "", None, True),
+        ("DELETE", "", CLEANUP, "", None, False),
+        ("CREATE", "", CLEANUP, "", OPEN, True),
+    ],
+)
+def test_only_our_parts_write_sessions_each_its_own_part(
+    policies: dict[str, Document], operation: str, sub: str, user: str, token: str, new: Document | None, wrong: bool
+) -> None:
+    policy = policies["auditsessions"]
+    assert refused(policy, operation, user, new, node=token, sub=sub) is wrong
+    assert not refused(policy, operation, user, new, node=token, sub=sub, administers=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "administers", "wrong"),
+    [
+        ({"container": "reader"}, False, False),
+        ({"container": "enricher"}, False, True),
+        ({"container": "enricher"}, True, False),
+        ({}, False, True),
+    ],
+)
+def test_an_exec_in_the_releases_namespace_goes_into_the_reader(
+    policies: dict[str, Document], options: Document, administers: bool, wrong: bool
+) -> None:
+    assert refused(policies["exec"], "CONNECT", "bob", options, administers=administers) is wrong
+
+
+def namespace(**labels: str) -> Document:
+    return {"metadata": {"name": "shop", "labels": {f"exectrail.io/{key}": text for key, text in labels.items()}}}
+
+
+BARE: Document = {"metadata": {"name": "shop"}}
+OTHER: Document = {"metadata": {"name": "shop", "labels": {"team": "shop"}}}
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "changes"),
+    [
+        (BARE, None, False),
+        (OTHER, BARE, False),
+        (namespace(record="true"), namespace(record="true"), False),
+        (namespace(record="true"), None, True),
+        (namespace(record="true"), BARE, True),
+        (namespace(record="false"), namespace(record="true"), True),
+        (namespace(), namespace(record="true"), True),
+        (BARE, namespace(record="true"), True),
+    ],
+)
+def test_only_those_who_may_change_what_is_recorded_of_a_namespace(
+    policies: dict[str, Document], new: Document, old: Document | None, changes: bool
+) -> None:
+    policy, operation = policies["namespacelabels"], "UPDATE" if old else "CREATE"
+    assert refused(policy, operation, "bob", new, old, groups=["dev"]) is changes
+    assert not refused(policy, operation, "alice", new, old)
+    assert not refused(policy, operation, "carol", new, old, groups=["dev", "sre"])
+
+
+def test_each_policy_denies_and_fails_closed(helm_template: HelmTemplate) -> None:
+    documents = helm_template({"policies": {"namespaceLabels": {"users": ["alice"]}}})
+    bindings = [each for each in documents if each["kind"] == "ValidatingAdmissionPolicyBinding"]
+    assert {each["spec"]["policyName"].removeprefix("exectrail-") for each in bindings} == of_release(documents).keys()
+    assert all(each["spec"]["validationActions"] == ["Deny"] for each in bindings)
+    assert {each["failurePolicy"] for each in of_release(documents).values()} == {"Fail"}
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({}, {"nodetrails", "nodestatuses", "auditsessions", "exec"}),
+        ({"policies": {"enabled": False, "namespaceLabels": {"users": ["alice"]}}}, set()),
+    ],
+)
+def test_policies_can_be_left_out(helm_template: HelmTemplate, values: Document, names: set[str]) -> None:
+    assert of_release(helm_template(values)).keys() == names
+
+
+@pytest.mark.parametrize("name", ["auditsessions", "exec"])
+def test_a_policy_of_the_releases_namespace_reaches_no_other(policies: dict[str, Document], name: str) -> None:
+    selector = policies[name]["matchConstraints"]["namespaceSelector"]
+    assert selector == {"matchLabels": {"kubernetes.io/metadata.name": "exectrail"}}
