@@ -5,7 +5,7 @@ it. A profile for all images goes to the pod, unless a container must not have i
 second look at the same pod changes only what has been added to it meanwhile (reinvocationPolicy IfNeeded).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -39,6 +39,19 @@ class Chosen(Struct, frozen=True):
     """What it says itself."""
     container: Container
     choice: Choice
+
+
+class _Read(Struct, frozen=True):
+    """What is read of a pod."""
+
+    annotations: Value
+    labels: Value
+    context: Value
+    os: Value
+    selector: Value
+    """Its nodeSelector."""
+    containers: list[tuple[str, Value]]
+    """Its lists of containers, by their names in the spec."""
 
 
 class _Pod(Struct, frozen=True):
@@ -78,10 +91,13 @@ def explained(request: Request, policies: Policies, release_namespace: str = "")
     late = (request.operation, request.sub_resource) == ("UPDATE", "ephemeralcontainers")
     if request.pods_kind != "Pod" or not (late or (request.operation, request.sub_resource) == ("CREATE", "")):
         return Decision("unsupported"), []
-    if skipped := _skipped(request, policies, release_namespace):
+    if request.namespace == release_namespace:
+        return Decision("release-namespace"), []
+    read = _read(request, _LATE_MEMBERS if late else _MEMBERS)
+    if skipped := _skipped(read, request, policies):
         return skipped, []
     try:
-        pod = _pod(request, _LATE_MEMBERS if late else _MEMBERS, policies)
+        pod = _pod(read, _names(request.old_object) if late else frozenset(), policies)
     except TooLarge:
         return Decision("too-large", warnings=[_unbound("there is more in it than is read of a pod")]), []
     if late and not pod.chosen:
@@ -98,13 +114,18 @@ def explained(request: Request, policies: Policies, release_namespace: str = "")
     return Decision(reason, _late_patch(pod) if late else _patch(pod), warnings=_few(notes)), pod.chosen
 
 
-def _skipped(request: Request, policies: Policies, release_namespace: str) -> Decision | None:
-    """Why a pod is left as it is, without a look at its containers."""
-    if request.namespace == release_namespace:
-        return Decision("release-namespace")
+def _read(request: Request, lists: tuple[str, ...]) -> _Read:
+    # In one go: each question goes over all of the pod.
     metadata, spec = request.object.required().members("metadata", "spec")
-    (annotations,), (os, selector) = metadata.members("annotations"), spec.required().members("os", "nodeSelector")
-    (mirror,), (system,), (placed,) = annotations.members(_MIRROR_POD), os.members("name"), selector.members(_OS_LABEL)
+    annotations, labels = metadata.members("annotations", "labels")
+    context, os, selector, *containers = spec.required().members("securityContext", "os", "nodeSelector", *lists)
+    return _Read(annotations, labels, context, os, selector, list(zip(lists, containers, strict=True)))
+
+
+def _skipped(read: _Read, request: Request, policies: Policies) -> Decision | None:
+    """Why a pod is left as it is, without a look at its containers."""
+    (mirror,), (system,) = read.annotations.members(_MIRROR_POD), read.os.members("name")
+    (placed,) = read.selector.members(_OS_LABEL)
     if not mirror.absent:
         return Decision("mirror-pod")  # the kubelet runs it from a file, whatever the API says
     if "windows" in (system.text(), placed.text()):
@@ -132,35 +153,32 @@ def _unbound(why: str) -> str:
     return f"exectrail: pod admitted without an audit profile: {why}"
 
 
-def _pod(request: Request, members: Iterable[str], policies: Policies) -> _Pod:
+def _pod(read: _Read, known: frozenset[str], policies: Policies) -> _Pod:
+    """What becomes of a pod's containers, but for those that were there before."""
     budget = Budget()
-    metadata, spec = request.object.members("metadata", "spec")
-    context, *listed = spec.members("securityContext", *members)
-    (labels_of,), (profile_of,) = metadata.members("labels"), context.members("seccompProfile")
     # Few bindings ask for labels, so most pods' are never read.
-    asked = any(each.selector for each in policies.applicable)
-    labels = labels_of.mapping() if asked else {}
+    labels = read.labels.mapping() if any(each.selector for each in policies.applicable) else {}
+    (profile_of,) = read.context.members("seccompProfile")
     profile, all_images = _profile(profile_of), wide(policies, labels)
     inherited = None if profile and _is_ours(profile, all_images) else profile
-    known = _names(request.old_object, members, budget)
     chosen = []
-    for member, each in zip(members, listed, strict=True):
-        for path, its_context, own, container in _containers(member, each, inherited, budget):
+    for member, listed in read.containers:
+        for path, context, own, container in _containers(member, listed, inherited, budget):
             if container.name not in known:
                 choice = choose(container, all_images, policies, labels)
-                chosen.append(Chosen(path, its_context, own, container, choice))
-    return _Pod(context, profile, all_images, chosen)
+                chosen.append(Chosen(path, context, own, container, choice))
+    return _Pod(read.context, profile, all_images, chosen)
 
 
 def _is_ours(profile: Profile, all_images: Wide) -> bool:
     return profile.type == "Localhost" and (profile.path in BUILT_IN.values() or profile.path == all_images.path)
 
 
-def _names(old: Value, members: Iterable[str], budget: Budget) -> frozenset[str]:
-    """The names of the containers that an update finds there: they cannot be changed any more."""
+def _names(old: Value) -> frozenset[str]:
+    """The names of the ephemeral containers that an update finds there: they cannot be changed any more."""
     (spec,) = old.members("spec")
-    listed = spec.members(*members)
-    return frozenset(name.text() for each in listed for (name,) in each.objects(budget, "name"))
+    (listed,) = spec.members(*_LATE_MEMBERS)
+    return frozenset(name.text() for (name,) in listed.objects(Budget(), "name"))
 
 
 def _containers(
