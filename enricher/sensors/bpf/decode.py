@@ -1,4 +1,5 @@
-"""Samples of the ring buffer to events. The layout is that of the structures in sample.h.
+"""Samples of the ring buffer to events. The layout is that of the structures in sample.h, sensor.bpf.c
+and failed.h.
 
 Runs for every process of every watched container, so it is kept light: one unpack and a few slices per sample.
 """

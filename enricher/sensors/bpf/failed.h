@@ -17,6 +17,16 @@
 
 #define MOST_FAILED_ARGUMENTS 64
 
+struct exec_failed {
+	struct head head;
+	struct identity identity;
+	__u32 error;
+	__u32 filename_size;
+	__u32 argv_size;
+	__u32 truncated;
+	char strings[CGROUP_NAME_SIZE + FILENAME_SIZE + 2 * FAILED_ARGV_SIZE]; /* the last argument may run over */
+};
+
 /*
  * Room for one per CPU, as `scratch` in sensor.bpf.c and for the same reasons: the kernel runs the programs of a
  * tracepoint with preemption off, and a system call that returns does so once at a time.

@@ -6,7 +6,7 @@
  * Three raw tracepoints, two of system calls, one ring buffer. What does not pass the filter (filter.h) ends here and
  * costs user space nothing. An iterator goes over the processes that are there before anything happens to them.
  * Linux >= 5.11 with BTF; reads go through CO-RE, so one object serves every kernel and machine and needs no
- * vmlinux.h. The samples' layout (sample.h) is read by decode.py.
+ * vmlinux.h. The samples' layout (sample.h, and the structures here) is read by decode.py.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -23,6 +23,12 @@
 #include "walk.h"
 
 /* ---- fork ---- */
+
+struct fork {
+	struct head head;
+	struct identity identity;
+	char cgroup_name[CGROUP_NAME_SIZE];
+};
 
 SEC("raw_tp/sched_process_fork")
 int on_fork(struct bpf_raw_tracepoint_args *ctx)
@@ -50,6 +56,22 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* ---- exec ---- */
+
+/* Strings: cgroup's name, filename, argv; then the names on the way up from the program's file and from the cwd. */
+struct exec {
+	struct head head;
+	struct identity identity;
+	__u32 filename_size;
+	__u32 argv_size;
+	__u32 path_size;
+	__u32 cwd_size;
+	__u8 seccomp;
+	__u8 mounts_of_parent; /* in the same mount namespace: the runtime's own is, before it goes in */
+	__u8 truncated;
+	__u8 path; /* enum walked */
+	__u8 cwd;  /* enum walked */
+	char strings[CGROUP_NAME_SIZE + FILENAME_SIZE + ARGV_SIZE + 4 * WALK_SIZE]; /* of the last part half is for the verifier */
+};
 
 /*
  * Room for one exec per CPU: an array by CPU id, because values of per-CPU maps end at 32 KiB (E2BIG above).
@@ -149,6 +171,12 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* ---- exit ---- */
+
+struct exit {
+	struct head head;
+	__u32 status; /* as wait(2) reports it */
+	__u32 zero;
+};
 
 struct process {
 	__u64 start;
