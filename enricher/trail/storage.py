@@ -1,6 +1,7 @@
 """Flags that say where the trail goes, and the sink that they mean."""
 
 import argparse
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -45,8 +46,15 @@ def open_sink(args: argparse.Namespace) -> Sink:
         OSError: The trail's file cannot be opened, or another process writes it.
 
     """
-    if args.trail == _STDOUT:
-        return StdoutSink()
+    scheme, mark, _ = args.trail.partition("://")
+    return SINKS.get(scheme + mark, _file_sink)(args)
+
+
+def _stdout_sink(_args: argparse.Namespace) -> Sink:
+    return StdoutSink()
+
+
+def _file_sink(args: argparse.Namespace) -> Sink:
     size = args.audit_log_max_size or _DEFAULT_SIZE
     if args.max_total_size and args.max_total_size < size:
         raise RuntimeError(
@@ -61,6 +69,10 @@ def open_sink(args: argparse.Namespace) -> Sink:
         compress=args.compress,
     )
     return FileSink(Path(args.trail), rotation, args.fsync)
+
+
+SINKS: dict[str, Callable[[argparse.Namespace], Sink]] = {_STDOUT: _stdout_sink}
+"""How each sink is opened, by what `--trail` says or begins with, e.g. `scheme://`. All else is the path of a file."""
 
 
 def _number(text: str) -> int:
