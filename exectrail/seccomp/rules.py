@@ -162,8 +162,12 @@ def _decision(name: str, rules: list[Rule], by_default: Outcome) -> Decision:
         decided = LOG if first == ALLOW and is_logged else first
         return Decision(decided, overruled_log=is_logged and decided != LOG)
     only = {conditions: _only(name, conditions, made, by_default) for conditions, made in when.items()}
-    overruled = any(LOG in when[conditions] and made != LOG for conditions, made in only.items())
-    return Decision(when=logged(_without_default(only, by_default)), overruled_log=overruled)
+    if by_default == LOG:
+        counting = _without_default(logged(only), by_default)
+    else:
+        counting = logged(_without_default(only, by_default))
+    overruled = any(LOG in made and counting.get(conditions) != LOG for conditions, made in when.items())
+    return Decision(when=counting, overruled_log=overruled)
 
 
 def _only(name: str, conditions: Conditions, made: set[Outcome], by_default: Outcome) -> Outcome:
@@ -188,7 +192,7 @@ def _without_default(when: dict[Conditions, Outcome], by_default: Outcome) -> di
     return {
         conditions: made
         for conditions, made in when.items()
-        if made != by_default or made == LOG or not any(may_overlap(conditions, other) for other in others)
+        if made != by_default or not any(may_overlap(conditions, other) for other in others)
     }
 
 

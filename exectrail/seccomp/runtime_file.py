@@ -2,8 +2,9 @@
 
 import msgspec
 
+from exectrail.seccomp.overlap import Conditions, includes
 from exectrail.seccomp.profile import Architecture, Profile, Rule
-from exectrail.seccomp.rules import Decision, decisions, default
+from exectrail.seccomp.rules import Decision, Outcome, decisions, default
 from exectrail.seccomp.written import written
 
 _UNKNOWN_TO_RUNTIMES: frozenset[Architecture] = frozenset(
@@ -16,7 +17,8 @@ def runtime_file(profile: Profile) -> bytes:
     """The runtime's file of a profile whose bases are merged; the same bytes for the same meaning.
 
     Each rule has at most one condition for an argument: several become rules of their own, as in runc and crun. Rules
-    that repeat the default action are left out, since libseccomp refuses them.
+    that repeat the default action are left out, since libseccomp refuses them. So are those that lie within a wider
+    one with the same action: libseccomp makes wrong filters of some (2.5.4: `a0 <= 5` beside `a0 < 2**32`).
 
     Raises:
         ProfileError: `InvalidSeccompProfile`, see `exectrail.seccomp.rules.decisions`.
@@ -26,7 +28,7 @@ def runtime_file(profile: Profile) -> bytes:
     decided = {
         name: Decision(
             None if decision.always == by_default else decision.always,
-            {conditions: made for conditions, made in decision.when.items() if made != by_default},
+            _widest({conditions: made for conditions, made in decision.when.items() if made != by_default}),
         )
         for name, decision in decisions(profile).items()
     }
@@ -40,6 +42,17 @@ def runtime_file(profile: Profile) -> bytes:
         "syscalls": [_rule(rule) for rule in written(profile, decided).syscalls],
     }
     return msgspec.json.encode({key: value for key, value in document.items() if value not in (None, "", [])}) + b"\n"
+
+
+def _widest(when: dict[Conditions, Outcome]) -> dict[Conditions, Outcome]:
+    """The rules but those that another one with the same outcome includes."""
+    # One that asks for equality only includes no rule but longer ones, which do no harm beside it.
+    wide = [each for each in when if any(arg.op != "SCMP_CMP_EQ" for arg in each)]
+    kept = dict(when)
+    for narrow, made in when.items():
+        if any(other != narrow and kept.get(other) == made and includes(other, narrow) for other in wide):
+            del kept[narrow]
+    return kept
 
 
 def _rule(rule: Rule) -> dict[str, object]:

@@ -132,3 +132,15 @@ def test_what_profiles_may_allow_is_as_in_the_operator(
     with pytest.raises(ProfileError, match=said) as caught:
         check(spec, syscalls, actions)
     assert caught.value.reason == "ProfileNotAllowed"
+
+
+def test_a_rule_stands_before_those_whose_conditions_begin_with_its_own() -> None:
+    wide, narrow = [arg("EQ", 1)], [arg("EQ", 1), arg("EQ", 2, index=1)]
+    rules = [Rule(["b"], LOG, args=narrow), Rule(["a", "b"], KILL, args=wide), Rule(["a"], LOG, args=narrow)]
+    written = msgspec.json.decode(runtime_file(profile(ERRNO, *rules)))["syscalls"]
+    assert [(each["names"], len(each["args"])) for each in written] == [(["a", "b"], 1), (["a", "b"], 2)]
+
+
+def test_a_rule_within_a_wider_one_of_the_same_action_is_left_out() -> None:
+    within = [rule(ALLOW, "a", arg("LE", 5)), rule(ALLOW, "a", arg("LT", 2**32)), rule(LOG, "b", arg("LE", 5))]
+    assert read(profile(ERRNO, *within)) == read(profile(ERRNO, *within[1:]))

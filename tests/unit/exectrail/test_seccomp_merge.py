@@ -212,6 +212,7 @@ def test_no_log_is_lost_to_an_allow(own: Profile, base: Profile, call: Call) -> 
 
 @given(profiles, profiles, calls)
 def test_a_call_that_either_profile_logs_is_logged(own: Profile, base: Profile, call: Call) -> None:
+    assume(is_defined(own) and is_defined(base))
     merged = merged_or_unsupported(own, base)
     if LOG in {said(own, call), said(base, call)}:
         assert action_for(merged, *call) == LOG
