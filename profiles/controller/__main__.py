@@ -11,10 +11,13 @@ import socket
 import sys
 import threading
 from datetime import timedelta
+from typing import Any
 
+import msgspec
 from kubernetes import client
 from kubernetes.config import ConfigException
 
+from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from exectrail.service import logs, threads
@@ -25,6 +28,7 @@ from profiles.controller.profile_api import ProfileApi
 from profiles.controller.profiles import Profiles
 from profiles.controller.retention import Policy, Session
 from profiles.controller.rounds import Rounds
+from profiles.controller.spod import Spod
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
     return number
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except UNREADABLE as error:
+        raise argparse.ArgumentTypeError(f"must be a JSON object: {error}") from error
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -59,6 +70,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--lease-name", default="exectrail-controller", metavar="NAME", help=help_)
     help_ = "DaemonSet that installs profiles; its pods' nodes count in their status (default %(default)s)"
     add("--installer-daemonset", default="exectrail-node", metavar="NAME", help=help_)
+    help_ = "the chart's values by their paths, as JSON: SecurityProfilesOperatorDaemon is compared with them"
+    add("--release-values", type=_object, default="{}", metavar="JSON", help=help_)
     help_ = "namespace of AuditSessions (default $POD_NAMESPACE)"
     add("--namespace", default=env.get("POD_NAMESPACE"), metavar="NAME", help=help_)
     help_ = "name of this replica in the Lease (default $POD_NAME or the host's name)"
@@ -98,8 +111,13 @@ def main(argv: list[str] | None = None) -> int:
     writes = ProfileApi(api_client, arguments.identity)
     daemonset, beat = arguments.installer_daemonset, pulse_of_profiles.beat
     profiles = Profiles(watching, writes, arguments.namespace, daemonset, lease.held, beat)
-    profiles_thread = threading.Thread(target=profiles.run, args=(stop,), name="profiles")
-    profiles_thread.start()
+    spod = Spod(watching, api_client, arguments.namespace, arguments.release_values, lease.held)
+    workers = [
+        threading.Thread(target=profiles.run, args=(stop,), name="profiles"),
+        threading.Thread(target=_once_served, args=(profiles.served, spod, stop), name="spod"),
+    ]
+    for worker in workers:
+        worker.start()
     sessions = session_api.mirror(watching, arguments.namespace)
     sessions.start()
     if _listed(sessions, pulse, stop):
@@ -110,9 +128,16 @@ def main(argv: list[str] | None = None) -> int:
             pulse.beat,
         )
         rounds.run(arguments.interval, stop)
-    profiles_thread.join()
+    for worker in workers:
+        worker.join()
     lease.give_back()
     return threads.exit_code()
+
+
+def _once_served(served: threading.Event, spod: Spod, stop: threading.Event) -> None:
+    while not stop.is_set():
+        if served.wait(1.0):
+            spod.run(stop)
 
 
 def _listed(mirror: Mirror[Session], pulse: health.Pulse, stop: threading.Event) -> bool:

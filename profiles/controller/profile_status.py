@@ -90,7 +90,7 @@ def decide(
         status=state,
         localhost_profile=spo.localhost_profile(profile.metadata.name),
         active_workloads=sorted(users)[:MOST_WORKLOADS],
-        conditions=_dated(conditions, profile.status.conditions, now),
+        conditions=dated(conditions, profile.status.conditions, now),
     )
     return Decision(
         finalizers=_finalizers(profile.metadata, bool(users)),
@@ -166,7 +166,7 @@ def _condition(profile: Profile, type_: str, status: str, reason: str, message: 
     return Condition(type_, status, reason, message, observed_generation=profile.metadata.generation)
 
 
-def _dated(conditions: list[Condition], before: Iterable[Condition], now: datetime) -> list[Condition]:
+def dated(conditions: list[Condition], before: Iterable[Condition], now: datetime) -> list[Condition]:
     """Each with the time since when its status is what it is."""
     since = {(each.type, each.status): each.last_transition_time for each in before}
     at = now.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -93,6 +93,8 @@ class Profiles:
         leading: Callable[[], bool],
         alive: Callable[[], None] = lambda: None,
     ) -> None:
+        self.served = threading.Event()
+        """Set once the API serves SeccompProfiles."""
         self._client, self._writes, self._leading, self._alive = client, writes, leading, alive
         self._usage = Usage(namespace, daemonset)
         self._queue: WorkQueue[Key] = WorkQueue(_PAUSE)
@@ -141,6 +143,7 @@ class Profiles:
                     log.info("the status of SeccompProfiles is not kept: the API does not serve them (%s)", error)
                     reported = True
             else:
+                self.served.set()
                 return True
             stop.wait(_SERVED_AGAIN)
         return False

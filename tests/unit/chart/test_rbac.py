@@ -29,6 +29,8 @@ EXPECTED = {
     ("Role", "controller"): {
         "auditsessions.exectrail.io": "list watch delete",
         "auditsessions/status.exectrail.io": "patch",
+        "securityprofilesoperatordaemons.security-profiles-operator.x-k8s.io": "create list watch",
+        "securityprofilesoperatordaemons/status.security-profiles-operator.x-k8s.io": "patch",
         "leases.coordination.k8s.io": "create",
         "leases.coordination.k8s.io exectrail-controller": "get update",
     },

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from profiles.controller.spod_status import FIELDS
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec, pod_template
 
 PARTS = [
@@ -56,10 +57,24 @@ def test_where_pods_run_follows_the_values(helm_template: HelmTemplate) -> None:
         assert spec["imagePullSecrets"] == [{"name": "s"}]
 
 
+def test_the_controller_knows_what_spod_is_compared_with(helm_template: HelmTemplate) -> None:
+    filters = [{"level": "None", "matchKeys": ["origin"]}]
+    values = {"enricher": {"filters": filters}, "logs": {"auditLogMaxSize": 5}}
+    spec = pod_spec(helm_template(values), "controller")
+    (used,) = (
+        json.loads(each.partition("=")[2])
+        for each in container(spec, "controller")["args"]
+        if each.startswith("--release-values=")
+    )
+    assert (used["enricher.filters"], used["logs.auditLogMaxSize"], used["logLevel"]) == (filters, 5, "info")
+    assert {field.value for field in FIELDS if field.value} <= used.keys()
+
+
 def test_retention_reaches_the_controller(helm_template: HelmTemplate) -> None:
     # Large numbers come out of a values file as floats: they must not render as 1e+06.
     spec = pod_spec(helm_template({"sessions": {"retention": {"days": 7, "count": 1000000}}}), "controller")
-    assert container(spec, "controller")["args"] == [
+    arguments = container(spec, "controller")["args"]
+    assert [each for each in arguments if not each.startswith("--release-values=")] == [
         "--lease-name=exectrail-controller",
         "--installer-daemonset=exectrail-node",
         "--retention-days=7",

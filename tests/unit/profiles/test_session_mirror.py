@@ -1,5 +1,6 @@
 """The controller follows AuditSessions by one watch, and keeps little of each."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,10 +39,14 @@ def mirror(server: ApiServer) -> Iterator[Mirror[Session]]:
     for number in range(250):
         server.put(stored(f"s{number}"))
     mirror = session_api.mirror(Client(server.url), "release")
-    mirror.start()
+    thread = threading.Thread(target=mirror.run)
+    thread.start()
     assert mirror.synced.wait(10)
     yield mirror
     mirror.stop()
+    server.end_watches()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_sessions_are_listed_once_and_then_watched(server: ApiServer, mirror: Mirror[Session]) -> None:
