@@ -88,6 +88,7 @@ class Reporter:
         status: dict[str, Any] = {
             "phase": "Closed",
             "outcome": record.outcome,
+            "node": self._node,
             "exit": msgspec.to_builtins(record.exit),
             "endTime": record.timestamp,
             "durationMs": record.duration_ms,

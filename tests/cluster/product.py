@@ -60,6 +60,8 @@ class Release:
         """Have it gone with all that it wrote: tests that ran here before left trails and sessions like today's."""
         self._cluster.kubectl("delete", "auditsessions", "--all", "-n", NAMESPACE, "--wait=false", check=False)
         self.uninstall()
+        # A trail that begins anew has numbers that its NodeTrail has seen already.
+        self._cluster.kubectl("delete", "nodetrails", "--all", check=False)
         for folder in (Path(TRAIL).parent, STATE_FOLDER):
             shutil.rmtree(folder, ignore_errors=True)
 

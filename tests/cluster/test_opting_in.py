@@ -90,11 +90,22 @@ def test_the_record_label_changes_no_pod(alice: Person, recorded: str) -> None:
     assert "Seccomp:\t0" in status
 
 
-def test_a_pod_that_chose_its_own_profile_keeps_it(admin: Cluster, profiled: str) -> None:
-    own = {"seccompProfile": {"type": "RuntimeDefault"}}
+def test_a_pod_that_chose_its_own_profile_keeps_it(admin: Cluster, profiled: str, own_profile: str) -> None:
+    own = {"seccompProfile": {"type": "Localhost", "localhostProfile": own_profile}}
     admin.apply(pod(profiled, "own", securityContext=own))
 
-    assert admin.get("pod", "own", "-n", profiled)["spec"]["securityContext"] == own
+    spec = admin.get("pod", "own", "-n", profiled)["spec"]
+    assert spec["securityContext"] == own
+    assert all("securityContext" not in container for container in spec["containers"])
+
+
+def test_the_runtimes_default_gives_way_to_the_profile_which_protects_as_much(admin: Cluster, profiled: str) -> None:
+    default = {"seccompProfile": {"type": "RuntimeDefault"}}
+    admin.apply(pod(profiled, "default", securityContext=default))
+    admin.kubectl("wait", "-n", profiled, "pod/default", "--for=condition=Ready", "--timeout=60s")
+
+    (app,) = admin.get("pod", "default", "-n", profiled)["spec"]["containers"]
+    assert app["securityContext"]["seccompProfile"]["localhostProfile"] == "exectrail/process-audit.json"
 
 
 @pytest.mark.parametrize(

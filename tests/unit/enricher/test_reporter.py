@@ -64,6 +64,7 @@ def test_a_session_that_begins_and_ends_is_reported(api: ApiServer, reporter: Re
     assert status_of(last) == {
         "phase": "Closed",
         "outcome": "completed",
+        "node": "node1",
         "exit": {"code": 3},
         "endTime": "2026-11-23T12:00:00.000Z",
         "durationMs": 5,
