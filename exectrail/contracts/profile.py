@@ -1,6 +1,90 @@
-"""The built-in seccomp profiles by name, and where the kubelet finds them.
+"""The built-in seccomp profiles by name, where the kubelet finds them, and which of them suits a container.
 
 `localhostProfile` is relative to the kubelet's seccomp folder (`/var/lib/kubelet/seccomp`).
 """
 
-BUILT_IN = {"process-audit": "exectrail/process-audit.json"}
+from collections.abc import Iterable
+
+PROCESS_AUDIT = "process-audit"
+
+VARIANTS: dict[str, frozenset[str]] = {
+    f"{PROCESS_AUDIT}{suffix}": frozenset(capabilities.split())
+    for suffix, capabilities in {
+        "": "",
+        "-bpf": "BPF",
+        "-dac-read-search": "DAC_READ_SEARCH",
+        "-perfmon": "PERFMON",
+        "-sys-admin": "SYS_ADMIN",
+        "-sys-boot": "SYS_BOOT",
+        "-sys-module": "SYS_MODULE",
+        "-sys-nice": "SYS_NICE",
+        "-sys-pacct": "SYS_PACCT",
+        "-sys-ptrace": "SYS_PTRACE",
+        "-sys-rawio": "SYS_RAWIO",
+        "-sys-time": "SYS_TIME",
+        "-sys-tty-config": "SYS_TTY_CONFIG",
+        "-syslog": "SYSLOG",
+        # What tracers, network agents and clock daemons add together.
+        "-bpf-perfmon": "BPF PERFMON",
+        "-bpf-perfmon-sys-ptrace": "BPF PERFMON SYS_PTRACE",
+        "-sys-admin-sys-ptrace": "SYS_ADMIN SYS_PTRACE",
+        "-sys-admin-sys-module": "SYS_ADMIN SYS_MODULE",
+        "-sys-nice-sys-time": "SYS_NICE SYS_TIME",
+        "-all": "DAC_READ_SEARCH SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_TIME"
+        " SYS_TTY_CONFIG",
+    }.items()
+}
+"""Of each variant of `process-audit`, the capabilities with which RuntimeDefault allows the same system calls."""
+
+
+def _file(name: str) -> str:
+    return f"exectrail/{name}.json"
+
+
+BUILT_IN = {name: _file(name) for name in VARIANTS}
+"""The profiles that protect as RuntimeDefault does, and their files."""
+
+UNCONFINED_BUILT_IN = {"process-audit-only": _file("process-audit-only")}
+"""Profiles that log and refuse nothing: installed only with `profiles.allowUnconfined`."""
+
+ADDING_SYSTEM_CALLS = frozenset().union(*VARIANTS.values())
+"""The capabilities with which RuntimeDefault allows more. SYS_CHROOT is no such one: every variant allows chroot."""
+
+_PART_OF_SYS_ADMIN = frozenset({"BPF", "PERFMON", "SYSLOG"})
+"""Capabilities whose system calls SYS_ADMIN brings as well."""
+
+_BY_CAPABILITIES = {capabilities: name for name, capabilities in VARIANTS.items()}
+
+
+def added_capabilities(add: Iterable[str], drop: Iterable[str]) -> frozenset[str]:
+    """What a container's `securityContext.capabilities` leave of what they add, as the runtime takes it.
+
+    Names with or without `CAP_`, in any case, or `ALL`. A name in both is dropped; `ALL` in both adds nothing.
+    """
+    added, dropped = {_name(each) for each in add}, {_name(each) for each in drop}
+    if "ALL" in added:
+        added |= set() if "ALL" in dropped else ADDING_SYSTEM_CALLS | _PART_OF_SYS_ADMIN
+    return frozenset(added - dropped - {"ALL"})
+
+
+def built_in_for(capabilities: frozenset[str]) -> str | None:
+    """The variant of `process-audit` for a container that adds these capabilities.
+
+    It allows exactly the system calls that RuntimeDefault allows the container.
+
+    Args:
+        capabilities: As `added_capabilities` gives them. Those that add no system calls make no difference.
+
+    Returns:
+        A name in `BUILT_IN`; None where no variant fits: bound to any, the container could lose system calls.
+
+    """
+    names = {_name(each) for each in capabilities}
+    adding = ADDING_SYSTEM_CALLS if "ALL" in names else ADDING_SYSTEM_CALLS & names
+    if "SYS_ADMIN" in adding:
+        adding -= _PART_OF_SYS_ADMIN
+    return _BY_CAPABILITIES.get(adding)
+
+
+def _name(capability: str) -> str:
+    return capability.upper().removeprefix("CAP_")

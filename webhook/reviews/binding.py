@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from exectrail.contracts import spo
-from exectrail.contracts.profile import BUILT_IN
+from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT
 from exectrail.contracts.session import PROFILE_LABEL
 from webhook.reviews.images import image_of
 from webhook.reviews.json_value import Budget, TooLarge, Value
@@ -140,8 +140,8 @@ def _skipped(read: _Read, request: Request, policies: Policies) -> Decision | No
 def _unknown(request: Request, policies: Policies) -> tuple[str, str] | None:
     """The reason where nothing binds because something is not known, and the warning."""
     name = (policies.labels or {}).get(PROFILE_LABEL)
-    if name and name not in BUILT_IN:
-        known = ", ".join(sorted(BUILT_IN))
+    if name and name != PROCESS_AUDIT:
+        known = PROCESS_AUDIT
         return "unknown-profile", f"exectrail: label {PROFILE_LABEL}: no profile {name!r:.80}; known: {known}"
     if policies.by_bindings and policies.bindings is None:
         why = f"exectrail: the ProfileBindings of namespace {request.namespace} are not known here yet"

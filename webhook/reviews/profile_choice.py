@@ -5,9 +5,9 @@
 3. The ProfileBinding for `*`; against a container's own `Unconfined` only where it says so.
 4. The namespace's label. RuntimeDefault counts as unset for `process-audit`, which protects as much.
 
-A binding whose profile is not ready is passed over, so nothing waits for a profile. The label's profile allows what the
-runtime's default does with the same capabilities; a container that may do more would lose system calls by it, and stays
-as it is.
+A binding whose profile is not ready is passed over, so nothing waits for a profile. Of the label's profile a container
+gets the variant that allows what the runtime's default does with the same capabilities; one for which there is none
+would lose system calls by any, and stays as it is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from exectrail.contracts.profile import BUILT_IN
+from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT, added_capabilities, built_in_for
 from exectrail.contracts.session import PROFILE_LABEL
 from webhook.reviews.images import Image
 from webhook.reviews.profile_bindings import (
@@ -27,17 +27,6 @@ from webhook.reviews.profile_bindings import (
     localhost_profile,
     unusable,
 )
-
-AUDIT = "process-audit"
-"""The built-in that protects as RuntimeDefault does."""
-
-# fmt: off
-_DEFAULT_CAPABILITIES = frozenset({
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
-    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
-})
-# fmt: on
-"""What containerd, CRI-O and Docker give a container that asks for nothing, together."""
 
 Outcome = Literal["bound", "kept", "beyond-profile", "profile-not-ready", "no-binding"]
 """`bound`: it has a profile of ours; `kept`: its own value stays; the others: why it has none."""
@@ -153,26 +142,14 @@ def _without_its_image(container: Container, all_images: Wide, policies: Policie
 
 def _by_label(container: Container, name: str) -> Choice:
     own = container.own
-    if name not in BUILT_IN:
+    if name != PROCESS_AUDIT:
         return Choice("kept", f"its own value, {own}") if own else Choice("no-binding", "nothing gives it a profile")
     if own and own.type == "Unconfined":
         return Choice("kept", "its own value, Unconfined", notes=["runs without the audit profile: it is Unconfined"])
-    if own and not (own == RUNTIME_DEFAULT and name == AUDIT):
+    if own and own != RUNTIME_DEFAULT:
         return Choice("kept", f"its own value, {own}")
-    more = [each for each in container.capabilities if _capability(each) not in _DEFAULT_CAPABILITIES]
-    path = _built_in_for(name, container.capabilities)
-    if container.privileged or path is None:
-        why = "it is privileged" if container.privileged else f"it adds {', '.join(more):.80}"
+    variant = built_in_for(added_capabilities(container.capabilities, ()))
+    if container.privileged or variant is None:
+        why = "it is privileged" if container.privileged else f"it adds {', '.join(container.capabilities):.80}"
         return Choice("beyond-profile", why, notes=[f"runs without the audit profile: {why}"])
-    return Choice("bound", f"the namespace's label {PROFILE_LABEL}={name}", path, "label")
-
-
-def _built_in_for(name: str, capabilities: list[str]) -> str | None:
-    """The file of the built-in profile that suits a container; `None` where none does."""
-    if name == AUDIT and any(_capability(each) not in _DEFAULT_CAPABILITIES for each in capabilities):
-        return None
-    return BUILT_IN[name]
-
-
-def _capability(name: str) -> str:
-    return name.upper().removeprefix("CAP_")
+    return Choice("bound", f"the namespace's label {PROFILE_LABEL}={name}", BUILT_IN[variant], "label")

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 import profiles
+from exectrail.contracts.profile import BUILT_IN
 from profiles.installer.install import InstallError, install
 from profiles.installer.loop import Loop
 from tests.unit.waiting import until
@@ -21,11 +22,11 @@ FILE = "exectrail/process-audit.json"
 CONTENT = (Path(profiles.__file__).parent / "builtin" / "process-audit.json").read_bytes()
 
 
-def test_the_profile_is_installed_readable_by_all_and_nothing_else_is_left(tmp_path: Path) -> None:
-    assert install(tmp_path) == [FILE]
+def test_the_profiles_are_installed_readable_by_all_and_nothing_else_is_left(tmp_path: Path) -> None:
+    assert install(tmp_path) == list(BUILT_IN.values())
     assert (tmp_path / FILE).read_bytes() == CONTENT
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o644
-    assert os.listdir(tmp_path / "exectrail") == ["process-audit.json"]
+    assert {f"exectrail/{name}" for name in os.listdir(tmp_path / "exectrail")} == set(BUILT_IN.values())
 
 
 def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The built-in seccomp profiles, and what makes them."""
