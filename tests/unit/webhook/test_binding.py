@@ -124,7 +124,8 @@ def test_a_pod_without_a_spec_is_refused_with_the_fields_path(review: Load) -> N
         decided(asked)
 
 
-ADDS = {"capabilities": {"add": ["SYS_ADMIN", "NET_RAW"]}}
+ADDS = {"capabilities": {"add": ["SYS_ADMIN", "SYS_TIME"]}}
+"""Of these two together the built-in profile has no variant."""
 WARNING = "exectrail: container 'c' runs without the audit profile: "
 
 
@@ -139,9 +140,9 @@ def spec_of(review: Load, patched: Apply, spec: dict[str, Any]) -> tuple[Decisio
 @pytest.mark.parametrize(
     ("context", "why"),
     [
-        (ADDS, "it adds SYS_ADMIN"),
+        (ADDS, "it adds SYS_ADMIN, SYS_TIME"),
         ({"capabilities": {"add": ["CAP_SYS_PTRACE", "bpf"], "drop": ["ALL"]}}, "it adds CAP_SYS_PTRACE, bpf"),
-        ({"capabilities": {"add": ["ALL"]}}, "it adds ALL"),
+        ({"capabilities": {"add": ["SYS_BOOT", "SYS_NICE"]}}, "it adds SYS_BOOT, SYS_NICE"),
         ({"privileged": True}, "it is privileged"),
         ({"privileged": True} | ADDS, "it is privileged"),
     ],
@@ -179,6 +180,28 @@ def test_what_the_runtime_gives_anyway_is_no_reason(review: Load, patched: Apply
     assert after["securityContext"] == {"seccompProfile": PROFILE}
 
 
+@pytest.mark.parametrize(
+    ("add", "variant"),
+    [
+        (["NET_ADMIN"], "process-audit"),
+        (["SYS_ADMIN"], "process-audit-sys-admin"),
+        (["CAP_SYS_ADMIN", "BPF", "perfmon"], "process-audit-sys-admin"),
+        (["BPF", "PERFMON", "SYS_PTRACE"], "process-audit-bpf-perfmon-sys-ptrace"),
+        (["ALL"], "process-audit-all"),
+    ],
+)
+def test_a_container_that_adds_capabilities_gets_the_variant_for_them(
+    review: Load, patched: Apply, add: list[str], variant: str
+) -> None:
+    mine = {"name": "c", "securityContext": {"capabilities": {"add": add}}}
+
+    decision, after = spec_of(review, patched, {"containers": [mine, {"name": "a"}]})
+
+    assert (decision.reason, decision.warnings) == ("bound", [])
+    found = [(profile_of(each) or profile_of(after))["localhostProfile"] for each in after["containers"]]
+    assert found == [f"exectrail/{variant}.json", "exectrail/process-audit.json"]
+
+
 def test_a_container_that_is_unconfined_by_its_own_choice_gives_a_warning(review: Load, patched: Apply) -> None:
     mine = {"name": "c", "securityContext": {"seccompProfile": {"type": "Unconfined"}}}
 
@@ -191,7 +214,7 @@ def test_a_container_that_is_unconfined_by_its_own_choice_gives_a_warning(review
 @pytest.mark.parametrize(
     ("profile", "reason", "warnings"),
     [
-        ({"type": "RuntimeDefault"}, "beyond-profile", [WARNING + "it adds SYS_ADMIN"]),
+        ({"type": "RuntimeDefault"}, "beyond-profile", [WARNING + "it adds SYS_ADMIN, SYS_TIME"]),
         ({"type": "Localhost", "localhostProfile": "a.json"}, "pod-has-profile", []),
     ],
 )
@@ -222,7 +245,7 @@ def test_runtime_default_is_replaced_by_the_audit_profile_container_by_container
 
     decision, after = spec_of(review, patched, spec)
 
-    assert (decision.reason, decision.warnings) == ("bound-in-part", [WARNING + "it adds SYS_ADMIN"])
+    assert (decision.reason, decision.warnings) == ("bound-in-part", [WARNING + "it adds SYS_ADMIN, SYS_TIME"])
     assert after == {
         "securityContext": runtime_default(),
         "containers": [
@@ -246,11 +269,11 @@ def test_a_container_that_another_webhook_adds_takes_the_profile_from_the_pod_to
     review: Load, patched: Apply
 ) -> None:
     _, before = spec_of(review, patched, {"containers": [{"name": "a"}], "securityContext": {"runAsUser": 7}})
-    proxy = {"name": "c", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}
+    proxy = {"name": "c", "securityContext": {"capabilities": {"add": ["SYS_BOOT", "SYS_NICE"]}}}
 
     decision, after = spec_of(review, patched, before | {"initContainers": [proxy]})
 
-    assert (decision.reason, decision.warnings) == ("bound-in-part", [WARNING + "it adds NET_ADMIN"])
+    assert (decision.reason, decision.warnings) == ("bound-in-part", [WARNING + "it adds SYS_BOOT, SYS_NICE"])
     assert after == {
         "containers": [{"name": "a", "securityContext": {"seccompProfile": PROFILE}}],
         "initContainers": [proxy],
@@ -268,7 +291,7 @@ def test_many_containers_do_not_make_many_warnings(review: Load) -> None:
 
 
 def test_a_warning_is_short_whatever_the_names(review: Load) -> None:
-    context = {"capabilities": {"add": ["X" * 500] * 100}}
+    context = {"capabilities": {"add": ["SYS_BOOT", "SYS_NICE", *["X" * 500] * 100]}}
 
     (warning,) = decided(
         review("pod-create", {"spec": {"containers": [{"name": "n" * 250, "securityContext": context}]}})
