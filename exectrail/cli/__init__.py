@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "sessions": "list exec, attach, port-forward and debug requests",
     "show": "show one session with all its processes",
     "filter": "try a filter set on a trail",
+    "profile": "check, merge and explain seccomp profiles",
 }
 """What each does. The module `exectrail.cli.NAME` has `add_arguments(parser)` and `run(arguments)`."""
 
@@ -28,7 +29,7 @@ exit codes:
   0    the result is shown
   1    no session has this UID, or more than one has; the nearest UIDs are named
   2    could not look: wrong arguments, an unreadable file, a file that is no trail,
-       a filter set with a mistake, a cluster that is unreachable or forbids it
+       a filter set or a profile with a mistake, a cluster that is unreachable or forbids it
   130  interrupted
 
 environment:

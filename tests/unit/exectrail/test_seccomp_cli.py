@@ -1,0 +1,216 @@
+"""`exectrail profile`: profiles are checked, merged and explained before anyone applies them."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import profiles
+from exectrail.cli import run
+
+MANIFESTS = """\
+apiVersion: security-profiles-operator.x-k8s.io/v1beta1
+kind: SeccompProfile
+metadata: {name: derived}
+spec:
+  baseProfileName: base
+  defaultAction: SCMP_ACT_ERRNO
+  syscalls: [{action: SCMP_ACT_LOG, names: [execve]}]
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: other}
+---
+apiVersion: security-profiles-operator.x-k8s.io/v1
+kind: SeccompProfile
+metadata: {name: base}
+spec:
+  defaultAction: SCMP_ACT_KILL_PROCESS
+  architectures: [SCMP_ARCH_X86_64]
+  syscalls:
+  - {action: SCMP_ACT_ALLOW, names: [execve, mount]}
+  - {action: SCMP_ACT_ALLOW, names: [socket], args: [{index: 0, value: 1, op: SCMP_CMP_EQ}]}
+"""
+BUILTIN = Path(profiles.__file__).parent / "builtin"
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> str:
+    return put(tmp_path, "profiles.yaml", MANIFESTS)
+
+
+def put(folder: Path, name: str, content: str) -> str:
+    (folder / name).write_text(content)
+    return str(folder / name)
+
+
+def spec(**fields: object) -> str:
+    return json.dumps({"defaultAction": "SCMP_ACT_ERRNO"} | fields)
+
+
+def test_lint_says_of_each_profile_that_it_is_sound(manifests: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["profile", "lint", manifests, str(BUILTIN / "process-audit.json")]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        f"{manifests}: derived: ok",
+        f"{manifests}: base: ok",
+        f"{BUILTIN / 'process-audit.json'}: ok",
+    ]
+    assert not said.err
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [
+        (spec(baseProfileName="gone"), 0, ["warning: baseProfileName 'gone'", "give its file"]),
+        (spec(syscalls=[{"names": ["opne"], "action": "SCMP_ACT_LOG"}]), 0, ["warning: syscalls", "opne", "correct"]),
+        (spec(archMap=[], syscalls=[{"names": ["read"], "action": "SCMP_ACT_LOG", "includes": {}}]), 0,
+         ["archMap, syscalls[0].includes"]),
+        (spec(syscalls=[{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]), 0, ["warning: listenerPath"]),
+        (spec(baseProfileName="p"), 2, ["error: baseProfileName 'p': p -> p; remove one of them"]),
+        (spec(baseProfileName="oci://x/y"), 2, ["error: baseProfileName 'oci://x/y'", "apply it"]),
+        (spec(baseProfileName="gone", syscalls=[
+            {"names": ["read"], "action": action, "args": [{"index": 0, "op": "SCMP_CMP_EQ"}]}
+            for action in ("SCMP_ACT_ALLOW", "SCMP_ACT_TRAP")
+        ]), 2, ["error: syscalls: 'read' has several actions", "leave one"]),
+    ],
+)  # fmt: skip
+def test_lint_tells_mistakes_from_what_looks_like_one(
+    content: str, code: int, said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["profile", "lint", put(tmp_path, "p.json", content)]) == code
+    printed = capsys.readouterr().out
+    assert all(words in printed for words in said), printed
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "no SeccompProfile in it"),
+        ("[", "neither JSON nor YAML: line 1"),
+        ("{}", "neither kind nor defaultAction"),
+        ("a: b: c", "neither JSON nor YAML: line 1"),
+        ("just words", "'just words' is no profile"),
+        ("\x00", "neither JSON nor YAML"),
+        ("kind: Pod", "no SeccompProfile in it"),
+        ("kind: SeccompProfile\napiVersion: other/v1\nspec: {}", "no SeccompProfile in it"),
+        ("kind: SeccompProfile\napiVersion: security-profiles-operator.x-k8s.io/v1\nspec: {}", "metadata.name None"),
+        (spec(defaultAction="ALLOW"), 'defaultAction "ALLOW"'),
+        ("defaultAction: SCMP_ACT_LOG\nflags: &a [*a]", "JSON"),
+    ],
+)
+def test_a_file_that_is_no_profile_is_named_and_the_others_are_done(
+    content: str, said: str, manifests: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = put(tmp_path, "bad.yaml", content)
+    assert run(["profile", "lint", bad, str(tmp_path / "missing"), manifests]) == 2
+    printed = capsys.readouterr()
+    first, second = printed.err.splitlines()
+    assert first.startswith(f"exectrail: {bad}: ") and said in first
+    assert second == f"exectrail: {tmp_path / 'missing'}: No such file or directory; give a file that can be read"
+    assert printed.out.splitlines() == [f"{manifests}: derived: ok", f"{manifests}: base: ok"]
+
+
+def test_two_profiles_of_one_name_are_a_mistake(manifests: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["profile", "lint", manifests, manifests]) == 2
+    assert "derived: metadata.name: " in capsys.readouterr().err
+
+
+def test_a_list_of_kubectl_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    item = {"apiVersion": "security-profiles-operator.x-k8s.io/v1", "kind": "SeccompProfile"}
+    items = [item | {"metadata": {"name": name}, "spec": {"defaultAction": "SCMP_ACT_LOG"}} for name in "ab"]
+    file = put(tmp_path, "list.json", json.dumps({"kind": "List", "items": items}))
+    assert run(["profile", "lint", file]) == 0
+    assert capsys.readouterr().out == f"{file}: a: ok\n{file}: b: ok\n"
+
+
+def test_merge_prints_the_runtimes_file_of_the_profile_that_is_no_base(
+    manifests: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["profile", "merge", manifests]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["architectures"] == ["SCMP_ARCH_X86_64"]
+    assert {name: rule["action"] for rule in printed["syscalls"] for name in rule["names"]} == {
+        "execve": "SCMP_ACT_LOG",
+        "mount": "SCMP_ACT_ALLOW",
+        "socket": "SCMP_ACT_ALLOW",
+    }
+    assert run(["profile", "merge", manifests, "--name", "base"]) == 0
+    assert json.loads(capsys.readouterr().out)["defaultAction"] == "SCMP_ACT_KILL_PROCESS"
+
+
+def test_merge_asks_which_of_several_profiles_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [put(tmp_path, name, spec()) for name in ("a.json", "b.json")]
+    assert run(["profile", "merge", *files]) == 2
+    assert capsys.readouterr().err == "exectrail: several profiles: a, b; choose one with --name\n"
+    assert run(["profile", "merge", *files, "--name", "c"]) == 2
+    assert capsys.readouterr().err == "exectrail: no profile 'c' in the files; there are: a, b\n"
+
+
+def test_a_profile_that_cannot_be_merged_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = put(tmp_path, "a.json", spec(baseProfileName="gone"))
+    for action in ("merge", "explain"):
+        assert run(["profile", action, file]) == 2
+        assert "baseProfileName 'gone': there is no such SeccompProfile" in capsys.readouterr().err
+
+
+def paragraphs(text: str) -> dict[str, str]:
+    """What is listed under each heading of an explanation."""
+    found: dict[str, str] = {}
+    heading = ""
+    for line in text.splitlines():
+        if line.startswith("    "):
+            found[heading] += " " + line.strip()
+        else:
+            heading = line.strip()
+            found[heading] = ""
+    return {heading: names.strip() for heading, names in found.items()}
+
+
+def test_explain_says_what_a_profile_allows_logs_and_refuses(
+    manifests: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["profile", "explain", manifests]) == 0
+    said = paragraphs(capsys.readouterr().out)
+    assert said["Allowed (1):"] == "mount"
+    assert said["Allowed and logged (1):"] == "execve"
+    assert (
+        said["By their arguments (a0 is the first), else as if no rule named them:"] == "socket where a0 == 1: allowed"
+    )
+    assert "A system call that no rule names: refused with EPERM." in said
+    assert said["Permits what RuntimeDefault refuses (1):"] == "mount"
+    assert said["Logs what RuntimeDefault only allows (1):"] == "execve"
+    assert "socket" in said["Decides by other arguments (3):"]
+    (refused,) = (names for heading, names in said.items() if heading.startswith("Refuses what"))
+    assert {"read", "write", "open"} <= set(refused.split(", "))
+
+
+def test_explain_says_how_process_audit_differs_from_the_runtimes_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["profile", "explain", str(BUILTIN / "process-audit.json")]) == 0
+    said = paragraphs(capsys.readouterr().out)
+    differences = list(said)[list(said).index(next(each for each in said if each.startswith("How it differs"))) :]
+    assert [said[each] for each in differences[1:]] == ["execve, execveat, fork, vfork", "clone"]
+    assert said["Refused with ENOSYS (1):"] == "clone3"
+
+
+def test_what_stands_in_a_file_reaches_no_terminal_as_a_control_sequence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = spec(baseProfileName="\x1b[2J", syscalls=[{"names": ["\x1b[31m"], "action": "SCMP_ACT_LOG", "\x1b": 1}])
+    good = spec(syscalls=[{"names": ["\x1b[31m"], "action": "SCMP_ACT_LOG"}])
+    files = [put(tmp_path, "evil.json", evil), put(tmp_path, "good.json", good)]
+    for action in ("lint", "merge", "explain"):
+        run(["profile", action, *files])
+    run(["profile", "merge", files[1]])
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+
+
+def test_without_a_yaml_library_json_is_read_and_yaml_says_what_to_install(
+    manifests: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert run(["profile", "lint", put(tmp_path, "a.json", spec())]) == 0
+    assert run(["profile", "lint", manifests]) == 2
+    assert "pip install 'exectrail[profiles]'" in capsys.readouterr().err
