@@ -45,7 +45,8 @@ def refused(
     """Whether the policy has something against a request that its rules match."""
     info = {"username": user, "groups": groups or [], "extra": {NODE_NAME: [node]} if node else {}}
     known = {
-        "request": {"operation": operation, "userInfo": info, "subResource": sub},
+        # As the API server has it: a member that is empty is not there.
+        "request": {"operation": operation, "userInfo": info} | ({"subResource": sub} if sub else {}),
         "object": new,
         "oldObject": old,
         "administers": administers,

@@ -312,10 +312,10 @@ _CONTEXTS: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.fixed_dicti
     {}, optional={"seccompProfile": _PROFILES, "runAsUser": st.integers(0, 9), "sysctls": st.just([])}
 )
 _CAPABILITIES = st.none() | st.fixed_dictionaries(
-    {}, optional={"add": st.none() | st.lists(st.sampled_from(["CHOWN", "SYS_ADMIN", "ALL"]), max_size=2)}
+    {"add": st.none() | st.lists(st.sampled_from(["CHOWN", "SYS_ADMIN", "SYS_TIME"]), max_size=3)}
 )
 _CONTAINER_CONTEXTS: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.fixed_dictionaries(
-    {}, optional={"seccompProfile": _PROFILES, "privileged": st.booleans(), "capabilities": _CAPABILITIES}
+    {"capabilities": _CAPABILITIES}, optional={"seccompProfile": _PROFILES, "privileged": st.booleans()}
 )
 _CONTAINERS = st.lists(
     st.fixed_dictionaries({"name": st.text(max_size=5)}, optional={"securityContext": _CONTAINER_CONTEXTS}), max_size=4
@@ -330,10 +330,14 @@ def profile_of(owner: dict[str, Any]) -> Any:
     return (owner.get("securityContext") or {}).get("seccompProfile")
 
 
-def may_more(container: dict[str, Any]) -> bool:
+def suits(container: dict[str, Any]) -> Any:
+    """The variant of the built-in profile for a container; None where there is none."""
     context = container.get("securityContext") or {}
-    added = (context.get("capabilities") or {}).get("add") or []
-    return bool(context.get("privileged") or set(added) - {"CHOWN"})
+    added = {*((context.get("capabilities") or {}).get("add") or [])} - {"CHOWN"}
+    if context.get("privileged") or len(added) > 1:
+        return None
+    suffix = {"SYS_ADMIN": "-sys-admin", "SYS_TIME": "-sys-time"}.get(next(iter(added), ""), "")
+    return {"type": "Localhost", "localhostProfile": f"exectrail/process-audit{suffix}.json"}
 
 
 def containers_in(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -350,8 +354,8 @@ def test_whatever_the_pod_each_container_has_the_profile_that_suits_it_and_a_sec
     for before, container in zip(containers_in(spec), containers_in(after), strict=True):
         runs_with = profile_of(container) or profile_of(after)
         own = profile_of(before) or (None if pods_own == PROFILE else pods_own)
-        if own in (None, {"type": "RuntimeDefault"}) and not may_more(before):
-            assert runs_with == PROFILE
+        if own in (None, {"type": "RuntimeDefault"}) and suits(before):
+            assert runs_with == suits(before)
         else:
             assert runs_with == own
     assert _without_profiles(after) == _without_profiles(spec)
