@@ -57,11 +57,24 @@ class ProfileStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):
     conditions: list[Condition] = []
 
 
+class Rule(Struct, frozen=True):
+    """The system calls that a rule names."""
+
+    names: list[str] = []
+
+
+class ProfileSpec(Struct, frozen=True):
+    """What a profile names."""
+
+    syscalls: list[Rule] = []
+
+
 class Profile(Struct, frozen=True):
-    """A SeccompProfile: what its rules are is the nodes' business."""
+    """A SeccompProfile: what its rules say is the nodes' business."""
 
     metadata: Meta
     status: ProfileStatus = ProfileStatus()
+    spec: ProfileSpec = ProfileSpec()
 
 
 class NodeName(Struct, frozen=True, rename="camel"):

@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from exectrail.contracts import spo
+from exectrail.seccomp.syscall_names import NAMES
 from profiles.controller.objects import (
     KIND,
     MESSAGE_ANNOTATION,
@@ -29,9 +30,13 @@ MOST_WORKLOADS = 1000
 IN_USE = "InUse"
 """The condition of a profile whose deletion waits for its pods, and the reason of the Event that says so."""
 
+UNKNOWN_SYSCALLS = "UnknownSyscalls"
+"""The condition of a profile that names system calls that no kernel has. It is installed all the same."""
+
 _LEFT_OVER = ("-deleted", "spo.x-k8s.io/partial-profile-finalizer")
 """Ends of the Security Profiles Operator's finalizers, which nothing else would remove."""
 _MOST_NAMES = 10
+_MOST_MESSAGE = 1024
 _READY = "Ready"
 _REASONS = {
     "Error": "Unavailable",
@@ -83,7 +88,7 @@ def decide(
     """
     by_node = {each.spec.node_name: each for each in statuses if each.spec.node_name in nodes}
     state = _state(profile, by_node, nodes)
-    conditions = [_ready(profile, state, by_node, nodes), *_problems(profile, by_node)]
+    conditions = [_ready(profile, state, by_node, nodes), *_problems(profile, by_node), *_unknown(profile)]
     if profile.metadata.deletion_timestamp and users:
         conditions.append(_condition(profile, IN_USE, "True", IN_USE, _held(users)))
     status = ProfileStatus(
@@ -149,8 +154,16 @@ def _problems(profile: Profile, by_node: Mapping[str, NodeStatus]) -> list[Condi
     return [
         _condition(profile, reason, "True", reason, f"{messages[reason]} (on {_listed(found)})")
         for reason, found in sorted(by_reason.items())
-        if reason not in {_READY, IN_USE}
+        if reason not in {_READY, IN_USE, UNKNOWN_SYSCALLS}
     ]
+
+
+def _unknown(profile: Profile) -> list[Condition]:
+    names = sorted({name for rule in profile.spec.syscalls for name in rule.names} - NAMES)
+    if not names:
+        return []
+    message = f"no kernel has {_listed(names)}: runtimes skip them; correct or remove them"
+    return [_condition(profile, UNKNOWN_SYSCALLS, "True", UNKNOWN_SYSCALLS, message[:_MOST_MESSAGE])]
 
 
 def _held(users: Collection[str]) -> str:

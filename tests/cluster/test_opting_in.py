@@ -108,10 +108,36 @@ def test_the_runtimes_default_gives_way_to_the_profile_which_protects_as_much(ad
     assert app["securityContext"]["seccompProfile"]["localhostProfile"] == "exectrail/process-audit.json"
 
 
+def test_a_container_that_adds_a_capability_keeps_its_system_calls_under_the_variant_for_it(
+    alice: Person, profiled: str
+) -> None:
+    strong = pod(profiled, "strong")
+    strong["spec"]["containers"][0]["securityContext"] = {"capabilities": {"add": ["SYS_ADMIN"]}}
+    alice.admin.apply(strong)
+    alice.admin.kubectl("wait", "-n", profiled, "pod/strong", "--for=condition=Ready", "--timeout=60s")
+    try:
+        spec = alice.admin.get("pod", "strong", "-n", profiled)["spec"]
+        chosen = (spec["containers"][0].get("securityContext") or {}).get("seccompProfile") or spec["securityContext"][
+            "seccompProfile"
+        ]
+        assert chosen["localhostProfile"] == "exectrail/process-audit-sys-admin.json"
+        into = ("exec", "-n", profiled, "strong", "--")
+        assert "Seccomp:\t2" in alice.cluster.kubectl(*into, "cat", "/proc/1/status").stdout
+        # setns(2) is what the default set of capabilities does not allow.
+        moved = alice.cluster.kubectl(*into, "nsenter", "--uts=/proc/1/ns/uts", "true", check=False)
+        refused = alice.cluster.kubectl(
+            "exec", "-n", profiled, "web", "--", "nsenter", "--uts=/proc/1/ns/uts", "true", check=False
+        )
+    finally:
+        alice.admin.kubectl("delete", "pod", "-n", profiled, "strong", "--now", "--wait=false")
+    assert moved.returncode == 0, moved.stderr
+    assert "Operation not permitted" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("context", "why"),
     [
-        ({"capabilities": {"add": ["SYS_ADMIN"]}}, "it adds SYS_ADMIN"),
+        ({"capabilities": {"add": ["SYS_ADMIN", "SYS_TIME"]}}, "it adds SYS_ADMIN, SYS_TIME"),
         ({"privileged": True}, "it is privileged"),
         ({"seccompProfile": {"type": "Unconfined"}}, "it is Unconfined"),
     ],

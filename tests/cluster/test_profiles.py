@@ -175,9 +175,12 @@ def test_of_several_bindings_the_one_that_names_the_image_counts(admin: Cluster,
 def test_a_profile_that_cannot_be_installed_says_why_and_the_others_are(
     admin: Cluster, space: str, spec: dict[str, Any], named: str
 ) -> None:
-    admin.apply(profile("broken", **spec), profile("whole"))
+    mistaken = {"names": ["no_such_call"], "action": "SCMP_ACT_ALLOW"}
+    admin.apply(profile("broken", **spec), profile("whole", mistaken))
 
     ready(admin, "whole")
+    conditions = admin.get("sp", "whole")["status"]["conditions"]
+    assert [each["type"] for each in conditions if "no_such_call" in each["message"]] == ["UnknownSyscalls"]
 
     def said() -> bool:
         status = admin.get("sp", "broken").get("status", {})

@@ -14,7 +14,9 @@ from profiles.controller.objects import (
     NodeState,
     NodeStatus,
     Profile,
+    ProfileSpec,
     ProfileStatus,
+    Rule,
 )
 from profiles.controller.profile_status import MOST_WORKLOADS, Decision, decide
 
@@ -164,3 +166,14 @@ def test_a_deletion_that_waits_names_the_pods_in_an_event() -> None:
         profile(spo.IN_USE_FINALIZER, deleting=True, status=decision.status), [], {"a"}, {"shop/a", "shop/b"}, LATER
     )
     assert again.events == []
+
+
+def test_a_profile_that_names_a_call_that_no_kernel_has_is_installed_and_says_so() -> None:
+    named = Profile(profile().metadata, spec=ProfileSpec([Rule(["execve", "exceve"]), Rule(["mkdirr"])]))
+
+    found = decide(named, [said("a", "Installed")], {"a"}, (), NOW)
+
+    assert found.status.status == "Installed"
+    (unknown,) = (each for each in found.status.conditions if each.type == "UnknownSyscalls")
+    assert unknown.message == "no kernel has exceve, mkdirr: runtimes skip them; correct or remove them"
+    assert [each.reason for each in found.events] == ["UnknownSyscalls"]
