@@ -65,7 +65,8 @@ class Agent:
         self._core, self._correlator, self._emitter = core, core.correlator, core.emitter
         self._sensor, self._source, self._losses, self._clock = sensor, source, losses, clock
         self._memory, self._filters, self._attached = memory, filters, attached
-        self._complete = self._read_until = clock.now_ns()
+        # What has happened since the sensor was attached waits to be read: nothing is complete before the first round.
+        self._complete = self._read_until = 0
         self._stopped = False
 
     def run(self) -> None:

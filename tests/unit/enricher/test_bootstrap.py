@@ -19,6 +19,8 @@ from enricher.containers.containers import CgroupRef
 from enricher.containers.pods import Namespace
 from enricher.sensors.sensor import Sensed
 from enricher.sensors.unavailable import SensorUnavailable
+from enricher.state.checkpoint_writer import View
+from enricher.status.node_status import NodeStatus
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record, decode
 from tests.unit.enricher.rig import APP, ENTRY, INIT, UID, end, execute, pod, request
@@ -135,6 +137,27 @@ def test_the_next_one_says_what_may_be_missing_and_goes_on_with_the_chain(host: 
         (1, "gap", "restart"),
         (2, "exec", None),
     ]
+
+
+def test_what_happens_before_the_first_round_is_not_complete_until_it_is_read(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_up: list[int] = []
+    views: list[View] = []
+
+    def made_after_taking_up(*parts: Any) -> NodeStatus:
+        taken_up.append(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        return NodeStatus(*parts)
+
+    monkeypatch.setattr("enricher.bootstrap.NodeStatus", made_after_taking_up)
+    monkeypatch.setattr("enricher.bootstrap.CheckpointWriter.note", lambda _self, view: views.append(view))
+    with ExitStack() as stack:
+        enricher = host.assemble(stack)
+        host.sensor.behind = True
+
+        enricher.agent.round(time.monotonic())
+
+    assert [view.complete <= taken_up[0] for view in views] == [True]
 
 
 def test_a_start_that_fails_after_the_sensor_was_attached_gives_the_sensor_back(host: Host) -> None:
