@@ -49,7 +49,8 @@ def test_two_hundred_identical_execs_at_once_are_two_hundred_sessions(node: Fake
     assert Counter(record.request_uid for record in ends) == dict.fromkeys(uids, 1)
     assert {record.state for record in starts} == {"confirmed"}
     assert len({record.entry_key for record in starts}) == MANY
-    ran = [record for record in node.records if record.argv == ["true"]]
+    # A search along PATH that rests longer than events are held leaves the attempt in the folder before, as failed.
+    ran = [record for record in node.records if record.argv == ["true"] and record.errno != "ENOENT"]
     assert Counter(record.request_uid for record in ran) == dict.fromkeys(uids, 1)
     assert node.missing_in_the_equation() == 0
 
