@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from bench import auditlog, filters, memory, parsing, pipeline, storage, webhook
+from bench import auditlog, filters, memory, parsing, pipeline, replica, storage, webhook
 from bench.figures import Figure, keep, show
 
 
@@ -27,6 +27,7 @@ def _figures(args: argparse.Namespace) -> Iterator[Figure]:
     yield from filters.figures()
     yield from storage.figures()
     yield from auditlog.figures(args.backlog)
+    yield from replica.figures()
     yield from webhook.figures(args.seconds)
     if args.node:
         from bench import node  # noqa: PLC0415 - needs root and the node's packages

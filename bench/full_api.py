@@ -1,14 +1,17 @@
-"""`python -m bench.full_api`: an API server whose sensor is as full as retention lets it get. Prints its address.
+"""`python -m bench.full_api`: an API server of a cluster with much in it. Prints its address.
 
-It stands beside what is measured, in a process of its own. Of twenty AuditSessions, all closed, twelve are of what is
-not recorded, six of other nodes and two of `node1`; they are as old as they get in a month.
+It stands beside what is measured, in a process of its own. There are as many AuditSessions as retention lets stand,
+all closed: of twenty, twelve are of what is not recorded, six of other nodes and two of `node1`; they are as old as
+they get in a month. And there are 500 namespaces with 5,000 pods on 50 nodes, 200 ProfileBindings and 50
+SeccompProfiles.
 """
 
+import base64
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +19,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 SESSIONS = 10_000
+NAMESPACES, PODS, NODES, BINDINGS, PROFILES = 500, 5_000, 50, 200, 50
+_KEY = json.dumps({"metadata": {"name": "key"}, "data": {"key": base64.b64encode(bytes(32)).decode()}}).encode()
+"""The Secret with the command key: the one object that is asked for by name."""
+_TAGGED_PODS = 100
+"""Pods with a label `exectrail.io/tag`: the webhook asks for these alone."""
 _DAYS = 30
 _KINDS = [("attach", None), ("portforward", None), *[("exec", None)] * 4] * 2 + [("exec", "node7")] * 6
 _KINDS += [("exec", "node1"), ("debug", "node1")]
@@ -56,16 +64,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             threading.Event().wait()
-        body = _page(int(query.get("continue", 0)), int(query.get("limit", SESSIONS)))
+        collection = urlsplit(self.path).path.rpartition("/")[2]
+        found = _COLLECTIONS.get(collection)
+        body = _page(*found, int(query.get("continue", 0)), int(query.get("limit", SESSIONS))) if found else _KEY
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
-def _page(start: int, limit: int) -> bytes:
-    end = min(start + limit, SESSIONS)
-    meta = {"resourceVersion": "4711", "continue": str(end) if end < SESSIONS else ""}
-    return json.dumps({"metadata": meta, "items": [_session(number) for number in range(start, end)]}).encode()
+def _page(count: int, item: Callable[[int], dict[str, Any]], start: int, limit: int) -> bytes:
+    end = min(start + limit, count)
+    meta = {"resourceVersion": "4711", "continue": str(end) if end < count else ""}
+    return json.dumps({"metadata": meta, "items": [item(number) for number in range(start, end)]}).encode()
 
 
 def _session(number: int) -> dict[str, Any]:
@@ -97,12 +107,79 @@ def _session(number: int) -> dict[str, Any]:
     return {**kind, "metadata": meta, "spec": spec, "status": status}
 
 
+def _namespace(number: int) -> dict[str, Any]:
+    labels = {
+        "kubernetes.io/metadata.name": f"team-{number}",
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "spo.x-k8s.io/enable-binding": "",
+        "exectrail.io/record": "true",
+    }
+    return {"metadata": _meta(f"team-{number}", number, labels=labels), "status": {"phase": "Active"}}
+
+
+def _pod(number: int) -> dict[str, Any]:
+    labels = {"exectrail.io/tag": "match", "app.kubernetes.io/name": "web", "pod-template-hash": "7d4b9c8f6"}
+    meta = _meta(_pod_name(number), number, namespace=f"team-{number % NAMESPACES}", labels=labels)
+    return {"metadata": meta, "spec": {"containers": [{"name": "app", "image": _image(number)}]}}
+
+
+def _node_trail(number: int) -> dict[str, Any]:
+    """A node's, with each of its pods."""
+    pods = range(number, PODS, NODES)
+    env = {f"team-{each % NAMESPACES}/{_pod_name(each)}/app": True for each in pods}
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"metadata": _meta(f"node{number}", number), "status": {"heartbeat": now, "sensor": "bpf", "env": env}}
+
+
+def _binding(number: int) -> dict[str, Any]:
+    meta = _meta(f"binding-{number}", number, namespace=f"team-{number % NAMESPACES}")
+    ref = {"kind": "SeccompProfile", "name": f"profile-{number % PROFILES}"}
+    active = [f"team-{number % NAMESPACES}/{_pod_name(each)}" for each in range(number, PODS, NAMESPACES)]
+    return {
+        "metadata": meta,
+        "spec": {"profileRef": ref, "image": _image(number)},
+        "status": {"activeWorkloads": active},
+    }
+
+
+def _profile(number: int) -> dict[str, Any]:
+    name = f"profile-{number}"
+    calls = [f"call_{each}" for each in range(300)]
+    spec = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": calls, "action": "SCMP_ACT_ALLOW"}]}
+    applied = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(spec)}
+    status = {"status": "Installed", "localhostProfile": f"operator/{name}.json"}
+    return {"metadata": _meta(name, number, annotations=applied), "spec": spec, "status": status}
+
+
+def _meta(name: str, number: int, **more: str | dict[str, str]) -> dict[str, Any]:
+    uid = f"30000000-0000-4000-8000-{number:012x}"
+    return {"name": name, "uid": uid, "resourceVersion": str(1000 + number), **more}
+
+
+def _pod_name(number: int) -> str:
+    return f"web-7d4b9c8f6-{number:05x}"
+
+
+def _image(number: int) -> str:
+    return f"registry.example/team-{number % NAMESPACES}/web:1.{number}"
+
+
 def _managed(manager: str, time: str, fields: dict[str, Any]) -> dict[str, Any]:
     """Who wrote which fields: the API server keeps that with each object."""
     names: dict[str, Any] = {part: {f"f:{name}": {} for name in found} for part, found in fields.items()}
     about = {"manager": manager, "operation": "Update", "apiVersion": "exectrail.io/v1alpha1", "time": f"{time[:19]}Z"}
     return {**about, "fieldsType": "FieldsV1", "fieldsV1": names}
 
+
+_COLLECTIONS: dict[str, tuple[int, Callable[[int], dict[str, Any]]]] = {
+    "auditsessions": (SESSIONS, _session),
+    "namespaces": (NAMESPACES, _namespace),
+    "pods": (_TAGGED_PODS, _pod),
+    "nodetrails": (NODES, _node_trail),
+    "profilebindings": (BINDINGS, _binding),
+    "seccompprofiles": (PROFILES, _profile),
+}
+"""How many there are, and what each looks like."""
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,7 @@ import msgspec
 import trustme
 
 from bench.figures import Figure, at_most, seen
+from bench.free_port import free_port
 from tests.cluster.node.build import go_build
 from tests.cluster.node.components import GoBuild
 from tests.unit.exectrail.api_server import ApiServer
@@ -117,7 +118,7 @@ def _both(folder: Path) -> Iterator[tuple[Path, int, int]]:
     leaf.private_key_pem.write_to_path(folder / "tls.key")
     leaf.cert_chain_pems[0].write_to_path(folder / "tls.crt")
     ca.cert_pem.write_to_path(folder / "ca.crt")
-    port, metrics_port, bare_port = _free_port(), _free_port(), _free_port()
+    port, metrics_port, bare_port = free_port(), free_port(), free_port()
     with ExitStack() as running:
         api = running.enter_context(ApiServer())
         api.set("default", **{"exectrail.io/record": "true", "exectrail.io/profile": "process-audit"})
@@ -138,12 +139,6 @@ def _process(module: str, *arguments: str) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait(port: int) -> None:
