@@ -7,15 +7,13 @@ import re
 from collections.abc import Iterable
 
 from exectrail.contracts import spo
+from exectrail.contracts.pod_profiles import file_of, files_of
 from profiles.controller.objects import (
     Binding,
     BindingStatus,
     LabelRequirement,
     LabelSelector,
     Pod,
-    containers,
-    file_of,
-    files_of,
 )
 from profiles.controller.profile_status import MOST_WORKLOADS
 
@@ -56,7 +54,8 @@ def _is_bound(pod: Pod, binding: Binding) -> bool:
         return True
     wanted, of_pod = _whole(binding.spec.image), file_of(pod.spec.security_context)
     return any(
-        _whole(each.image) == wanted and (file_of(each.security_context) or of_pod) == file for each in containers(pod)
+        _whole(each.image) == wanted and (file_of(each.security_context) or of_pod) == file
+        for each in pod.spec.every_container
     )
 
 

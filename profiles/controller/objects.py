@@ -1,12 +1,12 @@
 """The objects that the profiles' status depends on, with the fields that decide."""
 
-from collections.abc import Iterator
 from typing import get_args
 
 from msgspec import Struct, field
 
 from exectrail.contracts import spo
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.pod_profiles import PodSpec, PodStatus, files_of
 
 KIND = "SeccompProfile"
 REASON_ANNOTATION = "exectrail.io/reason"
@@ -14,12 +14,6 @@ MESSAGE_ANNOTATION = "exectrail.io/message"
 """On a SecurityProfileNodeStatus: why the profile is not in place there."""
 
 STATES: tuple[spo.State, ...] = get_args(spo.State)
-
-_FOLDER = f"{spo.FOLDER}/"
-_ANNOTATION = "seccomp.security.alpha.kubernetes.io/pod"
-_CONTAINER_ANNOTATION = "container.seccomp.security.alpha.kubernetes.io/"
-"""Before the container's name. Kubernetes no longer reads either of them; runtimes of old nodes do."""
-_ENDED = {"Succeeded", "Failed"}
 
 
 class Owner(Struct, frozen=True):
@@ -103,41 +97,6 @@ class Node(Struct, frozen=True):
     metadata: ObjectMeta
 
 
-class SeccompProfile(Struct, frozen=True, rename="camel"):
-    """core/v1 SeccompProfile."""
-
-    localhost_profile: str | None = None
-
-
-class SecurityContext(Struct, frozen=True, rename="camel"):
-    """Of a pod or a container: what it says of seccomp."""
-
-    seccomp_profile: SeccompProfile | None = None
-
-
-class Container(Struct, frozen=True, rename="camel"):
-    """Of any kind: init, ephemeral or neither."""
-
-    image: str = ""
-    security_context: SecurityContext | None = None
-
-
-class PodSpec(Struct, frozen=True, rename="camel"):
-    """core/v1 PodSpec, as far as it names profiles."""
-
-    node_name: str = ""
-    security_context: SecurityContext | None = None
-    containers: list[Container] | None = None
-    init_containers: list[Container] | None = None
-    ephemeral_containers: list[Container] | None = None
-
-
-class PodStatus(Struct, frozen=True):
-    """Whether it may still run."""
-
-    phase: str = ""
-
-
 class Pod(Struct, frozen=True):
     """A pod, as far as it names profiles."""
 
@@ -197,35 +156,6 @@ class Binding(Struct, frozen=True):
     metadata: Meta
     spec: BindingSpec
     status: BindingStatus = BindingStatus()
-
-
-def containers(pod: Pod) -> list[Container]:
-    """All its containers; those of `initContainers` may be sidecars, which run as long as it does."""
-    spec = pod.spec
-    return [*(spec.containers or ()), *(spec.init_containers or ()), *(spec.ephemeral_containers or ())]
-
-
-def file_of(context: SecurityContext | None) -> str | None:
-    """The SeccompProfile's file that a pod or container names, relative to the folder of those."""
-    path = context.seccomp_profile.localhost_profile if context and context.seccomp_profile else None
-    return path.removeprefix(_FOLDER) if path and path.startswith(_FOLDER) else None
-
-
-def files_of(pod: Pod) -> frozenset[str]:
-    """The SeccompProfiles' files that a pod needs. One that has ended starts no container again, so it needs none."""
-    if pod.status.phase in _ENDED:
-        return frozenset()
-    return frozenset(_files(pod))
-
-
-def _files(pod: Pod) -> Iterator[str]:
-    for context in (pod.spec.security_context, *(each.security_context for each in containers(pod))):
-        if file := file_of(context):
-            yield file
-    for key, value in pod.metadata.annotations.items():
-        path = value.removeprefix("localhost/")
-        if (key == _ANNOTATION or key.startswith(_CONTAINER_ANNOTATION)) and path.startswith(_FOLDER):
-            yield path.removeprefix(_FOLDER)
 
 
 def needed(pod: Pod) -> Pod:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from exectrail.contracts import spo
+from exectrail.contracts.pod_profiles import files_of
 from exectrail.k8s.client import ApiError, Client
 from exectrail.k8s.mirror import Mirror
 from profiles.controller import binding_status, profile_metrics, profile_status
@@ -26,7 +27,6 @@ from profiles.controller.objects import (
     Pod,
     Profile,
     ProfileStatus,
-    files_of,
     needed,
 )
 from profiles.controller.profile_status import IN_USE, Event

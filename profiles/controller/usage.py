@@ -2,7 +2,8 @@
 
 import threading
 
-from profiles.controller.objects import Pod, files_of
+from exectrail.contracts.pod_profiles import files_of
+from profiles.controller.objects import Pod
 
 
 class Usage:

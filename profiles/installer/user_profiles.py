@@ -5,13 +5,14 @@ import threading
 from collections.abc import Callable
 
 from exectrail.contracts import spo
+from exectrail.contracts.pod_profiles import files_of
 from exectrail.k8s.client import ApiError, Client
 from exectrail.k8s.mirror import Mirror
 from profiles.installer import metrics
 from profiles.installer.contents import Allowed, Contents, SeccompProfile
 from profiles.installer.node_statuses import NodeStatuses
 from profiles.installer.operator_folder import OperatorFolder
-from profiles.installer.pods import Pod, named_by, named_by_all
+from profiles.installer.pods import Pod, named_by_all
 from profiles.installer.profile_files import ProfileFiles
 
 PROFILES_PATH = f"/apis/{spo.GROUP_VERSION}/{spo.SECCOMP_PROFILES}"
@@ -99,8 +100,8 @@ class UserProfiles:
             self.changed()
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        before = named_by(old) if old else frozenset()
-        if before - (named_by(new) if new else frozenset()):
+        before = files_of(old) if old else frozenset()
+        if before - (files_of(new) if new else frozenset()):
             self.changed()
 
     def _progress(self) -> None:

@@ -3,20 +3,16 @@
 import pytest
 from msgspec import structs
 
+from exectrail.contracts.pod_profiles import Container, PodSpec, PodStatus, SeccompProfile, SecurityContext
 from profiles.controller.binding_status import LOCK_FINALIZER, finalizers, status
 from profiles.controller.objects import (
     Binding,
     BindingSpec,
-    Container,
     LabelRequirement,
     LabelSelector,
     Meta,
     Pod,
-    PodSpec,
-    PodStatus,
     ProfileRef,
-    SeccompProfile,
-    SecurityContext,
 )
 
 
