@@ -3,26 +3,16 @@
 Pure. The webhook decides on new pods; here is only said what came of it.
 """
 
-import re
 from collections.abc import Iterable
 
 from exectrail.contracts import spo
+from exectrail.contracts.images import image_of, pattern_of
 from exectrail.contracts.pod_profiles import file_of, files_of
-from profiles.controller.objects import (
-    Binding,
-    BindingStatus,
-    LabelRequirement,
-    LabelSelector,
-    Pod,
-)
+from profiles.controller.objects import Binding, BindingStatus, Pod
 from profiles.controller.profile_status import MOST_WORKLOADS
 
 LOCK_FINALIZER = "active-workload-lock"
 """The Security Profiles Operator's on bindings. Here nothing waits for a binding's pods: it only concerns new ones."""
-
-_ANY = "*"
-_REGISTRY = re.compile(r"[.:]|^localhost$")
-"""The first part of an image's name is a registry if it looks like a host."""
 
 
 def status(binding: Binding, pods: Iterable[Pod]) -> BindingStatus:
@@ -44,46 +34,14 @@ def finalizers(binding: Binding) -> list[str]:
 
 
 def _is_bound(pod: Pod, binding: Binding) -> bool:
-    ref = binding.spec.profile_ref
-    if ref.kind != "SeccompProfile":
+    ref, selector = binding.spec.profile_ref, binding.spec.pod_selector
+    if ref.kind != "SeccompProfile" or not (selector is None or selector.matches(pod.metadata.labels)):
         return False
-    file = spo.profile_file(ref.name)
-    if file not in files_of(pod) or not _selects(binding.spec.pod_selector, pod.metadata.labels):
+    file, pattern = spo.profile_file(ref.name), pattern_of(binding.spec.image)
+    if file not in files_of(pod):
         return False
-    if binding.spec.image == _ANY:
-        return True
-    wanted, of_pod = _whole(binding.spec.image), file_of(pod.spec.security_context)
+    of_pod = file_of(pod.spec.security_context)
     return any(
-        _whole(each.image) == wanted and (file_of(each.security_context) or of_pod) == file
+        pattern.matches(image_of(each.image)) and (file_of(each.security_context) or of_pod) == file
         for each in pod.spec.every_container
     )
-
-
-def _selects(selector: LabelSelector | None, labels: dict[str, str]) -> bool:
-    if selector is None:
-        return True
-    wanted = selector.match_labels or {}
-    return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _meets(each, labels) for each in selector.match_expressions or []
-    )
-
-
-def _meets(requirement: LabelRequirement, labels: dict[str, str]) -> bool:
-    value, values = labels.get(requirement.key), requirement.values or []
-    return {
-        "In": value in values,
-        "NotIn": value not in values,
-        "Exists": value is not None,
-        "DoesNotExist": value is None,
-    }.get(requirement.operator, False)
-
-
-def _whole(image: str) -> str:
-    """An image's name with the registry, folder and tag that it leaves out."""
-    first, slash, _ = image.partition("/")
-    if not slash:
-        image = f"docker.io/library/{image}"
-    elif not _REGISTRY.search(first):
-        image = f"docker.io/{image}"
-    tagged = "@" in image or ":" in image.rpartition("/")[2]
-    return image if tagged else f"{image}:latest"

@@ -5,6 +5,7 @@ from typing import get_args
 from msgspec import Struct, field
 
 from exectrail.contracts import spo
+from exectrail.contracts.label_selector import LabelSelector
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.pod_profiles import PodSpec, PodStatus, files_of
 
@@ -112,21 +113,6 @@ class Pod(Struct, frozen=True):
     def owned_by(self, kind: str, name: str) -> bool:
         """Whether it is a pod of this workload."""
         return any(owner.kind == kind and owner.name == name for owner in self.metadata.owner_references)
-
-
-class LabelRequirement(Struct, frozen=True):
-    """meta/v1 LabelSelectorRequirement."""
-
-    key: str
-    operator: str
-    values: list[str] | None = None
-
-
-class LabelSelector(Struct, frozen=True, rename="camel"):
-    """meta/v1 LabelSelector."""
-
-    match_labels: dict[str, str] | None = None
-    match_expressions: list[LabelRequirement] | None = None
 
 
 class ProfileRef(Struct, frozen=True):

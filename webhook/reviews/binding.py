@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from exectrail.contracts import spo
+from exectrail.contracts.images import image_of
 from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT
 from exectrail.contracts.session import PROFILE_LABEL
-from webhook.reviews.images import image_of
 from webhook.reviews.json_value import Budget, TooLarge, Value
 from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.profile_choice import RUNTIME_DEFAULT, Choice, Container, Profile, Wide, choose, wide

@@ -12,9 +12,9 @@ from typing import get_args
 from msgspec import Struct
 
 from exectrail.contracts import spo
+from exectrail.contracts.images import Image, ImagePattern, Precision, pattern_of
+from exectrail.contracts.label_selector import LabelSelector
 from exectrail.contracts.meta import ObjectMeta
-from webhook.reviews.images import Image, ImagePattern, Precision, pattern_of
-from webhook.reviews.label_selector import LabelSelector
 
 ENFORCE_ANNOTATION = "exectrail.io/enforce"
 """Annotation of a ProfileBinding for `*`: `true` extends it to containers that are Unconfined by their own choice."""
@@ -77,7 +77,7 @@ class Binding(Struct, frozen=True):
 
     def selects(self, labels: Mapping[str, str]) -> bool:
         """Whether it means a pod with these labels."""
-        return self.selector is None or (self.mistake is None and self.selector.matches(labels))
+        return self.selector is None or self.selector.matches(labels)
 
     def __str__(self) -> str:
         return f"ProfileBinding {self.name:.80}"

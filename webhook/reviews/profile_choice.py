@@ -15,9 +15,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from exectrail.contracts.images import Image
 from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT, added_capabilities, built_in_for
 from exectrail.contracts.session import PROFILE_LABEL
-from webhook.reviews.images import Image
 from webhook.reviews.profile_bindings import (
     ENFORCE_ANNOTATION,
     Binding,

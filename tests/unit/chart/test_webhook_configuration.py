@@ -5,8 +5,8 @@ import itertools
 import msgspec
 import pytest
 
+from exectrail.contracts.label_selector import LabelSelector
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec
-from webhook.reviews.label_selector import LabelSelector
 
 
 def entries(documents: list[Document]) -> dict[str, Document]:

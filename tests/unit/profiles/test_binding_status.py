@@ -1,19 +1,30 @@
 """Which pods a ProfileBinding has bound."""
 
+from typing import Any
+
+import msgspec
 import pytest
 from msgspec import structs
 
+from exectrail.contracts import spo
+from exectrail.contracts.images import image_of
+from exectrail.contracts.label_selector import LabelSelector, Requirement
+from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.pod_profiles import Container, PodSpec, PodStatus, SeccompProfile, SecurityContext
 from profiles.controller.binding_status import LOCK_FINALIZER, finalizers, status
 from profiles.controller.objects import (
     Binding,
     BindingSpec,
-    LabelRequirement,
-    LabelSelector,
     Meta,
     Pod,
     ProfileRef,
 )
+from webhook.reviews.profile_bindings import Policies, ProfileBinding, ProfileStatus, binding_of
+from webhook.reviews.profile_bindings import SeccompProfile as Installed
+from webhook.reviews.profile_choice import Container as Asked
+from webhook.reviews.profile_choice import choose, wide
+
+DIGEST = f"sha256:{'a' * 64}"
 
 
 def uses(name: str) -> SecurityContext:
@@ -38,7 +49,7 @@ def binding(image: str = "*", selector: LabelSelector | None = None, kind: str =
 
 
 def expressed(operator: str, *values: str, key: str = "app") -> LabelSelector:
-    return LabelSelector(match_expressions=[LabelRequirement(key, operator, list(values))])
+    return LabelSelector(match_expressions=[Requirement(key, operator, list(values))])
 
 
 @pytest.mark.parametrize(
@@ -58,6 +69,13 @@ def expressed(operator: str, *values: str, key: str = "app") -> LabelSelector:
         (binding("team/nginx"), pod("docker.io/team/nginx:latest", own=uses("audit")), True),
         (binding("nginx:1"), pod("nginx:2", own=uses("audit")), False),
         (binding("nginx"), pod("nginx", whole=uses("audit"), own=uses("other")), False),
+        (binding("nginx:*"), pod("nginx:2", own=uses("audit")), True),
+        (binding("nginx:*"), pod(f"docker.io/library/nginx@{DIGEST}", own=uses("audit")), True),
+        (binding("nginx:*"), pod("httpd", own=uses("audit")), False),
+        (binding(f"nginx@{DIGEST}"), pod(f"nginx:1@{DIGEST}", own=uses("audit")), True),
+        (binding(f"nginx@{DIGEST}"), pod("nginx:1", own=uses("audit")), False),
+        (binding("nginx:1"), pod(f"nginx:1@{DIGEST}", own=uses("audit")), True),
+        (binding("index.docker.io/nginx"), pod("nginx", own=uses("audit")), True),
         (binding(selector=LabelSelector()), pod(own=uses("audit")), True),
         (binding(selector=LabelSelector({"app": "web"})), pod(own=uses("audit")), True),
         (binding(selector=LabelSelector({"app": "db"})), pod(own=uses("audit")), False),
@@ -66,13 +84,48 @@ def expressed(operator: str, *values: str, key: str = "app") -> LabelSelector:
         (binding(selector=expressed("NotIn", "api")), pod(own=uses("audit")), True),
         (binding(selector=expressed("Exists", key="tier")), pod(own=uses("audit")), False),
         (binding(selector=expressed("DoesNotExist", key="tier")), pod(own=uses("audit")), True),
+        # A selector with a mistake means no pod.
         (binding(selector=expressed("Like", "w")), pod(own=uses("audit")), False),
+        (binding(selector=expressed("NotIn")), pod(own=uses("audit")), False),
+        (binding(selector=expressed("Exists", "web")), pod(own=uses("audit")), False),
     ],
 )
 def test_a_binding_lists_the_pods_that_it_selects_and_that_have_its_profile(
     bound: Binding, of: Pod, active: bool
 ) -> None:
     assert status(bound, [of]).active_workloads == (["shop/p"] if active else [])
+
+
+IMAGES = ["nginx", "nginx:1", f"nginx@{DIGEST}", f"docker.io/library/nginx:1@{DIGEST}", "localhost:5000/nginx", "a/b"]
+SELECTORS: list[dict[str, Any] | None] = [
+    None,
+    {},
+    {"matchLabels": {"app": "web"}},
+    {"matchLabels": {"app": "db"}},
+    {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["db"]}]},
+    {"matchExpressions": [{"key": "app", "operator": "NotIn"}]},
+]
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=str)
+@pytest.mark.parametrize("of", ["*", "nginx:*", *IMAGES])
+@pytest.mark.parametrize("image", IMAGES)
+def test_a_binding_lists_a_pod_with_its_profile_if_the_webhook_would_bind_it(
+    image: str, of: str, selector: dict[str, Any] | None
+) -> None:
+    made = {
+        "metadata": {"name": "b", "namespace": "shop"},
+        "spec": {"image": of, "profileRef": {"kind": "SeccompProfile", "name": "audit"}, "podSelector": selector},
+    }
+    labels, installed = {"app": "web"}, ProfileStatus("Installed", "operator/audit.json")
+    asked = binding_of(msgspec.convert(made, ProfileBinding))
+    assert asked
+    policies = Policies({spo.BINDING_LABEL: ""}, (asked,), {"audit": Installed(ObjectMeta(name="audit"), installed)})
+    choice = choose(Asked("c", image_of(image), None, [], False), wide(policies, labels), policies, labels)
+
+    active = status(msgspec.convert(made, Binding), [pod(image, own=uses("audit"))]).active_workloads
+
+    assert bool(active) is (choice.outcome == "bound")
 
 
 @pytest.mark.parametrize(("deleted", "kept"), [(None, [LOCK_FINALIZER, "mine"]), ("2026-11-29T01:00:00Z", ["mine"])])

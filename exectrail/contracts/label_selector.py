@@ -25,7 +25,7 @@ class LabelSelector(Struct, frozen=True, rename="camel"):
         return not self.match_labels and not self.match_expressions
 
     def mistake(self) -> str | None:
-        """What is wrong with it; such a selector means nothing."""
+        """What is wrong with it; such a selector means no object. The API server checks none in custom resources."""
         for each in self.match_expressions or []:
             if wrong := _mistake(each):
                 return f"matchExpressions: {wrong}"
@@ -33,6 +33,8 @@ class LabelSelector(Struct, frozen=True, rename="camel"):
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether it means an object with these labels."""
+        if self.mistake():
+            return False
         return all(labels.get(key) == value for key, value in (self.match_labels or {}).items()) and all(
             _holds(each, labels) for each in self.match_expressions or []
         )
