@@ -56,7 +56,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     help_ = "age in days after which AuditSessions are deleted (default %(default)s)"
     add("--retention-days", type=_positive, default=30, metavar="DAYS", help=help_)
-    help_ = "number of AuditSessions to keep; the oldest go first (default %(default)s)"
+    help_ = "number of AuditSessions to keep; who has most of them loses the oldest (default %(default)s)"
     add("--retention-count", type=_positive, default=10_000, metavar="N", help=help_)
     help_ = "time that an exec may take to start, in seconds (default %(default)s)"
     add("--start-grace", type=_positive, default=120, metavar="SECONDS", help=help_)

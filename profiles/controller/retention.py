@@ -8,6 +8,7 @@ A session that is `Running` is left alone, even when its node is gone: the proce
 can know how it ended. Retention deletes it in time.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -18,12 +19,19 @@ from msgspec import Struct, field
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.nodetrail import NodeTrail
 from exectrail.contracts.session import Target
+from profiles.controller.shares import Aged, surplus
 
 HEARTBEAT_FRESH = timedelta(seconds=120)
 """A NodeTrail that is older says nothing about its node."""
 
 SUBSTANTIATED_SENSOR = "bpf"
 """The only sensor that sees every process. A look into /proc misses short ones: no proof that none was there."""
+
+
+class Requester(Struct, frozen=True):
+    """The part of a `User` that decides: each has a share of what is kept."""
+
+    username: str = ""
 
 
 class Asked(Struct, frozen=True):
@@ -33,6 +41,7 @@ class Asked(Struct, frozen=True):
     target: Target
     time: str
     recorded: bool = False
+    user: Requester = Requester()
 
 
 class Status(Struct, frozen=True):
@@ -75,10 +84,6 @@ class Policy(Struct, frozen=True):
     """The same for an ephemeral container, whose image may have to be pulled first."""
 
 
-_Age = tuple[datetime, datetime, str]
-"""When a session was stored, precise to the second; when it was asked for, which decides within one; its name."""
-
-
 class Delete(Struct, frozen=True):
     """An AuditSession that retention lets go."""
 
@@ -106,9 +111,6 @@ class Survey(Struct):
     """Those that a node should have seen start by now: `verdict` decides, from their pods and nodes."""
 
 
-_NO_TARGET = Target("", "")
-
-
 def needed(session: Session) -> Session:
     """What is needed of a session to decide on its end and its age: little, once it is not open any more."""
     if not session.metadata.uid:  # it was asked before
@@ -119,22 +121,26 @@ def needed(session: Session) -> Session:
         resource_version=session.metadata.resource_version,
         creation_timestamp=session.metadata.creation_timestamp,
     )
-    # Its time decides which of one second is the oldest.
-    spec = session.spec if session.status.phase == "Open" else Asked("", _NO_TARGET, session.spec.time)
-    return Session(meta, spec, session.status)
+    if session.status.phase == "Open":
+        return Session(meta, session.spec, session.status)
+    # Its time decides which of one second is the oldest; namespace and user have a share, and are few.
+    target = Target(sys.intern(session.spec.target.namespace), "")
+    user = Requester(sys.intern(session.spec.user.username))
+    return Session(meta, Asked("", target, session.spec.time, user=user), session.status)
 
 
 def survey(sessions: Iterable[Session], policy: Policy, now: datetime) -> Survey:
     """Sort all AuditSessions by what is to become of them. Holds few words of each: there may be very many."""
     found = Survey(Counter(), [], [], [])
-    ages: list[_Age] = []
+    aged: list[Aged] = []
     open_ones: list[Session] = []
     for session in sessions:
         found.phases[session.status.phase] += 1
-        ages.append((created(session.metadata), _requested(session), session.metadata.name))
+        age = (created(session.metadata), _requested(session), session.metadata.name)
+        aged.append(Aged(age, session.spec.target.namespace, session.spec.user.username))
         if session.status.phase == "Open":
             open_ones.append(session)
-    found.delete = _outdated(ages, policy, now)
+    found.delete = _outdated(aged, policy, now)
     gone = {deletion.name for deletion in found.delete}
     for session in sorted(open_ones, key=lambda session: created(session.metadata)):
         if session.metadata.name not in gone:
@@ -164,14 +170,13 @@ def created(meta: ObjectMeta) -> datetime:
     return datetime.fromisoformat(meta.creation_timestamp)
 
 
-def _outdated(ages: list[_Age], policy: Policy, now: datetime) -> list[Delete]:
-    ages.sort()
-    surplus = len(ages) - policy.keep_most
+def _outdated(aged: list[Aged], policy: Policy, now: datetime) -> list[Delete]:
     oldest_kept = now - policy.keep_for
+    old = sorted(each.age for each in aged if each.age[0] < oldest_kept)
+    left = (each for each in aged if each.age[0] >= oldest_kept)
     return [
-        Delete(name, "age" if time < oldest_kept else "number")
-        for place, (time, _, name) in enumerate(ages)
-        if time < oldest_kept or place < surplus
+        *(Delete(name, "age") for _, _, name in old),
+        *(Delete(name, "number") for name in surplus(left, policy.keep_most)),
     ]
 
 

@@ -16,6 +16,7 @@ from profiles.controller.retention import (
     Pod,
     PodSpec,
     Policy,
+    Requester,
     Session,
     Status,
     needed,
@@ -159,6 +160,23 @@ def test_of_sessions_stored_in_one_second_the_first_asked_for_goes() -> None:
     assert survey(sessions, Policy(keep_most=3), NOW).delete == [Delete("z", "number")]
 
 
+def test_newer_execs_of_one_user_delete_no_session_of_another() -> None:
+    """Without opting in, AuditSessions are the only record of a request."""
+
+    def by(user: str, ago: int) -> Session:
+        written = asked(ago=ago, phase="Closed", name=f"{user}-{ago}")
+        of_user = msgspec.structs.replace(written.spec, user=Requester(user))
+        return needed(msgspec.structs.replace(written, spec=of_user, metadata=_stored(written)))
+
+    sessions = [by("bob", ago) for ago in range(1000, 1100)] + [by("loop", ago) for ago in range(500)]
+    found = survey(sessions, Policy(keep_most=500), NOW)
+    assert [deletion.name for deletion in found.delete] == [f"loop-{ago}" for ago in range(499, 399, -1)]
+
+
+def _stored(written: Session) -> ObjectMeta:
+    return msgspec.structs.replace(written.metadata, uid=written.metadata.name)
+
+
 def test_what_is_deleted_is_not_closed_first() -> None:
     found = survey([asked("attach", ago=31 * 86400)], POLICY, NOW)
     assert (found.close, found.overdue, len(found.delete)) == ([], [], 1)
@@ -182,4 +200,5 @@ def test_it_reads_a_session_as_the_webhook_writes_it() -> None:
         ),
     )
     read = msgspec.json.decode(msgspec.json.encode(written), type=Session)
-    assert read == Session(written.metadata, Asked("exec", Target("shop", "web-0"), at(300), recorded=True))
+    asked = Asked("exec", Target("shop", "web-0"), at(300), recorded=True, user=Requester("alice"))
+    assert read == Session(written.metadata, asked)

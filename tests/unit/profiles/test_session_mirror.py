@@ -61,7 +61,7 @@ def test_sessions_are_listed_once_and_then_watched(server: ApiServer, mirror: Mi
     assert {asked.path for asked in server.asked} == {"/apis/exectrail.io/v1alpha1/namespaces/release/auditsessions"}
 
 
-def test_of_a_session_that_is_not_open_only_name_age_and_phase_are_kept(
+def test_of_a_session_that_is_not_open_only_name_age_phase_and_whose_it_is_are_kept(
     server: ApiServer, mirror: Mirror[Session]
 ) -> None:
     assert mirror.objects["release/s1"].spec.target.pod == "web-0"
@@ -70,3 +70,4 @@ def test_of_a_session_that_is_not_open_only_name_age_and_phase_are_kept(
     kept = mirror.objects["release/s1"]
     assert kept.metadata.creation_timestamp == "2026-11-23T11:00:00Z"
     assert (kept.spec.target.pod, kept.metadata.labels) == ("", {})
+    assert (kept.spec.target.namespace, kept.spec.user.username) == ("shop", "alice")
