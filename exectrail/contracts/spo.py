@@ -17,6 +17,9 @@ DAEMONS = "securityprofilesoperatordaemons"
 DAEMON = "spod"
 """The name of the one SecurityProfilesOperatorDaemon that counts, in the release namespace."""
 
+VERSIONS = {SECCOMP_PROFILES: ("v1", "v1beta1"), PROFILE_BINDINGS: ("v1", "v1alpha1")}
+"""Of each kind, the newest first. Definitions of the operator from before its 1.0 have no `v1`."""
+
 BINDING_LABEL = "spo.x-k8s.io/enable-binding"
 """Namespace label: the ProfileBindings of the namespace apply to its new pods, whatever the label's value."""
 
@@ -37,6 +40,11 @@ State = Literal["Error", "Terminating", "Partial", "Disabled", "Pending", "InPro
 """Of a profile on a node, and on all nodes: the first of these that any node has."""
 
 _MOST_LABEL = 63
+
+
+def paths(plural: str) -> list[str]:
+    """Where the API may have a kind's objects, the newest version first."""
+    return [f"/apis/{GROUP}/{version}/{plural}" for version in VERSIONS[plural]]
 
 
 def profile_file(name: str) -> str:

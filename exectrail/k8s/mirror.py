@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from exectrail.contracts.meta import ObjectMeta
@@ -48,6 +48,8 @@ class Mirror(Generic[O]):
             when it went: `on_change(old, new)`.
         keep: What to keep of an object: the object itself, or what stands in for it where it is not needed any more.
             Called in the mirror's thread when one comes or changes, and now and then with each that is kept.
+        older: The same collection in older versions of its API, to be looked for in this order where `path` is not
+            served (404).
         optional: Whether the cluster may lack the collection (404), because its CRD comes later or goes. It has no
             objects then, and the mirror looks for it again now and then.
         selectors: `fieldSelector` and `labelSelector`.
@@ -62,6 +64,7 @@ class Mirror(Generic[O]):
         on_change: Callable[[O | None, O | None], None] | None = None,
         keep: Callable[[O], O] | None = None,
         *,
+        older: Sequence[str] = (),
         optional: bool = False,
         **selectors: str,
     ) -> None:
@@ -72,7 +75,7 @@ class Mirror(Generic[O]):
         """Requests that failed since the start."""
         self.resource = path.rpartition("/")[2]
         """What the collection is of, e.g. `namespaces`."""
-        self._client, self._path, self._kind = client, path, kind
+        self._client, self._paths, self._path, self._kind = client, (path, *older), path, kind
         self._on_change, self._keep, self._selectors = on_change, keep, selectors
         self._optional, self._missing = optional, False
         self._ask_again_at = 0.0
@@ -129,6 +132,17 @@ class Mirror(Generic[O]):
         self.synced.set()
 
     def _list(self) -> str:
+        *newer, last = self._paths
+        for path in newer:
+            try:
+                return self._list_at(path)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+        return self._list_at(last)
+
+    def _list_at(self, path: str) -> str:
+        self._path = path
         gone, version = set(self.objects), ""
         for page in self._client.pages(self._path, self._kind, **self._selectors):
             self._heard_at = time.monotonic()

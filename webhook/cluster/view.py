@@ -18,8 +18,6 @@ from webhook.cluster.env_reports import EnvReports
 from webhook.reviews.profile_bindings import Policies, ProfileBinding, SeccompProfile
 from webhook.reviews.tag_mode import Known
 
-_SPO = f"/apis/{spo.GROUP_VERSION}"
-
 
 class Labelled(Struct, frozen=True):
     """A namespace or pod, of which only the labels matter."""
@@ -36,10 +34,12 @@ class View:
         self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
         trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
         reports = Mirror(client, trails, NodeTrail, self._env.changed)
+        bindings, *older = spo.paths(spo.PROFILE_BINDINGS)
         self._profile_bindings = Mirror(
-            client, f"{_SPO}/{spo.PROFILE_BINDINGS}", ProfileBinding, self._bindings.changed, kept, optional=True
+            client, bindings, ProfileBinding, self._bindings.changed, kept, older=older, optional=True
         )
-        self._profiles = Mirror(client, f"{_SPO}/{spo.SECCOMP_PROFILES}", SeccompProfile, None, kept, optional=True)
+        profiles, *older = spo.paths(spo.SECCOMP_PROFILES)
+        self._profiles = Mirror(client, profiles, SeccompProfile, None, kept, older=older, optional=True)
         self.mirrors: tuple[Mirror[Any], ...] = (
             self._namespaces,
             self._pods,

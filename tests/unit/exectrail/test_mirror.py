@@ -1,7 +1,7 @@
 """A mirror shows what the server has, and what it last had while the server is away."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -38,13 +38,21 @@ class Watched:
         fail: Callable[[], None] = lambda: None,
         keep: Keep = None,
         *,
+        older: Sequence[str] = (),
         optional: bool = False,
     ) -> None:
         self.changes: list[Change] = []
         self._fail = fail
         self._told = threading.Condition()
         self.mirror = Mirror(
-            Client(api.url), NAMESPACES, Namespace, self._on_change, keep, optional=optional, labelSelector="v"
+            Client(api.url),
+            NAMESPACES,
+            Namespace,
+            self._on_change,
+            keep,
+            older=older,
+            optional=optional,
+            labelSelector="v",
         )
         self.thread = threading.Thread(target=self.mirror.run)
         self.thread.start()
@@ -142,6 +150,25 @@ def test_a_collection_that_may_be_missing_is_empty_until_it_comes_and_after_it_g
 
     watched.wait_for(("1", None))
     assert watched.labels() == {}
+
+
+def test_where_a_version_is_not_served_an_older_one_is_watched_until_it_is(api: ApiServer, start: Start) -> None:
+    older = ["/apis/group/v1beta1/things", "/apis/group/v1alpha1/things"]
+    api.absent |= {NAMESPACES, older[0]}
+    api.set("a", v="1")
+    watched = start(older=older, optional=True)
+    watched.wait_for((None, "1"))
+    api.wait_until_watched()
+    api.set("a", v="2")
+    watched.wait_for(("1", "2"))
+    assert {asked.path for asked in api.asked if "watch" in asked.query} == {older[1]}
+
+    api.absent = {*older}
+    api.compact()
+    api.end_watches()
+
+    until(lambda: any(asked.path == NAMESPACES and "watch" in asked.query for asked in api.asked))
+    assert watched.labels() == {"a": "2"}
 
 
 def test_a_watch_that_ends_goes_on_where_it_was_without_a_new_list(api: ApiServer, start: Start) -> None:

@@ -55,9 +55,9 @@ def test_of_pods_only_those_with_a_tag_mode_are_asked_for(api: ApiServer, view: 
     assert asked == {"exectrail.io/tag"}
 
 
-BINDINGS, PROFILES = (
-    f"/apis/security-profiles-operator.x-k8s.io/v1/{plural}" for plural in ("profilebindings", "seccompprofiles")
-)
+GROUP = "/apis/security-profiles-operator.x-k8s.io"
+BINDINGS, PROFILES = (f"{GROUP}/v1/{plural}" for plural in ("profilebindings", "seccompprofiles"))
+OLD_BINDINGS, OLD_PROFILES = f"{GROUP}/v1alpha1/profilebindings", f"{GROUP}/v1beta1/seccompprofiles"
 
 
 def bind(name: str, image: str, **annotations: str) -> dict[str, Any]:
@@ -104,10 +104,22 @@ def test_of_a_profile_only_what_is_used_is_kept(api: ApiServer, view: View) -> N
 
 def test_a_cluster_without_these_kinds_is_one_without_bindings(api: ApiServer, view: View) -> None:
     api.set("shop", **{"exectrail.io/profile": "process-audit"})
-    api.absent |= {BINDINGS, PROFILES}
+    api.absent |= {BINDINGS, PROFILES, OLD_BINDINGS, OLD_PROFILES}
     start(view)
 
     assert names(view) == []
+
+
+def test_definitions_that_serve_only_old_versions_are_read_by_those(api: ApiServer, view: View) -> None:
+    api.absent |= {BINDINGS, PROFILES}
+    api.put(bind("web", "nginx"))
+    api.put({"metadata": {"name": "p"}, "status": {"status": "Installed", "localhostProfile": "operator/p.json"}})
+    start(view)
+    assert names(view) == ["web"]
+    assert view.policies("shop").profiles["p"].status.status == "Installed"
+
+    api.put(bind("api", "redis"))
+    until(lambda: names(view) == ["api", "web"])
 
 
 def test_bindings_that_cannot_be_read_are_unknown_and_do_not_make_the_webhook_unready(
