@@ -48,7 +48,11 @@ UNCONFINED_BUILT_IN = {"process-audit-only": _file("process-audit-only")}
 """Profiles that log and refuse nothing: installed only with `profiles.allowUnconfined`."""
 
 ADDING_SYSTEM_CALLS = frozenset().union(*VARIANTS.values())
-"""The capabilities with which RuntimeDefault allows more. SYS_CHROOT is no such one: every variant allows chroot."""
+"""The capabilities with which RuntimeDefault allows more.
+
+SYS_CHROOT, which runtimes give any container, is no such one: every variant allows chroot. Where a container drops it,
+the kernel refuses chroot as RuntimeDefault would.
+"""
 
 _PART_OF_SYS_ADMIN = frozenset({"BPF", "PERFMON", "SYSLOG"})
 """Capabilities whose system calls SYS_ADMIN brings as well."""
@@ -59,9 +63,11 @@ _BY_CAPABILITIES = {capabilities: name for name, capabilities in VARIANTS.items(
 def added_capabilities(add: Iterable[str], drop: Iterable[str]) -> frozenset[str]:
     """What a container's `securityContext.capabilities` leave of what they add, as the runtime takes it.
 
-    Names with or without `CAP_`, in any case, or `ALL`. A name in both is dropped; `ALL` in both adds nothing.
+    Names in any case, or `ALL`; those added with or without `CAP_`. A name in both is dropped; `ALL` in both adds
+    nothing (containerd, internal/cri/opts, WithCapabilities).
     """
-    added, dropped = {_name(each) for each in add}, {_name(each) for each in drop}
+    # A name that is dropped with CAP_ is none to containerd, and what it adds remains: nothing may break by our guess.
+    added, dropped = {_name(each) for each in add}, {each.upper() for each in drop}
     if "ALL" in added:
         added |= set() if "ALL" in dropped else ADDING_SYSTEM_CALLS | _PART_OF_SYS_ADMIN
     return frozenset(added - dropped - {"ALL"})

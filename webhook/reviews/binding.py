@@ -15,7 +15,7 @@ from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT
 from exectrail.contracts.session import PROFILE_LABEL
 from webhook.reviews.json_value import Budget, TooLarge, Value
 from webhook.reviews.profile_bindings import Policies
-from webhook.reviews.profile_choice import RUNTIME_DEFAULT, Choice, Container, Profile, Wide, choose, wide
+from webhook.reviews.profile_choice import RUNTIME_DEFAULT, Capabilities, Choice, Container, Profile, Wide, choose, wide
 from webhook.reviews.review import Decision, Operation, Patch, Removal, Request
 
 _MIRROR_POD = "kubernetes.io/config.mirror"
@@ -186,12 +186,12 @@ def _containers(
 ) -> Iterator[tuple[str, Value, Profile | None, Container]]:
     for index, (name, image, context) in enumerate(listed.objects(budget, "name", "image", "securityContext")):
         capabilities, privileged, its = context.members("capabilities", "privileged", "seccompProfile")
-        (add,), own = capabilities.members("add"), _profile(its)
+        (add, drop), own = capabilities.members("add", "drop"), _profile(its)
         container = Container(
             name=name.text(),
             image=image_of(image.text(_IMAGE_BYTES)),
             own=own or inherited,
-            capabilities=add.some_words(),
+            capabilities=Capabilities(add.words(), drop.words()),
             privileged=privileged.flag(),
         )
         yield f"/spec/{member}/{index}", context, own, container

@@ -47,6 +47,18 @@ class Profile(Struct, frozen=True):
 RUNTIME_DEFAULT = Profile("RuntimeDefault")
 
 
+class Capabilities(Struct, frozen=True):
+    """What a container says of them, as it spells them."""
+
+    add: list[str] = []
+    drop: list[str] = []
+
+    def __str__(self) -> str:
+        # A name in both is the exception, but beside ALL the dropped ones say what is left.
+        drops = self.drop if any(each.upper() == "ALL" for each in self.add) else []
+        return f"it adds {_few(self.add)}" + (f" and drops {_few(drops)}" if drops else "")
+
+
 class Container(Struct, frozen=True):
     """A container, as far as a profile is concerned."""
 
@@ -54,8 +66,7 @@ class Container(Struct, frozen=True):
     image: Image
     own: Profile | None
     """What it says itself, or else its pod."""
-    capabilities: list[str]
-    """Those that it adds, as it spells them."""
+    capabilities: Capabilities
     privileged: bool
 
 
@@ -148,8 +159,12 @@ def _by_label(container: Container, name: str) -> Choice:
         return Choice("kept", "its own value, Unconfined", notes=["runs without the audit profile: it is Unconfined"])
     if own and own != RUNTIME_DEFAULT:
         return Choice("kept", f"its own value, {own}")
-    variant = built_in_for(added_capabilities(container.capabilities, ()))
+    variant = built_in_for(added_capabilities(container.capabilities.add, container.capabilities.drop))
     if container.privileged or variant is None:
-        why = "it is privileged" if container.privileged else f"it adds {', '.join(container.capabilities):.80}"
+        why = "it is privileged" if container.privileged else str(container.capabilities)
         return Choice("beyond-profile", why, notes=[f"runs without the audit profile: {why}"])
     return Choice("bound", f"the namespace's label {PROFILE_LABEL}={name}", BUILT_IN[variant], "label")
+
+
+def _few(names: list[str]) -> str:
+    return f"{', '.join(names):.80}"

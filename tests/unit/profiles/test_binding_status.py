@@ -21,8 +21,8 @@ from profiles.controller.objects import (
 )
 from webhook.reviews.profile_bindings import Policies, ProfileBinding, ProfileStatus, binding_of
 from webhook.reviews.profile_bindings import SeccompProfile as Installed
+from webhook.reviews.profile_choice import Capabilities, choose, wide
 from webhook.reviews.profile_choice import Container as Asked
-from webhook.reviews.profile_choice import choose, wide
 
 DIGEST = f"sha256:{'a' * 64}"
 
@@ -121,7 +121,7 @@ def test_a_binding_lists_a_pod_with_its_profile_if_the_webhook_would_bind_it(
     asked = binding_of(msgspec.convert(made, ProfileBinding))
     assert asked
     policies = Policies({spo.BINDING_LABEL: ""}, (asked,), {"audit": Installed(ObjectMeta(name="audit"), installed)})
-    choice = choose(Asked("c", image_of(image), None, [], False), wide(policies, labels), policies, labels)
+    choice = choose(Asked("c", image_of(image), None, Capabilities(), False), wide(policies, labels), policies, labels)
 
     active = status(msgspec.convert(made, Binding), [pod(image, own=uses("audit"))]).active_workloads
 

@@ -163,7 +163,12 @@ def decisions_of(capabilities: frozenset[str]) -> object:
         (["sys_admin"], [], "process-audit-sys-admin"),
         (["SYS_ADMIN", "BPF", "PERFMON", "SYSLOG"], [], "process-audit-sys-admin"),
         (["SYS_ADMIN", "NET_ADMIN"], ["SYS_ADMIN"], "process-audit"),
+        (["SYS_ADMIN", "NET_ADMIN"], ["sys_admin"], "process-audit"),
+        # Not what containerd knows it by: it keeps the capability.
+        (["SYS_ADMIN"], ["CAP_SYS_ADMIN"], "process-audit-sys-admin"),
         (["SYS_TIME"], ["ALL"], "process-audit-sys-time"),
+        (["SYS_TIME", "SYS_BOOT"], ["SYS_BOOT"], "process-audit-sys-time"),
+        ([], ["SYS_CHROOT"], "process-audit"),
         (["ALL"], [], "process-audit-all"),
         (["ALL"], ["NET_RAW"], "process-audit-all"),
         (["ALL"], ["SYS_ADMIN"], None),

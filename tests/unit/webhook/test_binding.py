@@ -143,6 +143,7 @@ def spec_of(review: Load, patched: Apply, spec: dict[str, Any]) -> tuple[Decisio
         (ADDS, "it adds SYS_ADMIN, SYS_TIME"),
         ({"capabilities": {"add": ["CAP_SYS_PTRACE", "bpf"], "drop": ["ALL"]}}, "it adds CAP_SYS_PTRACE, bpf"),
         ({"capabilities": {"add": ["SYS_BOOT", "SYS_NICE"]}}, "it adds SYS_BOOT, SYS_NICE"),
+        ({"capabilities": {"add": ["ALL"], "drop": ["SYS_TIME"]}}, "it adds ALL and drops SYS_TIME"),
         ({"privileged": True}, "it is privileged"),
         ({"privileged": True} | ADDS, "it is privileged"),
     ],
@@ -170,6 +171,8 @@ def test_a_container_that_may_do_more_than_the_profile_allows_stays_as_it_is_and
         {"capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}},
         {"capabilities": {"add": ["CAP_CHOWN", "audit_write", "SETFCAP"]}},
         {"capabilities": {"add": None}},
+        {"capabilities": {"add": ["SYS_ADMIN", "SYS_TIME"], "drop": ["SYS_ADMIN", "SYS_TIME"]}},
+        {"capabilities": {"drop": ["ALL"]}},
         {"privileged": False, "allowPrivilegeEscalation": True},
     ],
 )
@@ -181,19 +184,22 @@ def test_what_the_runtime_gives_anyway_is_no_reason(review: Load, patched: Apply
 
 
 @pytest.mark.parametrize(
-    ("add", "variant"),
+    ("add", "drop", "variant"),
     [
-        (["NET_ADMIN"], "process-audit"),
-        (["SYS_ADMIN"], "process-audit-sys-admin"),
-        (["CAP_SYS_ADMIN", "BPF", "perfmon"], "process-audit-sys-admin"),
-        (["BPF", "PERFMON", "SYS_PTRACE"], "process-audit-bpf-perfmon-sys-ptrace"),
-        (["ALL"], "process-audit-all"),
+        (["NET_ADMIN"], [], "process-audit"),
+        (["SYS_ADMIN"], [], "process-audit-sys-admin"),
+        (["CAP_SYS_ADMIN", "BPF", "perfmon"], [], "process-audit-sys-admin"),
+        (["BPF", "PERFMON", "SYS_PTRACE"], [], "process-audit-bpf-perfmon-sys-ptrace"),
+        (["ALL"], [], "process-audit-all"),
+        (["ALL"], ["NET_RAW"], "process-audit-all"),
+        (["SYS_PTRACE"], ["ALL"], "process-audit-sys-ptrace"),
+        (["SYS_PTRACE", "SYS_TIME"], ["SYS_TIME"], "process-audit-sys-ptrace"),
     ],
 )
-def test_a_container_that_adds_capabilities_gets_the_variant_for_them(
-    review: Load, patched: Apply, add: list[str], variant: str
+def test_a_container_that_adds_capabilities_gets_the_variant_for_those_that_it_keeps(
+    review: Load, patched: Apply, add: list[str], drop: list[str], variant: str
 ) -> None:
-    mine = {"name": "c", "securityContext": {"capabilities": {"add": add}}}
+    mine = {"name": "c", "securityContext": {"capabilities": {"add": add, "drop": drop}}}
 
     decision, after = spec_of(review, patched, {"containers": [mine, {"name": "a"}]})
 
@@ -298,6 +304,16 @@ def test_a_warning_is_short_whatever_the_names(review: Load) -> None:
     ).warnings
 
     assert len(warning) <= 256
+
+
+@pytest.mark.parametrize("member", ["add", "drop"])
+def test_a_pod_with_more_capabilities_than_are_read_is_admitted_as_it_is(review: Load, member: str) -> None:
+    context = {"capabilities": {member: ["SYS_TIME"] * 20_000}}
+    spec = {"containers": [{"name": "c", "securityContext": context}]}
+
+    decision = decided(review("pod-create", {"spec": spec}))
+
+    assert (decision.reason, decision.patch) == ("too-large", [])
 
 
 def test_a_pod_with_more_containers_than_are_read_is_admitted_as_it_is(review: Load) -> None:
