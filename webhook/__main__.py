@@ -74,7 +74,8 @@ def main() -> int:
 
     def record(session: AuditSession) -> None:
         # Once the answer is sent: the writer's thread begins at once, and would hold Python's lock meanwhile.
-        asyncio.get_running_loop().call_soon(_put, writer, session)
+        known = view.has_namespace(session.spec.target.namespace)
+        asyncio.get_running_loop().call_soon(_put, writer, session, known)
 
     webhook = Webhook(view.known, view.policies, rules, record, options.namespace)
     limits = Limits(
@@ -116,9 +117,9 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
         raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
 
 
-def _put(writer: SessionWriter, session: AuditSession) -> None:
+def _put(writer: SessionWriter, session: AuditSession, known: bool) -> None:
     try:
-        writer.put(session)
+        writer.put(session, known=known)
     except Exception:
         metrics.ERRORS.labels("exec-metadata").inc()
         log.exception("fault in the session writer", extra={"uid": session.metadata.name})

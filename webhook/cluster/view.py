@@ -69,6 +69,10 @@ class View:
         bindings = self._bindings.of(namespace) if self._profile_bindings.synced.is_set() else None
         return Policies(found.metadata.labels if found else None, bindings, self._profiles.objects)
 
+    def has_namespace(self, name: str) -> bool:
+        """Whether there is such a namespace, as far as known."""
+        return name in self._namespaces.objects
+
     def known(self, namespace: str, pod: str) -> Known:
         """What is known now of a namespace and a pod in it."""
         found, labelled = self._namespaces.objects.get(namespace), self._pods.objects.get(f"{namespace}/{pod}")

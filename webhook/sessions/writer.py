@@ -1,99 +1,24 @@
 """Writes each request's AuditSession to the API, from a bounded queue, after the answer.
 
-A `kubectl exec` never waits for a write, and a user who floods cannot push out what others did. So each user has a
-queue of their own, the writer takes from them in turn, and when the whole is full the user with the most bytes in it
-loses the oldest.
+A `kubectl exec` never waits for a write, and a flood cannot push out what others did (`webhook.sessions.fair_queue`).
 """
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
-from msgspec import Struct
 
 from exectrail.contracts.session import AuditSession
 from exectrail.k8s.client import ApiError
 from exectrail.service.backoff import Backoff
 from exectrail.service.worker import Worker
 from webhook import metrics
+from webhook.sessions.fair_queue import Entry, FairQueue
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 5.0
-_ENTRY_BYTES = 512  # what an entry costs beyond its text
 
 log = logging.getLogger(__name__)
-
-
-class Entry(Struct, frozen=True):
-    """One AuditSession that waits: as JSON, so that its size is known and bounded."""
-
-    user: str
-    body: bytes
-
-    def size(self) -> int:
-        """Bytes of memory, about."""
-        return len(self.body) + _ENTRY_BYTES
-
-
-class _Queue:
-    """One user's entries, oldest first."""
-
-    def __init__(self) -> None:
-        self.entries: deque[Entry] = deque()
-        self.size = 0
-
-    def append(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        self.size += entry.size()
-
-    def popleft(self) -> Entry:
-        entry = self.entries.popleft()
-        self.size -= entry.size()
-        return entry
-
-
-class FairQueue:
-    """A queue of bounded size, fair per user. Not safe for threads by itself.
-
-    Args:
-        most: The most bytes that it holds.
-
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._users: dict[str, _Queue] = {}  # in the order of their turns
-        self.length = 0
-        self.size = 0
-
-    def put(self, entry: Entry) -> list[Entry]:
-        """Add an entry; returns those that had to go for it."""
-        self._users.setdefault(entry.user, _Queue()).append(entry)
-        self.length += 1
-        self.size += entry.size()
-        dropped = []
-        while self.size > self._most:
-            dropped.append(self._take(max(self._users, key=lambda user: self._users[user].size)))
-        return dropped
-
-    def get(self) -> Entry | None:
-        """The oldest entry of the user whose turn it is."""
-        for user in self._users:
-            entry = self._take(user)
-            if queue := self._users.pop(user, None):
-                self._users[user] = queue  # to the end of the line
-            return entry
-        return None
-
-    def _take(self, user: str) -> Entry:
-        queue = self._users[user]
-        entry = queue.popleft()
-        if not queue.entries:
-            del self._users[user]
-        self.length -= 1
-        self.size -= entry.size()
-        return entry
 
 
 class SessionWriter:
@@ -116,9 +41,16 @@ class SessionWriter:
         """Begin to write."""
         self._worker.start()
 
-    def put(self, session: AuditSession) -> None:
-        """Take a session for writing; returns at once."""
-        self._enqueue(Entry(session.spec.user.username, msgspec.json.encode(session)))
+    def put(self, session: AuditSession, *, known: bool = True) -> None:
+        """Take a session for writing; returns at once.
+
+        Args:
+            session: What to write.
+            known: Whether there is such a namespace. Those that are not known have one share together.
+
+        """
+        namespace = session.spec.target.namespace if known else ""
+        self._enqueue(Entry(namespace, session.spec.user.username, msgspec.json.encode(session)))
 
     def close(self, seconds: float) -> None:
         """Write what waits for at most so long, then drop the rest."""
@@ -174,7 +106,7 @@ class SessionWriter:
             dropped = self._queue.put(entry)
             self._count()
         for old in dropped:
-            _drop(old, "queue-full", "too many wait to be written, most of them of this user")
+            _drop(old, "queue-full", "too many wait to be written, most of them of this namespace and user")
 
     def _next(self) -> Entry | None:
         with self._worker.lock:

@@ -1,10 +1,8 @@
-"""Sessions reach the API in the end; no request waits for that, and no user pushes out another."""
+"""Sessions reach the API in the end, and no request waits for that."""
 
 import json
 import logging
 import threading
-from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from prometheus_client import REGISTRY
@@ -13,7 +11,7 @@ from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
 from exectrail.k8s.client import ApiError
 from webhook.sessions import writer as writer_module
-from webhook.sessions.writer import Entry, FairQueue, SessionWriter
+from webhook.sessions.writer import SessionWriter
 
 
 def session(name: str, user: str = "alice") -> AuditSession:
@@ -51,48 +49,6 @@ class Api:
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "_BACKOFF_FIRST", 0.001)
-
-
-def drain(queue: FairQueue) -> Iterator[str]:
-    while entry := queue.get():
-        yield entry.user
-
-
-def test_users_take_turns() -> None:
-    queue = FairQueue(1 << 20)
-    for user in "aaaabbc":
-        queue.put(Entry(user, b""))
-
-    assert "".join(drain(queue)) == "abcabaa"
-
-
-def test_a_flooding_user_loses_own_entries_only() -> None:
-    queue = FairQueue(100 * 1024)
-    dropped = [entry for n in range(5) for entry in queue.put(Entry(f"user{n}", b"x" * 512))]
-    dropped += [entry for _ in range(1000) for entry in queue.put(Entry("flood", b"x" * 512))]
-    dropped += queue.put(Entry("late", b"x" * 512))
-
-    assert {entry.user for entry in dropped} == {"flood"}
-    kept = Counter(drain(queue))
-    assert kept == Counter({"flood": 94, "late": 1, **{f"user{n}": 1 for n in range(5)}})
-
-
-def test_one_big_entry_counts_for_what_it_weighs() -> None:
-    queue = FairQueue(20_000)
-    for _ in range(10):
-        queue.put(Entry("many", b"x" * 100))
-
-    assert [entry.user for entry in queue.put(Entry("big", b"x" * 15_000))] == ["big"]
-
-
-def test_the_queue_knows_what_it_holds() -> None:
-    queue = FairQueue(1 << 20)
-    for user in "aab":
-        queue.put(Entry(user, b"x" * 88))
-    assert (queue.length, queue.size) == (3, 3 * 600)
-
-    queue.get()
-    assert (queue.length, queue.size) == (2, 2 * 600)
 
 
 def test_a_session_is_written_as_the_api_wants_it() -> None:
