@@ -123,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--command-key-secret", metavar="NAME", help=key_help)
     filters_help = "JSON file with filters, read anew when it changes; records that match a None rule are dropped"
     add("--filters", type=Path, metavar="FILE", help=filters_help)
+    settings_help = "folder of the settings: its files, read anew when they change, go before --filters and --log-level"
+    add("--settings-dir", type=Path, metavar="DIR", help=settings_help)
     heartbeat_help = "interval between two reports to NodeTrail, in seconds (default %(default)s)"
     add("--heartbeat", type=config.positive, default=30, metavar="SECONDS", help=heartbeat_help)
     add("--look-for-env", action="store_true", help="report which containers have a program `env`")

@@ -19,6 +19,7 @@ from enricher.status.losses import Losses
 from enricher.status.node_status import NodeStatus
 from enricher.trail.writer import Writer
 from exectrail.filter.file import FilterFile
+from exectrail.service.logs import Level
 
 _HELD, _SECCOMP, _IDLE = 0.05, 0.25, 1.0
 """How long to wait for the kernel, in seconds: while events are held, for which the API may explain something at any
@@ -43,6 +44,7 @@ class Agent:
         memory: Outlives a restart; None where nothing does.
         filters: Followed when their file changes.
         attached: Who attached to a container.
+        level: Followed when its file changes.
 
     """
 
@@ -58,13 +60,14 @@ class Agent:
         memory: Memory | None = None,
         filters: FilterFile | None = None,
         attached: Attached | None = None,
+        level: Level | None = None,
     ) -> None:
         self.status, self.writer = status, writer
         self.unwritten = 0
         """Once it has ended: the records that could not be written."""
         self._core, self._correlator, self._emitter = core, core.correlator, core.emitter
         self._sensor, self._source, self._losses, self._clock = sensor, source, losses, clock
-        self._memory, self._filters, self._attached = memory, filters, attached
+        self._memory, self._filters, self._attached, self._level = memory, filters, attached, level
         # What has happened since the sensor was attached waits to be read: nothing is complete before the first round.
         self._complete = self._read_until = 0
         self._stopped = False
@@ -123,6 +126,8 @@ class Agent:
 
     def _each_second(self, now: float) -> None:
         self._follow_filters()
+        if self._level:
+            self._level.refresh()
         self._report_attaches(now)
         self._losses.ask(now)
         if self._source:

@@ -38,7 +38,6 @@ from enricher.trail.chain import State
 from enricher.trail.sink import Sink
 from enricher.trail.writer import Writer
 from exectrail.contracts.session import AuditSession
-from exectrail.filter.file import FilterFile
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 
@@ -108,7 +107,7 @@ def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
     stack.callback(sensor.close)
     writer = Writer(kept.sink, kept.chain, args.audit_log_interval_seconds)
     writer.start()
-    filters = FilterFile(args.filters) if args.filters else None
+    filters, level = config.follow_settings(args)
     tally, sessions = Tally(), Sessions(api.requests.get, api.asked, clock.wall_ms)
     losses = Losses(sensor, chosen.source, config.open_kernel_lost(asked=args.ask_kernel_lost), tally)
     emitter = Emitter(
@@ -157,7 +156,7 @@ def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
     )
     inputs = NodeInputs(tracker, correlator, clock, chosen.source.read if chosen.source else lambda _now: [])
     core = Core(inputs, correlator, emitter, clock, memory.settle)
-    agent = Agent(core, sensor, chosen.source, writer, losses, status, clock, memory, filters, api.attached)
+    agent = Agent(core, sensor, chosen.source, writer, losses, status, clock, memory, filters, api.attached, level)
 
     def start() -> None:
         for mirror in api.mirrors:

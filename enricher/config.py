@@ -32,8 +32,11 @@ from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.sensors.sensor import Sensor
 from enricher.sensors.unavailable import SensorUnavailable
 from exectrail.contracts.session import GROUP_VERSION, PLURAL, AuditSession
+from exectrail.contracts.settings import FILTERS, LOG_LEVEL
+from exectrail.filter.file import FilterFile
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
+from exectrail.service import logs
 
 S = TypeVar("S", bound=AuditSource)
 
@@ -230,6 +233,21 @@ def proc_sensor(cgroup_root: Path, clock: Clock, source: object | None) -> OpenS
         raise SensorUnavailable("it needs an audit source, and there is none")
     cgroups = ProcCgroupResolver(cgroup_root)
     return OpenSensor(ProcSensor(cgroups.number, clock), cgroups)
+
+
+def follow_settings(args: argparse.Namespace) -> tuple[FilterFile, logs.Level]:
+    """The filters and the log level: by the flags, or by the settings' files while these are there.
+
+    Raises:
+        OSError: The filters of the flag cannot be read.
+        FilterError: They have a mistake.
+
+    """
+    settings = args.settings_dir
+    filters = FilterFile(args.filters, settings and settings / FILTERS)
+    if filters.problem:
+        log.error("the filters in %s cannot be used: %s", settings, filters.problem)
+    return filters, logs.Level(args.log_level, settings and settings / LOG_LEVEL)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

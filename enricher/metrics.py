@@ -50,11 +50,8 @@ class AgentCollector(Collector):
         if seen.filter_hits is not None:
             text = "Records that a filter rule decided"
             yield _counter("exectrail_enricher_filter_hits", text, "rule", seen.filter_hits)
-            refused, text = (
-                {"": seen.filter_reloads_refused},
-                "Changed filters that could not be used: the old ones stay",
-            )
-            yield _counter("exectrail_enricher_filter_reloads_refused", text, None, refused)
+        refused, text = {"": seen.filter_reloads_refused}, "Changed filters that could not be used: the old ones stay"
+        yield _counter("exectrail_enricher_filter_reloads_refused", text, None, refused)
         for name, text, count in (
             (
                 "processes_unmarked",

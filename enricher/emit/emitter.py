@@ -37,8 +37,8 @@ class HasFilters(Protocol):
     """Holds the set of filters in use; a reload replaces it."""
 
     @property
-    def filters(self) -> Filters:
-        """The set."""
+    def filters(self) -> Filters | None:
+        """The set; None keeps everything."""
 
 
 class _Open(Struct, frozen=True):
@@ -213,7 +213,8 @@ class Emitter:
 
     def _leave(self, record: Record, known: Correlated, now: float, *, reserved: bool = False) -> None:
         """Write within the container's quota; the first process of an entry keeps its room."""
-        if self.filters and not self.filters.filters.decide(record).keep:
+        filters = self.filters.filters if self.filters else None
+        if filters and not filters.decide(record).keep:
             self.tally.filtered["filters"] += 1
             return
         untracked = record.origin == "untracked"

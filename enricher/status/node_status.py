@@ -15,6 +15,7 @@ from enricher.status.snapshot import Snapshot
 from enricher.trail.writer import Writer
 from exectrail.contracts.nodetrail import MOST_ENV, MOST_REASON, MOST_UNCOVERED, NodeTrailStatus, UncoveredPod
 from exectrail.filter.file import FilterFile
+from exectrail.filter.filters import Filters
 
 _SEARCH_EVERY = 5.0
 
@@ -79,7 +80,7 @@ class NodeStatus:
             ring_full=sensor.lost_per_cpu(),
             unmarked=sensor.unmarked(),
             sockets={each.name: each.socket() for each in (self._chosen.source, sensor) if each},
-            filter_hits=_by_rule(filters) if filters else None,
+            filter_hits=_by_rule(filters.filters) if filters and filters.filters else None,
             filter_reloads_refused=filters.failures if filters else 0,
             write_failures=self._writer.failures,
             unwritten_bytes=self._writer.waiting_bytes,
@@ -126,5 +127,5 @@ class NodeStatus:
         return before != self._known_env
 
 
-def _by_rule(filters: FilterFile) -> dict[str, int]:
-    return {"none" if rule is None else str(rule): count for rule, count in filters.filters.hits.items()}
+def _by_rule(filters: Filters) -> dict[str, int]:
+    return {"none" if rule is None else str(rule): count for rule, count in filters.hits.items()}

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from exectrail.contracts.settings import LOG_LEVEL
 from exectrail.contracts.spo import STATE_FOLDER
 from exectrail.k8s.client import Client
 from exectrail.service import logs, threads
@@ -33,6 +34,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--allowed-syscalls", default="", metavar="LIST", help=help_)
     help_ = "seccomp actions that this is about, and no others are allowed; the same form"
     add("--allowed-actions", default="", metavar="LIST", help=help_)
+    help_ = "folder of the settings: its files, read anew when they change, go before --allowed-... and --log-level"
+    add("--settings-dir", type=Path, metavar="DIR", help=help_)
     help_ = "port for /healthz, /readyz and /metrics, plain HTTP; 0 takes any (default %(default)s)"
     add("--metrics-port", type=int, default=9082, metavar="PORT", help=help_)
     level = os.environ.get("LOG_LEVEL", "info")
@@ -45,7 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     """Install, then keep installed until SIGTERM; 1 when the first installation fails or it cannot start."""
     arguments = _arguments(argv)
     logs.setup(arguments.log_level)
-    loop = Loop(arguments.seccomp_dir)
+    settings = arguments.settings_dir
+    level = logs.Level(arguments.log_level, settings and settings / LOG_LEVEL)
+    loop = Loop(arguments.seccomp_dir, at_each_look=level.refresh)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
     try:
@@ -72,7 +77,7 @@ def _keep(loop: Loop, arguments: argparse.Namespace) -> int:
 
 def _users(arguments: argparse.Namespace) -> UserProfiles:
     folder = OperatorFolder(arguments.seccomp_dir, arguments.spo_dir)
-    allowed = AllowedLists(arguments.allowed_syscalls, arguments.allowed_actions)
+    allowed = AllowedLists(arguments.allowed_syscalls, arguments.allowed_actions, arguments.settings_dir)
     return UserProfiles(Client.in_cluster(), arguments.node_name, folder, allowed)
 
 

@@ -1,8 +1,13 @@
-"""The lists of what users' profiles may allow, from the command line: the words themselves, or a file with them."""
+"""The lists of what users' profiles may allow, from the command line: the words themselves, or a file with them.
+
+The settings' files go before both.
+"""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
+from exectrail.contracts.settings import ALLOWED_ACTIONS, ALLOWED_SYSCALLS
 from profiles.installer.contents import Allowed
 
 log = logging.getLogger(__name__)
@@ -14,6 +19,7 @@ class AllowedLists:
     Args:
         syscalls: Words with commas or spaces between them, or `@FILE`.
         actions: The same.
+        settings: The folder of the settings; None without one.
 
     Raises:
         OSError: A file cannot be read.
@@ -21,8 +27,8 @@ class AllowedLists:
 
     """
 
-    def __init__(self, syscalls: str, actions: str) -> None:
-        self._syscalls, self._actions = syscalls, actions
+    def __init__(self, syscalls: str, actions: str, settings: Path | None = None) -> None:
+        self._syscalls, self._actions, self._settings = syscalls, actions, settings
         self._last = self._read()
 
     def __call__(self) -> Allowed:
@@ -34,9 +40,14 @@ class AllowedLists:
         return self._last
 
     def _read(self) -> Allowed:
-        return Allowed(_words(self._syscalls), _words(self._actions))
+        return Allowed(self._words(ALLOWED_SYSCALLS, self._syscalls), self._words(ALLOWED_ACTIONS, self._actions))
+
+    def _words(self, setting: str, given: str) -> tuple[str, ...]:
+        if self._settings:
+            with suppress(FileNotFoundError):
+                return _split((self._settings / setting).read_text())
+        return _split(Path(given[1:]).read_text() if given.startswith("@") else given)
 
 
-def _words(given: str) -> tuple[str, ...]:
-    text = Path(given[1:]).read_text() if given.startswith("@") else given
+def _split(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())

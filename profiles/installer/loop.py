@@ -46,11 +46,14 @@ class Loop:
     Args:
         seccomp_dir: The kubelet's seccomp folder.
         seconds: Between two looks where nothing changes.
+        at_each_look: What else is to be done at each of them.
 
     """
 
-    def __init__(self, seccomp_dir: Path, seconds: float = CHECK_SECONDS) -> None:
-        self._seccomp_dir, self._seconds = seccomp_dir, seconds
+    def __init__(
+        self, seccomp_dir: Path, seconds: float = CHECK_SECONDS, at_each_look: Callable[[], None] = lambda: None
+    ) -> None:
+        self._seccomp_dir, self._seconds, self._at_each_look = seccomp_dir, seconds, at_each_look
         self._users: Users | None = None
         # Its `put` may be called by a signal handler, whatever the interrupted thread is doing.
         self._reasons: SimpleQueue[None] = SimpleQueue()
@@ -96,6 +99,7 @@ class Loop:
 
     def _look(self) -> bool:
         self._beat()
+        self._at_each_look()
         self._built_in()
         try:
             succeeded = self._users.update() if self._users else True

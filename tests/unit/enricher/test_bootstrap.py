@@ -1,5 +1,6 @@
 """An enricher from its flags to its trail: all of it but the kernel's part and the API server."""
 
+import logging
 import socket
 import threading
 import time
@@ -165,6 +166,36 @@ def test_a_start_that_fails_after_the_sensor_was_attached_gives_the_sensor_back(
         host.assemble(stack, "--filters=/nowhere/filters.json")
 
     assert host.sensor.closed == 1
+
+
+def test_filters_and_log_level_follow_the_settings_while_it_runs(host: Host, tmp_path: Path) -> None:
+    root = logging.getLogger()
+    level, settings, now = root.level, tmp_path / "settings", time.monotonic()
+    with ExitStack() as stack:
+        stack.callback(root.setLevel, level)
+        agent = host.assemble(stack, f"--settings-dir={settings}").agent
+        agent.round(now)
+        hits = [agent.status.snapshot.filter_hits]
+
+        settings.mkdir()
+        (settings / "filters.json").write_text('[{"level": "None", "matchKeys": ["pid"]}]')
+        (settings / "log-level").write_text("debug")
+        agent.round(now + 2)
+
+        hits.append(agent.status.snapshot.filter_hits)
+        assert hits == [None, {"none": 0, "1": 0}]
+        assert root.level == logging.DEBUG
+
+
+def test_a_mistake_in_the_settings_does_not_end_the_start(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "filters.json").write_text("[")
+    with ExitStack() as stack:
+        agent = host.assemble(stack, f"--settings-dir={tmp_path}").agent
+
+        assert (agent.status.snapshot.filter_hits, agent.status.snapshot.filter_reloads_refused) == (None, 1)
+    assert "line 1, column 2" in caplog.text
 
 
 def test_two_enrichers_do_not_work_at_once_and_the_second_attaches_no_sensor(

@@ -31,6 +31,11 @@ class ConfigMapVolume:
         os.replace(self.folder / "..tmp", self.folder / "..data")
 
 
+def rules(file: FilterFile) -> int | None:
+    """How many rules the filters have that are in use; None without any."""
+    return None if file.filters is None else len(file.filters.rules)
+
+
 def test_a_changed_file_takes_over_without_a_restart(tmp_path: Path) -> None:
     volume = ConfigMapVolume(tmp_path, NONE)
     file = FilterFile(volume.path)
@@ -41,7 +46,7 @@ def test_a_changed_file_takes_over_without_a_restart(tmp_path: Path) -> None:
     assert file.refresh()
     assert not file.refresh()
 
-    assert file.filters is not before and len(file.filters.rules) == 1
+    assert file.filters is not before and rules(file) == 1
     assert (file.reloads, file.failures, file.problem) == (1, 0, None)
 
 
@@ -68,7 +73,7 @@ def test_the_repaired_file_takes_over(tmp_path: Path) -> None:
 
     assert file.refresh()
     assert file.problem is None
-    assert file.filters.rules == ()
+    assert rules(file) == 0
 
 
 def test_a_file_that_vanishes_is_reported_once_and_read_when_it_is_back(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_a_file_that_vanishes_is_reported_once_and_read_when_it_is_back(tmp_path
     (tmp_path / "away").rename(path)
     assert [file.refresh(), file.refresh()] == [True, False]
 
-    assert (file.failures, len(file.filters.rules)) == (1, 1)
+    assert (file.failures, rules(file)) == (1, 1)
     assert str(file.problem) == "None"
 
 
@@ -96,6 +101,57 @@ def test_at_start_a_bad_file_is_refused(tmp_path: Path) -> None:
     path.write_text(" " * (LARGEST + 1))
     with pytest.raises(FilterError, match="larger than"):
         FilterFile(path)
+
+
+# ---- a file that stands in for another ----
+
+
+@pytest.mark.parametrize(("given", "alone"), [(NONE, 0), (None, None)], ids=["beside a file", "alone"])
+def test_another_file_counts_while_it_is_there(tmp_path: Path, given: str | None, alone: int | None) -> None:
+    path, instead = tmp_path / "filters.json", tmp_path / "settings" / "filters.json"
+    if given is not None:
+        path.write_text(given)
+    file = FilterFile(path if given is not None else None, instead)
+    assert (rules(file), file.refresh()) == (alone, False)
+
+    instead.parent.mkdir()
+    instead.write_text(DROP)
+    assert (file.refresh(), rules(file), file.refresh()) == (True, 1, False)
+    instead.unlink()
+    assert (file.refresh(), rules(file), file.refresh()) == (True, alone, False)
+
+    assert (file.reloads, file.failures, file.problem) == (2, 0, None)
+
+
+def test_at_start_the_other_file_counts_at_once_and_is_no_reload(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(DROP)
+    file = FilterFile(None, tmp_path / "other.json")
+    assert (rules(file), file.reloads, file.refresh()) == (1, 0, False)
+
+
+def test_at_start_a_mistake_in_the_other_file_leaves_the_first_in_use(tmp_path: Path) -> None:
+    path, instead = tmp_path / "filters.json", tmp_path / "other.json"
+    path.write_text(DROP)
+    instead.write_text("[")
+    file = FilterFile(path, instead)
+
+    assert (rules(file), file.failures, file.refresh()) == (1, 1, False)
+    assert "line 1, column 2" in str(file.problem)
+
+    instead.write_text(NONE)
+    assert (file.refresh(), rules(file), file.problem) == (True, 0, None)
+
+
+def test_a_mistake_in_the_other_file_leaves_what_was_in_use_before_until_it_is_gone(tmp_path: Path) -> None:
+    path, instead = tmp_path / "filters.json", tmp_path / "other.json"
+    path.write_text(NONE)
+    instead.write_text(DROP)
+    file = FilterFile(path, instead)
+
+    instead.write_text("[")
+    assert (file.refresh(), rules(file)) == (True, 1)
+    instead.unlink()
+    assert (file.refresh(), rules(file), file.problem) == (True, 0, None)
 
 
 # ---- exectrail filter ----

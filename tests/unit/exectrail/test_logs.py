@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,51 @@ def test_an_exception_is_part_of_its_line(capsys: pytest.CaptureFixture[str]) ->
 
     (line,) = lines(capsys)
     assert str(line["exception"]).endswith("literal for int() with base 10: 'odd'")
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[object]:
+    """The levels that are logged, of one line at each."""
+    capsys.readouterr()
+    for level in logs.LEVELS:
+        logging.getLogger("x").log(logging.getLevelNamesMapping()[level.upper()], "")
+    return [line["level"] for line in lines(capsys)]
+
+
+def test_the_level_follows_a_file_while_it_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.setup("warning")
+    level = logs.Level("warning", tmp_path / "log-level")
+    level.refresh()
+    assert logged(capsys) == ["warning", "error"]
+
+    (tmp_path / "log-level").write_text("debug\n")
+    level.refresh()
+    assert logged(capsys) == ["debug", "info", "warning", "error"]
+
+    (tmp_path / "log-level").unlink()
+    level.refresh()
+    assert logged(capsys) == ["warning", "error"]
+
+
+@pytest.mark.parametrize("text", [b"loud", b"", b"\xff"], ids=repr)
+def test_a_file_without_a_level_changes_nothing_and_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes
+) -> None:
+    logs.setup("info")
+    level = logs.Level("info", tmp_path / "log-level")
+    (tmp_path / "log-level").write_text("debug")
+    level.refresh()
+    capsys.readouterr()
+
+    (tmp_path / "log-level").write_bytes(text)
+    level.refresh()
+    level.refresh()
+
+    (line,) = lines(capsys)
+    assert "the log level stays at debug" in str(line["message"])
+    assert "debug" in logged(capsys)
+
+
+def test_without_a_file_the_level_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.setup("error")
+    logs.Level("error", None).refresh()
+    assert logged(capsys) == ["error"]

@@ -148,6 +148,17 @@ def test_a_list_that_cannot_be_read_is_named_at_start(tmp_path: Path) -> None:
     assert f"{tmp_path}/missing" in log
 
 
+def test_the_log_level_of_the_settings_counts(tmp_path: Path) -> None:
+    (tmp_path / "log-level").write_text("debug")
+    process = run("--seccomp-dir", str(tmp_path), "--metrics-port", "0", "--settings-dir", str(tmp_path))
+    assert process.stderr is not None
+    assert "profiles in place" in process.stderr.readline()
+    assert "logs from level debug on" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 def test_sigterm_ends_it_and_leaves_the_profile_for_running_pods(tmp_path: Path) -> None:
     process = run("--seccomp-dir", str(tmp_path), "--metrics-port", "0")
     assert process.stderr is not None

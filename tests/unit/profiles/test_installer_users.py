@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from exectrail.k8s import mirror as mirror_module
 from exectrail.k8s.client import Client
 from profiles.installer.allowed_lists import AllowedLists
+from profiles.installer.contents import Allowed
 from profiles.installer.loop import Loop
 from profiles.installer.operator_folder import OperatorFolder
 from profiles.installer.owned import FILE as LISTED
@@ -280,3 +281,15 @@ def test_a_list_that_is_gone_stays_in_force(tmp_path: Path) -> None:
     assert lists().syscalls == ("read",)
     with pytest.raises(FileNotFoundError):
         AllowedLists(f"@{tmp_path}/list", "")
+
+
+def test_the_settings_go_before_the_lists_that_were_given_while_they_are_there(tmp_path: Path) -> None:
+    lists = AllowedLists("read", "SCMP_ACT_ALLOW", tmp_path / "settings")
+    assert lists() == Allowed(("read",), ("SCMP_ACT_ALLOW",))
+
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "allowed-syscalls").write_text("write,close")
+    assert lists() == Allowed(("write", "close"), ("SCMP_ACT_ALLOW",))
+    (tmp_path / "settings" / "allowed-seccomp-actions").write_text("SCMP_ACT_LOG")
+    (tmp_path / "settings" / "allowed-syscalls").unlink()
+    assert lists() == Allowed(("read",), ("SCMP_ACT_LOG",))
