@@ -82,6 +82,8 @@ def test_every_value_is_described_where_it_stands() -> None:
         ({"logLevel": "verbose"}, "/logLevel"),
         ({"webhook": {"replicas": 0}}, "/webhook/replicas"),
         ({"webhook": {"timeoutSeconds": 31}}, "/webhook/timeoutSeconds"),
+        ({"webhook": {"port": 443}}, "/webhook/port"),
+        ({"webhook": {"port": 9080}}, "webhook.port and webhook.metricsPort are both 9080"),
         ({"webhook": {"tagUnknown": "auto"}}, "/webhook/tagUnknown"),
         ({"enricher": {"metrics": {"address": "localhost"}}}, "/enricher/metrics/address"),
         ({"logs": {"file": {"path": "var/log"}}}, "/logs/file/path"),

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from exectrail.contracts.label_selector import LabelSelector
-from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec
+from tests.unit.chart.pod_security import violations
+from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec, workloads
 
 
 def entries(documents: list[Document]) -> dict[str, Document]:
@@ -126,12 +127,19 @@ def test_a_namespace_with_either_label_is_asked_about_once(
     assert binding == names
 
 
-@pytest.mark.parametrize("name", ["audit", "kube-system", "build"])
-def test_excluded_namespaces_never_lose_the_mandatory_ones(helm_template: HelmTemplate, name: str) -> None:
-    documents = helm_template({"webhook": {"excludedNamespaces": ["build", "kube-system"]}}, namespace="audit")
+@pytest.mark.parametrize("excluded", [[], ["build"], ["build", "kube-system", "audit"]])
+@pytest.mark.parametrize("mandatory", ["audit", "kube-system"])
+def test_excluded_namespaces_never_lose_the_mandatory_ones(
+    helm_template: HelmTemplate, excluded: list[str], mandatory: str
+) -> None:
+    labels = {"kubernetes.io/metadata.name": "shop", "exectrail.io/profile": "none"}
+    documents = helm_template(
+        {"webhook": {"excludedNamespaces": excluded, "podLabels": labels}, "commonLabels": labels}, namespace="audit"
+    )
     for entry, label in (("binding", PROFILE), ("profilebinding", BINDINGS)):
         found = entries(documents)[f"{entry}.exectrail.io"]
-        assert not selected(found, label | {"kubernetes.io/metadata.name": name})
+        for name in (mandatory, *excluded):
+            assert not selected(found, label | {"kubernetes.io/metadata.name": name})
         assert selected(found, label | {"kubernetes.io/metadata.name": "shop"})
 
 
@@ -173,17 +181,37 @@ def test_what_is_done_about_unknown_containers_follows_the_values(
     assert f"--tag-unknown={mode}" in webhook["args"]
 
 
-def test_the_api_server_reaches_the_pods_port(helm_template: HelmTemplate) -> None:
-    documents = helm_template(release="prod", namespace="audit")
+@pytest.mark.parametrize(
+    ("values", "ports"),
+    [
+        ({}, {"https": 9443, "metrics": 9080}),
+        ({"port": 10443, "metricsPort": 50000}, {"https": 10443, "metrics": 50000}),
+        ({"hostNetwork": True}, {"https": 9443, "metrics": 9080}),
+    ],
+)
+def test_the_api_server_reaches_the_pods_port(
+    helm_template: HelmTemplate, values: Document, ports: dict[str, int]
+) -> None:
+    documents = helm_template({"webhook": values}, release="prod", namespace="audit")
     service = only(documents, "Service")
     for entry in entries(documents).values():
         reference = entry["clientConfig"]["service"]
         assert (reference["name"], reference["namespace"]) == (service["metadata"]["name"], "audit")
         assert reference["port"] == service["spec"]["ports"][0]["port"] == 443
+        assert service["spec"]["ports"][0]["targetPort"] == "https"
     webhook = container(pod_spec(documents, "webhook"), "webhook")
-    ports = {port["name"]: port["containerPort"] for port in webhook["ports"]}
-    assert ports == {"https": 9443, "metrics": 9080}
-    assert {"--port=9443", "--metrics-port=9080"} <= set(webhook["args"])
+    assert {port["name"]: port["containerPort"] for port in webhook["ports"]} == ports
+    assert {f"--port={ports['https']}", f"--metrics-port={ports['metrics']}"} <= set(webhook["args"])
+
+
+def test_on_the_hosts_network_no_upgrade_waits_for_a_second_replica_on_a_node(helm_template: HelmTemplate) -> None:
+    documents = helm_template({"webhook": {"hostNetwork": True}})
+    spec = pod_spec(documents, "webhook")
+    assert (spec["hostNetwork"], spec["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert violations(spec) == ["hostNetwork"]
+    update = workloads(documents)["webhook"]["spec"]["strategy"]["rollingUpdate"]
+    assert update == {"maxUnavailable": 1, "maxSurge": 0}
+    assert "hostNetwork" not in pod_spec(helm_template(), "webhook")
 
 
 def test_the_certificate_names_the_service_and_its_ca_is_injected(helm_template: HelmTemplate) -> None:
