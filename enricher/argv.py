@@ -1,5 +1,10 @@
 """Arguments and other bytes of the kernel as text."""
 
+from typing import Final
+
+ARGV_LIMIT: Final = 64 * 1024
+"""Most bytes of arguments that any sensor takes; `ARGV_SIZE` of the eBPF program."""
+
 
 def words_of(argv: bytes) -> tuple[str, ...]:
     """Arguments as text, one by one; a last one that was cut has no NUL at its end."""

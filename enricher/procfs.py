@@ -11,10 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from enricher.argv import ARGV_LIMIT
 from enricher.events import Process
-
-ARGV_LIMIT: Final = 128 * 1024
-"""Most bytes read of a command line; the longest single argument that Linux takes (MAX_ARG_STRLEN)."""
 
 _CHUNK: Final = 65536
 

@@ -4,12 +4,13 @@ It is read right after the event. The process that forked it mostly still waits 
 it by (`loginuid`, `sessionid`) is inherited by all that it starts.
 """
 
+import os
 from pathlib import Path
 from typing import TypeGuard
 
 from msgspec.structs import replace
 
-from enricher.argv import words_of
+from enricher.argv import text, words_of
 from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent
 from enricher.sensors import proc_snapshot
 from exectrail.contracts.record import EnteredFrom
@@ -75,11 +76,12 @@ def _is(pid: int, event: ExecEvent) -> bool:
     return stat is not None and stat.process in (event.process, event.parent)
 
 
-def _cgroup(text: str) -> str | None:
+def _cgroup(file: str) -> str | None:
     """Its path in the v2 tree, or where that says nothing in systemd's own (cgroups(7))."""
-    paths = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in text.split("\n") if line.count(":") >= 2}
+    paths = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in file.split("\n") if line.count(":") >= 2}
     found = [path for name in ("", "name=systemd") if (path := paths.get(name))]
-    return next((path for path in found if path != "/"), found[0] if found else None)
+    path = next((path for path in found if path != "/"), found[0] if found else None)
+    return None if path is None else text(os.fsencode(path))  # a cgroup may have any name, and JSON is UTF-8
 
 
 def _number(pid: int, name: str) -> int | None:

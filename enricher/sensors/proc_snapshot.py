@@ -9,7 +9,8 @@ import time
 
 from msgspec import Struct
 
-from enricher.procfs import ARGV_LIMIT, Stat, parse_stat
+from enricher.argv import ARGV_LIMIT
+from enricher.procfs import Stat, parse_stat
 
 _CHUNK = 65536
 # The kernel escapes newlines in the name that stands before it.

@@ -20,7 +20,8 @@ from enricher import config
 from enricher.support.log_reader import LogReader
 from enricher.support.player import Player
 from enricher.support.recording import Broken, decode_header
-from exectrail.contracts.record import Record, encode
+from exectrail.contracts.line import line_of
+from exectrail.contracts.record import Record
 from exectrail.contracts.seal import GENESIS, seal
 
 _SHOWN = 5
@@ -40,7 +41,7 @@ class Trail:
     def write(self, record: Record) -> bool:
         """Seal a record and write its line."""
         record.seq, record.prev = self.lines, self._prev
-        line = encode(record)
+        line = line_of(record)
         self._prev = seal(line)
         self._out.write(line)
         self.lines += 1

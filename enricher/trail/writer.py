@@ -18,7 +18,8 @@ from msgspec import Struct
 from enricher.trail.chain import End, State, end_of, latest
 from enricher.trail.retention import Removed
 from enricher.trail.sink import Sink
-from exectrail.contracts.record import Record, encode
+from exectrail.contracts.line import line_of
+from exectrail.contracts.record import Record
 from exectrail.contracts.seal import seal
 from exectrail.filter.keys import ALWAYS_WRITTEN
 from exectrail.service.backoff import Backoff
@@ -123,7 +124,7 @@ class Writer:
         if waiting >= _MOST - _RESERVED and (waiting >= _MOST or not _is_evidence(record)):
             return False
         record.seq, record.prev = self._end.seq + 1, self._end.prev
-        line = encode(record)
+        line = line_of(record)
         self._end = End(record.seq, seal(line))
         self._gathered += line
         return True

@@ -77,7 +77,7 @@ class EnteredFrom(Struct, frozen=True, omit_defaults=True):
     ses: int | None = None
     """That login's session."""
     argv: list[str] | None = None
-    """What the parent process runs."""
+    """What the parent process runs, at most 64 KiB."""
 
 
 class Record(Struct, kw_only=True, rename="camel", omit_defaults=True, gc=False):

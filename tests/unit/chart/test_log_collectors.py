@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import yaml
 
+from exectrail.contracts.line import LONGEST_LINE
 from exectrail.contracts.record import Kind, Node, Record, Resource
 from tests.cluster.shipper import recipe
 from tests.unit.chart.rendered import CHART, HelmTemplate, only, pod_spec, pod_template
@@ -74,6 +75,26 @@ def test_every_collector_drops_standard_error_and_joins_lines(name: str) -> None
     text = (FOLDER / name).read_text()
     assert re.search(r'stream=\\"stderr\\"}"\n\s+action\s+= "drop"|regex: stream \^stdout\$|\.stream == "stdout"', text)
     assert re.search(r"stage\.cri|multiline\.parser: cri|auto_partial_merge: true", text)
+
+
+def in_bytes(size: str | int) -> int:
+    """A size as the collectors and Loki write it; `K` is taken for the smaller of what it may mean."""
+    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)B?", str(size)).groups()  # type: ignore[union-attr] # it is one
+    return int(int(number) * 1000 ** " KMG".index(unit or " "))
+
+
+def test_the_longest_line_is_within_every_limit() -> None:
+    loki = yaml.safe_load((FOLDER / "loki.yaml").read_text())["limits_config"]
+    assert in_bytes(loki["max_line_size"]) >= LONGEST_LINE
+    assert in_bytes(FLUENT_BIT["pipeline"]["inputs"][0]["buffer_max_size"]) >= LONGEST_LINE
+    # By default these two join pieces without a limit.
+    assert "max_merged_line_bytes" not in VECTOR["sources"]["containers"]
+    assert "stage.cri { }" in (FOLDER / "config.alloy").read_text()
+
+
+def test_a_piece_of_a_line_is_within_vectors_limit() -> None:
+    """Runtimes cut after 16 KiB; Docker's json-file makes up to six bytes of one in there, and frames it."""
+    assert in_bytes(VECTOR["sources"]["containers"]["max_line_bytes"]) > 6 * 16 * 1024 + 1024
 
 
 def test_documents_get_the_id_and_time_of_their_records() -> None:

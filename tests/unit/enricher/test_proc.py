@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher import clock, procfs
+from enricher.argv import ARGV_LIMIT
 from enricher.clock import boot_to_wall_ns
 from enricher.events import Process
-from enricher.procfs import ARGV_LIMIT, Proc, ProcessInfo, Stat, parse_stat
+from enricher.procfs import Proc, ProcessInfo, Stat, parse_stat
 from enricher.sensors import proc_snapshot
 
 BOOT_ID = "669e1086-5202-4f39-9d22-343bd64c61a9"

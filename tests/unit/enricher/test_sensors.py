@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 import enricher.sensors
+from enricher.argv import ARGV_LIMIT
 from enricher.clock import Clock
 from enricher.config import OpenSensor, bpf_sensor, proc_sensor, procconn_sensor
 from enricher.containers.cgroupfs import find_kubepods
@@ -22,9 +25,11 @@ from enricher.containers.pods import Container, ContainerStatus, PodSpec, PodSta
 from enricher.containers.proc_cgroups import ProcCgroupResolver
 from enricher.correlate.tracker import ContainerTracker
 from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
-from enricher.procfs import Proc, ProcessInfo
+from enricher.procfs import Proc, ProcessInfo, Stat
+from enricher.sensors import proc_snapshot
+from enricher.sensors.bpf import program as program_module
 from enricher.sensors.bpf.sensor import BpfSensor
-from enricher.sensors.entered_from import Entering
+from enricher.sensors.entered_from import Entering, entered_from
 from enricher.sensors.proc.sensor import ProcSensor
 from enricher.sensors.procconn.connector import Event, Execed, Forked, ProcConnector
 from enricher.sensors.procconn.sensor import ProcconnSensor
@@ -263,6 +268,24 @@ def test_bpf_says_where_a_process_comes_from_that_enters_by_namespace(program: F
     assert isinstance(first, ExecEvent) and first.entered_from
     assert first.entered_from.cgroup is not None
     assert second == entering
+
+
+def test_a_cgroup_of_any_name_stands_in_a_record() -> None:
+    event = execute(Process(10, 100), "sh")
+    stats = {10: Stat(Process(10, 100), b"sh", 1, 10, gone=False)}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(proc_snapshot, "stat", stats.get)
+        patched.setattr(proc_snapshot, "cgroup", lambda _pid: os.fsdecode(b"0::/user.slice/\xff\n"))
+        found = entered_from(event)
+
+    assert found is not None
+    assert msgspec.json.encode(found.cgroup) == rb'"/user.slice/\\xff"'
+
+
+def test_every_sensor_takes_the_same_number_of_bytes_of_arguments() -> None:
+    """The others read `ARGV_LIMIT` bytes of /proc."""
+    header = (Path(program_module.__file__).parent / "sample.h").read_text()
+    assert re.search(r"#define ARGV_SIZE (\d+)", header)[1] == str(ARGV_LIMIT)  # type: ignore[index] # if it is missing
 
 
 # ---- procconn ----

@@ -1,6 +1,7 @@
 """The chain, and what becomes of records while the storage does not take them."""
 
 import errno
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from enricher.trail.writer import Writer
 from exectrail.contracts.record import VERSION, Node, Record, decode
 from exectrail.contracts.seal import GENESIS, seal
 from exectrail.reading import segments
+from exectrail.reading.trail import Damage, Source, read
 from tests.unit.waiting import until
 
 
@@ -275,3 +277,18 @@ def test_an_interval_is_cut_short_by_much_that_waits_and_by_the_end(start: Start
     writer.close()
 
     assert len(disk.lines) == 10
+
+
+def test_a_process_does_not_hide_behind_a_line_that_no_reader_takes(disk: Disk, start: Start) -> None:
+    writer = start()
+    hidden = record()
+    hidden.argv, hidden.cmd_line = ["\x01" * 140_000], "\x01" * 140_000
+    assert writer.write(hidden)
+    write(writer, 1)
+    until(lambda: len(disk.lines) == 2)
+
+    found = list(read(Source("trail", lambda: io.BytesIO(bytes(disk.taken))), lambda _line: True, Damage()))
+
+    assert [each.seq for each in found] == [0, 1]
+    assert found[0].truncated == ["cmdLine", "argv"]
+    assert found[1].prev == seal(disk.lines[0] + b"\n"), "the chain is over what is written"
