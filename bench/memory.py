@@ -16,6 +16,12 @@ def private_mib(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith(_PRIVATE)) / 1024
 
 
+def resident_mib(pid: int, line: str = "VmRSS") -> float:
+    """MiB in memory, shared ones as well; `VmHWM` for the most that there were (`/proc/PID/status`, proc(5))."""
+    status = dict(each.split(":", 1) for each in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status[line].split()[0]) / 1024
+
+
 def figures() -> Iterator[Figure]:
     """Of the program alone; of a full node; what a load, played as fast as it goes, leaves behind."""
     yield at_most(32, "memory-of-the-program", _imported(), "MiB", "private memory after importing all of the enricher")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from bench import full_node, load
+from bench import full_node, load, many_sessions
 from bench.agent import Agent, Counters
 from bench.figures import Figure, at_least, at_most, seen
 from bench.memory import private_mib
@@ -37,6 +37,7 @@ def figures(seconds: int, soak_minutes: int, *, installed: bool) -> Iterator[Fig
     agent.cpu()  # still the same process
     yield at_most(40, "memory-of-the-enricher", private_mib(agent.pid), "MiB", "private memory, after these loads")
     yield from full_node.figures(cluster, agent)
+    yield from many_sessions.figures(cluster, seconds)
     if soak_minutes:
         yield from _soak(cluster, agent, soak_minutes)
     if not installed:

@@ -14,6 +14,7 @@ import trustme
 from bench.figures import Figure, at_most
 from bench.free_port import free_port
 from bench.full_api import BINDINGS, NAMESPACES, PODS, full_api
+from bench.memory import resident_mib
 
 _SETTLES = 2.0
 """Seconds until the NodeTrails are in, which readiness does not wait for."""
@@ -37,7 +38,7 @@ def figures() -> Iterator[Figure]:
                 _wait_ready(port, began + 60)
                 took = time.monotonic() - began
                 time.sleep(_SETTLES)
-                resident = _peak_mib(replica.pid)
+                resident = resident_mib(replica.pid, "VmHWM")
             finally:
                 replica.terminate()
     full = f"{PODS} pods, {NAMESPACES} namespaces and {BINDINGS} bindings in the cluster"
@@ -60,8 +61,3 @@ def _wait_ready(port: int, deadline: float) -> None:
         else:
             return
     raise RuntimeError("the replica is not ready after a minute")
-
-
-def _peak_mib(pid: int) -> float:
-    (line,) = [each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if each.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
