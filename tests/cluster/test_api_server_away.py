@@ -19,7 +19,8 @@ _KUBERNETES = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-pro
 
 
 @contextmanager
-def _api_server_away() -> Iterator[None]:
+def api_server_away() -> Iterator[None]:
+    """Have no API server meanwhile; the rest of Kubernetes starts anew afterwards."""
     services.kill("kube-apiserver")
     try:
         yield
@@ -48,7 +49,7 @@ def test_recording_goes_on_without_the_api_server_and_enrichment_catches_up(alic
     (first, *_) = eventually(lambda: [record for record in trail() if record.argv == ["id", "--real"]])
     uid = str(first.request_uid)
     try:
-        with _api_server_away():
+        with api_server_away():
             time.sleep(_MINUTE)
             records, lost_by_now = records_of(uid), check_equation()["lost"]
     finally:

@@ -1,6 +1,5 @@
 """When parts fail: no exec fails because of exectrail, and what can go on goes on."""
 
-import threading
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from .cluster import eventually
 from .product import NAMESPACE
 from .sessions import Person, auditsessions, closed, records_of
 
-_EXECS = 25
 _IMPATIENT = pytest.mark.values(
     "sessions.retention.count=3",
     "controller.extraArgs[0]=--interval=1",
@@ -17,30 +15,6 @@ _IMPATIENT = pytest.mark.values(
     "controller.extraArgs[1]=--start-grace=3",
     "enricher.extraArgs[0]=--heartbeat=2",
 )
-
-
-def test_no_exec_fails_while_webhook_pods_are_deleted(alice: Person, recorded: str) -> None:
-    codes: list[int] = []
-    replaced = threading.Event()
-
-    def execute() -> None:
-        while not replaced.is_set() or len(codes) < _EXECS:
-            done = alice.cluster.kubectl("exec", "-n", recorded, "web", "-c", "app", "--", "true", check=False)
-            codes.append(done.returncode)
-
-    worker = threading.Thread(target=execute)
-    worker.start()
-    try:
-        pods = alice.admin.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=webhook")["items"]
-        for each in pods:
-            alice.admin.kubectl("delete", "pod", "-n", NAMESPACE, each["metadata"]["name"], "--wait")
-        alice.admin.kubectl("rollout", "status", "-n", NAMESPACE, "deploy/exectrail-webhook", "--timeout=90s")
-    finally:
-        replaced.set()
-        worker.join()
-
-    assert len(codes) >= _EXECS
-    assert set(codes) == {0}
 
 
 @pytest.mark.values("enricher.capabilities.bpf=false")
