@@ -22,6 +22,7 @@ from webhook.serving.callers import Limits
 from webhook.serving.server import Bounds, Server, serve
 from webhook.serving.tls import Certificate
 from webhook.sessions.command_key import CommandKey
+from webhook.sessions.limits import Limits as SessionLimits
 from webhook.sessions.writer import SessionWriter
 
 _BACKLOG = 2048
@@ -53,7 +54,12 @@ def main() -> int:
     sessions = f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}"
     view = View(client)
     key = CommandKey(client, options.namespace, options.command_key_secret)
-    writer = SessionWriter(lambda body: client.create(sessions, Raw(body)), int(options.sessions_mib * (1 << 20)))
+    writer = SessionWriter(
+        lambda body: client.create(sessions, Raw(body)),
+        int(options.sessions_mib * (1 << 20)),
+        SessionLimits(options.user_limit, options.namespace_limit),
+        options.total_limit,
+    )
     certificate.start()
     view.start()
     key.start()

@@ -39,7 +39,7 @@ SESSIONS_WRITTEN = Counter("exectrail_webhook_sessions_written", "AuditSessions 
 SESSIONS_RETRIED = Counter("exectrail_webhook_sessions_retried", "Attempts to write an AuditSession that failed.")
 SESSIONS_DROPPED = Counter(
     "exectrail_webhook_sessions_dropped",
-    "AuditSessions that were never written, by cause; each is in the log.",
+    "AuditSessions that were never written, by cause.",
     ["cause"],
 )
 QUEUED_SESSIONS = Gauge("exectrail_webhook_sessions_queued", "AuditSessions waiting to be written.")

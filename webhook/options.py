@@ -11,6 +11,7 @@ from exectrail.service import logs
 from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS
 from webhook.reviews.tag_mode import Unknown
 from webhook.serving.callers import Limits
+from webhook.sessions.limits import Rate
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
     )
     memory_help = "memory for AuditSessions that wait to be written, in MiB (default %(default)g)"
     add("--sessions-mib", type=_number(1), default=16.0, metavar="MIB", help=memory_help)
+    for name, default, whose in (
+        ("user", "20:600", "one user causes"),
+        ("namespace", "30:1000", "one namespace causes"),
+        ("total", "40:2000", "this replica writes; what comes faster waits"),
+    ):
+        limit_help = f"AuditSessions that {whose}: on average a second, and at once (default %(default)s)"
+        add(f"--{name}-limit", type=_rate, default=default, metavar="RATE:BURST", help=limit_help)
     drain_help = "time to go on serving after SIGTERM, in seconds (default %(default)g)"
     add("--drain-seconds", type=_number(0), default=5.0, metavar="S", help=drain_help)
     limits = Limits()
@@ -107,6 +115,13 @@ def _number(least: float) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def _rate(text: str) -> Rate:
+    per_second, _, burst = text.partition(":")
+    if not (re.fullmatch(r"\d+(\.\d+)?", per_second) and burst.isdecimal()) or not float(per_second) or not int(burst):
+        raise argparse.ArgumentTypeError(f"{text!r} is no RATE:BURST, such as 20:600, of more than 0 each")
+    return Rate(float(per_second), int(burst))
 
 
 def _count(text: str) -> int:

@@ -5,6 +5,7 @@ A `kubectl exec` never waits for a write, and a flood cannot push out what other
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -15,10 +16,15 @@ from exectrail.service.backoff import Backoff
 from exectrail.service.worker import Worker
 from webhook import metrics
 from webhook.sessions.fair_queue import Entry, FairQueue
+from webhook.sessions.limits import Bucket, Limits, Rate
+from webhook.sparse_log import SparseLog
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 5.0
 
+NO_LIMIT = Rate(1e9, 1 << 30)
+
 log = logging.getLogger(__name__)
+sparse = SparseLog(log)
 
 
 class SessionWriter:
@@ -27,11 +33,21 @@ class SessionWriter:
     Args:
         create: Creates one AuditSession, given as JSON; raises `ApiError`.
         most: The most bytes that may wait; each session takes about 1 kB.
+        limits: What a user and a namespace may cause.
+        pace: How fast all are written, on average and at once.
 
     """
 
-    def __init__(self, create: Callable[[bytes], None], most: int) -> None:
+    def __init__(
+        self,
+        create: Callable[[bytes], None],
+        most: int,
+        limits: Limits | None = None,
+        pace: Rate = NO_LIMIT,
+    ) -> None:
         self._create = create
+        self._limits = limits or Limits(NO_LIMIT, NO_LIMIT)
+        self._pace = Bucket(pace, time.monotonic())
         self._queue = FairQueue(most)
         self._writing: Entry | None = None
         self._abandoned = threading.Event()
@@ -50,7 +66,12 @@ class SessionWriter:
 
         """
         namespace = session.spec.target.namespace if known else ""
-        self._enqueue(Entry(namespace, session.spec.user.username, msgspec.json.encode(session)))
+        entry = Entry(namespace, session.spec.user.username, msgspec.json.encode(session))
+        if over := self._limits.over(namespace, entry.user, len(entry.body)):
+            metrics.SESSIONS_DROPPED.labels(over).inc()
+            sparse.warning(over, f"wrote no AuditSession: over the {over}", **_about(entry))
+        else:
+            self._enqueue(entry)
 
     def close(self, seconds: float) -> None:
         """Write what waits for at most so long, then drop the rest."""
@@ -66,12 +87,20 @@ class SessionWriter:
     def _run(self) -> None:
         backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
         while entry := self._next():
+            self._keep_pace(entry)
             if self._write(entry):
                 backoff.reset()
                 continue
             # Back to its user's queue: an entry that the server cannot take must not hold up all others.
             self._enqueue(entry)
             self._abandoned.wait(backoff.next())
+
+    def _keep_pace(self, entry: Entry) -> None:
+        # Not while it ends: what then waits for longer is lost.
+        while not self._worker.closing and (wait := self._pace.wait(len(entry.body), time.monotonic())):
+            with self._worker.when(lambda: False, wait):
+                pass
+        self._pace.take(len(entry.body))
 
     def _write(self, entry: Entry) -> bool:
         """Whether the entry is settled, well or not; else it is worth another try."""

@@ -353,3 +353,9 @@ def test_filters_reach_the_enricher_as_a_folder_that_follows_changes(helm_templa
     assert json.loads(config["data"]["filters.json"]) == rules
     assert "--filters=/etc/exectrail/filters.json" in enricher["args"]
     assert "subPath" not in mount
+
+
+def test_each_rate_of_sessions_is_the_values(helm_template: HelmTemplate) -> None:
+    rates = {"user": {"perSecond": 0.5}, "namespace": {"burst": 7}, "total": {"perSecond": 1000, "burst": 1000000}}
+    arguments = container(pod_spec(helm_template({"sessions": {"rates": rates}}), "webhook"), "webhook")["args"]
+    assert {"--user-limit=0.5:600", "--namespace-limit=30:7", "--total-limit=1000:1000000"} <= set(arguments)

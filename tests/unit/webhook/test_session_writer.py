@@ -3,7 +3,9 @@
 import json
 import logging
 import threading
+import time
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
@@ -11,7 +13,8 @@ from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
 from exectrail.k8s.client import ApiError
 from webhook.sessions import writer as writer_module
-from webhook.sessions.writer import SessionWriter
+from webhook.sessions.limits import Limits, Rate
+from webhook.sessions.writer import NO_LIMIT, SessionWriter
 
 
 def session(name: str, user: str = "alice") -> AuditSession:
@@ -195,3 +198,64 @@ def test_a_full_api_drops_of_the_flooding_user_and_counts() -> None:
     writer.close(5)
     assert written[0] == "quiet"
     assert written[-1] == "s99"
+
+
+def test_what_is_over_a_limit_is_counted_and_logged_with_its_uid_and_not_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = dropped("user-limit")
+    api = Api()
+    writer = SessionWriter(api.create, 1 << 20, Limits(Rate(0.001, 2), NO_LIMIT))
+    writer.start()
+    for number in range(4):
+        writer.put(session(f"s{number}"))
+    writer.put(session("other", user="bob"))
+    writer.close(5)
+
+    assert sorted(api.names) == ["other", "s0", "s1"]
+    assert dropped("user-limit") == before + 2
+    (record,) = [vars(each) for each in caplog.records if "user-limit" in each.getMessage()]
+    assert (record["uid"], record["user"], record["target"]) == ("s2", "alice", "default/web")
+
+
+def test_namespaces_that_are_not_known_have_one_limit_together() -> None:
+    before = dropped("namespace-limit")
+    api = Api()
+    writer = SessionWriter(api.create, 1 << 20, Limits(NO_LIMIT, Rate(0.001, 2)))
+    writer.start()
+    for number in range(4):
+        invented = session(f"s{number}", f"user{number}")
+        target = Target(f"invented-{number}", "web")
+        spec = msgspec.structs.replace(invented.spec, target=target)
+        writer.put(msgspec.structs.replace(invented, spec=spec), known=False)
+    writer.put(session("known"))
+    writer.close(5)
+
+    assert sorted(api.names) == ["known", "s0", "s1"]
+    assert dropped("namespace-limit") == before + 2
+
+
+def test_all_together_are_written_at_a_pace_and_what_comes_faster_waits() -> None:
+    api = Api()
+    writer = SessionWriter(api.create, 1 << 20, pace=Rate(20, 1))
+    began = time.monotonic()
+    writer.start()
+    for number in range(5):
+        writer.put(session(f"s{number}"))
+    api.wait_for_calls(5)
+    took = time.monotonic() - began
+    writer.close(5)
+
+    assert took >= 4 / 20
+
+
+def test_the_pace_does_not_hold_up_the_end() -> None:
+    api = Api()
+    writer = SessionWriter(api.create, 1 << 20, pace=Rate(0.001, 1))
+    writer.start()
+    for number in range(5):
+        writer.put(session(f"s{number}"))
+    api.wait_for_calls(1)
+    writer.close(5)
+
+    assert len(api.names) == 5
