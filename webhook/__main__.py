@@ -20,7 +20,7 @@ from webhook.options import parser
 from webhook.reviews.session_spec import Rules
 from webhook.serving.callers import Limits
 from webhook.serving.server import Bounds, Server, serve
-from webhook.serving.tls import Certificate
+from webhook.serving.tls import Certificate, Folder
 from webhook.sessions.command_key import CommandKey
 from webhook.sessions.limits import Limits as SessionLimits
 from webhook.sessions.writer import SessionWriter
@@ -41,7 +41,12 @@ def main() -> int:
     options = parser().parse_args()
     logs.setup(options.log_level)
     threads.end_process_on_fault()
-    certificate = Certificate(options.tls_dir, options.tls_poll_seconds, options.client_ca)
+    certificate = Certificate(
+        Folder(options.tls_dir),
+        options.tls_poll_seconds,
+        options.client_ca,
+        server_name=options.server_name,
+    )
     try:
         client = Client(options.api_server) if options.api_server else Client.in_cluster()
         certificate.wait()
@@ -69,8 +74,9 @@ def main() -> int:
         {
             **view.conditions(),
             "command key known": lambda: key.value is not None,
-            "certificate loaded": lambda: certificate.loaded,
-        }
+            "certificate valid": lambda: certificate.valid,
+        },
+        notes=certificate.notes,
     )
 
     extra_keys = frozenset(options.extra_keys)

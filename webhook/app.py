@@ -46,10 +46,14 @@ Decide = Callable[[review.Request], Decision]
 
 
 class Health(Struct):
-    """Whether requests should come here: each condition by name, and not while the process drains."""
+    """Whether requests should come here: each condition by name, and not while the process drains.
+
+    `notes` are for people who look: something is wrong, but requests are still answered well here.
+    """
 
     conditions: dict[str, Callable[[], bool]] = field(default_factory=dict)
     draining: bool = False
+    notes: Callable[[], list[str]] = list
 
     def missing(self) -> list[str]:
         """What is not there yet; nothing when ready."""
@@ -216,7 +220,7 @@ def _health_routes(health: Health) -> list[Route]:
 
     async def readyz(_http: Request) -> Response:
         missing = health.missing()
-        text = f"not ready: {', '.join(missing)}\n" if missing else "ok\n"
+        text = "\n".join([f"not ready: {', '.join(missing)}" if missing else "ok", *health.notes(), ""])
         return Response(text, 503 if missing else 200, media_type="text/plain")
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -48,5 +48,11 @@ CERTIFICATE_EXPIRY = Gauge(
     "exectrail_webhook_certificate_expiry_timestamp_seconds", "End of the serving certificate's validity, Unix time."
 )
 CERTIFICATE_REJECTED = Counter(
-    "exectrail_webhook_certificate_rejected", "Certificates that were not taken over; the one before keeps serving."
+    "exectrail_webhook_certificate_rejected",
+    "Certificates that were not taken over, by reason; the one before keeps serving.",
+    ["reason"],
+)
+CERTIFICATE_REFUSED_SECONDS = Gauge(
+    "exectrail_webhook_certificate_refused_seconds",
+    "How long the newest certificate has not been fit to serve; 0 where it serves.",
 )

@@ -31,6 +31,8 @@ def parser() -> argparse.ArgumentParser:
     )
     poll_help = "interval between two looks for a new pair, in seconds (default %(default)g)"
     add("--tls-poll-seconds", type=_number(0.01), default=5.0, metavar="S", help=poll_help)
+    name_help = "name that the API server asks for, SERVICE.NAMESPACE.svc; a certificate without it is refused"
+    add("--server-name", default="", metavar="NAME", help=f"{name_help} (default: any)")
     add(
         "--client-ca", type=Path, metavar="FILE", help="admit only callers with a certificate of this CA (default: all)"
     )

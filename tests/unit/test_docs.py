@@ -31,6 +31,7 @@ from enricher.status.snapshot import Snapshot
 from enricher.tally import Tally
 from exectrail.cli import Subcommand
 from exectrail.contracts import record
+from webhook.certificates import pair
 
 REPO = Path(__file__).parents[2]
 DOCS = REPO / "docs"
@@ -306,6 +307,11 @@ def test_every_metric_is_in_the_reference_and_no_other(heading: str, metrics: se
     assert {
         name for name in named(section(page("reference/metrics.md"), heading)) if name.startswith("exectrail_")
     } == metrics
+
+
+def test_every_reason_to_refuse_a_certificate_is_explained_and_no_other() -> None:
+    table = section(page("tasks/tls.md"), "## Which certificates are refused?")
+    assert named(table) - {"reason"} == set(typing.get_args(pair.Reason))
 
 
 def test_alerts_ask_for_metrics_that_exist() -> None:

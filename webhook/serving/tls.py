@@ -1,4 +1,4 @@
-"""The serving certificate, taken over from its Secret while the server runs.
+"""The serving certificate, replaced while the server runs, and only by one that is good.
 
 Each certificate gets a fresh SSLContext, which each handshake then switches to (`sni_callback`). Loading into the
 live context would be shorter, but a key that does not fit breaks it, and a change from RSA to EC keeps serving the
@@ -10,36 +10,116 @@ import os
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
 
 from webhook import metrics
+from webhook.certificates.apart import Failed
+from webhook.certificates.pair import Pair, Refused, Validity, examine
 
 _START_SECONDS = 60.0
+_GRACE_SECONDS = 600.0
+"""How long a refused certificate may stand before readiness mentions it, and between two log lines about it."""
 
 log = logging.getLogger(__name__)
 
 
+class Source(Protocol):
+    """Where the pair comes from. Its `str` names it for people."""
+
+    hint: str
+    """What to look at where there is no pair."""
+
+    def version(self) -> object:
+        """Something else whenever the pair is another one.
+
+        Raises:
+            OSError: There is none.
+
+        """
+
+    def read(self) -> Pair:
+        """The pair as it is now.
+
+        Raises:
+            OSError: There is none.
+
+        """
+
+
+class Folder:
+    """The files `tls.crt` and `tls.key` of a mounted Secret, or of any folder."""
+
+    hint = "is the Secret there, and has cert-manager filled it (kubectl get certificates)?"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __str__(self) -> str:
+        return f"tls.crt and tls.key in {self._folder}"
+
+    def version(self) -> object:
+        """As `Source`."""
+        folder = _resolved(self._folder)
+        return folder, _version(folder / "tls.crt"), _version(folder / "tls.key")
+
+    def read(self) -> Pair:
+        """As `Source`."""
+        folder = _resolved(self._folder)
+        return Pair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
+
+
+class _Loaded(Struct, frozen=True):
+    """A pair to serve with, and when."""
+
+    context: ssl.SSLContext
+    validity: Validity
+
+
 class Certificate:
-    """The pair `tls.crt` and `tls.key` in a folder, as it is now.
+    """What handshakes get: the newest pair of its source that was good.
 
     Args:
-        folder: Where the Secret is mounted.
+        source: Where pairs come from.
         every: Seconds between two looks at it.
         client_ca: Certificates of which one must have signed a client's, followed like the pair; without it any client
             that reaches the port may call.
+        minimum: The oldest version of TLS to speak.
+        server_name: The name that a certificate must have; any where it is empty.
+        clock: The time, for the certificate's validity.
 
     """
 
-    def __init__(self, folder: Path, every: float = 5.0, client_ca: Path | None = None) -> None:
-        self._folder, self._every, self._client_ca = folder, every, client_ca
+    def __init__(
+        self,
+        source: Source,
+        every: float = 5.0,
+        client_ca: Path | None = None,
+        minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+        server_name: str = "",
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._source, self._every, self._client_ca = source, every, client_ca
+        self._minimum, self._server_name, self._clock = minimum, server_name, clock
         self._seen: object = None
-        self._current: ssl.SSLContext | None = None
+        self._found: _Loaded | Refused | None = None
+        """What became of the pair that was seen last."""
+        self._current: _Loaded | None = None
+        self._refusal = _Refusal()
+        self._changed = threading.Event()
 
     @property
-    def loaded(self) -> bool:
-        """Whether there is a certificate to serve with."""
-        return self._current is not None
+    def valid(self) -> bool:
+        """Whether there is a certificate to serve with that has not expired."""
+        return self._current is not None and self._clock() < self._current.validity.not_after
+
+    def notes(self) -> list[str]:
+        """What a person should know although all works: a certificate that has been refused for a while."""
+        return [f"certificate refused: {self._refusal.text}"] if self._refusal.seconds() >= _GRACE_SECONDS else []
 
     def wait(self, seconds: float = _START_SECONDS) -> None:
         """Load the pair, giving its issuer some time.
@@ -50,72 +130,122 @@ class Certificate:
         """
         deadline = time.monotonic() + seconds
         while error := self._try():
-            log.warning("waiting for tls.crt and tls.key in %s: %s", self._folder, error)
+            log.warning("waiting for %s: %s", self._source, error)
             if time.monotonic() >= deadline:
-                raise RuntimeError(
-                    f"no usable tls.crt and tls.key in {self._folder} after {seconds:.0f} s ({error}); "
-                    "is the Secret there, and has cert-manager filled it (kubectl get certificates)?"
-                )
-            time.sleep(min(self._every, 1.0))
+                hint = self._source.hint
+                raise RuntimeError(f"no usable {self._source} after {seconds:.0f} s ({error}); {hint}")
+            self._changed.wait(min(self._every, 1.0))
+            self._changed.clear()
 
     def start(self) -> None:
         """Follow changes in a thread of its own, which ends with the process."""
         threading.Thread(target=self._follow, name="certificate", daemon=True).start()
 
+    def changed(self) -> None:
+        """Say that the source has another pair, instead of letting it be found."""
+        self._changed.set()
+
     def server_context(self) -> ssl.SSLContext:
         """A context for a listening server; every handshake gets the certificate of its moment."""
-        base = _context(self._client_ca)
+        base = self._context()
         base.sni_callback = self._switch
         return base
 
     def _switch(self, connection: ssl.SSLObject, _name: str | None, _base: ssl.SSLContext) -> None:
-        if self._current:
-            connection.context = self._current
+        if self._current is not None:
+            connection.context = self._current.context
 
     def _follow(self) -> None:
-        reported: str | None = None
         while True:
-            time.sleep(self._every)
+            self._changed.wait(self._every)
+            self._changed.clear()
             try:
                 error = self._try()
             except Exception as fault:  # noqa: BLE001 - reported below; without this thread no certificate is ever renewed
-                error = f"fault: {fault!r}"
-            if error and error != reported:
-                metrics.CERTIFICATE_REJECTED.inc()
-                log.error("the certificate before keeps serving: %s", error)
-            reported = error
+                error = Refused("unreadable", f"fault: {fault!r}")
+            self._refusal.now(error)
 
-    def _try(self) -> str | None:
+    def _try(self) -> Refused | None:
         """Take over the pair if it is new; the reason why not, at every try until it is good."""
         try:
-            folder = _resolved(self._folder)
-            files = [folder / "tls.crt", folder / "tls.key", *([self._client_ca] if self._client_ca else [])]
-            seen = (folder, *map(_version, files))
-            if seen == self._seen:
-                return None
-            self._load(folder)
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            return str(error)
-        self._seen = seen
+            seen = (self._source.version(), _version(self._client_ca) if self._client_ca else None)
+            if seen != self._seen:
+                self._found, self._seen = self._read(), seen
+            if isinstance(self._found, Refused):
+                return self._found
+            if self._found is not None:
+                self._take(self._found)
+        except Refused as error:
+            return error
+        except (Failed, ValueError) as error:
+            return Refused("unreadable", str(error))
+        except OSError as error:
+            return Refused("missing", str(error))
         return None
 
-    def _load(self, folder: Path) -> None:
-        fresh = _context(self._client_ca)
-        fresh.load_cert_chain(folder / "tls.crt", folder / "tls.key")  # refuses a pair that does not fit
-        expiry = not_after(ssl.PEM_cert_to_DER_cert(_first((folder / "tls.crt").read_text())))
-        self._current = fresh
-        metrics.CERTIFICATE_EXPIRY.set(expiry.timestamp())
-        log.info("serving with a new certificate", extra={"expires": expiry.isoformat()})
+    def _read(self) -> _Loaded | Refused:
+        pair = self._source.read()
+        try:
+            validity = examine(pair, self._server_name)
+            return _Loaded(self._context_with(pair), validity)
+        except Refused as error:
+            return error
+        except ssl.SSLError as error:
+            return Refused("unreadable", f"OpenSSL does not take it: {error}")
+
+    def _take(self, found: _Loaded) -> None:
+        found.validity.check(self._clock())  # of the one that serves as well: nothing else keeps it from expiring
+        if found is self._current:
+            return
+        self._current = found
+        metrics.CERTIFICATE_EXPIRY.set(found.validity.not_after.timestamp())
+        log.info("serving with a new certificate", extra={"expires": found.validity.not_after.isoformat()})
+
+    def _context_with(self, pair: Pair) -> ssl.SSLContext:
+        context = self._context()
+        # The standard library loads from files alone. This one is in memory: the key of a Secret that is read over the
+        # API never reaches a disk.
+        with os.fdopen(os.memfd_create("tls"), "wb") as file:
+            file.write(b"\n".join([pair.key, pair.chain]))
+            file.flush()
+            context.load_cert_chain(
+                f"/proc/self/fd/{file.fileno()}", password=""
+            )  # none, and OpenSSL never asks for one
+        return context
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = self._minimum
+        if self._client_ca:
+            # The listening context decides whether to ask, the context switched to which CA to trust.
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=self._client_ca.read_text())
+        return context
 
 
-def _context(client_ca: Path | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if client_ca:
-        # The listening context decides whether to ask, the context switched to which CA to trust.
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=client_ca.read_text())
-    return context
+class _Refusal:
+    """Why the source's pair is not taken over, and for how long: counted at each new one, logged now and then."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._since = self._logged = 0.0
+
+    def seconds(self) -> float:
+        """How long there has been something to refuse."""
+        return time.monotonic() - self._since if self.text else 0.0
+
+    def now(self, error: Refused | None) -> None:
+        """Take note of the last look."""
+        text, at = str(error or ""), time.monotonic()
+        if text and not self.text:
+            self._since = at
+        if error and (text != self.text or at - self._logged >= _GRACE_SECONDS):
+            if text != self.text:
+                metrics.CERTIFICATE_REJECTED.labels(error.reason).inc()
+            self._logged = at
+            log.error("no new certificate, the one before keeps serving: %s", text, extra={"reason": error.reason})
+        self.text = text
+        metrics.CERTIFICATE_REFUSED_SECONDS.set(self.seconds())
 
 
 def _resolved(folder: Path) -> Path:
@@ -132,44 +262,3 @@ def _version(file: Path) -> tuple[int, int, int]:
     """Changes when the file does, also where it is written in place (no kubelet)."""
     stat = file.stat()
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-
-def _first(chain: str) -> str:
-    end = "-----END CERTIFICATE-----"
-    return chain[chain.index("-----BEGIN CERTIFICATE-----") : chain.index(end) + len(end)]
-
-
-def not_after(certificate: bytes) -> datetime:
-    """The end of a DER certificate's validity.
-
-    The standard library reads that field only of a peer it trusts. Its way there: Certificate, tbsCertificate,
-    then past version, serialNumber, signature and issuer (RFC 5280, 4.1).
-
-    Raises:
-        ValueError: This is no X.509 certificate.
-
-    """
-    try:
-        tbs = _members(_members(certificate)[0][1])[0][1]
-        fields = [value for tag, value in _members(tbs) if tag != 0xA0]  # version is optional
-        tag, value = _members(fields[3])[1]
-        return datetime.strptime(value.decode("ascii"), "%y%m%d%H%M%SZ" if tag == 0x17 else "%Y%m%d%H%M%SZ").replace(
-            tzinfo=UTC
-        )
-    except (IndexError, UnicodeDecodeError) as error:
-        raise ValueError("not an X.509 certificate") from error
-
-
-def _members(data: bytes) -> list[tuple[int, bytes]]:
-    """The tag-length-value elements that stand in a row (X.690, 8.1)."""
-    found, at = [], 0
-    while at < len(data):
-        tag, length = data[at], data[at + 1]
-        at += 2
-        if length & 0x80:  # long form: so many bytes of length follow
-            width = length & 0x7F
-            length = int.from_bytes(data[at : at + width], "big")
-            at += width
-        found.append((tag, data[at : at + length]))
-        at += length
-    return found

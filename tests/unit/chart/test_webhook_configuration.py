@@ -223,6 +223,7 @@ def test_the_certificate_names_the_service_and_its_ca_is_injected(helm_template:
     configuration = only(documents, "MutatingWebhookConfiguration")
     injected = configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"]
     assert injected == f"audit/{leaf['metadata']['name']}"
+    assert f"--server-name={service}.audit.svc" in container(pod_spec(documents, "webhook"), "webhook")["args"]
     tls = mounts(pod_spec(documents, "webhook"), "webhook")["/tls"]
     assert tls["volume"]["secret"]["secretName"] == leaf["spec"]["secretName"]
 

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -15,9 +15,13 @@ import trustme
 from prometheus_client import REGISTRY
 
 from tests.unit.waiting import until
+from tests.unit.webhook.pairs import bad, issued
 from tests.unit.webhook.serving import serving as server
 from webhook.app import Webhook
-from webhook.serving.tls import Certificate, _resolved, not_after
+from webhook.certificates import x509
+from webhook.certificates.pair import Pair
+from webhook.serving import tls
+from webhook.serving.tls import Certificate, Folder, _resolved
 
 POLL_SECONDS = 0.01
 
@@ -44,9 +48,10 @@ class Secret:
             shutil.rmtree(self.folder / f"..{self.version - 1}")
 
     def issue(self, ca: trustme.CA, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
-        leaf = ca.issue_cert("localhost", key_type=key_type)
-        chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
-        self.write(chain, leaf.private_key_pem.bytes())
+        self.put(issued(ca, key_type=key_type))
+
+    def put(self, pair: Pair) -> None:
+        self.write(pair.chain, pair.key)
 
 
 class Client:
@@ -89,8 +94,18 @@ def serial(port: int, ca: trustme.CA, name: str | None = "localhost") -> str:
         return client.serial()
 
 
-def counted(name: str) -> float:
-    return REGISTRY.get_sample_value(f"exectrail_webhook_{name}") or 0
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"exectrail_webhook_{name}", labels) or 0
+
+
+def rejected(reason: str) -> float:
+    return counted("certificate_rejected_total", reason=reason)
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates are read here: dozens of processes would take their time."""
+    monkeypatch.setattr(tls, "examine", x509.examine)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +122,7 @@ def secret(tmp_path: Path) -> Secret:
 def port(secret: Secret, ca: trustme.CA, webhook: Webhook) -> Iterator[int]:
     """A webhook that serves on this port with the Secret's certificate."""
     secret.issue(ca)
-    with serving(Certificate(secret.folder, POLL_SECONDS), webhook) as port:
+    with serving(Certificate(Folder(secret.folder), POLL_SECONDS, server_name="localhost"), webhook) as port:
         yield port
 
 
@@ -132,38 +147,92 @@ def test_a_renewed_certificate_is_served_without_a_restart(
         assert open_before.get().startswith(b"HTTP/1.1 200")
 
 
-def test_a_key_that_does_not_fit_is_refused_while_the_old_pair_serves(
-    port: int, secret: Secret, ca: trustme.CA
-) -> None:
-    before, rejected = serial(port, ca), counted("certificate_rejected_total")
-    crt, key = ca.issue_cert("localhost"), ca.issue_cert("localhost")
-    secret.write(crt.cert_chain_pems[0].bytes(), key.private_key_pem.bytes())
-    until(lambda: counted("certificate_rejected_total") > rejected)
+BAD = {
+    f"{reason}-{at}": (reason, pair)
+    for reason, pairs in bad(trustme.CA(), "localhost").items()
+    for at, (pair, _) in enumerate(pairs)
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_pair_does_not_replace_a_good_one(port: int, secret: Secret, ca: trustme.CA, case: str) -> None:
+    reason, pair = BAD[case]
+    before, refused = serial(port, ca), rejected(reason)
+    secret.put(pair)
+    until(lambda: rejected(reason) > refused)
     assert serial(port, ca) == before
+    until(lambda: counted("certificate_refused_seconds") > 0)
 
     secret.issue(ca)
     until(lambda: serial(port, ca) != before)
+    until(lambda: counted("certificate_refused_seconds") == 0)
 
 
 def test_a_fault_while_loading_is_no_end_to_renewals(
     port: int, secret: Secret, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, rejected = serial(port, ca), counted("certificate_rejected_total")
+    before, refused = serial(port, ca), rejected("unreadable")
     with monkeypatch.context() as broken:
-        broken.delattr("webhook.serving.tls.not_after")
+        broken.delattr("webhook.serving.tls.examine")
         secret.issue(ca)
-        until(lambda: counted("certificate_rejected_total") > rejected)
+        until(lambda: rejected("unreadable") > refused)
 
     secret.issue(ca)
     until(lambda: serial(port, ca) != before)
 
 
 def test_a_secret_that_goes_away_changes_nothing(port: int, secret: Secret, ca: trustme.CA) -> None:
-    before, rejected = serial(port, ca), counted("certificate_rejected_total")
+    before, refused = serial(port, ca), rejected("missing")
     (secret.folder / "..data").unlink()
-    until(lambda: counted("certificate_rejected_total") > rejected)
+    until(lambda: rejected("missing") > refused)
 
     assert serial(port, ca) == before
+
+
+def test_a_pair_that_becomes_valid_later_is_taken_then(secret: Secret, ca: trustme.CA) -> None:
+    begin = datetime.now(UTC) + timedelta(days=1)
+    now = [begin - timedelta(seconds=1)]
+    certificate = Certificate(Folder(secret.folder), POLL_SECONDS, clock=lambda: now[0])
+    secret.put(issued(ca, not_before=begin, not_after=begin + timedelta(days=1)))
+    with pytest.raises(RuntimeError, match="is valid only from"):
+        certificate.wait(0.05)
+
+    now[0] = begin
+    certificate.wait(0.05)
+    assert certificate.valid
+
+
+def test_the_certificate_in_use_is_not_valid_once_it_has_expired(secret: Secret, ca: trustme.CA) -> None:
+    end = datetime.now(UTC) + timedelta(days=1)
+    now, refused = [end - timedelta(seconds=2)], rejected("expired")
+    certificate = Certificate(Folder(secret.folder), POLL_SECONDS, clock=lambda: now[0])
+    secret.put(issued(ca, not_after=end))
+    certificate.wait(10)
+    certificate.start()
+    assert certificate.valid
+
+    now[0] = end
+    until(lambda: not certificate.valid)
+    until(lambda: rejected("expired") > refused)
+
+
+def test_what_is_refused_for_long_is_noted_and_logged_again_and_does_not_make_it_unready(
+    secret: Secret, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = Certificate(Folder(secret.folder), POLL_SECONDS, server_name="localhost")
+    secret.issue(ca)
+    certificate.wait(10)
+    certificate.start()
+    secret.put(issued(ca, "elsewhere.example"))
+    until(lambda: len(caplog.records) > 0)
+    assert certificate.notes() == []
+    assert len(caplog.records) == 1
+
+    monkeypatch.setattr(tls, "_GRACE_SECONDS", 0.05)
+    until(lambda: len(caplog.records) > 1)
+    until(lambda: certificate.notes() != [])
+    assert certificate.notes() == [f"certificate refused: {caplog.records[0].args[0]}"]  # type: ignore[index]
+    assert certificate.valid
 
 
 def test_no_handshake_fails_while_certificates_change(port: int, secret: Secret, ca: trustme.CA) -> None:
@@ -203,7 +272,7 @@ def test_files_without_a_kubelet_are_followed_as_well(tmp_path: Path, ca: trustm
         (tmp_path / "tls.key").write_bytes(leaf.private_key_pem.bytes())
         (tmp_path / "tls.crt").write_bytes(leaf.cert_chain_pems[0].bytes())
 
-    certificate = Certificate(tmp_path, POLL_SECONDS)
+    certificate = Certificate(Folder(tmp_path), POLL_SECONDS)
     first, second = datetime(2098, 1, 2, tzinfo=UTC), datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)
     write(first)
     certificate.wait()
@@ -215,39 +284,21 @@ def test_files_without_a_kubelet_are_followed_as_well(tmp_path: Path, ca: trustm
 
 
 def test_without_a_certificate_the_start_fails_and_says_what_to_look_at(tmp_path: Path) -> None:
-    certificate = Certificate(tmp_path, POLL_SECONDS)
+    certificate = Certificate(Folder(tmp_path), POLL_SECONDS)
 
     with pytest.raises(RuntimeError, match=r"no usable tls\.crt and tls\.key in .* after 0 s \(.*No such file.*Secret"):
         certificate.wait(0.05)
-    assert not certificate.loaded
+    assert not certificate.valid
 
 
 def test_a_certificate_that_comes_late_is_waited_for(secret: Secret, ca: trustme.CA) -> None:
-    certificate = Certificate(secret.folder, POLL_SECONDS)
+    certificate = Certificate(Folder(secret.folder), POLL_SECONDS)
     timer = threading.Timer(0.05, secret.issue, [ca])
     timer.start()
     certificate.wait(10)
     timer.join()
 
-    assert certificate.loaded
-
-
-@pytest.mark.parametrize(
-    "end",
-    [datetime(2030, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2075, 6, 7, 8, 9, 10, tzinfo=UTC)],
-    ids=["UTCTime", "GeneralizedTime"],
-)
-@pytest.mark.parametrize("key_type", list(trustme.KeyType), ids=lambda kind: kind.name)
-def test_the_end_of_a_certificate_is_read_from_it(ca: trustme.CA, end: datetime, key_type: trustme.KeyType) -> None:
-    leaf = ca.issue_cert("a.example", "b.example", not_after=end, key_type=key_type)
-
-    assert not_after(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())) == end
-
-
-@pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x82", b"\x30\x03\x02\x01\x00", b"\x00" * 64])
-def test_what_is_no_certificate_has_no_end(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"not an X\.509 certificate"):
-        not_after(data)
+    assert certificate.valid
 
 
 def admitted(port: int, ca: trustme.CA, own: trustme.LeafCert | None) -> bool:
@@ -265,7 +316,7 @@ def test_with_a_client_ca_only_its_clients_may_call_also_after_a_renewal(
     callers.cert_pem.write_to_path(tmp_path / "client-ca.crt")
     caller, other = callers.issue_cert("kube-apiserver"), others.issue_cert("kube-apiserver")
     secret.issue(ca)
-    with serving(Certificate(secret.folder, POLL_SECONDS, tmp_path / "client-ca.crt"), webhook) as port:
+    with serving(Certificate(Folder(secret.folder), POLL_SECONDS, tmp_path / "client-ca.crt"), webhook) as port:
         for _ in range(2):
             assert [admitted(port, ca, own) for own in (caller, other, None)] == [True, False, False]
             with Client(port, ca, own=caller) as before:
@@ -285,7 +336,7 @@ def test_another_client_ca_is_taken_over_without_a_restart(
     old, new = trustme.CA(), trustme.CA()
     old.cert_pem.write_to_path(tmp_path / "client-ca.crt")
     secret.issue(ca)
-    with serving(Certificate(secret.folder, POLL_SECONDS, tmp_path / "client-ca.crt"), webhook) as port:
+    with serving(Certificate(Folder(secret.folder), POLL_SECONDS, tmp_path / "client-ca.crt"), webhook) as port:
         assert not admitted(port, ca, new.issue_cert("kube-apiserver"))
         new.cert_pem.write_to_path(tmp_path / "client-ca.crt")
         until(lambda: admitted(port, ca, new.issue_cert("kube-apiserver")))
@@ -297,7 +348,7 @@ def test_a_client_ca_that_is_not_there_fails_the_start_and_is_named(
     secret: Secret, ca: trustme.CA, tmp_path: Path
 ) -> None:
     secret.issue(ca)
-    certificate = Certificate(secret.folder, POLL_SECONDS, tmp_path / "client-ca.crt")
+    certificate = Certificate(Folder(secret.folder), POLL_SECONDS, tmp_path / "client-ca.crt")
 
     with pytest.raises(RuntimeError, match=r"client-ca\.crt"):
         certificate.wait(0.05)
