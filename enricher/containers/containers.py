@@ -5,12 +5,14 @@ and so is the container itself, where it is its pod's only one or the node shows
 """
 
 import threading
+import time
 from collections.abc import Callable
+from datetime import datetime
 
 from msgspec import Struct
 
 from enricher.containers.pods import Container as ContainerSpec
-from enricher.containers.pods import Namespace, Pod, containers_of, ids_of
+from enricher.containers.pods import Namespace, Pod, containers_of, ids_of, statuses_of
 from exectrail.contracts.node_debug import is_node_debug
 from exectrail.contracts.profile import BUILT_IN
 from exectrail.contracts.record import Origin, Resource
@@ -45,6 +47,16 @@ class Container(Struct, frozen=True):
     """The UID of the request that made it: the variable in the spec of an ephemeral container or a node-debug pod."""
     ephemeral: bool = False
     """Whether a request made it (`kubectl debug`)."""
+    debugs: str = ""
+    """The node that its pod is to debug; else empty."""
+    command: tuple[str, ...] = ()
+    """Its command and arguments in the spec, where a request made it: empty where they are the image's."""
+    created_ms: int | None = None
+    """When its pod was created, in milliseconds since the epoch, like those below: by the API server, in seconds."""
+    seen_ms: int | None = None
+    """When it was first seen in its pod's spec, if it is ephemeral: it was added then, or before."""
+    started_ms: int | None = None
+    """When it started, in whole seconds; None before the kubelet reports that."""
     logged: bool = False
     """Whether its profile makes the kernel log execve and clone, so that each has a SECCOMP event."""
     kubelet_commands: dict[tuple[str, ...], Origin] = {}
@@ -75,21 +87,30 @@ class Containers:
         self._labels: dict[str, dict[str, str]] = {}
         self._answers: dict[CgroupRef, Answer] = {}
         self._debugging: dict[str, set[str]] = {}
+        self._added: dict[str, dict[str, int]] = {}
+        """When each ephemeral container was first seen, by pod and name."""
+        self.now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self.cluster_uid: str | None = None
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         """Take over a change of the mirror of pods."""
         with self._lock:
+            added: dict[str, int] = {}
             if old:
                 self._pods.pop(_cgroup_uid(old), None)
                 self._debugging.pop(_cgroup_uid(old), None)
+                added = self._added.pop(_cgroup_uid(old), {})
                 for container_id in ids_of(old):
                     self._pod_of.pop(container_id, None)
             if new:
                 self._pods[_cgroup_uid(new)] = new
                 self._pod_of.update(dict.fromkeys(ids_of(new), _cgroup_uid(new)))
-                if _is_node_debug(new) and not new.status.is_over:
+                if is_node_debug_pod(new) and not new.status.is_over:
                     self._debugging[_cgroup_uid(new)] = _tags_of(new)
+                if new.spec.ephemeral_containers:
+                    known = added if old and _cgroup_uid(old) == _cgroup_uid(new) else {}
+                    names = [each.name for each in new.spec.ephemeral_containers]
+                    self._added[_cgroup_uid(new)] = dict.fromkeys(names, self.now_ms()) | known
             self.version += 1
 
     def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
@@ -131,7 +152,8 @@ class Containers:
         if pod is None or recorded is None:
             return Answer(self.version)
         spec = _spec_of(pod, ref, self.is_there)
-        return Answer(self.version, recorded, _container(pod, spec, ref) if spec else None)
+        seen_ms = self._added.get(_cgroup_uid(pod), {}).get(spec.name) if spec else None
+        return Answer(self.version, recorded, _container(pod, spec, ref, seen_ms) if spec else None)
 
     def forget(self, container_id: str) -> None:
         """Drop what is remembered of a container that is gone."""
@@ -140,7 +162,7 @@ class Containers:
 
     def _is_recorded(self, pod: Pod) -> bool | None:
         labels = self._labels.get(pod.metadata.namespace)
-        return None if labels is None else opted_in(labels) or _is_node_debug(pod)
+        return None if labels is None else opted_in(labels) or is_node_debug_pod(pod)
 
     def _pod(self, ref: CgroupRef) -> Pod | None:
         return self._pods.get(ref.pod_uid or self._pod_of.get(ref.container_id, ""))
@@ -151,17 +173,32 @@ def _cgroup_uid(pod: Pod) -> str:
     return pod.metadata.annotations.get("kubernetes.io/config.hash", pod.metadata.uid)
 
 
-def _container(pod: Pod, spec: ContainerSpec, ref: CgroupRef) -> Container:
+def _container(pod: Pod, spec: ContainerSpec, ref: CgroupRef, seen_ms: int | None) -> Container:
+    is_ephemeral, status = _is_ephemeral(pod, spec), statuses_of(pod).get(ref.container_id)
+    debugs = pod.spec.node_name if is_node_debug_pod(pod) else ""
     return Container(
         id=ref.container_id,
         resource=Resource(pod.metadata.namespace, pod.metadata.name, spec.name),
         image=spec.image,
         pod_uid=pod.metadata.uid,
         tag=_tag_of(pod, spec),
-        ephemeral=_is_ephemeral(pod, spec),
+        ephemeral=is_ephemeral,
+        debugs=debugs,
+        command=(*spec.command, *spec.args) if is_ephemeral or debugs else (),
+        created_ms=_ms(pod.metadata.creation_timestamp),
+        seen_ms=seen_ms,
+        started_ms=_ms(status.state.started_at) if status else None,
         logged=_is_logged(pod, spec),
         kubelet_commands=_kubelet_commands(spec),
     )
+
+
+def _ms(stamp: str | None) -> int | None:
+    """RFC 3339 as milliseconds since the epoch; None for what is none, which is as good as not known."""
+    try:
+        return round(datetime.fromisoformat(stamp or "").timestamp() * 1000)
+    except ValueError:
+        return None
 
 
 def _kubelet_commands(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
@@ -187,7 +224,7 @@ def _spec_of(pod: Pod, ref: CgroupRef, is_there: Callable[[str], bool]) -> Conta
 
 def _tag_of(pod: Pod, spec: ContainerSpec) -> str | None:
     """The tag that the webhook put into the spec; an ordinary container's author could write anything there."""
-    if not _is_ephemeral(pod, spec) and not _is_node_debug(pod):
+    if not _is_ephemeral(pod, spec) and not is_node_debug_pod(pod):
         return None
     return next((each.value for each in spec.env if each.name == TAG_VARIABLE), None)
 
@@ -200,7 +237,8 @@ def _is_ephemeral(pod: Pod, spec: ContainerSpec) -> bool:
     return any(each.name == spec.name for each in pod.spec.ephemeral_containers)
 
 
-def _is_node_debug(pod: Pod) -> bool:
+def is_node_debug_pod(pod: Pod) -> bool:
+    """Whether a pod is for debugging its node."""
     return is_node_debug(
         pod.metadata.name,
         pod.metadata.labels,

@@ -51,6 +51,8 @@ class Container(Struct, frozen=True, rename="camel"):
     name: str = ""
     image: str = ""
     env: list[EnvVar] = []
+    command: list[str] = []
+    args: list[str] = []
     security_context: SecurityContext | None = None
     liveness_probe: Handler | None = None
     readiness_probe: Handler | None = None
@@ -76,6 +78,7 @@ class PodSpec(Struct, frozen=True, rename="camel"):
     containers: list[Container] = []
     init_containers: list[Container] = []
     ephemeral_containers: list[Container] = []
+    node_name: str = ""
     security_context: SecurityContext | None = None
     host_pid: bool = field(name="hostPID", default=False)
     host_network: bool = False
@@ -84,11 +87,31 @@ class PodSpec(Struct, frozen=True, rename="camel"):
     runtime_class_name: str = ""
 
 
+class Started(Struct, frozen=True, rename="camel"):
+    """core/v1 ContainerStateRunning and ContainerStateTerminated: RFC 3339, in whole seconds."""
+
+    started_at: str | None = None
+
+
+class ContainerState(Struct, frozen=True):
+    """core/v1 ContainerState; of one that waits for its start, both are None."""
+
+    running: Started | None = None
+    terminated: Started | None = None
+
+    @property
+    def started_at(self) -> str | None:
+        """When it started, by the node's clock; None before, or where the kubelet does not know."""
+        known = self.running or self.terminated
+        return known.started_at if known else None
+
+
 class ContainerStatus(Struct, frozen=True):
     """core/v1 ContainerStatus; `container_id` is `<runtime>://<id>`, or empty before the first start."""
 
     name: str = ""
     container_id: str = field(name="containerID", default="")
+    state: ContainerState = ContainerState()
 
 
 class PodStatus(Struct, frozen=True, rename="camel"):
@@ -124,12 +147,17 @@ def containers_of(pod: Pod) -> list[Container]:
     return [*pod.spec.containers, *pod.spec.init_containers, *pod.spec.ephemeral_containers]
 
 
-def ids_of(pod: Pod) -> dict[str, str]:
-    """Container names by runtime id, as far as the kubelet has reported them."""
+def statuses_of(pod: Pod) -> dict[str, ContainerStatus]:
+    """What the kubelet has reported of the pod's containers, by runtime id."""
     status = pod.status
     reported = [
         *status.container_statuses,
         *status.init_container_statuses,
         *status.ephemeral_container_statuses,
     ]
-    return {each.container_id.partition("://")[2]: each.name for each in reported if each.container_id}
+    return {each.container_id.partition("://")[2]: each for each in reported if each.container_id}
+
+
+def ids_of(pod: Pod) -> dict[str, str]:
+    """Container names by runtime id, as far as the kubelet has reported them."""
+    return {container_id: each.name for container_id, each in statuses_of(pod).items()}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from enricher.containers.containers import Container
-from enricher.correlate.request_index import aims_at, asked_ms
+from enricher.correlate.request_index import aims_at, asked_ms, is_of_earlier_pod
 from enricher.events import Process
 from exectrail.contracts.session import AuditSession
 
@@ -63,9 +63,13 @@ class Attached:
         found: list[Attach] = []
         alive = inits().items()
         for audit, until in looked_for:
-            meant = [(init, each) for init, each in alive if aims_at(audit.spec.target, each.resource)]
+            meant = [(init, each) for init, each in alive if _may_be_meant(audit, each)]
             if len(meant) == 1:
                 found.append(Attach(audit, *meant[0]))
             elif now < until:  # of several, the client has left the choice to the kubelet: it is unknown which
                 self._looked_for.append((audit, until))
         return found
+
+
+def _may_be_meant(audit: AuditSession, container: Container) -> bool:
+    return aims_at(audit.spec.target, container.resource) and not is_of_earlier_pod(audit, container)

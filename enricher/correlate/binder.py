@@ -30,6 +30,10 @@ Resolved = Session | Literal[Waits.WAITS] | None
 """An event's session, or that it has none; `WAITS` as long as waiting may bring more."""
 
 
+_START_IS_COARSE_MS = 2_000
+"""How much younger than its container an exec has to be: the kubelet reports starts in whole seconds."""
+
+
 class Binder:
     """Finds the session of what an entry runs.
 
@@ -48,9 +52,10 @@ class Binder:
         if session is None:
             # A claim is decided once every request that may be meant is known.
             waits = (pending.entry.claim and pending.opens) or self._may_match(pending, container)
-            return WAITS if waits else None
+            return WAITS if waits or _may_be_made(pending, container) else None
         if not self._sessions.settle(session):
             return WAITS
+        self._spare_init(pending, container)
         if session.forged and self._set_aside(pending):
             return self.resolve(pending, container)
         return session
@@ -58,16 +63,17 @@ class Binder:
     def decide(self, pending: PendingEvent, container: Container | None) -> Session | None:
         """The session of an event that waits no longer."""
         session = self._bound(pending, container)
-        confirmed = session is not None and self._sessions.settle(session) and not session.forged
-        if not confirmed and self._set_aside(pending):
-            session = self._bound(pending, container)  # of an ephemeral container, by its name
-        session = session or self._match(pending, container)
+        confirmed = session is not None and self._sessions.settle(session)
+        self._spare_init(pending, container)
+        if session and (session.forged or not confirmed) and self._set_aside(pending):
+            session = self._bound(pending, container)
+        session = session or self._made(pending, container) or self._match(pending, container)
         if session:
             self._sessions.settle(session)
         return self._judge_claim(pending, container) or session
 
     def _bound(self, pending: PendingEvent, container: Container | None) -> Session | None:
-        """The session that is known by a tag; that of a container which a request made once this is known itself."""
+        """The session that is known by a tag: of a container which a request made, once this is known itself."""
         entry = pending.entry
         if pending.opens and entry.session is None and container and entry.origin == "container":
             entry.session = self._by_spec(entry, container, pending.event.time)
@@ -76,12 +82,27 @@ class Binder:
         return entry.session
 
     def _by_spec(self, entry: Entry, container: Container, time: int) -> Session | None:
-        """The session of a container that a request made."""
-        if container.tag and entry.claim is None:
-            entry.otherwise = entry.origin
-            return self._sessions.bind(entry.process, container.tag, time, "spec")
-        uid = self._sessions.made(container) if container.ephemeral else None
-        return self._sessions.bind(entry.process, uid, time) if uid else None
+        """The session that the spec of a container names which a request made."""
+        if container.tag is None or entry.claim is not None:
+            return None
+        entry.otherwise = entry.origin
+        return self._sessions.bind(entry.process, container.tag, time, "spec")
+
+    def _spare_init(self, pending: PendingEvent, container: Container | None) -> None:
+        """Take no container's own init for an exec: the author of a pod can write a tag there."""
+        session = pending.entry.session
+        if session and session.found_by == "argv" and not session.forged and self._is_init(pending, container):
+            self._sessions.reject(session, "container-init")
+
+    def _is_init(self, pending: PendingEvent, container: Container | None) -> bool:
+        """Whether it is a container's own init that carries a tag, and no exec that was taken for it.
+
+        That happens where the init's own start was lost; the container is older than the process then.
+        """
+        if not pending.opens or pending.entry.otherwise != "container":
+            return False
+        started = container.started_ms if container else None
+        return started is None or self._clock.wall_ms(pending.event.time) - started <= _START_IS_COARSE_MS
 
     def _set_aside(self, pending: PendingEvent) -> bool:
         """Take a session that is not the entry's for its claim; false where there is none, or was one before."""
@@ -96,11 +117,10 @@ class Binder:
         entry, claim = pending.entry, pending.entry.claim
         if claim is None or not pending.opens:
             return None
-        # An exec may be taken for the container's init where that was not seen, so that proves nothing by itself.
-        is_init = claim.forged and claim.found_by == "argv" and entry.otherwise == "container"
+        is_init = claim.found_by == "argv" and self._is_init(pending, container)
         if entry.session or entry.candidates or is_init or _is_kubelets(pending, container):
             if not claim.forged:
-                self._sessions.reject(claim, "other-command")
+                self._sessions.reject(claim, "container-init" if is_init else "other-command")
             return None
         entry.claim, entry.session, entry.origin = None, claim, "session"
         return claim
@@ -113,6 +133,13 @@ class Binder:
             return False
         return not _is_kubelets(pending, container)
 
+    def _made(self, pending: PendingEvent, container: Container | None) -> Session | None:
+        """The session of a container that has no tag, by its name, which its pod never gives to another one."""
+        entry = pending.entry
+        if container is None or not _may_be_made(pending, container):
+            return None
+        return self._only_one(pending, container, self._sessions.makers(container, entry.claim), WEAK)
+
     def _match(self, pending: PendingEvent, container: Container | None) -> Session | None:
         """The session of such an entry if one request alone can be meant; else all that can be are its candidates."""
         if container is None or not self._may_match(pending, container):
@@ -123,14 +150,26 @@ class Binder:
         at = self._clock.wall_ms(event.time)
         seen = _seen(pending)
         meant = {uid for argv in seen for uid in self._sessions.match(container, argv, at, tagged=late, truncated=cut)}
+        return self._only_one(pending, container, sorted(meant), WEAK_UNSEEN if late else WEAK)
+
+    def _only_one(
+        self, pending: PendingEvent, container: Container, meant: list[str], weak: tuple[str, ...]
+    ) -> Session | None:
+        """The session of the one request that can be meant; several are candidates."""
         if len(meant) > 1:
-            pending.entry.origin, pending.entry.candidates = "session", sorted(meant)
+            pending.entry.origin, pending.entry.candidates = "session", meant
         if len(meant) != 1:
             return None
-        session = self._sessions.bind(pending.entry.process, meant.pop(), pending.event.time)
-        session.container, session.weak = container, WEAK_UNSEEN if late else WEAK
+        session = self._sessions.bind(pending.entry.process, meant[0], pending.event.time, weak=weak)
+        session.container = container
         pending.entry.session = session
         return session
+
+
+def _may_be_made(pending: PendingEvent, container: Container) -> bool:
+    """Whether it is the init of an ephemeral container whose spec does not name its request."""
+    entry = pending.entry
+    return pending.opens and container.ephemeral and entry.origin == "container" and entry.session is None
 
 
 def _is_kubelets(pending: PendingEvent, container: Container | None) -> bool:

@@ -40,6 +40,16 @@ def same_command(spec: SessionSpec, argv: bytes, key: bytes | None, *, truncated
     return "beginning" if known and seen.startswith(known) else "other"
 
 
+def is_same_as_kept(kept: list[str], words: tuple[str, ...]) -> bool:
+    """Whether a request's command, of which a session may have only the beginning, is these words."""
+    asked = uncut(kept)
+    if asked == kept:
+        return tuple(kept) == words
+    # Of the last word, only the beginning is there.
+    whole, rest = tuple(asked[:-1]), words[len(asked) - 1 :]
+    return words[: len(whole)] == whole and bool(rest) and rest[0].startswith(asked[-1])
+
+
 def runs_as(command: list[str]) -> Iterator[bytes]:
     """The arguments that a command's process has at one time or another: `env A=b sh` becomes `sh`."""
     yield _joined(command)

@@ -3,7 +3,7 @@
 from enricher.containers.containers import CgroupRef
 from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry, Node, Tree
-from enricher.correlate.sessions import Command, Session, Sessions
+from enricher.correlate.sessions import WEAK_UNSEEN, Command, Session, Sessions
 from enricher.correlate.tag import tag_of
 from enricher.events import CallEvent, ExecEvent, ExitEvent, ForkEvent, ProcessEvent
 from enricher.runtimes import is_runtime
@@ -66,24 +66,25 @@ class ContainerProcesses:
     def _entry(self, event: ExecEvent, is_init: bool) -> Entry:
         # The runtimes put what the API asks for into the container's cgroup: who is not there was not sent by it.
         origin: Origin = "container" if is_init else "untracked"
-        session = None if event.entered_by_namespace else self._tagged(event)
+        session = None if event.entered_by_namespace else self._tagged(event, event.time)
         return Entry(event.process, "session", session, otherwise=origin) if session else Entry(event.process, origin)
 
     def _take_tag(self, entry: Entry, event: ExecEvent) -> bool:
         """Bind an entry that was found at the start, and whose tag shows only now; False for any other."""
         if entry.origin is not None or entry.process != event.process or event.entered_by_namespace:
             return False
-        session = self._tagged(event)
+        # It may have been there for long, and then its request is no later one.
+        session = self._tagged(event, event.process.born, WEAK_UNSEEN)
         if session:
             entry.origin, entry.session = "session", session
         return session is not None
 
-    def _tagged(self, event: ExecEvent) -> Session | None:
+    def _tagged(self, event: ExecEvent, time: int, weak: tuple[str, ...] = ()) -> Session | None:
         tag = tag_of(event.argv)
         if tag is None:
             return None
         uid, argv = tag
-        return self._sessions.bind(event.process, uid, event.time, "argv", Command(argv, event.truncated))
+        return self._sessions.bind(event.process, uid, time, "argv", Command(argv, event.truncated), weak)
 
 
 def _is_on_its_way(event: ExecEvent) -> bool:

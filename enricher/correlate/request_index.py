@@ -12,7 +12,7 @@ from exectrail.contracts.session import AuditSession, Target
 
 _WITHIN_MS = 30_000
 """How long after its request a process may start."""
-_CLOCKS_DIFFER_MS = 2_000
+CLOCKS_DIFFER_MS = 2_000
 """How much the webhook's clock may be ahead of this node's."""
 
 
@@ -43,6 +43,7 @@ class RequestIndex:
             for each in self._of(container)
             if each.spec.verb == "exec"
             and aims_at(each.spec.target, container.resource)
+            and not is_of_earlier_pod(each, container)
             and in_time(each, wall_ms)
             and (
                 same_command(each.spec, argv, self.key, truncated=truncated) != "other"
@@ -50,11 +51,11 @@ class RequestIndex:
             )
         ]
 
-    def maker(self, container: Container) -> str | None:
-        """The UID of the request that made an ephemeral container."""
+    def debugging(self, container: Container) -> list[AuditSession]:
+        """The requests for a container of this name in its pod."""
         name = container.resource.container
-        made = (each for each in self._of(container) if each.spec.verb == "debug")
-        return next((each.metadata.name for each in made if each.spec.target.container == name), None)
+        asked = (each for each in self._of(container) if each.spec.verb == "debug")
+        return [each for each in asked if each.spec.target.container == name]
 
     def _of(self, container: Container) -> list[AuditSession]:
         return list(self._by_pod.get((container.resource.namespace, container.resource.pod), {}).values())
@@ -76,7 +77,12 @@ def asked_ms(audit: AuditSession) -> float:
 
 def in_time(audit: AuditSession, wall_ms: int) -> bool:
     """Whether a process that started then may be what this request asked for (milliseconds since the epoch)."""
-    return -_CLOCKS_DIFFER_MS <= wall_ms - asked_ms(audit) <= _WITHIN_MS
+    return -CLOCKS_DIFFER_MS <= wall_ms - asked_ms(audit) <= _WITHIN_MS
+
+
+def is_of_earlier_pod(audit: AuditSession, container: Container) -> bool:
+    """Whether a pod that the request needs was created only after it: the request was for one of the same name."""
+    return container.created_ms is not None and container.created_ms - asked_ms(audit) > CLOCKS_DIFFER_MS
 
 
 def _pod(target: Target) -> tuple[str, str]:

@@ -5,16 +5,23 @@ the request was tagged and its own command runs. An entry that carries a UID in 
 request the API has not shown yet is `unconfirmed`.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
 from enricher.containers.containers import Container
 from enricher.correlate.command import same_command
+from enricher.correlate.made_containers import has_rival, is_timely, may_have_made, misfit
 from enricher.correlate.request_expiry import EXPIRED
-from enricher.correlate.request_index import RequestIndex, aims_at, in_time
+from enricher.correlate.request_index import (
+    RequestIndex,
+    aims_at,
+    in_time,
+    is_of_earlier_pod,
+)
 from enricher.events import Process
 from exectrail.contracts.record import State
 from exectrail.contracts.session import AuditSession
@@ -22,13 +29,27 @@ from exectrail.contracts.session import AuditSession
 _REMEMBERED = 10_000
 """How many UIDs are remembered after their session ended, so that a late user of one is still found out."""
 
+_AGAIN = 100
+"""How many later users of a UID are remembered until its request shows."""
 
 FoundBy = Literal["argv", "spec", "request"]
 """Where a UID was found: in the entry's arguments, in its pod's spec, or by looking for what was asked for."""
 
-Rejection = Literal["uid-used", "request-over", "not-tagged", "other-command", "other-container", "too-late"]
-"""Why an entry's UID does not hold: it was bound before; its request is over, was not tagged in this way, or asked for
-another command, another container, or more than 30 seconds ago."""
+Rejection = Literal[
+    "uid-used",
+    "uid-contested",
+    "request-over",
+    "not-tagged",
+    "other-command",
+    "other-container",
+    "other-pod",
+    "other-request",
+    "container-init",
+    "too-late",
+]
+"""Why an entry's UID does not hold: it was bound before, perhaps by who had borrowed it; its request is over, was not
+tagged in this way, or asked for another command, container or pod; another request may have made the container; a
+container's own init is no exec; or the request was too long ago."""
 
 WEAK = ("requestUID", "user")
 """The fields that nothing proves where no tag tells that it is this request."""
@@ -43,7 +64,7 @@ class Command(Struct, frozen=True):
     truncated: bool = False
 
 
-class Session(Struct):
+class Session(Struct, weakref=True):
     """A request that a process of this node answers to."""
 
     request_uid: str
@@ -104,6 +125,10 @@ class Sessions:
     ) -> None:
         self._requests, self._asked, self._wall_ms = requests, asked, wall_ms
         self._first_entry: OrderedDict[str, Process] = OrderedDict()
+        self._holders: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        """The sessions of those entries, while something is to be written of them."""
+        self._again: deque[Session] = deque(maxlen=_AGAIN)
+        """Those that came later with the UID of another one."""
 
     def bind(
         self,
@@ -112,13 +137,19 @@ class Sessions:
         time: int,
         found_by: FoundBy = "request",
         command: Command | None = None,
+        weak: tuple[str, ...] = (),
     ) -> Session:
         """Bind a UID to the entry that came with it; `time` in nanoseconds since boot."""
         first = self._first_entry.setdefault(request_uid, entry)
         if len(self._first_entry) > _REMEMBERED:
             self._first_entry.popitem(last=False)
-        rejected: Rejection | None = "uid-used" if first != entry else None
-        return Session(request_uid, entry, started=time, rejected=rejected, found_by=found_by, command=command)
+        session = Session(request_uid, entry, started=time, found_by=found_by, command=command, weak=weak)
+        if first == entry:
+            self._holders[request_uid] = session
+        else:
+            session.rejected = "uid-used"
+            self._again.append(session)
+        return session
 
     def bound(self) -> dict[str, Process]:
         """The UIDs that are taken, and by which entry."""
@@ -143,9 +174,19 @@ class Sessions:
             if each.metadata.name not in self._first_entry and (tagged or each.spec.tag == "match")
         ]
 
-    def made(self, container: Container) -> str | None:
-        """The UID of the request that made an ephemeral container: its name is its pod's for ever."""
-        return self._asked.maker(container) if self._asked else None
+    def makers(self, container: Container, claim: Session | None = None) -> list[str]:
+        """UIDs of the requests that may have made an ephemeral container without a tag; of one user's, the last.
+
+        Args:
+            container: The container.
+            claim: The session whose UID is in its spec, where that does not hold.
+
+        """
+        if not self._asked:
+            return []
+        free = [each for each in self._asked.debugging(container) if each.metadata.name not in self._first_entry]
+        claimed = claim.request_uid if claim else None
+        return may_have_made(free, container, claimed, contests=claim is not None and claim.rejected == "other-request")
 
     def settle(self, session: Session) -> bool:
         """Look the request up; true once nothing more is to be waited for."""
@@ -156,29 +197,69 @@ class Sessions:
             if session.audit is EXPIRED and not session.forged:
                 session.rejected = "request-over"
         if session.audit and session.container:
-            if not session.forged and (why := self._misfit(session, session.audit, session.container)):
-                self.reject(session, why)
+            self._check(session, session.audit, session.container)
             session.checked = True
-        return session.audit is not None or session.forged
+        return session.audit is not None or session.rejected not in (None, "uid-used")
 
     def reject(self, session: Session, why: Rejection) -> None:
         """The UID is not this entry's. The process that it is meant for may come yet."""
         session.rejected = why
         if self._first_entry.get(session.request_uid) == session.entry:
             del self._first_entry[session.request_uid]
+            self._holders.pop(session.request_uid, None)
+
+    def _check(self, session: Session, audit: AuditSession, container: Container) -> None:
+        """Whether the request can have made this entry."""
+        if session.rejected not in (None, "uid-used"):
+            return
+        why = self._misfit(session, audit, container)
+        if session.rejected is None:
+            if why:
+                self.reject(session, why)
+            elif any(self._fits_as_well(each, session, audit) for each in self._again):
+                session.weak = _both(session.weak, WEAK)
+        elif why is None and session.found_by == "argv":
+            # One of the two has borrowed the UID, and nothing tells which.
+            session.rejected = "uid-contested"
+            if holder := self._holders.get(session.request_uid):
+                holder.weak = _both(holder.weak, WEAK)
+
+    def _fits_as_well(self, other: Session, session: Session, audit: AuditSession) -> bool:
+        """Whether one that came later, before the request showed, could be it as well."""
+        if other.request_uid != session.request_uid or other.found_by != "argv" or other.container is None:
+            return False
+        return self._misfit(other, audit, other.container) is None
 
     def _misfit(self, session: Session, audit: AuditSession, container: Container) -> Rejection | None:
         """Why the request cannot have made this entry; None where it can."""
+        if session.found_by == "spec":
+            return self._not_made_by(session, audit, container)
         if not aims_at(audit.spec.target, container.resource):
             return "other-container"
+        if is_of_earlier_pod(audit, container):
+            return "other-pod"
         # Images are pulled and pods scheduled before what they are asked for runs; an exec runs at once, or never.
         if audit.spec.verb == "exec" and self._wall_ms and not in_time(audit, self._wall_ms(session.started)):
             return "too-late"
-        if session.found_by == "request":
-            return None
-        if audit.spec.tag != "env" or audit.spec.verb != ("exec" if session.found_by == "argv" else "debug"):
+        return self._not_run_by(session, audit) if session.found_by == "argv" else None
+
+    def _not_run_by(self, session: Session, audit: AuditSession) -> Rejection | None:
+        """Why the request is not that of the exec whose arguments have its UID."""
+        if audit.spec.tag != "env" or audit.spec.verb != "exec":
             return "not-tagged"
-        return self._other_command(session, audit) if session.found_by == "argv" else None
+        return self._other_command(session, audit)
+
+    def _not_made_by(self, session: Session, audit: AuditSession, container: Container) -> Rejection | None:
+        """Why the request cannot have made the container whose spec has its UID."""
+        if audit.spec.tag != "env" or audit.spec.verb != "debug":
+            return "not-tagged"
+        if why := misfit(audit, container):
+            return why
+        if has_rival(self._asked.debugging(container) if self._asked else [], audit, container):
+            return "other-request"
+        if not is_timely(audit, container):
+            session.weak = _both(session.weak, WEAK)
+        return None
 
     def _other_command(self, session: Session, audit: AuditSession) -> Rejection | None:
         if session.command is None:
@@ -190,5 +271,9 @@ class Sessions:
         if match == "other":
             return "other-command"
         if match == "beginning":
-            session.weak = WEAK
+            session.weak = _both(session.weak, WEAK)
         return None
+
+
+def _both(some: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*some, *more)))

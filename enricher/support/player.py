@@ -72,6 +72,7 @@ class RecordedNode:
     def __init__(self, boot_ns: int, offset: int) -> None:
         self.clock = RecordedClock(boot_ns, offset)
         self.containers = Containers()
+        self.containers.now_ms = self.clock.now_ms
         self.requests: dict[str, AuditSession] = {}
         self.asked = RequestIndex()
         self._cgroups: dict[int, CgroupRef] = {}

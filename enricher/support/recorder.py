@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from enricher.audit.netlink_socket import AuditSource
 from enricher.clock import boot_to_wall_ns
-from enricher.containers.containers import CgroupRef, Containers
+from enricher.containers.containers import CgroupRef, Containers, is_node_debug_pod
 from enricher.containers.pods import Container, Namespace, Pod
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.pending_event import Correlated
@@ -203,18 +203,24 @@ class TappedCorrelator(Correlator):
 
 
 def lean_pod(pod: Pod) -> Pod:
-    """A pod without the values of variables, which may be secrets; the one that the webhook sets is kept."""
+    """A pod without values of variables and commands, which may hold secrets.
+
+    The variable that the webhook sets is kept, and the commands of containers that a request made: as in its session.
+    """
+    debugs = is_node_debug_pod(pod)
     spec = replace(
         pod.spec,
-        containers=[_lean_container(each) for each in pod.spec.containers],
-        init_containers=[_lean_container(each) for each in pod.spec.init_containers],
-        ephemeral_containers=[_lean_container(each) for each in pod.spec.ephemeral_containers],
+        containers=[_lean_container(each, asked_for=debugs) for each in pod.spec.containers],
+        init_containers=[_lean_container(each, asked_for=debugs) for each in pod.spec.init_containers],
+        ephemeral_containers=[_lean_container(each, asked_for=True) for each in pod.spec.ephemeral_containers],
     )
-    return Pod(_lean_meta(pod.metadata, pod.metadata.labels), spec, pod.status)
+    meta = _lean_meta(pod.metadata, pod.metadata.labels)
+    return Pod(replace(meta, creation_timestamp=pod.metadata.creation_timestamp), spec, pod.status)
 
 
-def _lean_container(container: Container) -> Container:
-    return replace(container, env=[each for each in container.env if each.name == TAG_VARIABLE])
+def _lean_container(container: Container, *, asked_for: bool) -> Container:
+    lean = replace(container, env=[each for each in container.env if each.name == TAG_VARIABLE])
+    return lean if asked_for else replace(lean, command=[], args=[])
 
 
 def _lean_meta(meta: ObjectMeta, labels: dict[str, str] | None = None) -> ObjectMeta:

@@ -108,8 +108,8 @@ def identical_execs_without_a_tag(node: FakeNode) -> None:
 
 
 def node_that_is_debugged(node: FakeNode) -> None:
-    debugger = Container("debugger", "tools", env=[EnvVar(TAG_VARIABLE, ALICE)])
-    spec = PodSpec([debugger], host_pid=True, host_network=True, volumes=[Volume(HostPath("/"))])
+    debugger = Container("debugger", "tools", env=[EnvVar(TAG_VARIABLE, ALICE)], command=["sh"])
+    spec = PodSpec([debugger], node_name="node1", host_pid=True, host_network=True, volumes=[Volume(HostPath("/"))])
     name = "node-debugger-node1-abcde"
     node.namespace("shop")
     node.run(None, "/bin/true", OURS, "before")

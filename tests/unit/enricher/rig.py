@@ -59,6 +59,7 @@ class Rig:
 
     def __init__(self, labels: dict[str, str], pod: Pod) -> None:
         self.containers = Containers()
+        self.containers.now_ms = lambda: REQUESTED_MS + 200
         self.containers.namespace_changed(None, Namespace(ObjectMeta(name="kube-system", uid="cluster-1")))
         self.containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels=labels)))
         self.containers.pod_changed(None, pod)
@@ -69,7 +70,9 @@ class Rig:
         clock = Clock()
         self.wall_ms: Callable[[int], int] = clock.wall_ms
         self.asked = RequestIndex()
-        sessions = Sessions(self.requests.get, self.asked, lambda _: REQUESTED_MS + 1_000)
+        self.started_ms: Callable[[int], int] = lambda _: REQUESTED_MS + 1_000
+        """When an entry started, as its request's age is reckoned: in time, unless a test says otherwise."""
+        sessions = Sessions(self.requests.get, self.asked, lambda time: self.started_ms(time))  # noqa: PLW0108 - a test may replace it
         tally = Tally()
         self.emitter = Emitter(
             self.containers,

@@ -1,18 +1,33 @@
 """Nobody gets another user's name by a tag, and nobody loses their own."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from enricher.containers.pods import Container, ContainerStatus, EnvVar, ExecAction, Handler, PodSpec, PodStatus
+from enricher.containers.pods import (
+    Container,
+    ContainerState,
+    ContainerStatus,
+    EnvVar,
+    ExecAction,
+    Handler,
+    PodSpec,
+    PodStatus,
+    Started,
+)
+from enricher.correlate.process_tree import Entry, Node
 from enricher.events import ExecEvent, Process
 from exectrail.contracts.command_hash import command_hash
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import AuditSession
 from tests.unit.enricher.rig import (
+    APP,
     ENTRY,
     INIT,
     OTHER_UID,
+    REQUESTED_MS,
     UID,
     Rig,
     ask,
@@ -29,6 +44,8 @@ from tests.unit.enricher.rig import (
 
 KEY = b"k" * 32
 INTRUDER = Process(400, 4000)
+OWN = ("env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "id")
+"""What the request's own process runs."""
 BORROWED = ("env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "evil")
 
 
@@ -190,14 +207,97 @@ def test_a_containers_own_init_that_carries_a_uid_is_the_containers() -> None:
 
 
 def test_an_exec_that_is_taken_for_the_containers_init_keeps_its_uid_until_its_request_shows() -> None:
-    rig = Rig({"exectrail.io/record": "true"}, pod())
+    rig = Rig({"exectrail.io/record": "true"}, pod(status=started(before_ms=10_000)))
 
-    comes_in(rig, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "id", entry=INIT)
+    comes_in(rig, *OWN, entry=INIT)
     ask(rig, request())
     rig.emitter.tick(1.0, 0)
 
     states = [(record.state, record.user, record.reason) for record in rig.records if record.phase]
     assert states == [("unconfirmed", None, None), ("confirmed", "alice", "late")]
+
+
+@pytest.mark.parametrize("asks_first", [True, False], ids=["before", "after"])
+def test_a_pod_whose_command_has_the_tag_of_a_request_gets_no_name_by_it(*, asks_first: bool) -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod(status=started(before_ms=0)))
+    ask(rig, *([request()] if asks_first else []))
+
+    records = comes_in(rig, *OWN, entry=INIT)
+    ask(rig, request())
+    rig.emitter.tick(1.0, 0)
+
+    assert who(records, OWN) == (None, None, None)
+    assert claims(rig.records) == [(UID, "forged", "container-init", None)]
+    assert {record.user for record in rig.records} == {None}
+    rig.happen(*entering())
+    assert who(rig.records[-1:], OWN) == ("alice", UID, "confirmed")
+
+
+def started(before_ms: int) -> PodStatus:
+    """The container runs, and began so long before what comes in half a second after the request."""
+    at = datetime.fromtimestamp((REQUESTED_MS + 500 - before_ms) // 1000, UTC)
+    state = ContainerState(Started(f"{at:%Y-%m-%dT%H:%M:%SZ}"))
+    return PodStatus(container_statuses=[ContainerStatus("app", f"containerd://{APP}", state)])
+
+
+@pytest.mark.parametrize(("created", "named"), [("2026-11-23T12:00:02Z", True), ("2026-11-23T12:00:03Z", False)])
+@pytest.mark.parametrize("tag", ["env", "match"])
+def test_a_request_for_an_earlier_pod_of_the_same_name_names_nothing_in_this_one(
+    created: str, tag: str, *, named: bool
+) -> None:
+    young = pod()
+    rig = Rig(
+        {"exectrail.io/record": "true"}, replace(young, metadata=replace(young.metadata, creation_timestamp=created))
+    )
+    container_starts(rig)
+    ask(rig, with_tag(request(), tag))
+
+    records = comes_in(rig, *(OWN if tag == "env" else OWN[2:]), after_ms=4_000)
+
+    assert {record.user for record in records} == ({"alice"} if named else {None})
+    if tag == "env" and not named:
+        assert [record.reason for record in records if record.kind == "session"] == ["other-pod"]
+
+
+def test_a_process_that_is_older_than_a_request_cannot_take_its_name_by_running_its_command(rig: Rig) -> None:
+    """After a restart of the enricher, how a process came in is not known of those that were there."""
+    rig.started_ms = rig.wall_ms
+    born = (REQUESTED_MS - 10_000 - rig.wall_ms(0)) // 10
+    old, fresh = Process(400, born), Process(401, born + 1_050)
+    for process in (old, fresh):
+        rig.correlator.tree.backfill(Node(process, INIT, APP, process.born, Entry(process, None)))
+    ask(rig, request())
+
+    taken = comes_in(rig, *OWN, entry=old)
+    own = comes_in(rig, *OWN, entry=fresh, after_ms=600)
+
+    assert who(taken, OWN) == (None, UID, "forged")
+    assert who(own, OWN) == ("alice", UID, "confirmed")
+    assert {tuple(record.weak or ()) for record in own} == {("requestUID", "user", "origin")}
+
+
+def test_of_two_that_come_with_the_uid_and_the_command_of_one_request_it_is_said_that_either_may_have_borrowed(
+    rig: Rig,
+) -> None:
+    ask(rig, request())
+    first = comes_in(rig, *OWN)
+    second = comes_in(rig, *OWN, entry=ENTRY)
+    (later,) = rig.happen(execute(INTRUDER, "id"))
+
+    assert who(first, OWN) == ("alice", UID, "confirmed")
+    assert who(second, OWN) == (None, UID, "forged")
+    assert [record.reason for record in second if record.kind == "session"] == ["uid-contested"]
+    assert (later.user, later.weak) == ("alice", ["requestUID", "user"])
+
+
+def test_that_either_may_have_borrowed_is_said_also_where_the_request_shows_later(rig: Rig) -> None:
+    comes_in(rig, *OWN)
+    comes_in(rig, *OWN, entry=ENTRY)
+    ask(rig, request())
+    rig.emitter.tick(1.0, 0)
+
+    (late,) = [record for record in rig.records if record.reason == "late"]
+    assert (late.user, late.weak) == ("alice", ["requestUID", "user"])
 
 
 # ---- by the pod's spec ----

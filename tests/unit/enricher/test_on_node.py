@@ -36,7 +36,8 @@ from tests.unit.enricher.rig import (
 
 def test_a_node_debug_pod_is_recorded_in_every_namespace_as_who_made_it() -> None:
     spec = PodSpec(
-        containers=[Container("debugger", "tools", [EnvVar("SPO_EXEC_REQUEST_UID", UID)])],
+        containers=[Container("debugger", "tools", [EnvVar("SPO_EXEC_REQUEST_UID", UID)], command=["sh", "-c", "id"])],
+        node_name="node1",
         host_pid=True,
         volumes=[Volume(HostPath("/"))],
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from enricher.config import Requests
 from enricher.containers.containers import Container
@@ -25,6 +26,7 @@ from tests.unit.exectrail.api_server import ApiServer
 HERE, ELSEWHERE = "node1", "node2"
 LATE = Process(7, 70)
 APP = Container("c" * 64, Resource("shop", "web", "app"), "shop:1", "pod-1", None, logged=True)
+DEBUGGER = replace(APP, ephemeral=True, command=("sh", "-c", "id"))
 SECOND, DAY = 1, 86_400
 NOW = datetime.now(UTC)
 NOW_MS = round(NOW.timestamp() * 1000)
@@ -179,7 +181,7 @@ def test_a_debug_request_that_was_closed_as_never_started_is_found_when_its_cont
     put(api, ask("debug", outcome="never-started", node=HERE))
     node.look()
 
-    assert node.sessions.made(APP) == "one"
+    assert node.sessions.makers(DEBUGGER) == ["one"]
     assert node.comes().user == "alice"
 
 
@@ -206,7 +208,7 @@ def test_one_that_is_over_is_no_candidate_any_more_and_can_be_deleted(api: ApiSe
     put(api, ask("debug", outcome="completed", node=HERE, uid="two"))
     node.look()
     assert node.sessions.match(APP, argv, NOW_MS, tagged=False) == []
-    assert node.sessions.made(APP) is None
+    assert node.sessions.makers(DEBUGGER) == []
     assert node.asked._by_pod == {}
     assert node.requests.running_on(HERE) == []
 
