@@ -102,15 +102,27 @@ def test_an_entry_past_the_api_server_with_anothers_uid_has_no_name(
     assert {(each.user, each.state) for each in ran(word)} == {(None, "forged")}
 
 
-def test_a_forged_uid_is_reported_with_what_was_asked_for(
-    admin: Cluster, alice: Person, namespaces: dict[str, str]
-) -> None:
+def test_a_forged_uid_is_reported_with_what_was_asked_for(admin: Cluster, namespaces: dict[str, str]) -> None:
     space = namespaces["match"]
     uid = unbound(admin, space)
 
-    alice.does("exec", "-n", space, "web", "--", "env", f"{TAG_VARIABLE}={uid}", "true")
+    enter_by_nodes_proxy(admin, space, "env", f"{TAG_VARIABLE}={uid}", "true")
 
-    claims = eventually(lambda: [each for each in records_of(uid) if each.kind == "session" and not each.phase])
-    assert [(each.state, each.reason, each.user) for each in claims] == [("forged", "not-tagged", None)]
-    assert claims[0].request
-    assert claims[0].request.command == ["no-such-program"]
+    start = eventually(lambda: [each for each in records_of(uid) if each.phase == "start"])
+    assert [(each.state, each.reason, each.user) for each in start] == [("forged", "not-tagged", None)]
+    assert start[0].request
+    assert start[0].request.command == ["no-such-program"]
+
+
+def test_a_command_that_begins_with_a_tag_is_its_own_requests_also_in_mode_match(
+    admin: Cluster, alice: Person, namespaces: dict[str, str]
+) -> None:
+    space, word = namespaces["match"], f"prefixed-{uuid4()}"
+    uid = unbound(admin, space)
+
+    _, own = alice.does("exec", "-n", space, "web", "--", "env", f"{TAG_VARIABLE}={uid}", "basename", word)
+
+    mine = str(own["metadata"]["name"])
+    assert own["spec"]["tag"] == "env"
+    assert {(each.user, each.request_uid, each.weak) for each in ran(word)} == {("alice", mine, None)}
+    assert records_of(uid) == []

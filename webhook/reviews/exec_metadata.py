@@ -15,7 +15,7 @@ from webhook.reviews.json_value import Budget, Most, TooLarge
 from webhook.reviews.node_debug import node_debug
 from webhook.reviews.review import Decision, Operation, Patch, Request
 from webhook.reviews.session_spec import Asked, Rules, session_spec
-from webhook.reviews.tag_mode import Known, mode_of, untagged_debug, untagged_exec
+from webhook.reviews.tag_mode import Known, looks_tagged, mode_of, untagged_debug, untagged_exec
 from webhook.reviews.tag_variable import Container, containers_of, set_variable, uids
 
 _WARNING = "exectrail: the request is recorded as an AuditSession, but its process carries no tag: {why}"
@@ -105,7 +105,8 @@ def _exec(request: Request, known: Known, rules: Rules) -> _Found:
         words, too_large = [str(error)], "too-large"
     asked = Asked("exec", container.text(), words, tty.flag(), stdin.flag(), exact=not too_large)
     # Also where the command has such a word already, or it would be a way to hide.
-    prefix: Patch = [Operation("/command/0", word) for word in (f"{TAG_VARIABLE}={request.uid}", "env")]
+    env = words[0] if looks_tagged(words) else "env"
+    prefix: Patch = [Operation("/command/0", word) for word in (f"{TAG_VARIABLE}={request.uid}", env)]
     mode, warnings = mode_of(known)
     untagged = too_large or untagged_exec(mode, known, asked.container, words, rules.tag_unknown)
     findable = untagged not in {"empty-command", "too-large"}

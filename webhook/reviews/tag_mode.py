@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from exectrail.contracts.session import TAG_LABEL, TagMode, opted_in
+from exectrail.contracts.session import TAG_LABEL, TAG_VARIABLE, TagMode, opted_in
 
 Unknown = Literal["env", "match"]
 """What `auto` is where no node has reported whether the container has `env`."""
@@ -55,6 +55,8 @@ def untagged_exec(mode: TagMode, known: Known, container: str, command: list[str
     """Why an exec's command is left as it is; `None` when the tag goes in front of it."""
     if not command or not command[0]:
         return "empty-command"  # env alone prints the environment
+    if looks_tagged(command) and known.not_opted_in() != "not-opted-in":
+        return _unprefixable(command)
     if mode == "match":
         return "match"
     if mode == "auto" and (out := known.not_opted_in()):
@@ -62,6 +64,14 @@ def untagged_exec(mode: TagMode, known: Known, container: str, command: list[str
     if reason := _unprefixable(command):
         return reason
     return _without_env(known.has_env(container), unknown) if mode == "auto" else None
+
+
+def looks_tagged(command: list[str]) -> bool:
+    """Whether a command begins with a tag before it has one: without ours in front, its process would pass for another.
+
+    It needs the program `env` anyway, so ours takes nothing from it.
+    """
+    return len(command) > 1 and command[0].rpartition("/")[2] == "env" and command[1].startswith(f"{TAG_VARIABLE}=")
 
 
 def untagged_debug(mode: TagMode, known: Known) -> str | None:

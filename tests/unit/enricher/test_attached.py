@@ -11,7 +11,7 @@ from enricher.events import Process
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession, SessionStatus
-from tests.unit.enricher.rig import INIT, UID, Rig, container_starts, request
+from tests.unit.enricher.rig import INIT, REQUESTED_MS, UID, Rig, container_starts, request
 
 SINCE = "2026-11-23T11:59:59.000Z"
 OTHER_INIT = Process(101, 1001)
@@ -61,6 +61,13 @@ def test_one_whose_container_does_not_come_is_given_up() -> None:
 def test_where_the_kubelet_chooses_the_container_none_is_guessed() -> None:
     assert reported(attached_by(attach("")), {INIT: APP, OTHER_INIT: SIDECAR}) == []
     assert reported(attached_by(attach("")), {INIT: APP}) == [INIT]
+
+
+def test_a_pod_of_the_same_name_that_came_after_the_request_is_not_what_was_attached_to() -> None:
+    later = replace(APP, created_ms=REQUESTED_MS + 3_000)
+
+    assert reported(attached_by(attach()), {INIT: later}) == []
+    assert reported(attached_by(attach()), {INIT: replace(later, created_ms=REQUESTED_MS)}) == [INIT]
 
 
 def test_neither_what_was_admitted_before_nor_what_changes_later_is_reported() -> None:

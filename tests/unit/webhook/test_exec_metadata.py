@@ -63,6 +63,28 @@ def test_the_users_own_tag_in_the_command_does_not_suppress_ours(review: Load, p
     assert patched(asked, decided(asked).patch)["command"] == ["env", f"{TAG}={asked['request']['uid']}", *command]
 
 
+@pytest.mark.parametrize("env", ["env", "/usr/bin/env"])
+@pytest.mark.parametrize("labels", [{"exectrail.io/tag": "match"}, {}], ids=["match", "auto"])
+def test_a_command_that_begins_with_a_tag_gets_its_own_in_front_whatever_the_mode(
+    review: Load, patched: Apply, env: str, labels: dict[str, str]
+) -> None:
+    """Else, where `match` leaves commands as they are, its process would come with another request's tag."""
+    command = [env, f"{TAG}=00000000-0000-0000-0000-000000000000", "id"]
+    asked = review("exec-sh", {"command": command})
+    own = [env, f"{TAG}={asked['request']['uid']}"]
+
+    decision = decided(asked, RECORD | labels)
+
+    assert patched(asked, decision.patch)["command"] == [*own, *command]
+    assert {session.tag for session in decision.sessions.values()} == {"env"}
+    assert decided(asked, {}).patch == [], "without opting in, no command is changed"
+
+
+@pytest.mark.parametrize("command", [["env"], ["env", "A=b", "id"], ["printenv", f"{TAG}=x"], ["sh", f"{TAG}=x"]])
+def test_any_other_command_stays_as_it_is_in_mode_match(review: Load, command: list[str]) -> None:
+    assert decided(review("exec-sh", {"command": command}), RECORD | {"exectrail.io/tag": "match"}).patch == []
+
+
 @pytest.mark.parametrize(
     ("command", "reason", "tag", "warned"),
     [
