@@ -75,10 +75,17 @@ class Rig:
         told, self.correlator.events = self.correlator.events, []
         return told
 
-    def follow_until_execs(self, number: int) -> list[ProcessEvent]:
-        """Follow programs that run on until so many execs were reported; 20 seconds at most."""
+    def follow_until_runs(self, argv: bytes) -> list[ProcessEvent]:
+        """Follow until a program that runs on was reported; 20 seconds at most.
+
+        How many execs come before it differs: that of a shell that joins the cgroup may be looked at only after that.
+        """
         until = time.monotonic() + 20
-        return self.follow(lambda: len(execs(self.correlator.events)) >= number or time.monotonic() > until)
+
+        def over() -> bool:
+            return any(event.argv == argv for event in execs(self.correlator.events)) or time.monotonic() > until
+
+        return self.follow(over)
 
     def run(self, container: FakeContainer, *argv: str) -> tuple[int, list[ProcessEvent]]:
         """Run a program to its end in the container: its pid, and what was told."""
@@ -220,7 +227,7 @@ def test_a_process_whose_first_thread_ends_early_ends_with_its_last_thread(rig: 
 def test_a_vforked_child_is_a_process_like_any_other(rig: Rig, web: FakeContainer) -> None:
     web.start(*PYTHON, "import os; os.waitpid(os.posix_spawn('/bin/sleep', ['nap', '99'], {}), 0)")
     # It lives until its arguments have been looked at: of one that is gone by then they are unknown.
-    events = rig.follow_until_execs(2)
+    events = rig.follow_until_runs(b"nap\00099\0")
 
     (fork,) = (event for event in events if isinstance(event, ForkEvent))
     assert [event.argv for event in execs(events) if event.process == fork.child] == [b"nap\00099\0"]
@@ -228,7 +235,7 @@ def test_a_vforked_child_is_a_process_like_any_other(rig: Rig, web: FakeContaine
 
 def test_a_process_has_the_user_that_it_has_taken(rig: Rig, web: FakeContainer) -> None:
     web.start("sh", "-c", "exec sleep 99", user=1234)
-    events = rig.follow_until_execs(3)
+    events = rig.follow_until_runs(b"sleep\00099\0")
 
     assert [(event.uid, event.gid) for event in execs(events)][-1] == (1234, 1234)
 
