@@ -3,10 +3,12 @@
 import json
 import subprocess
 import urllib.request
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from exectrail.contracts.record import Record, decode
@@ -98,7 +100,18 @@ def auditsessions() -> list[dict[str, Any]]:
 
 def trail(path: str = TRAIL) -> list[Record]:
     """The node's trail."""
-    return [decode(line) for line in whole_lines(Path(path).read_bytes())]
+    return list(_decoded(whole_lines(Path(path).read_bytes())))
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[Record]:
+    """The records in lines; a line that an enricher was killed at ends where it was, and is left out as by readers."""
+    for line in lines:
+        try:
+            yield decode(line)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            assert not line.endswith(b"}"), line
 
 
 def whole_lines(of_file: bytes) -> list[bytes]:
@@ -111,7 +124,7 @@ def records_of(uid: str, path: str = TRAIL) -> list[Record]:
     """The records of a session."""
     # Asked many times a test, and the trail is long: only lines that name it are read.
     lines = (line for line in whole_lines(Path(path).read_bytes()) if uid.encode() in line)
-    return [record for record in map(decode, lines) if record.request_uid == uid]
+    return [record for record in _decoded(lines) if record.request_uid == uid]
 
 
 def programs(records: list[Record]) -> list[str]:
