@@ -57,7 +57,7 @@ def main() -> int:
         log.critical("%s", error)
         return 1
     sessions = f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}"
-    view = View(client)
+    view = View(client, allow_unconfined=options.allow_unconfined)
     key = CommandKey(client, options.namespace, options.command_key_secret)
     writer = SessionWriter(
         lambda body: client.create(sessions, Raw(body)),

@@ -68,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
         help="meaning of the tag mode auto for a container of which no node has reported whether it has env "
         "(default %(default)s)",
     )
+    add(
+        "--allow-unconfined",
+        action="store_true",
+        help="let the namespace label choose process-audit-only, too, which refuses nothing",
+    )
     memory_help = "memory for AuditSessions that wait to be written, in MiB (default %(default)g)"
     add("--sessions-mib", type=_number(1), default=16.0, metavar="MIB", help=memory_help)
     for name, default, whose in (

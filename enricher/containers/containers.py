@@ -14,7 +14,7 @@ from msgspec import Struct
 from enricher.containers.pods import Container as ContainerSpec
 from enricher.containers.pods import Namespace, Pod, containers_of, ids_of, statuses_of
 from exectrail.contracts.node_debug import is_node_debug
-from exectrail.contracts.profile import BUILT_IN
+from exectrail.contracts.profile import LOGGING_FILES
 from exectrail.contracts.record import Origin, Resource
 from exectrail.contracts.session import TAG_VARIABLE, opted_in
 
@@ -252,4 +252,4 @@ def _is_logged(pod: Pod, spec: ContainerSpec) -> bool:
         return False  # runtimes give it no seccomp, whatever its pod's profile
     context = next((c for c in (spec.security_context, pod.spec.security_context) if c and c.seccomp_profile), None)
     profile = context.seccomp_profile if context else None
-    return bool(profile and profile.type == "Localhost" and profile.localhost_profile in BUILT_IN.values())
+    return bool(profile and profile.type == "Localhost" and profile.localhost_profile in LOGGING_FILES)

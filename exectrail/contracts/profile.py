@@ -6,6 +6,7 @@
 from collections.abc import Iterable
 
 PROCESS_AUDIT = "process-audit"
+PROCESS_AUDIT_ONLY = "process-audit-only"
 
 VARIANTS: dict[str, frozenset[str]] = {
     f"{PROCESS_AUDIT}{suffix}": frozenset(capabilities.split())
@@ -44,8 +45,11 @@ def _file(name: str) -> str:
 BUILT_IN = {name: _file(name) for name in VARIANTS}
 """The profiles that protect as RuntimeDefault does, and their files."""
 
-UNCONFINED_BUILT_IN = {"process-audit-only": _file("process-audit-only")}
+UNCONFINED_BUILT_IN = {PROCESS_AUDIT_ONLY: _file(PROCESS_AUDIT_ONLY)}
 """Profiles that log and refuse nothing: installed only with `profiles.allowUnconfined`."""
+
+LOGGING_FILES = frozenset((BUILT_IN | UNCONFINED_BUILT_IN).values())
+"""With any of them the kernel logs each new program and process."""
 
 ADDING_SYSTEM_CALLS = frozenset().union(*VARIANTS.values())
 """The capabilities with which RuntimeDefault allows more.

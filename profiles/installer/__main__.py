@@ -30,6 +30,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--once", action="store_true", help="install the built-in profiles and end, for an init container")
     help_ = "name of this node; without it only the built-in profiles are installed (default $NODE_NAME)"
     add("--node-name", default=os.environ.get("NODE_NAME", ""), metavar="NAME", help=help_)
+    help_ = "install process-audit-only as well, which refuses nothing"
+    add("--allow-unconfined", action="store_true", help=help_)
     help_ = "system calls that SeccompProfiles may allow, with commas between them, or @FILE; all when empty"
     add("--allowed-syscalls", default="", metavar="LIST", help=help_)
     help_ = "seccomp actions that this is about, and no others are allowed; the same form"
@@ -50,11 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     logs.setup(arguments.log_level)
     settings = arguments.settings_dir
     level = logs.Level(arguments.log_level, settings and settings / LOG_LEVEL)
-    loop = Loop(arguments.seccomp_dir, at_each_look=level.refresh)
+    loop = Loop(arguments.seccomp_dir, at_each_look=level.refresh, allow_unconfined=arguments.allow_unconfined)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
     try:
-        written = install(arguments.seccomp_dir)
+        written = install(arguments.seccomp_dir, allow_unconfined=arguments.allow_unconfined)
     except InstallError as error:
         log.error("%s", error)
         return 1

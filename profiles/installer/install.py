@@ -8,7 +8,7 @@ able to restart its containers after exectrail is gone.
 import errno
 from pathlib import Path, PurePosixPath
 
-from exectrail.contracts.profile import BUILT_IN
+from exectrail.contracts.profile import BUILT_IN, UNCONFINED_BUILT_IN
 from profiles.installer.folder import is_in_place, opened, replace
 
 _BUILTIN = Path(__file__).parents[1] / "builtin"
@@ -18,11 +18,12 @@ class InstallError(Exception):
     """A profile cannot be put in place; the message names the path and what to do."""
 
 
-def install(seccomp_dir: Path) -> list[str]:
+def install(seccomp_dir: Path, *, allow_unconfined: bool = False) -> list[str]:
     """Put every built-in profile in place that is not there unchanged.
 
     Args:
         seccomp_dir: The kubelet's seccomp folder (`<root-dir>/seccomp`).
+        allow_unconfined: Whether those that refuse nothing are wanted, too.
 
     Returns:
         The files written, relative to that folder; none when all were in place.
@@ -31,7 +32,8 @@ def install(seccomp_dir: Path) -> list[str]:
         InstallError: The folder is missing, a symbolic link, not writable or full.
 
     """
-    return [file for name, file in BUILT_IN.items() if _put(seccomp_dir, PurePosixPath(file), _content(name))]
+    wanted = BUILT_IN | (UNCONFINED_BUILT_IN if allow_unconfined else {})
+    return [file for name, file in wanted.items() if _put(seccomp_dir, PurePosixPath(file), _content(name))]
 
 
 def remedy(seccomp_dir: Path, error: OSError) -> str:

@@ -47,13 +47,20 @@ class Loop:
         seccomp_dir: The kubelet's seccomp folder.
         seconds: Between two looks where nothing changes.
         at_each_look: What else is to be done at each of them.
+        allow_unconfined: Whether the built-in profiles that refuse nothing are wanted, too.
 
     """
 
     def __init__(
-        self, seccomp_dir: Path, seconds: float = CHECK_SECONDS, at_each_look: Callable[[], None] = lambda: None
+        self,
+        seccomp_dir: Path,
+        seconds: float = CHECK_SECONDS,
+        at_each_look: Callable[[], None] = lambda: None,
+        *,
+        allow_unconfined: bool = False,
     ) -> None:
         self._seccomp_dir, self._seconds, self._at_each_look = seccomp_dir, seconds, at_each_look
+        self._allow_unconfined = allow_unconfined
         self._users: Users | None = None
         # Its `put` may be called by a signal handler, whatever the interrupted thread is doing.
         self._reasons: SimpleQueue[None] = SimpleQueue()
@@ -112,7 +119,7 @@ class Loop:
 
     def _built_in(self) -> None:
         try:
-            repaired = install(self._seccomp_dir)
+            repaired = install(self._seccomp_dir, allow_unconfined=self._allow_unconfined)
         except InstallError as error:
             log.error("%s", error)
             self._failure = str(error)

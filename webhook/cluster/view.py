@@ -26,9 +26,16 @@ class Labelled(Struct, frozen=True):
 
 
 class View:
-    """Namespaces and their policies, the few pods that choose a tag mode of their own, and nodes' reports."""
+    """Namespaces and their policies, the few pods that choose a tag mode of their own, and nodes' reports.
 
-    def __init__(self, client: Client) -> None:
+    Args:
+        client: The API server.
+        allow_unconfined: Whether the built-in profile that refuses nothing is installed.
+
+    """
+
+    def __init__(self, client: Client, *, allow_unconfined: bool = False) -> None:
+        self._allow_unconfined = allow_unconfined
         self._env, self._bindings = EnvReports(), Bindings()
         self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled)
         self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
@@ -67,7 +74,8 @@ class View:
         """What a namespace wants for its new pods."""
         found = self._namespaces.objects.get(namespace)
         bindings = self._bindings.of(namespace) if self._profile_bindings.synced.is_set() else None
-        return Policies(found.metadata.labels if found else None, bindings, self._profiles.objects)
+        labels = found.metadata.labels if found else None
+        return Policies(labels, bindings, self._profiles.objects, self._allow_unconfined)
 
     def has_namespace(self, name: str) -> bool:
         """Whether there is such a namespace, as far as known."""

@@ -37,9 +37,10 @@ class Objects(Struct, frozen=True):
     """By namespace."""
     profiles: dict[str, SeccompProfile] = {}
 
-    def policies(self, namespace: str) -> Policies:
+    def policies(self, namespace: str, *, allow_unconfined: bool = False) -> Policies:
         """What a namespace wants for its new pods."""
-        return Policies(self.namespaces.get(namespace), in_order(self.bindings.get(namespace, [])), self.profiles)
+        labels, bindings = self.namespaces.get(namespace), in_order(self.bindings.get(namespace, []))
+        return Policies(labels, bindings, self.profiles, allow_unconfined)
 
 
 class _Namespace(Struct, frozen=True):

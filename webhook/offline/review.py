@@ -10,6 +10,7 @@ from webhook.app import respond
 from webhook.offline.objects import BadObjects, Objects, read
 from webhook.reviews import binding
 from webhook.reviews.json_value import BadReview
+from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.review import Decision, Request, decode
 
 OK, BAD_REVIEW, BAD_USAGE = 0, 1, 2
@@ -48,20 +49,25 @@ def _parser() -> argparse.ArgumentParser:
     objects_help = "YAML file with the Namespaces, ProfileBindings and SeccompProfiles that apply"
     add("--objects", type=Path, required=True, metavar="FILE", help=objects_help)
     add("--explain", action="store_true", help="say in words what becomes of each container, and why")
+    unconfined_help = "let the namespace label choose process-audit-only, too, as with profiles.allowUnconfined"
+    add("--allow-unconfined", action="store_true", help=unconfined_help)
     namespace_help = "the release's namespace, in which no pod is changed (default $POD_NAMESPACE, or exectrail)"
     add("--namespace", default=os.environ.get("POD_NAMESPACE", "exectrail"), help=namespace_help)
     return options
 
 
 def _answer(file: Path, objects: Objects, args: argparse.Namespace) -> str:
+    def policies(request: Request) -> Policies:
+        return objects.policies(request.namespace, allow_unconfined=args.allow_unconfined)
+
     body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     if args.explain:
         request = decode(body)
-        decided = binding.explained(request, objects.policies(request.namespace), args.namespace)
+        decided = binding.explained(request, policies(request), args.namespace)
         return "\n".join(_words(file, request, *decided))
 
     def decide(request: Request) -> Decision:
-        return binding.decide(request, objects.policies(request.namespace), args.namespace)
+        return binding.decide(request, policies(request), args.namespace)
 
     return respond("binding", decide, body).decode()
 

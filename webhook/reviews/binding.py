@@ -11,11 +11,21 @@ from msgspec import Struct
 
 from exectrail.contracts import spo
 from exectrail.contracts.images import image_of
-from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT
+from exectrail.contracts.profile import UNCONFINED_BUILT_IN
 from exectrail.contracts.session import PROFILE_LABEL
 from webhook.reviews.json_value import Budget, TooLarge, Value
 from webhook.reviews.profile_bindings import Policies
-from webhook.reviews.profile_choice import RUNTIME_DEFAULT, Capabilities, Choice, Container, Profile, Wide, choose, wide
+from webhook.reviews.profile_choice import (
+    RUNTIME_DEFAULT,
+    Capabilities,
+    Choice,
+    Container,
+    Profile,
+    Wide,
+    choose,
+    is_ours,
+    wide,
+)
 from webhook.reviews.review import Decision, Operation, Patch, Removal, Request
 
 _MIRROR_POD = "kubernetes.io/config.mirror"
@@ -60,10 +70,8 @@ class _Pod(Struct, frozen=True):
     wide: Wide
     chosen: list[Chosen]
 
-    @property
-    def has_ours(self) -> bool:
-        """Whether the pod's profile is one that the webhook sets for whole pods."""
-        return self.profile is not None and _is_ours(self.profile, self.wide)
+    has_ours: bool
+    """Whether the pod's profile is one that the webhook sets for whole pods."""
 
 
 def decide(request: Request, policies: Policies, release_namespace: str = "") -> Decision:
@@ -131,7 +139,7 @@ def _skipped(read: _Read, request: Request, policies: Policies) -> Decision | No
     if "windows" in (system.text(), placed.text()):
         return Decision("windows")
     # The API server asks only where it sees a label: when we do not, our copy is behind.
-    if not (policies.labels or {}).get(PROFILE_LABEL) and not policies.by_bindings:
+    if not policies.built_in and not policies.by_bindings:
         which = f"the label {PROFILE_LABEL} or {spo.BINDING_LABEL} of namespace {request.namespace}"
         return Decision("label-unknown", warnings=[_unbound(f"{which} is not known here yet")])
     return None
@@ -139,10 +147,10 @@ def _skipped(read: _Read, request: Request, policies: Policies) -> Decision | No
 
 def _unknown(request: Request, policies: Policies) -> tuple[str, str] | None:
     """The reason where nothing binds because something is not known, and the warning."""
-    name = (policies.labels or {}).get(PROFILE_LABEL)
-    if name and name != PROCESS_AUDIT:
-        known = PROCESS_AUDIT
-        return "unknown-profile", f"exectrail: label {PROFILE_LABEL}: no profile {name!r:.80}; known: {known}"
+    name, known = policies.built_in, policies.known_built_ins
+    if name and name not in known:
+        which = "profiles.allowUnconfined installs it" if name in UNCONFINED_BUILT_IN else f"known: {', '.join(known)}"
+        return "unknown-profile", f"exectrail: label {PROFILE_LABEL}: no profile {name!r:.80}; {which}"
     if policies.by_bindings and policies.bindings is None:
         why = f"exectrail: the ProfileBindings of namespace {request.namespace} are not known here yet"
         return "bindings-unknown", why
@@ -160,18 +168,15 @@ def _pod(read: _Read, known: frozenset[str], policies: Policies) -> _Pod:
     labels = read.labels.mapping() if any(each.selector for each in policies.applicable) else {}
     (profile_of,) = read.context.members("seccompProfile")
     profile, all_images = _profile(profile_of), wide(policies, labels)
-    inherited = None if profile and _is_ours(profile, all_images) else profile
+    has_ours = profile is not None and is_ours(profile, all_images, policies)
+    inherited = None if has_ours else profile
     chosen = []
     for member, listed in read.containers:
         for path, context, own, container in _containers(member, listed, inherited, budget):
             if container.name not in known:
                 choice = choose(container, all_images, policies, labels)
                 chosen.append(Chosen(path, context, own, container, choice))
-    return _Pod(read.context, profile, all_images, chosen)
-
-
-def _is_ours(profile: Profile, all_images: Wide) -> bool:
-    return profile.type == "Localhost" and (profile.path in BUILT_IN.values() or profile.path == all_images.path)
+    return _Pod(read.context, profile, all_images, chosen, has_ours)
 
 
 def _names(old: Value) -> frozenset[str]:

@@ -15,6 +15,8 @@ from exectrail.contracts import spo
 from exectrail.contracts.images import Image, ImagePattern, Precision, pattern_of
 from exectrail.contracts.label_selector import LabelSelector
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT, PROCESS_AUDIT_ONLY, UNCONFINED_BUILT_IN
+from exectrail.contracts.session import PROFILE_LABEL
 
 ENFORCE_ANNOTATION = "exectrail.io/enforce"
 """Annotation of a ProfileBinding for `*`: `true` extends it to containers that are Unconfined by their own choice."""
@@ -92,6 +94,23 @@ class Policies(Struct, frozen=True):
     """Its ProfileBindings, the first one to be asked first; `None` where they are not known yet."""
     profiles: Mapping[str, SeccompProfile] = {}
     """All SeccompProfiles, by name."""
+    allow_unconfined: bool = False
+    """Whether `process-audit-only` is installed."""
+
+    @property
+    def built_in(self) -> str:
+        """The built-in profile that its label names, whether there is one or not; empty without the label."""
+        return (self.labels or {}).get(PROFILE_LABEL, "")
+
+    @property
+    def known_built_ins(self) -> list[str]:
+        """What the label may name."""
+        return [PROCESS_AUDIT, *([PROCESS_AUDIT_ONLY] if self.allow_unconfined else [])]
+
+    @property
+    def built_in_files(self) -> frozenset[str]:
+        """The files of which the label chooses: a pod that names one has it from an earlier look, or might as well."""
+        return frozenset((UNCONFINED_BUILT_IN if self.built_in == PROCESS_AUDIT_ONLY else BUILT_IN).values())
 
     @property
     def by_bindings(self) -> bool:

@@ -3,7 +3,8 @@
 1. The most precise ProfileBinding for its image, also against the container's own value.
 2. The container's own value, or else its pod's.
 3. The ProfileBinding for `*`; against a container's own `Unconfined` only where it says so.
-4. The namespace's label. RuntimeDefault counts as unset for `process-audit`, which protects as much.
+4. The namespace's label. RuntimeDefault counts as unset for `process-audit`, which protects as much, and Unconfined for
+   `process-audit-only`, which protects as little.
 
 A binding whose profile is not ready is passed over, so nothing waits for a profile. Of the label's profile a container
 gets the variant that allows what the runtime's default does with the same capabilities; one for which there is none
@@ -16,7 +17,13 @@ from typing import Literal
 from msgspec import Struct
 
 from exectrail.contracts.images import Image
-from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT, added_capabilities, built_in_for
+from exectrail.contracts.profile import (
+    BUILT_IN,
+    PROCESS_AUDIT_ONLY,
+    UNCONFINED_BUILT_IN,
+    added_capabilities,
+    built_in_for,
+)
 from exectrail.contracts.session import PROFILE_LABEL
 from webhook.reviews.profile_bindings import (
     ENFORCE_ANNOTATION,
@@ -110,6 +117,11 @@ def wide(policies: Policies, labels: Mapping[str, str]) -> Wide:
     return Wide(None, "", notes, not_ready)
 
 
+def is_ours(profile: Profile, all_images: Wide, policies: Policies) -> bool:
+    """Whether a profile is one that the namespace's policies for all images give."""
+    return profile.type == "Localhost" and (profile.path in policies.built_in_files or profile.path == all_images.path)
+
+
 def choose(container: Container, all_images: Wide, policies: Policies, labels: Mapping[str, str]) -> Choice:
     """What becomes of a container in a pod with these labels."""
     notes: list[str] = []
@@ -139,7 +151,7 @@ def _replaced(binding: Binding, path: str, container: Container) -> Iterator[str
 def _without_its_image(container: Container, all_images: Wide, policies: Policies) -> Choice:
     own, binding = container.own, all_images.binding
     if own and own.type == "Localhost":
-        ours = own.path in BUILT_IN.values() or own.path == all_images.path
+        ours = is_ours(own, all_images, policies)
         return Choice("bound" if ours else "kept", f"its own value, {own}")
     unconfined = own is not None and own.type == "Unconfined"
     if binding and (own is None or (unconfined and binding.enforce)):
@@ -148,13 +160,15 @@ def _without_its_image(container: Container, all_images: Wide, policies: Policie
     if binding and unconfined:
         note = f"stays Unconfined: {binding} for all images has no annotation {ENFORCE_ANNOTATION}=true"
         return Choice("kept", "its own value, Unconfined", notes=[note])
-    return _by_label(container, (policies.labels or {}).get(PROFILE_LABEL, ""))
+    return _by_label(container, policies)
 
 
-def _by_label(container: Container, name: str) -> Choice:
-    own = container.own
-    if name != PROCESS_AUDIT:
+def _by_label(container: Container, policies: Policies) -> Choice:
+    own, name = container.own, policies.built_in
+    if name not in policies.known_built_ins:
         return Choice("kept", f"its own value, {own}") if own else Choice("no-binding", "nothing gives it a profile")
+    if name == PROCESS_AUDIT_ONLY:
+        return _unconfined(container)
     if own and own.type == "Unconfined":
         return Choice("kept", "its own value, Unconfined", notes=["runs without the audit profile: it is Unconfined"])
     if own and own != RUNTIME_DEFAULT:
@@ -164,6 +178,18 @@ def _by_label(container: Container, name: str) -> Choice:
         why = "it is privileged" if container.privileged else str(container.capabilities)
         return Choice("beyond-profile", why, notes=[f"runs without the audit profile: {why}"])
     return Choice("bound", f"the namespace's label {PROFILE_LABEL}={name}", BUILT_IN[variant], "label")
+
+
+def _unconfined(container: Container) -> Choice:
+    """What `process-audit-only` is for: containers that no filter protects. It never takes one away."""
+    own = container.own
+    if own and own.type != "Unconfined":
+        why = f"its own value, {own}, protects more than {PROCESS_AUDIT_ONLY}"
+        return Choice("kept", why, notes=[f"runs without the audit profile: {why}"])
+    if container.privileged:
+        return Choice("beyond-profile", "it is privileged", notes=["runs without the audit profile: it is privileged"])
+    path = UNCONFINED_BUILT_IN[PROCESS_AUDIT_ONLY]
+    return Choice("bound", f"the namespace's label {PROFILE_LABEL}={PROCESS_AUDIT_ONLY}", path, "label")
 
 
 def _few(names: list[str]) -> str:

@@ -32,3 +32,8 @@ has(request.userInfo.extra) && 'authentication.kubernetes.io/node-name' in reque
 {{- define "exectrail.policy.administers" -}}
 authorizer.group('exectrail.io').resource('trails').namespace('{{ .Release.Namespace }}').check('administer').allowed()
 {{- end -}}
+
+{{/* CEL: the file of the seccomp profile that a pod's spec or a container names, or ''. */}}
+{{- define "exectrail.policy.seccompFile" -}}
+has({{ . }}.securityContext) && has({{ . }}.securityContext.seccompProfile) && has({{ . }}.securityContext.seccompProfile.localhostProfile) ? {{ . }}.securityContext.seccompProfile.localhostProfile : ''
+{{- end -}}

@@ -1,6 +1,7 @@
 """The admission policies, evaluated: what they let through and what they refuse, by whom.
 
-The evaluator lacks the API server's own library `authorizer`: a variable stands in for the one question asked of it.
+The evaluator lacks the API server's own library `authorizer`: variables stand in for the questions asked of it, about
+the caller and about a pod's ServiceAccount.
 """
 
 import re
@@ -8,21 +9,25 @@ import re
 import cel
 import pytest
 
-from tests.unit.chart.rendered import Document, HelmTemplate
+from tests.unit.chart.rendered import Document, HelmTemplate, RunHelm, container, pod_spec
 
 ACCOUNTS = "system:serviceaccount:exectrail:exectrail-"
 WEBHOOK, CONTROLLER, ENRICHER, INSTALLER = (
     f"{ACCOUNTS}{each}" for each in ("webhook", "controller", "enricher", "node")
 )
 CLEANUP = "system:serviceaccount:kube-system:namespace-controller"
+ALL: Document = {
+    "policies": {"namespaceLabels": {"users": ["alice"], "groups": ["sre"]}},
+    "profiles": {"allowUnconfined": True},
+}
+"""Values with all policies."""
 NODE_NAME = "authentication.kubernetes.io/node-name"
 
 
 @pytest.fixture(scope="module")
 def policies(helm_template: HelmTemplate) -> dict[str, Document]:
-    """The policies' specs by name, with the one that is off by default."""
-    values = {"policies": {"namespaceLabels": {"users": ["alice"], "groups": ["sre"]}}}
-    return of_release(helm_template(values))
+    """The policies' specs by name, with those that are off by default."""
+    return of_release(helm_template(ALL))
 
 
 def of_release(documents: list[Document]) -> dict[str, Document]:
@@ -41,6 +46,8 @@ def refused(
     sub: str = "",
     groups: list[str] | None = None,
     administers: bool = False,
+    account_may: bool = False,
+    labels: dict[str, str] | None = None,
 ) -> bool:
     """Whether the policy has something against a request that its rules match."""
     info = {"username": user, "groups": groups or [], "extra": {NODE_NAME: [node]} if node else {}}
@@ -49,11 +56,14 @@ def refused(
         "request": {"operation": operation, "userInfo": info} | ({"subResource": sub} if sub else {}),
         "object": new,
         "oldObject": old,
+        "namespaceObject": {"metadata": {"name": "shop"} | ({"labels": labels} if labels else {})},
         "administers": administers,
+        "account_may": account_may,
         "variables": {},
     }
 
     def holds(expression: str) -> object:
+        expression = re.sub(r"authorizer\.serviceAccount[^ ]*\.allowed\(\)", "account_may", expression)
         expression = re.sub(r"authorizer\.[^ ]*\.allowed\(\)", "administers", expression)
         return cel.evaluate(expression, known)
 
@@ -203,8 +213,80 @@ def test_only_those_who_may_change_what_is_recorded_of_a_namespace(
     assert not refused(policy, operation, "carol", new, old, groups=["dev", "sre"])
 
 
+ONLY = "exectrail/process-audit-only.json"
+
+
+def seccomp(file: str) -> Document:
+    return {"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": file}}}
+
+
+def new_pod(**spec: object) -> Document:
+    return {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app"}], "serviceAccountName": "web"} | spec}
+
+
+NAMES_IT: list[Document] = [
+    seccomp(ONLY),
+    {"containers": [{"name": "app"}, {"name": "other"} | seccomp(ONLY)]},
+    {"initContainers": [{"name": "first", "securityContext": {"runAsUser": 1}}, {"name": "second"} | seccomp(ONLY)]},
+    *(seccomp(file) for file in (f"./{ONLY}", "exectrail//process-audit-only.json", ".//exectrail/./././" + ONLY[10:])),
+    seccomp(f"{ONLY}/"),
+]
+DOES_NOT: list[Document] = [
+    {},
+    {"securityContext": {}},
+    {"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}},
+    {"initContainers": []},
+    *(seccomp(file) for file in ("exectrail/process-audit.json", f"operator/{ONLY}", f"{ONLY}.json", ONLY[10:])),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"), [*((each, True) for each in NAMES_IT), *((each, False) for each in DOES_NOT)]
+)
+def test_only_those_who_may_make_pods_with_the_profile_that_refuses_nothing(
+    policies: dict[str, Document], spec: Document, names: bool
+) -> None:
+    policy, made = policies["unconfinedprofile"], new_pod(**spec)
+    assert refused(policy, "CREATE", "bob", made) is names
+    assert refused(policy, "CREATE", "bob", made, labels={"exectrail.io/profile": "process-audit"}) is names
+    assert not refused(policy, "CREATE", "bob", made, administers=True)
+    assert not refused(policy, "CREATE", "bob", made, account_may=True)
+    assert not refused(policy, "CREATE", "bob", made, labels={"exectrail.io/profile": "process-audit-only"})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wrong"),
+    [
+        (None, [{"name": "debug"}], False),
+        (None, [{"name": "debug"} | seccomp(ONLY)], True),
+        ([{"name": "debug"}], [{"name": "debug"}, {"name": "more"} | seccomp(ONLY)], True),
+        ([{"name": "debug"} | seccomp(ONLY)], [{"name": "debug"} | seccomp(ONLY), {"name": "more"}], False),
+    ],
+)
+def test_of_a_pod_that_runs_only_new_ephemeral_containers_count(
+    policies: dict[str, Document], before: list[Document] | None, after: list[Document], wrong: bool
+) -> None:
+    old = new_pod(**seccomp(ONLY), **({"ephemeralContainers": before} if before else {}))
+    new = new_pod(**seccomp(ONLY), ephemeralContainers=after)
+    policy = policies["unconfinedprofile"]
+    assert refused(policy, "UPDATE", "bob", new, old, sub="ephemeralcontainers") is wrong
+    assert not refused(policy, "UPDATE", "bob", new, old, sub="ephemeralcontainers", administers=True)
+
+
+def test_the_profile_that_refuses_nothing_goes_with_its_policy(helm_template: HelmTemplate, run_helm: RunHelm) -> None:
+    for allowed in (False, True):
+        documents = helm_template({"profiles": {"allowUnconfined": allowed}})
+        assert ("unconfinedprofile" in of_release(documents)) is allowed
+        assert "process-audit-only" not in str(documents) or allowed
+        for component, name in (("node", "installer"), ("webhook", "webhook")):
+            assert ("--allow-unconfined" in container(pod_spec(documents, component), name)["args"]) is allowed
+    done = run_helm({"profiles": {"allowUnconfined": True}, "policies": {"enabled": False}})
+    assert done.returncode != 0
+    assert "set policies.enabled to true, or profiles.allowUnconfined to false" in done.stderr
+
+
 def test_each_policy_denies_and_fails_closed(helm_template: HelmTemplate) -> None:
-    documents = helm_template({"policies": {"namespaceLabels": {"users": ["alice"]}}})
+    documents = helm_template(ALL)
     bindings = [each for each in documents if each["kind"] == "ValidatingAdmissionPolicyBinding"]
     assert {each["spec"]["policyName"].removeprefix("exectrail-") for each in bindings} == of_release(documents).keys()
     assert all(each["spec"]["validationActions"] == ["Deny"] for each in bindings)

@@ -77,6 +77,7 @@ def test_a_container_is_known_by(spec: PodSpec, status: PodStatus, name: str, ex
 
 
 OURS = SecurityContext(SeccompProfile("Localhost", "exectrail/process-audit.json"))
+ONLY = SecurityContext(SeccompProfile("Localhost", "exectrail/process-audit-only.json"))
 OWN = SecurityContext(SeccompProfile("RuntimeDefault"))
 
 
@@ -88,6 +89,7 @@ OWN = SecurityContext(SeccompProfile("RuntimeDefault"))
         (OURS, OWN, False),
         (None, OURS, True),
         (OWN, OURS, True),
+        (ONLY, None, True),
         (None, None, False),
         (OURS, SecurityContext(privileged=True), False),
         (None, SecurityContext(OURS.seccomp_profile, privileged=True), False),

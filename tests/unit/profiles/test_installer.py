@@ -29,6 +29,12 @@ def test_the_profiles_are_installed_readable_by_all_and_nothing_else_is_left(tmp
     assert {f"exectrail/{name}" for name in os.listdir(tmp_path / "exectrail")} == set(BUILT_IN.values())
 
 
+def test_the_profile_that_refuses_nothing_is_installed_where_it_is_allowed_and_then_stays(tmp_path: Path) -> None:
+    assert install(tmp_path, allow_unconfined=True) == [*BUILT_IN.values(), "exectrail/process-audit-only.json"]
+    assert install(tmp_path) == []
+    assert (tmp_path / "exectrail/process-audit-only.json").exists()
+
+
 def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
     old = os.umask(0o077)
     try:

@@ -28,6 +28,7 @@ Load = Callable[..., dict[str, Any]]
 Apply = Callable[[dict[str, Any], list[Any]], dict[str, Any]]
 
 AUDIT = "exectrail/process-audit.json"
+ONLY_LABEL, ONLY = "process-audit-only", "exectrail/process-audit-only.json"
 DEFAULT, UNCONFINED = "RuntimeDefault", "Unconfined"
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 PROFILES = {
@@ -75,6 +76,7 @@ class Row(Struct, frozen=True):
     """The value of the namespace's label exectrail.io/profile."""
     opted: bool = True
     """Whether the namespace has the label spo.x-k8s.io/enable-binding."""
+    allow_unconfined: bool = False
     warns: str = ""
 
 
@@ -335,6 +337,50 @@ ROWS = [
         label="process-audit",
         warns="runs without the audit profile: it is privileged",
     ),
+    # The built-in profile that refuses nothing.
+    Row("only: no own", [], ONLY, label=ONLY_LABEL, allow_unconfined=True),
+    Row("only: Unconfined", [], ONLY, own=UNCONFINED, label=ONLY_LABEL, allow_unconfined=True),
+    Row("only: its pod Unconfined", [], ONLY, pod=UNCONFINED, label=ONLY_LABEL, allow_unconfined=True),
+    Row("only: with capabilities", [], ONLY, context=ADDS, label=ONLY_LABEL, allow_unconfined=True),
+    Row("only: its own file", [], "mine.json", own="mine.json", label=ONLY_LABEL, allow_unconfined=True),
+    Row("only: its own process-audit", [], AUDIT, own=AUDIT, label=ONLY_LABEL, allow_unconfined=True),
+    Row("only: its pod's process-audit", [], AUDIT, pod=AUDIT, label=ONLY_LABEL, allow_unconfined=True),
+    Row("only: and a binding for all", [bind("x", "*", "a")], path("a"), label=ONLY_LABEL, allow_unconfined=True),
+    Row("only, of its own choice", [], ONLY, own=ONLY, label="process-audit", allow_unconfined=True),
+    Row(
+        "only: RuntimeDefault",
+        [],
+        DEFAULT,
+        own=DEFAULT,
+        label=ONLY_LABEL,
+        allow_unconfined=True,
+        warns="its own value, RuntimeDefault, protects more than process-audit-only",
+    ),
+    Row(
+        "only: its pod's RuntimeDefault",
+        [],
+        DEFAULT,
+        pod=DEFAULT,
+        label=ONLY_LABEL,
+        allow_unconfined=True,
+        warns="protects more than process-audit-only",
+    ),
+    Row(
+        "only: privileged",
+        [],
+        None,
+        context=PRIVILEGED,
+        label=ONLY_LABEL,
+        allow_unconfined=True,
+        warns="runs without the audit profile: it is privileged",
+    ),
+    Row(
+        "only, which is not installed",
+        [],
+        None,
+        label=ONLY_LABEL,
+        warns="no profile 'process-audit-only'; profiles.allowUnconfined installs it",
+    ),
 ]
 
 
@@ -357,7 +403,7 @@ def policies_of(row: Row) -> Policies:
     labels = {"kubernetes.io/metadata.name": "default"}
     labels |= {"spo.x-k8s.io/enable-binding": ""} if row.opted else {}
     labels |= {"exectrail.io/profile": row.label} if row.label else {}
-    return Policies(labels, in_order(row.bindings), PROFILES)
+    return Policies(labels, in_order(row.bindings), PROFILES, row.allow_unconfined)
 
 
 def decided(review: dict[str, Any], policies: Policies) -> Decision:
