@@ -1,6 +1,6 @@
 """Which pods a ProfileBinding has bound: those of its namespace that it selects and that have its profile.
 
-Pure. The webhook decides on new pods; here is only said what came of it.
+Pure. The webhook decides on new pods; here is only said what came of it, and why nothing can.
 """
 
 from collections.abc import Iterable
@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from exectrail.contracts import spo
 from exectrail.contracts.images import image_of, pattern_of
 from exectrail.contracts.pod_profiles import file_of, files_of
-from profiles.controller.objects import Binding, BindingStatus, Pod
-from profiles.controller.profile_status import MOST_WORKLOADS
+from profiles.controller.objects import KIND, Binding, BindingStatus, Pod, Profile
+from profiles.controller.profile_status import MOST_WORKLOADS, Event
 
 LOCK_FINALIZER = "active-workload-lock"
 """The Security Profiles Operator's on bindings. Here nothing waits for a binding's pods: it only concerns new ones."""
@@ -27,6 +27,33 @@ def status(binding: Binding, pods: Iterable[Pod]) -> BindingStatus:
     return BindingStatus(active[:MOST_WORKLOADS])
 
 
+def problem(binding: Binding, profile: Profile | None) -> Event | None:
+    """Why new containers that a binding matches do not get its profile, which is `None` where there is none."""
+    ref, selector = binding.spec.profile_ref, binding.spec.pod_selector
+    if binding.metadata.deletion_timestamp:
+        return None
+    if ref.kind != KIND:
+        return Event("Warning", "UnsupportedKind", f"profileRef.kind {ref.kind!r} is not supported: set it to {KIND}")
+    if selector and (mistake := selector.mistake()):
+        return Event("Warning", "InvalidPodSelector", f"podSelector matches no pod: {mistake}")
+    return _not_installed(ref.name, profile)
+
+
+def _not_installed(name: str, profile: Profile | None) -> Event | None:
+    which, without = f"{KIND} {name!r}", "new containers that this binding matches start without it"
+    if profile is None:
+        return Event(
+            "Warning", "ProfileMissing", f"there is no {which}: {without}; create it, or correct profileRef.name"
+        )
+    match profile.status.status:
+        case "Installed":
+            return None
+        case "" | "Pending" | "InProgress":
+            return Event("Normal", "ProfileNotReady", f"{which} is not on all nodes yet: until then {without}")
+        case state:
+            return Event("Warning", "ProfileNotReady", f"{which} is in state {state}: {without}; see its conditions")
+
+
 def finalizers(binding: Binding) -> list[str]:
     """The finalizers as they should be: nothing would remove the lock when the binding is deleted."""
     there = binding.metadata.finalizers
@@ -35,7 +62,7 @@ def finalizers(binding: Binding) -> list[str]:
 
 def _is_bound(pod: Pod, binding: Binding) -> bool:
     ref, selector = binding.spec.profile_ref, binding.spec.pod_selector
-    if ref.kind != "SeccompProfile" or not (selector is None or selector.matches(pod.metadata.labels)):
+    if ref.kind != KIND or not (selector is None or selector.matches(pod.metadata.labels)):
         return False
     file, pattern = spo.profile_file(ref.name), pattern_of(binding.spec.image)
     if file not in files_of(pod):

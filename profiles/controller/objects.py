@@ -10,6 +10,7 @@ from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.pod_profiles import PodSpec, PodStatus, files_of
 
 KIND = "SeccompProfile"
+BINDING_KIND = "ProfileBinding"
 REASON_ANNOTATION = "exectrail.io/reason"
 MESSAGE_ANNOTATION = "exectrail.io/message"
 """On a SecurityProfileNodeStatus: why the profile is not in place there."""

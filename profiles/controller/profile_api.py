@@ -14,7 +14,16 @@ from kubernetes import client
 
 from exectrail.contracts import spo
 from exectrail.k8s.client import ApiError
-from profiles.controller.objects import KIND, Binding, BindingStatus, Node, NodeStatus, Profile, ProfileStatus
+from profiles.controller.objects import (
+    BINDING_KIND,
+    KIND,
+    Binding,
+    BindingStatus,
+    Node,
+    NodeStatus,
+    Profile,
+    ProfileStatus,
+)
 from profiles.controller.profile_status import Event
 from profiles.controller.requests import found, resource, send
 
@@ -93,19 +102,22 @@ class ProfileApi:
         """Whether there is such a node, now."""
         return found(self._core.read_node, Node, name=name) is not None
 
-    def send_event(self, profile: Profile, event: Event) -> None:
-        """Send an Event about a profile. Those about objects without a namespace are in `default`."""
+    def send_event(self, about: Profile | Binding, event: Event) -> None:
+        """Send an Event about a profile or a binding. Those about objects without a namespace are in `default`."""
+        meta, namespace = about.metadata, about.metadata.namespace or "default"
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        about = {
+        involved = {
             "apiVersion": spo.GROUP_VERSION,
-            "kind": KIND,
-            "name": profile.metadata.name,
-            "uid": profile.metadata.uid,
-            "resourceVersion": profile.metadata.resource_version,
+            "kind": KIND if isinstance(about, Profile) else BINDING_KIND,
+            "name": meta.name,
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
         }
+        if meta.namespace:
+            involved["namespace"] = meta.namespace
         body = {
-            "metadata": {"generateName": f"{profile.metadata.name[:200]}-", "namespace": "default"},
-            "involvedObject": about,
+            "metadata": {"generateName": f"{meta.name[:200]}-", "namespace": namespace},
+            "involvedObject": involved,
             "type": event.type,
             "reason": event.reason,
             "message": event.message[:_MOST_MESSAGE],
@@ -116,7 +128,7 @@ class ProfileApi:
             "reportingComponent": _COMPONENT,
             "reportingInstance": self._identity,
         }
-        send(self._core.create_namespaced_event, namespace="default", body=body)
+        send(self._core.create_namespaced_event, namespace=namespace, body=body)
 
 
 def _unchanged(obj: Profile | Binding) -> dict[str, str]:

@@ -38,6 +38,8 @@ PROFILES_PATH = f"/apis/{spo.GROUP_VERSION}/{spo.SECCOMP_PROFILES}"
 _PAUSE = 0.1
 _LOOK_AGAIN = 300.0
 """Seconds until everything is looked at again, changed or not: others write these objects, too."""
+_SAY_AGAIN = 3600.0
+"""Seconds after which a binding's problem is worth another Event: the API server has dropped the last one by then."""
 _SERVED_AGAIN = 30.0
 _OVERTAKEN = {404, 409}  # deleted or written by others since it was read; the watch tells
 
@@ -64,8 +66,8 @@ class Writes(Protocol):
     def delete_node_status(self, status: NodeStatus) -> None:
         """Delete what a node that is gone has said."""
 
-    def send_event(self, profile: Profile, event: Event) -> None:
-        """Send an Event about a profile."""
+    def send_event(self, about: Profile | Binding, event: Event) -> None:
+        """Send an Event about a profile or a binding."""
 
     def node_exists(self, name: str) -> bool:
         """Whether there is such a node, now."""
@@ -100,6 +102,8 @@ class Profiles:
         self._queue: WorkQueue[Key] = WorkQueue(_PAUSE)
         self._said: dict[str, dict[str, NodeStatus]] = defaultdict(dict)
         self._said_lock = threading.Lock()
+        self._problems: dict[str, tuple[str, Event, float]] = {}
+        """Of the last Event about a binding: the binding's UID, what it said, and until when that is enough."""
         base = f"/apis/{spo.GROUP_VERSION}"
         self._profiles = Mirror(client, PROFILES_PATH, Profile, self._profile_changed)
         self._bindings = Mirror(client, f"{base}/{spo.PROFILE_BINDINGS}", Binding, self._binding_changed)
@@ -151,12 +155,18 @@ class Profiles:
     # ---- what a change concerns; in the mirrors' threads ----
 
     def _profile_changed(self, old: Profile | None, new: Profile | None) -> None:
-        if profile := new or old:
-            self._queue.add(("profile", profile.metadata.name))
+        profile = new or old
+        if profile is None:
+            return
+        self._queue.add(("profile", profile.metadata.name))
+        if (old and old.status.status) != (new and new.status.status):
+            for key, binding in dict(self._bindings.objects).items():
+                if binding.spec.profile_ref.name == profile.metadata.name:
+                    self._queue.add(("binding", key))
 
-    def _binding_changed(self, _old: Binding | None, new: Binding | None) -> None:
-        if new:
-            self._queue.add(("binding", f"{new.metadata.namespace}/{new.metadata.name}"))
+    def _binding_changed(self, old: Binding | None, new: Binding | None) -> None:
+        if binding := new or old:
+            self._queue.add(("binding", f"{binding.metadata.namespace}/{binding.metadata.name}"))
 
     def _status_changed(self, old: NodeStatus | None, new: NodeStatus | None) -> None:
         with self._said_lock:
@@ -264,6 +274,7 @@ class Profiles:
     def _look_at_binding(self, key: str) -> None:
         binding = self._bindings.objects.get(key)
         if binding is None:
+            self._problems.pop(key, None)
             return
         finalizers = binding_status.finalizers(binding)
         if finalizers != binding.metadata.finalizers:
@@ -275,6 +286,20 @@ class Profiles:
         if status != binding.status:
             self._check_leading()
             self._writes.write_binding_status(binding, status)
+        self._tell_problem(key, binding)
+
+    def _tell_problem(self, key: str, binding: Binding) -> None:
+        """Send an Event about what is wrong with a binding, once: its status has no room for it."""
+        event = binding_status.problem(binding, self._profiles.objects.get(binding.spec.profile_ref.name))
+        if event is None:
+            self._problems.pop(key, None)
+            return
+        uid, said, enough_until = self._problems.get(key, ("", None, 0.0))
+        if (uid, said) == (binding.metadata.uid, event) and time.monotonic() < enough_until:
+            return
+        self._check_leading()
+        self._writes.send_event(binding, event)
+        self._problems[key] = (binding.metadata.uid, event, time.monotonic() + _SAY_AGAIN)
 
     def _look_at_status(self, name: str) -> None:
         status = self._statuses.objects.get(name)

@@ -30,6 +30,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.served = True
         self.events: list[profile_status.Event] = []
+        self.binding_events: list[profile_status.Event] = []
         self.writes = 0
         self.refusals: list[ApiError] = []
         """What the next writes fail with."""
@@ -119,8 +120,10 @@ class FakeCluster:
     def node_exists(self, name: str) -> bool:
         return self.get(NODES, name) is not None
 
-    def send_event(self, profile: Profile, event: profile_status.Event) -> None:
-        self.events.append(event)
+    def send_event(self, about: Profile | Binding, event: profile_status.Event) -> None:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        (self.events if isinstance(about, Profile) else self.binding_events).append(event)
 
     def _write(self, path: str, key: str, uid: str) -> "_Writing":
         return _Writing(self, path, key, uid)

@@ -1,4 +1,4 @@
-"""Which pods a ProfileBinding has bound."""
+"""Which pods a ProfileBinding has bound, and what keeps it from binding any."""
 
 from typing import Any
 
@@ -11,12 +11,14 @@ from exectrail.contracts.images import image_of
 from exectrail.contracts.label_selector import LabelSelector, Requirement
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.pod_profiles import Container, PodSpec, PodStatus, SeccompProfile, SecurityContext
-from profiles.controller.binding_status import LOCK_FINALIZER, finalizers, status
+from profiles.controller import objects
+from profiles.controller.binding_status import LOCK_FINALIZER, finalizers, problem, status
 from profiles.controller.objects import (
     Binding,
     BindingSpec,
     Meta,
     Pod,
+    Profile,
     ProfileRef,
 )
 from webhook.reviews.profile_bindings import Policies, ProfileBinding, ProfileStatus, binding_of
@@ -126,6 +128,64 @@ def test_a_binding_lists_a_pod_with_its_profile_if_the_webhook_would_bind_it(
     active = status(msgspec.convert(made, Binding), [pod(image, own=uses("audit"))]).active_workloads
 
     assert bool(active) is (choice.outcome == "bound")
+
+
+WITHOUT = "new containers that this binding matches start without it"
+
+
+@pytest.mark.parametrize(
+    ("bound", "state", "expected"),
+    [
+        (binding(), "Installed", None),
+        (
+            binding(),
+            None,
+            (
+                f"Warning ProfileMissing: there is no SeccompProfile 'audit': {WITHOUT}; create it, or correct "
+                "profileRef.name"
+            ),
+        ),
+        *(
+            (
+                binding(),
+                state,
+                f"Normal ProfileNotReady: SeccompProfile 'audit' is not on all nodes yet: until then {WITHOUT}",
+            )
+            for state in ("", "Pending", "InProgress")
+        ),
+        *(
+            (
+                binding(),
+                state,
+                f"Warning ProfileNotReady: SeccompProfile 'audit' is in state {state}: {WITHOUT}; see its conditions",
+            )
+            for state in ("Error", "Terminating", "Partial", "Disabled")
+        ),
+        (
+            binding(kind="AppArmorProfile"),
+            "Installed",
+            "Warning UnsupportedKind: profileRef.kind 'AppArmorProfile' is not supported: set it to SeccompProfile",
+        ),
+        (
+            binding(selector=expressed("In")),
+            "Installed",
+            "Warning InvalidPodSelector: podSelector matches no pod: matchExpressions: In on 'app' needs values",
+        ),
+    ],
+)
+def test_what_keeps_a_binding_from_giving_its_profile_is_told(
+    bound: Binding, state: str | None, expected: str | None
+) -> None:
+    profile = None if state is None else Profile(Meta(name="audit"), objects.ProfileStatus(state))
+
+    event = problem(bound, profile)
+
+    assert (event and f"{event.type} {event.reason}: {event.message}") == expected
+
+
+def test_a_binding_that_is_deleted_has_no_problem() -> None:
+    gone = structs.replace(binding(), metadata=Meta(name="b", deletion_timestamp="2026-11-29T01:00:00Z"))
+    assert problem(gone, None) is None
 
 
 @pytest.mark.parametrize(("deleted", "kept"), [(None, [LOCK_FINALIZER, "mine"]), ("2026-11-29T01:00:00Z", ["mine"])])

@@ -183,6 +183,56 @@ def test_a_binding_lists_its_pods(cluster: FakeCluster, running: Running) -> Non
     until(lambda: active() == ["shop/two"])
 
 
+def test_a_binding_without_its_profile_has_an_event_once_and_again_when_that_changes(
+    cluster: FakeCluster, running: Running
+) -> None:
+    def told() -> list[tuple[str, str]]:
+        return [(event.type, event.reason) for event in cluster.binding_events]
+
+    spec = {"profileRef": {"kind": "SeccompProfile", "name": "audit"}, "image": "nginx"}
+    cluster.put(BINDINGS, "web", "shop", spec=spec)
+    running.start()
+    missing, waits = ("Warning", "ProfileMissing"), ("Normal", "ProfileNotReady")
+    until(lambda: told() == [missing])
+    add_pod(cluster, "one")
+    until(lambda: (cluster.get(BINDINGS, "shop/web") or {}).get("status", {}).get("activeWorkloads"))
+    assert told() == [missing]
+
+    add_node(cluster, "a")
+    cluster.put(PROFILES, "audit")
+    until(lambda: told() == [missing, waits])
+    say(cluster, "a")
+    until(lambda: state(cluster) == "Installed")
+    say(cluster, "a", "Error")
+    until(lambda: told() == [missing, waits, ("Warning", "ProfileNotReady")])
+
+    cluster.delete(BINDINGS, "shop/web")
+    cluster.put(BINDINGS, "web", "shop", spec=spec)
+    until(lambda: len(told()) == 4)
+
+
+def test_a_problem_that_lasts_is_told_again_when_its_event_is_gone(
+    cluster: FakeCluster, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SAY_AGAIN", 0.05)
+    monkeypatch.setattr(module, "_LOOK_AGAIN", 0.01)
+    spec = {"profileRef": {"kind": "SeccompProfile", "name": "gone"}, "image": "*"}
+    cluster.put(BINDINGS, "web", "shop", spec=spec)
+    running.start()
+    until(lambda: len(cluster.binding_events) > 2)
+
+
+@pytest.mark.parametrize("status", [0, 500])
+def test_an_event_about_a_binding_that_cannot_be_sent_is_tried_again(
+    cluster: FakeCluster, running: Running, status: int
+) -> None:
+    spec = {"profileRef": {"kind": "SeccompProfile", "name": "gone"}, "image": "*"}
+    cluster.put(BINDINGS, "web", "shop", spec=spec)
+    cluster.refusals = [ApiError(status, "", "fails on demand")] * 3
+    running.start()
+    until(lambda: [event.reason for event in cluster.binding_events] == ["ProfileMissing"])
+
+
 @pytest.mark.parametrize("status", [0, 409, 422, 500])
 def test_a_write_that_fails_is_tried_again(cluster: FakeCluster, running: Running, status: int) -> None:
     cluster.refusals = [ApiError(status, "", "fails on demand")] * 3
