@@ -23,9 +23,12 @@ from webhook.serving.server import Bounds, Server, serve
 from webhook.serving.tls import Certificate, Folder
 from webhook.sessions.command_key import CommandKey
 from webhook.sessions.limits import Limits as SessionLimits
+from webhook.sessions.unwritten import UnwrittenSessions
 from webhook.sessions.writer import SessionWriter
 
 _BACKLOG = 2048
+_LIST_SECONDS = 3.0
+"""For what was not written to be listed at the end: with the rest it fits into the pod's grace period of 30."""
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +62,19 @@ def main() -> int:
     sessions = f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}"
     view = View(client, allow_unconfined=options.allow_unconfined)
     key = CommandKey(client, options.namespace, options.command_key_secret)
+    unwritten = UnwrittenSessions(client, options.namespace, options.unwritten_configmap, options.identity)
     writer = SessionWriter(
         lambda body: client.create(sessions, Raw(body)),
         int(options.sessions_mib * (1 << 20)),
         SessionLimits(options.user_limit, options.namespace_limit),
         options.total_limit,
+        unwritten.add,
     )
     certificate.start()
     view.start()
     key.start()
     writer.start()
+    unwritten.start()
     # An API server that goes away later does not make us unready: all webhooks would be, at once.
     health = Health(
         {
@@ -109,6 +115,7 @@ def main() -> int:
         log.exception("the server failed; the process ends")
         code = threads.FAULT_EXIT_CODE
     writer.close(options.drain_seconds)
+    unwritten.close(_LIST_SECONDS)
     log.info("ended")
     return threads.exit_code(code)
 

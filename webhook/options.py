@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -61,6 +62,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="Secret with the key of command hashes, made when there is none (default %(default)s)",
     )
+    add(
+        "--unwritten-configmap",
+        default="exectrail-unwritten-sessions",
+        metavar="NAME",
+        help="ConfigMap with a list of the requests that have no AuditSession (default %(default)s)",
+    )
+    identity_help = "this replica's key in that ConfigMap (default $POD_NAME or the host's name)"
+    add("--identity", default=os.environ.get("POD_NAME") or socket.gethostname(), metavar="NAME", help=identity_help)
     add(
         "--tag-unknown",
         choices=get_args(Unknown),

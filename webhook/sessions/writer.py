@@ -35,6 +35,7 @@ class SessionWriter:
         most: The most bytes that may wait; each session takes about 1 kB.
         limits: What a user and a namespace may cause.
         pace: How fast all are written, on average and at once.
+        unwritten: Called with each session that is not written, and the cause; returns at once.
 
     """
 
@@ -44,8 +45,9 @@ class SessionWriter:
         most: int,
         limits: Limits | None = None,
         pace: Rate = NO_LIMIT,
+        unwritten: Callable[[AuditSession, str], None] = lambda _session, _cause: None,
     ) -> None:
-        self._create = create
+        self._create, self._unwritten = create, unwritten
         self._limits = limits or Limits(NO_LIMIT, NO_LIMIT)
         self._pace = Bucket(pace, time.monotonic())
         self._queue = FairQueue(most)
@@ -69,7 +71,8 @@ class SessionWriter:
         entry = Entry(namespace, session.spec.user.username, msgspec.json.encode(session))
         if over := self._limits.over(namespace, entry.user, len(entry.body)):
             metrics.SESSIONS_DROPPED.labels(over).inc()
-            sparse.warning(over, f"wrote no AuditSession: over the {over}", **_about(entry))
+            self._unwritten(session, over)
+            sparse.warning(over, f"wrote no AuditSession: over the {over}", **_about(session))
         else:
             self._enqueue(entry)
 
@@ -79,10 +82,10 @@ class SessionWriter:
         self._abandoned.set()
         with self._worker.lock:
             while entry := self._queue.get():
-                _drop(entry, "shutdown", "the webhook ends")
+                self._drop(entry, "shutdown", "the webhook ends")
             self._count()
             if self._writing:
-                _drop(self._writing, "shutdown", "the webhook ends before the API server has answered")
+                self._drop(self._writing, "shutdown", "the webhook ends before the API server has answered")
 
     def _run(self) -> None:
         backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
@@ -111,14 +114,14 @@ class SessionWriter:
                 pass  # an earlier try came through, only its answer did not
             elif _is_passing(error):
                 metrics.SESSIONS_RETRIED.inc()
-                log.warning("cannot write an AuditSession, will try again: %s", error, extra=_about(entry))
+                log.warning("cannot write an AuditSession, will try again: %s", error, extra=_about(_session(entry)))
                 return False
             else:
-                _drop(entry, "refused", str(error))
+                self._drop(entry, "refused", str(error))
                 return True
         except Exception as error:  # the thread must outlive any surprise
-            log.exception("fault while writing an AuditSession", extra=_about(entry))
-            _drop(entry, "error", repr(error))
+            log.exception("fault while writing an AuditSession", extra=_about(_session(entry)))
+            self._drop(entry, "error", repr(error))
             return True
         metrics.SESSIONS_WRITTEN.inc()
         return True
@@ -128,14 +131,14 @@ class SessionWriter:
             again = entry is self._writing
             if self._abandoned.is_set():  # the queue is not read any more
                 if not again:  # else `close` reports it
-                    _drop(entry, "shutdown", "the webhook ends")
+                    self._drop(entry, "shutdown", "the webhook ends")
                 return
             if again:
                 self._writing = None
             dropped = self._queue.put(entry)
             self._count()
         for old in dropped:
-            _drop(old, "queue-full", "too many wait to be written, most of them of this namespace and user")
+            self._drop(old, "queue-full", "too many wait to be written, most of them of this namespace and user")
 
     def _next(self) -> Entry | None:
         with self._worker.lock:
@@ -144,6 +147,12 @@ class SessionWriter:
             self._writing = None if self._abandoned.is_set() else self._queue.get()
             self._count()
             return self._writing
+
+    def _drop(self, entry: Entry, cause: str, why: str) -> None:
+        session = _session(entry)
+        metrics.SESSIONS_DROPPED.labels(cause).inc()
+        self._unwritten(session, cause)
+        log.error("dropped an AuditSession: %s", why, extra={"cause": cause, **_about(session)})
 
     def _count(self) -> None:
         metrics.QUEUED_SESSIONS.set(self._queue.length)
@@ -155,19 +164,16 @@ def _is_passing(error: ApiError) -> bool:
     return error.status in {0, 401, 429} or error.status >= 500
 
 
-def _drop(entry: Entry, cause: str, why: str) -> None:
-    metrics.SESSIONS_DROPPED.labels(cause).inc()
-    # This line is then the only trace of the request.
-    log.error("dropped an AuditSession: %s", why, extra={"cause": cause, **_about(entry)})
+def _session(entry: Entry) -> AuditSession:
+    return msgspec.json.decode(entry.body, type=AuditSession)
 
 
-def _about(entry: Entry) -> dict[str, str]:
+def _about(session: AuditSession) -> dict[str, str]:
     """Who did what where; not the command, which may hold a secret that logs should not."""
-    session = msgspec.json.decode(entry.body, type=AuditSession)
     target = session.spec.target
     return {
         "uid": session.metadata.name,
-        "user": entry.user,
+        "user": session.spec.user.username,
         "verb": session.spec.verb,
         "target": f"{target.namespace}/{target.pod}",
     }

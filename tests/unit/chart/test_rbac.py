@@ -14,6 +14,7 @@ EXPECTED = {
         "auditsessions.exectrail.io": "create",
         "secrets": "create",
         "secrets exectrail-command-key": "get",
+        "configmaps exectrail-unwritten-sessions": "get patch",
     },
     ("ClusterRole", "controller"): {
         "pods": "get list watch",

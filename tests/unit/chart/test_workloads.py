@@ -347,7 +347,7 @@ def test_filters_reach_the_enricher_as_a_folder_that_follows_changes(helm_templa
     rules = [{"level": "None", "matchKeys": ["kind"], "matchValues": ["clone"]}]
     rendered = helm_template({"enricher": {"filters": rules}})
 
-    (config,) = [each for each in rendered if each["kind"] == "ConfigMap"]
+    config = only(rendered, "ConfigMap", "enricher")
     enricher = container(pod_spec(rendered, "enricher"), "enricher")
     (mount,) = [each for each in enricher["volumeMounts"] if each["name"] == "filters"]
     assert json.loads(config["data"]["filters.json"]) == rules
@@ -359,3 +359,10 @@ def test_each_rate_of_sessions_is_the_values(helm_template: HelmTemplate) -> Non
     rates = {"user": {"perSecond": 0.5}, "namespace": {"burst": 7}, "total": {"perSecond": 1000, "burst": 1000000}}
     arguments = container(pod_spec(helm_template({"sessions": {"rates": rates}}), "webhook"), "webhook")["args"]
     assert {"--user-limit=0.5:600", "--namespace-limit=30:7", "--total-limit=1000:1000000"} <= set(arguments)
+
+
+def test_an_upgrade_leaves_the_list_of_unwritten_sessions_alone(helm_template: HelmTemplate) -> None:
+    config = only(helm_template(), "ConfigMap", "webhook")
+    arguments = container(pod_spec(helm_template(), "webhook"), "webhook")["args"]
+    assert f"--unwritten-configmap={config['metadata']['name']}" in arguments
+    assert not {"data", "binaryData", "immutable"} & config.keys()

@@ -22,6 +22,10 @@ def session(name: str, user: str = "alice") -> AuditSession:
     return AuditSession(ObjectMeta(name=name, namespace="exectrail"), spec)
 
 
+Lost = list[tuple[str, str]]
+"""UIDs and causes of what was not written."""
+
+
 def dropped(cause: str) -> float:
     return REGISTRY.get_sample_value("exectrail_webhook_sessions_dropped_total", {"cause": cause}) or 0
 
@@ -130,7 +134,8 @@ def test_a_session_that_cannot_be_written_is_dropped_counted_and_logged_without_
 ) -> None:
     before = dropped(cause)
     api = Api(failure)
-    writer = SessionWriter(api.create, 1 << 20)
+    lost: Lost = []
+    writer = SessionWriter(api.create, 1 << 20, unwritten=lambda each, why: lost.append((each.metadata.name, why)))
     writer.start()
     with caplog.at_level(logging.ERROR):
         writer.put(session("s1"))
@@ -139,6 +144,7 @@ def test_a_session_that_cannot_be_written_is_dropped_counted_and_logged_without_
 
     assert (api.calls, api.names) == (["s1", "s2"], ["s2"])
     assert dropped(cause) == before + 1
+    assert lost == [("s1", cause)]
     record = vars(caplog.records[-1])
     assert (record["uid"], record["user"], record["target"]) == ("s1", "alice", "default/web")
     assert "secret" not in str(record)
@@ -205,7 +211,11 @@ def test_what_is_over_a_limit_is_counted_and_logged_with_its_uid_and_not_written
 ) -> None:
     before = dropped("user-limit")
     api = Api()
-    writer = SessionWriter(api.create, 1 << 20, Limits(Rate(0.001, 2), NO_LIMIT))
+    lost: Lost = []
+    limits = Limits(Rate(0.001, 2), NO_LIMIT)
+    writer = SessionWriter(
+        api.create, 1 << 20, limits, unwritten=lambda each, cause: lost.append((each.metadata.name, cause))
+    )
     writer.start()
     for number in range(4):
         writer.put(session(f"s{number}"))
@@ -214,6 +224,7 @@ def test_what_is_over_a_limit_is_counted_and_logged_with_its_uid_and_not_written
 
     assert sorted(api.names) == ["other", "s0", "s1"]
     assert dropped("user-limit") == before + 2
+    assert lost == [("s2", "user-limit"), ("s3", "user-limit")]
     (record,) = [vars(each) for each in caplog.records if "user-limit" in each.getMessage()]
     assert (record["uid"], record["user"], record["target"]) == ("s2", "alice", "default/web")
 

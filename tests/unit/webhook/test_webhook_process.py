@@ -231,6 +231,8 @@ def test_help_names_every_option() -> None:
         "namespace-limit",
         "total-limit",
         "tag-unknown",
+        "unwritten-configmap",
+        "identity",
         "max-connections",
         "max-address-connections",
         "idle-seconds",
