@@ -23,6 +23,7 @@ from webhook.serving.server import Bounds, Server, serve
 from webhook.serving.tls import Certificate, Folder
 from webhook.sessions.command_key import CommandKey
 from webhook.sessions.limits import Limits as SessionLimits
+from webhook.sessions.spool import Spool
 from webhook.sessions.unwritten import UnwrittenSessions
 from webhook.sessions.writer import SessionWriter
 
@@ -69,6 +70,7 @@ def main() -> int:
         SessionLimits(options.user_limit, options.namespace_limit),
         options.total_limit,
         unwritten.add,
+        Spool(options.spool_dir) if options.spool_dir else None,
     )
     certificate.start()
     view.start()

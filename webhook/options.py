@@ -68,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="ConfigMap with a list of the requests that have no AuditSession (default %(default)s)",
     )
+    spool_help = "folder for AuditSessions that wait at the end, which the next start writes (default: they are lost)"
+    add("--spool-dir", type=Path, metavar="DIR", help=spool_help)
     identity_help = "this replica's key in that ConfigMap (default $POD_NAME or the host's name)"
     add("--identity", default=os.environ.get("POD_NAME") or socket.gethostname(), metavar="NAME", help=identity_help)
     add(

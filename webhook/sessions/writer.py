@@ -17,6 +17,7 @@ from exectrail.service.worker import Worker
 from webhook import metrics
 from webhook.sessions.fair_queue import Entry, FairQueue
 from webhook.sessions.limits import Bucket, Limits, Rate
+from webhook.sessions.spool import Spool
 from webhook.sparse_log import SparseLog
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 5.0
@@ -36,6 +37,7 @@ class SessionWriter:
         limits: What a user and a namespace may cause.
         pace: How fast all are written, on average and at once.
         unwritten: Called with each session that is not written, and the cause; returns at once.
+        spool: Keeps what waits at the end for the next start of this container.
 
     """
 
@@ -46,8 +48,11 @@ class SessionWriter:
         limits: Limits | None = None,
         pace: Rate = NO_LIMIT,
         unwritten: Callable[[AuditSession, str], None] = lambda _session, _cause: None,
+        spool: Spool | None = None,
     ) -> None:
-        self._create, self._unwritten = create, unwritten
+        self._create, self._unwritten, self._spool = create, unwritten, spool
+        self._spooled = False
+        """Whether the file has sessions that may not be written yet."""
         self._limits = limits or Limits(NO_LIMIT, NO_LIMIT)
         self._pace = Bucket(pace, time.monotonic())
         self._queue = FairQueue(most)
@@ -56,7 +61,13 @@ class SessionWriter:
         self._worker = Worker("session writer", self._run)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Begin to write, first what the container before could not."""
+        left = self._spool.read() if self._spool else []
+        if left:
+            log.info("queued %d AuditSessions that the container before could not write", len(left))
+            self._spooled = True
+        for entry in left:
+            self._enqueue(entry)
         self._worker.start()
 
     def put(self, session: AuditSession, *, known: bool = True) -> None:
@@ -77,15 +88,32 @@ class SessionWriter:
             self._enqueue(entry)
 
     def close(self, seconds: float) -> None:
-        """Write what waits for at most so long, then drop the rest."""
+        """Write what waits for at most so long, and keep the rest for the next start of this container."""
         self._worker.close(seconds)
         self._abandoned.set()
         with self._worker.lock:
+            left = [self._writing] if self._writing else []
             while entry := self._queue.get():
-                self._drop(entry, "shutdown", "the webhook ends")
+                left.append(entry)
             self._count()
-            if self._writing:
-                self._drop(self._writing, "shutdown", "the webhook ends before the API server has answered")
+        for entry in self._keep(left):
+            self._drop(entry, "shutdown", "the webhook ends")
+
+    def _keep(self, left: list[Entry]) -> list[Entry]:
+        """Spool these; returns those that could not be."""
+        if not self._spool or not left:
+            return left
+        try:
+            too_many = self._spool.write(left)
+        except OSError as error:
+            log.error("cannot keep what waits to be written: %s", error)
+            return left
+        for entry in left[: len(left) - len(too_many)]:
+            # A pod that is deleted takes the file along: then this line, and the list, are the only traces.
+            session = _session(entry)
+            self._unwritten(session, "shutdown")
+            log.warning("an AuditSession waits for the next start of this container", extra=_about(session))
+        return too_many
 
     def _run(self) -> None:
         backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
@@ -99,7 +127,7 @@ class SessionWriter:
             self._abandoned.wait(backoff.next())
 
     def _keep_pace(self, entry: Entry) -> None:
-        # Not while it ends: what then waits for longer is lost.
+        # Not while it ends: the time until then is short.
         while not self._worker.closing and (wait := self._pace.wait(len(entry.body), time.monotonic())):
             with self._worker.when(lambda: False, wait):
                 pass
@@ -143,6 +171,10 @@ class SessionWriter:
     def _next(self) -> Entry | None:
         with self._worker.lock:
             self._writing = None
+            # Not what `close` has just written, while this thread still waited for an answer.
+            if self._spool and self._spooled and not self._queue.length and not self._abandoned.is_set():
+                self._spool.remove()
+                self._spooled = False
         with self._worker.when(lambda: self._queue.length):
             self._writing = None if self._abandoned.is_set() else self._queue.get()
             self._count()

@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,8 +13,10 @@ from prometheus_client import REGISTRY
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
 from exectrail.k8s.client import ApiError
+from tests.unit.waiting import until
 from webhook.sessions import writer as writer_module
 from webhook.sessions.limits import Limits, Rate
+from webhook.sessions.spool import Spool
 from webhook.sessions.writer import NO_LIMIT, SessionWriter
 
 
@@ -270,3 +273,60 @@ def test_the_pace_does_not_hold_up_the_end() -> None:
     writer.close(5)
 
     assert len(api.names) == 5
+
+
+def test_what_waits_at_the_end_is_written_by_the_next_start_and_then_forgotten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, away = dropped("shutdown"), Api(*[ApiError(0, "", "away")] * 1000)
+    lost: Lost = []
+    writer = SessionWriter(
+        away.create, 1 << 20, unwritten=lambda each, why: lost.append((each.metadata.name, why)), spool=Spool(tmp_path)
+    )
+    writer.start()
+    for number in range(10):
+        writer.put(session(f"s{number}"))
+    writer.close(0.05)
+
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    # The pod may be deleted, and the file with it.
+    assert sorted(lost) == [(f"s{number}", "shutdown") for number in range(10)]
+    kept = {vars(each)["uid"] for each in caplog.records if "waits for the next start" in each.getMessage()}
+    assert kept == {f"s{number}" for number in range(10)}
+    assert dropped("shutdown") == before
+
+    api = Api()
+    writer = SessionWriter(api.create, 1 << 20, spool=Spool(tmp_path))
+    writer.start()
+    until(lambda: not list(tmp_path.iterdir()))
+    writer.close(5)
+
+    assert sorted(api.names) == [f"s{number}" for number in range(10)]
+
+
+def test_what_is_not_written_by_the_next_start_either_stays(tmp_path: Path) -> None:
+    for start in range(3):
+        away = Api(*[ApiError(0, "", "away")] * 1000)
+        writer = SessionWriter(away.create, 1 << 20, spool=Spool(tmp_path))
+        writer.start()
+        if start == 0:
+            writer.put(session("s1"))
+        away.wait_for_calls(1)
+        writer.close(0.01)
+
+    assert [entry.user for entry in Spool(tmp_path).read()] == ["alice"]
+
+
+def test_what_cannot_be_kept_is_counted_and_logged_line_by_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = dropped("shutdown")
+    writer = SessionWriter(Api().create, 1 << 20, spool=Spool(tmp_path / "absent"))
+    for number in range(3):
+        writer.put(session(f"s{number}"))
+    writer._abandoned.set()  # as after the time for the end
+    writer.close(0)
+
+    assert dropped("shutdown") == before + 3
+    assert [vars(each)["uid"] for each in caplog.records if "dropped" in each.getMessage()] == ["s0", "s1", "s2"]
