@@ -6,6 +6,7 @@ import importlib
 import logging
 import signal
 import socket
+import ssl
 import sys
 
 from msgspec import Raw
@@ -30,6 +31,7 @@ from webhook.sessions.writer import SessionWriter
 _BACKLOG = 2048
 _LIST_SECONDS = 3.0
 """For what was not written to be listed at the end: with the rest it fits into the pod's grace period of 30."""
+_TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,8 @@ def main() -> int:
         Folder(options.tls_dir),
         options.tls_poll_seconds,
         options.client_ca,
-        server_name=options.server_name,
+        _TLS_VERSIONS[options.tls_min_version],
+        options.server_name,
     )
     try:
         client = Client(options.api_server) if options.api_server else Client.in_cluster()

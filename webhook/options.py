@@ -32,6 +32,12 @@ def parser() -> argparse.ArgumentParser:
     )
     poll_help = "interval between two looks for a new pair, in seconds (default %(default)g)"
     add("--tls-poll-seconds", type=_number(0.01), default=5.0, metavar="S", help=poll_help)
+    add(
+        "--tls-min-version",
+        choices=("1.2", "1.3"),
+        default="1.2",
+        help="oldest version of TLS to speak (default %(default)s)",
+    )
     name_help = "name that the API server asks for, SERVICE.NAMESPACE.svc; a certificate without it is refused"
     add("--server-name", default="", metavar="NAME", help=f"{name_help} (default: any)")
     add(

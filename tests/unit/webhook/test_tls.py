@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -249,13 +250,13 @@ def test_both_files_come_from_the_folder_that_one_look_at_the_link_gave(secret: 
     assert _resolved(secret.folder) == secret.folder / "..1"
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("version", ["TLSv1_1", "TLSv1_2", "TLSv1_3"])
-def test_tls_is_spoken_from_1_2_on(port: int, version: str) -> None:
+def speaks(port: int, version: str) -> bool:
+    """Whether the server takes a client of this version alone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
     refused = False
     with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
         try:
@@ -263,7 +264,23 @@ def test_tls_is_spoken_from_1_2_on(port: int, version: str) -> None:
         except ssl.SSLError:
             refused = True
 
-    assert refused == (version == "TLSv1_1")
+    return not refused
+
+
+@pytest.mark.parametrize(
+    ("minimum", "spoken"), [("TLSv1_2", {"TLSv1_2", "TLSv1_3"}), ("TLSv1_3", {"TLSv1_3"})], ids=["1.2", "1.3"]
+)
+def test_tls_is_spoken_from_the_minimum_on_also_after_a_renewal(
+    secret: Secret, ca: trustme.CA, webhook: Webhook, minimum: str, spoken: set[str]
+) -> None:
+    secret.issue(ca)
+    certificate = Certificate(Folder(secret.folder), POLL_SECONDS, minimum=ssl.TLSVersion[minimum])
+    with serving(certificate, webhook) as port:
+        for _ in range(2):
+            assert {version for version in ("TLSv1_1", "TLSv1_2", "TLSv1_3") if speaks(port, version)} == spoken
+            before = serial(port, ca)
+            secret.issue(ca)
+            until(lambda before=before: serial(port, ca) != before)  # type: ignore[misc]
 
 
 def test_files_without_a_kubelet_are_followed_as_well(tmp_path: Path, ca: trustme.CA) -> None:

@@ -1,0 +1,71 @@
+"""Where the webhook's certificate comes from, and that the API server trusts the same."""
+
+import base64
+
+import pytest
+import trustme
+
+from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec
+
+CA = trustme.CA().cert_pem.bytes().decode()
+EXISTING = {"tls": {"mode": "existingSecret", "existingSecret": {"name": "own", "caBundle": CA}}}
+
+
+def certificates(documents: list[Document]) -> list[Document]:
+    return [each for each in documents if each["apiVersion"].startswith("cert-manager.io/")]
+
+
+def bundles(documents: list[Document]) -> list[str | None]:
+    """The CA of each entry."""
+    return [
+        each["clientConfig"].get("caBundle") for each in only(documents, "MutatingWebhookConfiguration")["webhooks"]
+    ]
+
+
+def test_a_secret_of_ones_own_is_mounted_and_each_entry_trusts_its_ca(helm_template: HelmTemplate) -> None:
+    documents = helm_template(EXISTING)
+    mounted = mounts(pod_spec(documents, "webhook"), "webhook")["/tls"]["volume"]
+    assert mounted == {"name": "tls", "secret": {"secretName": "own"}}
+    assert {base64.b64decode(each or "").decode() for each in bundles(documents)} == {CA.strip()}
+
+
+def test_without_cert_manager_nothing_is_asked_of_it(helm_template: HelmTemplate) -> None:
+    documents = helm_template(EXISTING)
+    assert certificates(documents) == []
+    assert "annotations" not in only(documents, "MutatingWebhookConfiguration")["metadata"]
+
+
+def test_every_key_is_p_256(helm_template: HelmTemplate) -> None:
+    keys = [each["spec"]["privateKey"] for each in certificates(helm_template()) if each["kind"] == "Certificate"]
+    assert [(key["algorithm"], key["size"]) for key in keys] == [("ECDSA", 256)] * 2
+
+
+def test_durations_are_those_of_the_values(helm_template: HelmTemplate) -> None:
+    values = {"duration": "48h", "renewBefore": "12h", "ca": {"duration": "480h", "renewBefore": "96h"}}
+    found = {
+        bool(each["spec"].get("isCA")): (each["spec"]["duration"], each["spec"]["renewBefore"])
+        for each in certificates(helm_template({"tls": values}))
+        if each["kind"] == "Certificate"
+    }
+    assert found == {True: ("480h", "96h"), False: ("48h", "12h")}
+
+
+@pytest.mark.parametrize(("value", "version"), [("1.2", "1.2"), ("1.3", "1.3"), (1.3, "1.3")])
+def test_the_webhook_speaks_no_older_tls_than_the_values_say(
+    helm_template: HelmTemplate, value: object, version: str
+) -> None:
+    webhook = container(pod_spec(helm_template({"tls": {"minVersion": value}}), "webhook"), "webhook")
+    assert f"--tls-min-version={version}" in webhook["args"]
+
+
+@pytest.mark.parametrize("cidrs", [[], ["10.0.0.1/32", "fd00::/64"]])
+def test_admission_is_reached_from_the_api_servers_alone_where_the_values_name_them(
+    helm_template: HelmTemplate, cidrs: list[str]
+) -> None:
+    documents = helm_template({"networkPolicy": {"enabled": True, "apiServerCIDRs": cidrs}})
+    rules = {
+        port["port"]: [each["ipBlock"]["cidr"] for each in rule.get("from", [])]
+        for rule in only(documents, "NetworkPolicy", "webhook")["spec"]["ingress"]
+        for port in rule["ports"]
+    }
+    assert rules == {"https": cidrs, "metrics": []}
