@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.session import AuditSession
 from webhook import metrics
-from webhook.reviews import binding, exec_metadata, review
+from webhook.reviews import binding, canary, exec_metadata, review
 from webhook.reviews.json_value import BadReview
 from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.review import Decision
@@ -32,6 +32,7 @@ from webhook.sparse_log import LONGEST, SparseLog
 
 BINDING_PATH = "/mutate-v1-pod-binding"
 EXEC_METADATA_PATH = "/mutate-v1-exec-metadata"
+CANARY_PATH = "/canary"
 
 _FAULT = "exectrail: internal error; the request goes on unchanged"
 
@@ -90,6 +91,12 @@ class Webhook(Struct, frozen=True):
             self.record(AuditSession(ObjectMeta(name=uid, namespace=self.namespace), session))
         return decision
 
+    def canary(self, request: review.Request) -> Decision:
+        """Answer the controller, which asks whether the webhook is reached."""
+        decision = canary.decide(request)
+        _requests("canary", "create", decision.reason).inc()
+        return decision
+
 
 _requests = cache(metrics.REQUESTS.labels)  # which looks for the same few each time
 
@@ -99,6 +106,7 @@ def admission_app(webhook: Webhook, health: Health) -> ASGIApp:
     reviews = {
         BINDING_PATH: _Review("binding", webhook.bind, health),
         EXEC_METADATA_PATH: _Review("exec-metadata", webhook.tag, health),
+        CANARY_PATH: _Review("canary", webhook.canary, health),
     }
     others = Starlette(
         routes=[
@@ -149,7 +157,7 @@ class _TooLarge(Exception):
 
 
 class _Review:
-    """One of the two webhooks, as an ASGI application."""
+    """One of the webhooks, as an ASGI application."""
 
     def __init__(self, name: str, decide: Decide, health: Health) -> None:
         self._name, self._decide, self._health = name, decide, health

@@ -132,6 +132,10 @@ class Client:
         host = f"[{host}]" if ":" in host else host
         return cls(f"https://{host}:{port}", ca=str(_SERVICE_ACCOUNT / "ca.crt"), token=token)
 
+    def close(self) -> None:
+        """Close the connections; the next request opens another one."""
+        self._http.clear()
+
     def get(self, path: str, kind: type[T]) -> T:
         """Read one object."""
         return _decode(self._send("GET", path).data, kind)
@@ -139,6 +143,13 @@ class Client:
     def create(self, path: str, obj: object) -> None:
         """Create an object in the collection at `path`; `ApiError` 409 where its name is taken."""
         self._send("POST", path, body=msgspec.json.encode(obj), content_type="application/json")
+
+    def dry_run(self, path: str, obj: object, kind: type[T]) -> T:
+        """What a new object would be after admission; it is not stored."""
+        answer = self._send(
+            "POST", f"{path}?dryRun=All", body=msgspec.json.encode(obj), content_type="application/json"
+        )
+        return _decode(answer.data, kind)
 
     def patch(self, path: str, merge: dict[str, Any]) -> None:
         """Change an object by a JSON merge patch (RFC 7386)."""

@@ -1,4 +1,5 @@
-"""The controller: closes the AuditSessions that no node will close, bounds their number, and keeps profiles' status.
+"""The controller: closes the AuditSessions that no node will close, bounds their number, keeps profiles' status, and
+watches whether the webhook is reached.
 
 `python -m profiles.controller`, two replicas or more; one acts, chosen by a Lease.
 """
@@ -26,6 +27,7 @@ from profiles.controller import health, requests, session_api
 from profiles.controller.lease import Lease
 from profiles.controller.profile_api import ProfileApi
 from profiles.controller.profiles import Profiles
+from profiles.controller.reachability import Names, Reachability
 from profiles.controller.retention import Policy, Session
 from profiles.controller.rounds import Rounds
 from profiles.controller.spod import Spod
@@ -45,6 +47,13 @@ def _object(text: str) -> dict[str, Any]:
         return msgspec.json.decode(text, type=dict[str, Any])
     except UNREADABLE as error:
         raise argparse.ArgumentTypeError(f"must be a JSON object: {error}") from error
+
+
+def _entries(text: str) -> list[dict[str, Any]]:
+    try:
+        return msgspec.json.decode(text, type=list[dict[str, Any]])
+    except UNREADABLE as error:
+        raise argparse.ArgumentTypeError(f"must be a JSON list of objects: {error}") from error
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -72,6 +81,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--installer-daemonset", default="exectrail-node", metavar="NAME", help=help_)
     help_ = "the chart's values by their paths, as JSON: SecurityProfilesOperatorDaemon is compared with them"
     add("--release-values", type=_object, default="{}", metavar="JSON", help=help_)
+    help_ = "interval between two looks whether the webhook is reached, in seconds (default %(default)s)"
+    add("--canary-interval", type=_positive, default=30, metavar="SECONDS", help=help_)
+    help_ = "the webhook's MutatingWebhookConfiguration (default %(default)s)"
+    add("--webhook-configuration", default="exectrail", metavar="NAME", help=help_)
+    help_ = "the chart's entries of that, as JSON, to compare it with; nothing is compared without"
+    add("--webhooks", type=_entries, default="[]", metavar="JSON", help=help_)
+    help_ = "ConfigMap that keeps when the webhook was not reached (default %(default)s)"
+    add("--webhook-outages", default="exectrail-webhook-outages", metavar="NAME", help=help_)
     help_ = "namespace of AuditSessions (default $POD_NAMESPACE)"
     add("--namespace", default=env.get("POD_NAMESPACE"), metavar="NAME", help=help_)
     help_ = "name of this replica in the Lease (default $POD_NAME or the host's name)"
@@ -112,7 +129,10 @@ def main(argv: list[str] | None = None) -> int:
     daemonset, beat = arguments.installer_daemonset, pulse_of_profiles.beat
     profiles = Profiles(watching, writes, arguments.namespace, daemonset, lease.held, beat)
     spod = Spod(watching, api_client, arguments.namespace, arguments.release_values, lease.held)
+    names = Names(arguments.namespace, arguments.webhook_configuration, arguments.webhook_outages, arguments.identity)
+    reachability = Reachability(Client.in_cluster, names, arguments.webhooks, lease.held)
     workers = [
+        threading.Thread(target=reachability.run, args=(arguments.canary_interval, stop), name="reachability"),
         threading.Thread(target=profiles.run, args=(stop,), name="profiles"),
         threading.Thread(target=_once_served, args=(profiles.served, spod, stop), name="spod"),
     ]

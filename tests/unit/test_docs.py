@@ -44,6 +44,7 @@ PROGRAMS = (
     "enricher.support.capture",
     "enricher.support.replay",
     "profiles.controller.__main__",
+    "profiles.controller.canary",
     "profiles.installer.__main__",
 )
 

@@ -114,7 +114,7 @@ def test_only_containers_that_talk_to_the_api_server_have_a_token(helm_template:
     assert mounts(node, "installer")["/var/run/secrets/kubernetes.io/serviceaccount"]["name"] == volume["name"]
     assert volume["name"] not in {mount["name"] for mount in mounts(node, "reader").values()}
     accounts = [document for document in documents if document["kind"] == "ServiceAccount"]
-    assert len(accounts) == 4
+    assert len(accounts) == 5
     assert not any(account["automountServiceAccountToken"] for account in accounts)
 
 

@@ -26,6 +26,7 @@ EXPECTED = {
         "profilebindings/status.security-profiles-operator.x-k8s.io": "patch",
         "securityprofilenodestatuses.security-profiles-operator.x-k8s.io": "list watch delete",
         "events": "create",
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io exectrail": "get",
     },
     ("Role", "controller"): {
         "auditsessions.exectrail.io": "list watch delete",
@@ -34,7 +35,9 @@ EXPECTED = {
         "securityprofilesoperatordaemons/status.security-profiles-operator.x-k8s.io": "patch",
         "leases.coordination.k8s.io": "create",
         "leases.coordination.k8s.io exectrail-controller": "get update",
+        "configmaps exectrail-webhook-outages": "get patch",
     },
+    ("Role", "test"): {"leases.coordination.k8s.io": "create"},
     ("ClusterRole", "enricher"): {
         "namespaces": "list watch",
         "pods": "list watch",

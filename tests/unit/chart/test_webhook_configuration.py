@@ -1,13 +1,17 @@
 """What the API server sends to the webhook, and how they trust each other."""
 
 import itertools
+import json
 
 import msgspec
 import pytest
 
+from exectrail.contracts.canary import LABEL
 from exectrail.contracts.label_selector import LabelSelector
+from profiles.controller.webhook_configuration import changes
 from tests.unit.chart.pod_security import violations
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec, workloads
+from webhook.app import CANARY_PATH
 
 
 def entries(documents: list[Document]) -> dict[str, Document]:
@@ -56,6 +60,7 @@ def test_the_entries_are_the_ones_the_webhook_serves(helm_template: HelmTemplate
             },
         ),
         "nodedebug.exectrail.io": ("/mutate-v1-exec-metadata", {("CREATE", "pods")}),
+        "canary.exectrail.io": ("/canary", {("CREATE", "leases")}),
     }
 
 
@@ -71,28 +76,29 @@ def test_no_request_matches_two_entries_that_make_a_session(helm_template: HelmT
 
 
 @pytest.mark.parametrize(
-    ("name", "reinvocation", "side_effects"),
+    ("name", "reinvocation", "side_effects", "failure_policy"),
     [
-        ("binding.exectrail.io", "IfNeeded", "None"),
-        ("profilebinding.exectrail.io", "IfNeeded", "None"),
-        ("execmetadata.exectrail.io", "Never", "NoneOnDryRun"),
-        ("nodedebug.exectrail.io", "Never", "NoneOnDryRun"),
+        ("binding.exectrail.io", "IfNeeded", "None", "Ignore"),
+        ("profilebinding.exectrail.io", "IfNeeded", "None", "Ignore"),
+        ("execmetadata.exectrail.io", "Never", "NoneOnDryRun", "Ignore"),
+        ("nodedebug.exectrail.io", "Never", "NoneOnDryRun", "Ignore"),
+        ("canary.exectrail.io", "Never", "None", "Fail"),
     ],
 )
 def test_an_entry_says_what_calling_it_means(
-    helm_template: HelmTemplate, name: str, reinvocation: str, side_effects: str
+    helm_template: HelmTemplate, name: str, reinvocation: str, side_effects: str, failure_policy: str
 ) -> None:
     entry = entries(helm_template())[name]
     assert entry["reinvocationPolicy"] == reinvocation
     assert entry["sideEffects"] == side_effects
-    assert entry["failurePolicy"] == "Ignore"
+    assert entry["failurePolicy"] == failure_policy
     assert entry["timeoutSeconds"] == 3
     assert entry["matchPolicy"] == "Equivalent"
 
 
 def test_failure_policy_and_timeout_follow_the_values(helm_template: HelmTemplate) -> None:
-    for entry in entries(helm_template({"webhook": {"failurePolicy": "Fail", "timeoutSeconds": 5}})).values():
-        assert (entry["failurePolicy"], entry["timeoutSeconds"]) == ("Fail", 5)
+    found = entries(helm_template({"webhook": {"failurePolicy": "Fail", "timeoutSeconds": 5}}))
+    assert {(entry["failurePolicy"], entry["timeoutSeconds"]) for entry in found.values()} == {("Fail", 5)}
 
 
 def selected(entry: Document, labels: dict[str, str]) -> bool:
@@ -141,6 +147,52 @@ def test_excluded_namespaces_never_lose_the_mandatory_ones(
         for name in (mandatory, *excluded):
             assert not selected(found, label | {"kubernetes.io/metadata.name": name})
         assert selected(found, label | {"kubernetes.io/metadata.name": "shop"})
+
+
+def test_the_canarys_entry_matches_the_canary_and_nothing_else(helm_template: HelmTemplate) -> None:
+    entry = entries(helm_template(namespace="audit"))["canary.exectrail.io"]
+    assert entry["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "audit"}}
+    assert entry["objectSelector"] == {"matchLabels": {LABEL: "true"}}
+    assert entry["clientConfig"]["service"]["path"] == CANARY_PATH
+
+
+@pytest.mark.parametrize("values", [{}, {"webhook": {"failurePolicy": "Fail", "excludedNamespaces": ["build"]}}])
+def test_the_controller_compares_the_cluster_with_the_entries_as_rendered(
+    helm_template: HelmTemplate, values: Document
+) -> None:
+    documents = helm_template(values, release="prod")
+    configuration = only(documents, "MutatingWebhookConfiguration")
+    args = dict(each.split("=", 1) for each in container(pod_spec(documents, "controller"), "controller")["args"])
+    assert args["--webhook-configuration"] == configuration["metadata"]["name"]
+    expected = json.loads(args["--webhooks"])
+    assert expected == configuration["webhooks"]
+    # What the API server adds, and cert-manager.
+    for entry in configuration["webhooks"]:
+        entry["clientConfig"]["caBundle"] = "b3Vycw=="
+        entry.setdefault("objectSelector", {})
+        entry.setdefault("namespaceSelector", {})
+    assert changes(expected, configuration["webhooks"]) == []
+
+
+def test_outages_outlive_an_upgrade_because_the_chart_has_no_data_for_them(helm_template: HelmTemplate) -> None:
+    documents = helm_template(release="prod")
+    kept = only(documents, "ConfigMap", "controller")
+    assert kept["metadata"]["name"] == "prod-exectrail-webhook-outages"
+    assert "data" not in kept
+    assert "--webhook-outages=prod-exectrail-webhook-outages" in str(pod_spec(documents, "controller"))
+
+
+def test_helm_test_asks_once_by_a_restricted_pod(helm_template: HelmTemplate) -> None:
+    documents = helm_template(namespace="audit")
+    hooks = [each for each in documents if each["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+    assert {each["kind"] for each in hooks} == {"Pod", "ServiceAccount", "Role", "RoleBinding"}
+    pod = only(hooks, "Pod")["spec"]
+    assert violations(pod) == []
+    assert container(pod, "canary")["command"] == ["python", "-m", "profiles.controller.canary"]
+    assert container(pod, "canary")["args"] == ["--namespace=audit"]
+    assert pod["serviceAccountName"] == only(hooks, "ServiceAccount")["metadata"]["name"]
+    order = sorted(hooks, key=lambda each: int(each["metadata"]["annotations"]["helm.sh/hook-weight"]))
+    assert order[-1]["kind"] == "Pod"
 
 
 def test_requests_are_recorded_in_every_namespace(helm_template: HelmTemplate) -> None:

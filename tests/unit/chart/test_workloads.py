@@ -74,7 +74,7 @@ def test_retention_reaches_the_controller(helm_template: HelmTemplate) -> None:
     # Large numbers come out of a values file as floats: they must not render as 1e+06.
     spec = pod_spec(helm_template({"sessions": {"retention": {"days": 7, "count": 1000000}}}), "controller")
     arguments = container(spec, "controller")["args"]
-    assert [each for each in arguments if not each.startswith("--release-values=")] == [
+    assert [each for each in arguments if not each.startswith(("--release-values=", "--webhook"))] == [
         "--lease-name=exectrail-controller",
         "--installer-daemonset=exectrail-node",
         "--retention-days=7",

@@ -14,6 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 _GONE = b'{"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}'
 
 
+def _unchanged(body: bytes) -> bytes:
+    return body
+
+
 @dataclass
 class Asked:
     """A request that came."""
@@ -40,6 +44,8 @@ class ApiServer:
         self.asked: list[Asked] = []
         self.canned: list[tuple[int, bytes]] = []
         """Answers, status and body, that stand in for the next real ones."""
+        self.answering = _unchanged
+        """What a created object's body becomes on its way, as by a webhook."""
         self.absent: set[str] = set()
         """Paths of collections whose CRD is not there."""
         self.chunk = 1 << 16
@@ -204,6 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404, b'{"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}')
 
     def _create(self, path: str, body: bytes) -> None:
+        body = self.server_of.answering(body)
         name = json.loads(body).get("metadata", {}).get("name", "")
         if f"{path}/{name}" in self.server_of.created:
             self._reply(409, b'{"kind": "Status", "code": 409, "reason": "AlreadyExists", "message": "it exists"}')

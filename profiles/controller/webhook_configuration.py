@@ -1,0 +1,65 @@
+"""Whether the webhook's configuration in the cluster still is what the chart made.
+
+A canary cannot show it all: each entry of the configuration has rules and selectors of its own. A user who takes
+`pods/exec` out of one, or excludes a namespace, hides execs, and the canary comes back all the same.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from exectrail.contracts.canary import ENTRY
+
+Entry = Mapping[str, Any]
+"""admissionregistration.k8s.io/v1 MutatingWebhook, as in JSON."""
+
+_NARROWING = {"namespaceSelector", "objectSelector", "matchConditions"}
+"""What means "everything" where it is absent, and what the API server shows as empty then."""
+
+
+class Configuration(Struct, frozen=True):
+    """admissionregistration.k8s.io/v1 MutatingWebhookConfiguration, or what the chart says of one."""
+
+    webhooks: list[dict[str, Any]] = []
+
+
+def path(name: str) -> str:
+    """Where the API has it."""
+    return f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{name}"
+
+
+def changes(expected: list[dict[str, Any]], live: list[dict[str, Any]]) -> list[str]:
+    """What is not as the chart made it, entry by entry; further entries do no harm.
+
+    Args:
+        expected: The chart's entries. What they leave to others to fill in, no `caBundle`, is not compared.
+        live: Those in the cluster.
+
+    """
+    there = {str(entry.get("name")): entry for entry in live}
+    trusted = _ca(there.get(ENTRY, {}))
+    found = []
+    for entry in expected:
+        name = entry["name"]
+        if name not in there:
+            found.append(f"{name} is missing")
+        elif fields := sorted(_changed(entry, there[name], trusted)):
+            found.append(f"{name} has another {', '.join(fields)}")
+    return found
+
+
+def _changed(entry: Entry, live: Entry, trusted: str) -> Iterator[str]:
+    for field in (entry.keys() | _NARROWING) - {"clientConfig"}:
+        if (entry.get(field) or None) != (live.get(field) or None):
+            yield field
+    config, now = entry["clientConfig"], live.get("clientConfig", {})
+    if config.get("service") != now.get("service"):
+        yield "service"
+    # The canary came back by the CA of its own entry, so that one is right.
+    if _ca(live) != (config.get("caBundle") or trusted):
+        yield "caBundle"
+
+
+def _ca(entry: Entry) -> str:
+    return str(entry.get("clientConfig", {}).get("caBundle") or "")
