@@ -15,6 +15,7 @@ from exectrail.contracts.unreadable import UNREADABLE
 from webhook.reviews.json_value import NAME_BYTES, NOTHING, BadReview, Value
 
 API_VERSION = "admission.k8s.io/v1"
+KIND = "AdmissionReview"
 MAX_BYTES = 8 << 20
 """The largest body to read: the API server takes objects of up to 3 MiB, and an update carries two."""
 
@@ -110,7 +111,7 @@ class _Response(Struct, frozen=True, omit_defaults=True, rename="camel"):
 class _Answer(Struct, frozen=True, rename="camel"):
     response: _Response
     api_version: str = API_VERSION
-    kind: str = "AdmissionReview"
+    kind: str = KIND
 
 
 def decode(body: bytes) -> Request:
@@ -163,6 +164,7 @@ class _OrdinaryRequest(Struct, frozen=True, rename="camel"):
 class _OrdinaryReview(Struct, frozen=True, rename="camel"):
     api_version: Literal["admission.k8s.io/v1"]
     request: _OrdinaryRequest
+    kind: Literal["AdmissionReview"] | None = None
 
 
 _ordinary_review = msgspec.json.Decoder(_OrdinaryReview)
@@ -194,9 +196,11 @@ def _ordinary(body: bytes) -> Request | None:
 
 
 def _checked(review: Value) -> Value:
-    version, request = review.members("apiVersion", "request")
+    version, kind, request = review.members("apiVersion", "kind", "request")
     if (said := version.text()) != API_VERSION:
         raise BadReview(f"Expected {API_VERSION!r}, got {said!r:.60} - at `{version.path}`")
+    if (said := kind.text()) not in {KIND, ""}:
+        raise BadReview(f"Expected {KIND!r}, got {said!r:.60} - at `{kind.path}`")
     return request.required()
 
 
