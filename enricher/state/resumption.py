@@ -2,7 +2,7 @@
 
 Those whose processes are alive go on. Those that ended meanwhile, or that cannot be found any more, are closed as
 `lost`. Entries that came in meanwhile have no tag to go by any more: they are found by their command, like those of
-requests without a tag, or stay unexplained.
+requests without a tag, or stay unexplained. Of a container that a request made, the spec still tells.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from enricher.containers.containers import Container
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.pending_event import Owner
 from enricher.correlate.process_tree import Entry, Node
-from enricher.correlate.sessions import WEAK_UNSEEN, Session, Sessions
+from enricher.correlate.sessions import WEAK, WEAK_UNSEEN, Session, Sessions
 from enricher.emit.emitter import Emitter
 from enricher.emit.gap import Gap
 from enricher.events import Process
@@ -97,6 +97,8 @@ class Resumption:
         self._next = now + _EVERY
         for node in self._correlator.tree.unexplained():
             self._explain(node, now)
+        for init, container in self._correlator.inits().items():
+            self._explain_made(init, container, now)
         if now < self._ready_at + _LOOK_FOR or not self._requests.ready():
             return False
         self._close_unknown()
@@ -137,11 +139,39 @@ class Resumption:
             node.entry.origin, node.entry.candidates = "session", sorted(meant)
             self._emitter.ambiguous(node.entry.candidates, node.born)
         elif meant:
-            self._begin(node, node.entry, container, meant[0], now)
+            session = self._sessions.bind(node.process, meant[0], node.born, weak=WEAK_UNSEEN)
+            session.container = container
+            self._begin(session, node.entry, container, now)
 
-    def _begin(self, node: Node, entry: Entry, container: Container, uid: str, now: float) -> None:
-        session = self._sessions.bind(node.process, uid, node.born)
-        session.container, session.weak, session.interrupted = container, WEAK_UNSEEN, True
+    def _explain_made(self, init: Process, container: Container, now: float) -> None:
+        """Find whose a container is that a request made: unlike arguments, its spec is there still."""
+        node = self._correlator.tree.get(init)
+        if node is None or node.entry is None or not (container.tag or container.ephemeral):
+            return
+        entry = node.entry
+        is_known = entry.settled or entry.session or entry.candidates or entry.origin != "container"
+        if is_known or self._clock.wall_ms(node.born) > self._gap.at_ms:  # or it is about to be
+            return
+        claim = None
+        if container.tag:
+            claim = self._sessions.bind(init, container.tag, node.born, "spec")
+            claim.container = container
+            if not self._sessions.settle(claim):
+                return
+            if not claim.forged:
+                self._begin(claim, entry, container, now)
+                return
+        meant = self._sessions.makers(container, claim) if container.ephemeral else []
+        if len(meant) > 1:
+            entry.origin, entry.candidates = "session", meant
+            self._emitter.ambiguous(meant, node.born)
+        elif meant:
+            session = self._sessions.bind(init, meant[0], node.born, weak=WEAK)
+            session.container = container
+            self._begin(session, entry, container, now)
+
+    def _begin(self, session: Session, entry: Entry, container: Container, now: float) -> None:
+        session.interrupted = True
         self._sessions.settle(session)
         entry.origin, entry.session = "session", session
         self._emitter.resume(session, Owner(container, container.id, entry), now)

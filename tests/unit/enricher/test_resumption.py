@@ -1,8 +1,11 @@
 """What becomes of sessions that were open over a restart, and of what came in meanwhile."""
 
+from typing import Literal
+
 import pytest
 from msgspec.structs import replace
 
+from enricher.containers.pods import Container, ContainerStatus, EnvVar, PodSpec, PodStatus
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.sessions import Session
 from enricher.emit.gap import Gap
@@ -20,9 +23,11 @@ from tests.unit.enricher.rig import (
     UID,
     Rig,
     ask,
+    debug_request,
     end,
     execute,
     matched_request,
+    pod,
     probed,
     request,
 )
@@ -223,6 +228,58 @@ def test_who_came_in_unseen_and_nobody_asked_for_stays_without_an_origin(rig: Ri
     assert entry.origin is None
     (record,) = rig.happen(execute(ENTRY, "id"))
     assert (record.origin, record.weak) == (None, ["origin"])
+
+
+def made_meanwhile(variable: str | None, name: str = "debugger") -> Rig:
+    """An ephemeral container, or another one, that started while no enricher ran."""
+    env = [EnvVar("SPO_EXEC_REQUEST_UID", variable)] if variable else []
+    spec = PodSpec([Container("app", "shop:1")], ephemeral_containers=[Container("debugger", "tools", env)])
+    reported = [ContainerStatus(name, f"containerd://{APP}")]
+    rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec, status=PodStatus(ephemeral_container_statuses=reported)))
+    at = (REQUESTED_MS + 500 - rig.wall_ms(0)) * 1_000_000
+    rig.correlator.tree.backfill(Node(INIT, Process(1, 0), APP, at, Entry(INIT, "container"), argv=b"sh\0"))
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("variable", "tag", "weak"), [(UID, "env", None), (None, "match", ["requestUID", "user"])], ids=["env", "match"]
+)
+def test_a_container_that_a_request_made_unseen_is_found_by_its_spec(
+    variable: str | None, tag: Literal["env", "match"], weak: list[str] | None
+) -> None:
+    rig = made_meanwhile(variable)
+    ask(rig, debug_request("debugger", tag=tag))
+
+    (start,) = Restart(rig).settles()
+    (ran,) = rig.happen(execute(INIT, "id"))
+
+    assert (start.phase, start.request_uid, start.user, start.weak) == ("start", UID, "alice", weak)
+    assert (ran.user, ran.origin) == ("alice", "session")
+
+
+def test_one_with_a_borrowed_uid_is_found_without_it_or_not_at_all() -> None:
+    rig = made_meanwhile(UID)
+    ask(rig, request(), debug_request("debugger", OTHER_UID, "mallory", "match"))
+
+    (start,) = Restart(rig).settles()
+
+    assert (start.request_uid, start.user) == (OTHER_UID, "mallory")
+
+
+def test_one_that_two_users_asked_for_has_both_for_candidates() -> None:
+    rig = made_meanwhile(None)
+    ask(rig, debug_request("debugger", tag="match"), debug_request("debugger", OTHER_UID, "mallory", "match"))
+
+    assert Restart(rig).settles() == []
+    (ran,) = rig.happen(execute(INIT, "id"))
+    assert (ran.user, ran.candidates) == (None, sorted([UID, OTHER_UID]))
+
+
+def test_an_ordinary_container_that_started_unseen_is_nobodys() -> None:
+    rig = made_meanwhile(None, "app")
+    ask(rig, debug_request("app", tag="match"))
+
+    assert Restart(rig).settles() == []
 
 
 def test_a_probe_that_came_in_unseen_is_recognised_by_the_pods_spec() -> None:
