@@ -16,6 +16,7 @@ from enricher.containers.containers import Container
 from enricher.correlate.pending_event import PendingEvent
 from enricher.correlate.process_tree import Entry
 from enricher.correlate.sessions import WEAK, WEAK_UNSEEN, Session, Sessions
+from enricher.correlate.unmatched import ByCommand, ByName, Unmatched
 from enricher.events import ExecEvent
 
 
@@ -138,7 +139,7 @@ class Binder:
         entry = pending.entry
         if container is None or not _may_be_made(pending, container):
             return None
-        return self._only_one(pending, container, self._sessions.makers(container, entry.claim), WEAK)
+        return self._only_one(pending, ByName(container, WEAK, entry.claim))
 
     def _match(self, pending: PendingEvent, container: Container | None) -> Session | None:
         """The session of such an entry if one request alone can be meant; else all that can be are its candidates."""
@@ -147,23 +148,27 @@ class Binder:
         event = pending.event
         late = isinstance(event, ExecEvent) and event.argv_is_late
         cut = isinstance(event, ExecEvent) and event.truncated
-        at = self._clock.wall_ms(event.time)
-        seen = _seen(pending)
-        meant = {uid for argv in seen for uid in self._sessions.match(container, argv, at, tagged=late, truncated=cut)}
-        return self._only_one(pending, container, sorted(meant), WEAK_UNSEEN if late else WEAK)
+        seen, at = frozenset(_seen(pending)), self._clock.wall_ms(event.time)
+        weak = WEAK_UNSEEN if late else WEAK
+        return self._only_one(pending, ByCommand(container, seen, at, weak, tagged=late, truncated=cut))
 
-    def _only_one(
-        self, pending: PendingEvent, container: Container, meant: list[str], weak: tuple[str, ...]
-    ) -> Session | None:
+    def _only_one(self, pending: PendingEvent, by: Unmatched) -> Session | None:
         """The session of the one request that can be meant; several are candidates."""
-        if len(meant) > 1:
+        meant = by.meant(self._sessions)
+        if len(meant) == 1:
+            return assign(self._sessions, pending.entry, by, meant[0], pending.event.time)
+        if meant:
             pending.entry.origin, pending.entry.candidates = "session", meant
-        if len(meant) != 1:
-            return None
-        session = self._sessions.bind(pending.entry.process, meant[0], pending.event.time, weak=weak)
-        session.container = container
-        pending.entry.session = session
-        return session
+        else:
+            pending.unmatched = by
+        return None
+
+
+def assign(sessions: Sessions, entry: Entry, by: Unmatched, uid: str, time: int) -> Session:
+    """Give an entry the session of the one request that it can have come of; `time` in nanoseconds since boot."""
+    session = entry.session = sessions.bind(entry.process, uid, time, weak=by.weak)
+    session.container = by.container
+    return session
 
 
 def _may_be_made(pending: PendingEvent, container: Container) -> bool:

@@ -5,6 +5,7 @@ from msgspec import Struct
 from enricher.containers.containers import Answer, CgroupRef, Container
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.sessions import Session
+from enricher.correlate.unmatched import Unmatched
 from enricher.events import ProcessEvent, SeccompEvent
 
 
@@ -33,6 +34,8 @@ class Correlated(Owner, gc=False, kw_only=True):
     """Whether it is an entry's first exec."""
     session: Session | None = None
     """The session it belongs to, once that is decided."""
+    unmatched: Unmatched | None = None
+    """What it goes by where no request was found for it, in time."""
 
 
 class PendingEvent(Correlated, gc=False, kw_only=True):

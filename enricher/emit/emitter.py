@@ -11,10 +11,12 @@ from msgspec import Struct
 
 from enricher.containers.containers import Containers
 from enricher.correlate.attaches import Attach
+from enricher.correlate.binder import assign
 from enricher.correlate.pending_event import Correlated, Owner
 from enricher.correlate.process_tree import Entry
 from enricher.correlate.sessions import Session, Sessions
 from enricher.emit.gap import Gap
+from enricher.emit.late_matches import Found, LateMatches
 from enricher.emit.late_requests import LateRequests
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
@@ -89,6 +91,7 @@ class Emitter:
         self._on_start, self._on_end = on_start, on_end
         self._repeats = Repeats()
         self._late_requests = LateRequests(sessions)
+        self._late_matches = LateMatches(sessions)
         self._open: dict[tuple[str, Process], _Open] = {}
         self._lost_before: Mapping[str, int] = {}
         """What the gaps in the trail say already."""
@@ -102,8 +105,10 @@ class Emitter:
         if known.opens and entry:
             self._open_entry(entry, known, now)
         self._leave(self._builder.build(known), known, now, reserved=known.opens)
-        if session and not session.ended and isinstance(event, ExitEvent) and event.process == session.entry:
-            self._end(event, session, known)
+        if isinstance(event, ExitEvent) and entry and event.process == entry.process:
+            if session and not session.ended and event.process == session.entry:
+                self._end(event, session, known)
+            self._late_matches.ended(entry, event)
 
     def _open_entry(self, entry: Entry, known: Correlated, now: float) -> None:
         """Write what precedes an entry's first exec."""
@@ -114,22 +119,40 @@ class Emitter:
             self._made(self._builder.claim(entry.claim, known, self._containers.cluster_uid))
         if known.session:
             self._start(known.session, known, now)
+        elif known.unmatched and entry.origin in ("untracked", "container"):
+            of_entry = Owner(known.container, known.container_id, entry)
+            self._late_matches.add(of_entry, entry, known.unmatched, known.event.time, now)
 
     def tick(self, now: float, wall_ms: int) -> None:
         """Write what time alone brings: late requests, the end of throttling, and what was lost meanwhile."""
         for session, owner, end in self._late_requests.settled(now):
             record = self._builder.session_start(session, owner, self._containers.cluster_uid)
-            record.reason = "late"
+            record.reason = session.rejected or "late"
             self._made(record)
             self._report_start(session, record)
             if end:
                 self._report_end(session, end)
+        for found in self._late_matches.found(now):
+            self._match_late(found, now)
         for over in self._quota.ended(now):
             owner = Owner(container_id=over.container_id)
             gap = self._builder.losses({"throttled": over.refused}, wall_ms, "throttle-stop", owner)
             gap.origin = "untracked" if over.untracked else None
             self._made(gap)
         self.write_losses(wall_ms)
+
+    def _match_late(self, found: Found, now: float) -> None:
+        """Write what is known of an entry only now; what comes of it from here on has it as well."""
+        entry = found.entry
+        if not found.alone:
+            entry.origin, entry.candidates = "session", found.meant
+            self.ambiguous(found.meant, found.time)
+            return
+        session = assign(self._sessions, entry, found.by, found.meant[0], found.time)
+        self._sessions.settle(session)
+        self._start(session, found.owner, now, reason="late")
+        if found.end:
+            self._end(found.end, session, found.owner)
 
     def write_losses(self, wall_ms: int) -> None:
         """Write a gap with the losses that are new, as soon as the trail has room for a record."""
@@ -178,8 +201,9 @@ class Emitter:
         self._repeats.forget(container_id)
         self._quota.forget(container_id)
 
-    def _start(self, session: Session, owner: Owner, now: float) -> None:
+    def _start(self, session: Session, owner: Owner, now: float, reason: str | None = None) -> None:
         record = self._builder.session_start(session, owner, self._containers.cluster_uid)
+        record.reason = record.reason or reason
         if self._made(record):
             session.start_seq = record.seq
         self._report_start(session, record)
