@@ -5,10 +5,11 @@ the request was tagged and its own command runs. An entry that carries a UID in 
 request the API has not shown yet is `unconfirmed`.
 """
 
-from collections import OrderedDict, deque
+import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Literal
-from weakref import WeakValueDictionary
+from weakref import ReferenceType, WeakValueDictionary, ref
 
 from msgspec import Struct
 
@@ -28,9 +29,6 @@ from exectrail.contracts.session import AuditSession
 
 _REMEMBERED = 10_000
 """How many UIDs are remembered after their session ended, so that a late user of one is still found out."""
-
-_AGAIN = 100
-"""How many later users of a UID are remembered until its request shows."""
 
 FoundBy = Literal["argv", "spec", "request"]
 """Where a UID was found: in the entry's arguments, in its pod's spec, or by looking for what was asked for."""
@@ -79,7 +77,7 @@ class Session(Struct, weakref=True):
     command: Command | None = None
     """With `found_by="argv"`; None after a restart that forgot it."""
     checked: bool = False
-    """Whether it is known what its request aimed at: asked once, not for each of its processes."""
+    """Whether request and container are known and were compared: once, not for each of its processes."""
     weak: tuple[str, ...] = ()
     """The fields that nothing proves, where no tag shows that it is this request."""
     start_seq: int | None = None
@@ -90,21 +88,26 @@ class Session(Struct, weakref=True):
     """Whether the enricher restarted meanwhile: what it did then is not known."""
 
     @property
+    def is_decided(self) -> bool:
+        """Whether it is known by now whose it is, or not."""
+        return self.checked or self.forged
+
+    @property
     def forged(self) -> bool:
         """Whether the UID is not this entry's."""
         return self.rejected is not None
 
     @property
     def user(self) -> str | None:
-        """Name of the user; None for a forged tag."""
-        return self.audit.spec.user.username if self.audit and not self.forged else None
+        """Name of the user; None for a forged tag, and where the container is not known that it was for."""
+        return self.audit.spec.user.username if self.audit and self.checked and not self.forged else None
 
     @property
     def state(self) -> State:
         """How sure the binding is."""
         if self.forged:
             return "forged"
-        return "confirmed" if self.audit else "unconfirmed"
+        return "confirmed" if self.audit and self.checked else "unconfirmed"
 
 
 class Sessions:
@@ -124,11 +127,12 @@ class Sessions:
         wall_ms: Callable[[int], int] | None = None,
     ) -> None:
         self._requests, self._asked, self._wall_ms = requests, asked, wall_ms
-        self._first_entry: OrderedDict[str, Process] = OrderedDict()
+        self._taken: OrderedDict[str, Process] = OrderedDict()
+        """The entries that UIDs are bound to."""
         self._holders: WeakValueDictionary[str, Session] = WeakValueDictionary()
         """The sessions of those entries, while something is to be written of them."""
-        self._again: deque[Session] = deque(maxlen=_AGAIN)
-        """Those that came later with the UID of another one."""
+        self._claims: OrderedDict[str, list[ReferenceType[Session]]] = OrderedDict()
+        """The tagged entries of each UID whose request has not shown yet, the first one first."""
 
     def bind(
         self,
@@ -139,25 +143,29 @@ class Sessions:
         command: Command | None = None,
         weak: tuple[str, ...] = (),
     ) -> Session:
-        """Bind a UID to the entry that came with it; `time` in nanoseconds since boot."""
-        first = self._first_entry.setdefault(request_uid, entry)
-        if len(self._first_entry) > _REMEMBERED:
-            self._first_entry.popitem(last=False)
+        """Make the session of an entry with a UID; `time` in nanoseconds since boot.
+
+        By a request that is known, it is bound to it at once. By a tag it is bound once the request is known to fit.
+        """
         session = Session(request_uid, entry, started=time, found_by=found_by, command=command, weak=weak)
-        if first == entry:
-            self._holders[request_uid] = session
+        if found_by == "request":
+            if self._is_used(session):
+                session.rejected = "uid-used"
+            else:
+                self._take(session)
         else:
-            session.rejected = "uid-used"
-            self._again.append(session)
+            self._claims.setdefault(request_uid, []).append(ref(session))
+            if len(self._claims) > _REMEMBERED:
+                self._claims.popitem(last=False)
         return session
 
     def bound(self) -> dict[str, Process]:
         """The UIDs that are taken, and by which entry."""
-        return self._first_entry.copy()
+        return self._taken.copy()
 
     def restore(self, bound: Mapping[str, Process]) -> None:
         """Take UIDs as taken that were so before a restart."""
-        self._first_entry.update(bound)
+        self._taken.update(bound)
 
     def match(
         self, container: Container, argv: bytes, wall_ms: int, *, tagged: bool, truncated: bool = False
@@ -171,7 +179,7 @@ class Sessions:
         return [
             each.metadata.name
             for each in asked
-            if each.metadata.name not in self._first_entry and (tagged or each.spec.tag == "match")
+            if each.metadata.name not in self._taken and (tagged or each.spec.tag == "match")
         ]
 
     def makers(self, container: Container, claim: Session | None = None) -> list[str]:
@@ -184,7 +192,7 @@ class Sessions:
         """
         if not self._asked:
             return []
-        free = [each for each in self._asked.debugging(container) if each.metadata.name not in self._first_entry]
+        free = [each for each in self._asked.debugging(container) if each.metadata.name not in self._taken]
         claimed = claim.request_uid if claim else None
         return may_have_made(free, container, claimed, contests=claim is not None and claim.rejected == "other-request")
 
@@ -192,6 +200,19 @@ class Sessions:
         """Look the request up; true once nothing more is to be waited for."""
         if session.checked:
             return True
+        for first in self._earlier_claims(session):
+            self._settle(first)
+        self._settle(session)
+        return session.is_decided
+
+    def reject(self, session: Session, why: Rejection) -> None:
+        """The UID is not this entry's. The process that it is meant for may come yet."""
+        session.rejected = why
+        if self._taken.get(session.request_uid) == session.entry:
+            del self._taken[session.request_uid]
+            self._holders.pop(session.request_uid, None)
+
+    def _settle(self, session: Session) -> None:
         if session.audit is None:
             session.audit = self._requests(session.request_uid)
             if session.audit is EXPIRED and not session.forged:
@@ -199,36 +220,45 @@ class Sessions:
         if session.audit and session.container:
             self._check(session, session.audit, session.container)
             session.checked = True
-        return session.audit is not None or session.rejected not in (None, "uid-used")
+        elif not session.audit and not session.forged and self._is_used(session):
+            session.rejected = "uid-used"
 
-    def reject(self, session: Session, why: Rejection) -> None:
-        """The UID is not this entry's. The process that it is meant for may come yet."""
-        session.rejected = why
-        if self._first_entry.get(session.request_uid) == session.entry:
-            del self._first_entry[session.request_uid]
-            self._holders.pop(session.request_uid, None)
+    def _earlier_claims(self, session: Session) -> list[Session]:
+        """Undecided entries that came with the same UID before this one: they go first."""
+        known = [each for claim in self._claims.get(session.request_uid, ()) if (each := claim())]
+        undecided = [each for each in known if each is session or not each.is_decided]
+        if undecided:
+            self._claims[session.request_uid] = [ref(each) for each in undecided]
+        else:
+            self._claims.pop(session.request_uid, None)
+        return list(itertools.takewhile(lambda each: each is not session, undecided))
+
+    def _is_used(self, session: Session) -> bool:
+        """Whether the UID is bound to another entry."""
+        return self._taken.get(session.request_uid, session.entry) != session.entry
+
+    def _take(self, session: Session) -> None:
+        self._taken[session.request_uid] = session.entry
+        self._holders[session.request_uid] = session
+        if len(self._taken) > _REMEMBERED:
+            self._taken.popitem(last=False)
 
     def _check(self, session: Session, audit: AuditSession, container: Container) -> None:
         """Whether the request can have made this entry."""
-        if session.rejected not in (None, "uid-used"):
+        if session.forged:
             return
         why = self._misfit(session, audit, container)
-        if session.rejected is None:
-            if why:
-                self.reject(session, why)
-            elif any(self._fits_as_well(each, session, audit) for each in self._again):
-                session.weak = _both(session.weak, WEAK)
-        elif why is None and session.found_by == "argv":
-            # One of the two has borrowed the UID, and nothing tells which.
-            session.rejected = "uid-contested"
-            if holder := self._holders.get(session.request_uid):
-                holder.weak = _both(holder.weak, WEAK)
-
-    def _fits_as_well(self, other: Session, session: Session, audit: AuditSession) -> bool:
-        """Whether one that came later, before the request showed, could be it as well."""
-        if other.request_uid != session.request_uid or other.found_by != "argv" or other.container is None:
-            return False
-        return self._misfit(other, audit, other.container) is None
+        if self._is_used(session):
+            session.rejected = "uid-used"
+            if why is None and session.found_by == "argv":
+                # One of the two has borrowed the UID, and nothing tells which.
+                session.rejected = "uid-contested"
+                if holder := self._holders.get(session.request_uid):
+                    holder.weak = _both(holder.weak, WEAK)
+        elif why:
+            self.reject(session, why)
+        else:
+            self._take(session)
 
     def _misfit(self, session: Session, audit: AuditSession, container: Container) -> Rejection | None:
         """Why the request cannot have made this entry; None where it can."""

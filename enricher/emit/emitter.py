@@ -177,7 +177,7 @@ class Emitter:
 
     def attached(self, attach: Attach, at: int) -> None:
         """A user has attached to a container; `at` in nanoseconds since boot. Its end cannot be seen."""
-        session = Session(attach.audit.metadata.name, attach.init, attach.container, at, attach.audit)
+        session = Session(attach.audit.metadata.name, attach.init, attach.container, at, attach.audit, checked=True)
         owner = Owner(attach.container, attach.container.id, Entry(attach.init, "session", session))
         self._made(self._builder.session_start(session, owner, self._containers.cluster_uid))
 

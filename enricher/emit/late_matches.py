@@ -1,7 +1,7 @@
 """Entries without a tag whose request did not show within the hold time: found by it once it shows.
 
-An own process goes first: until none can come any more, a request is left to it. So nobody who runs the same command a
-moment before a request gets its user's name, because it took long to show.
+An own process goes first: until none can come any more, a request is left to it. So a process that ran the same command
+a moment before a request does not get its user's name, because the request took long to show.
 """
 
 from collections import defaultdict

@@ -145,17 +145,18 @@ def take(
 
 
 def _kept(session: Session) -> KeptSession:
+    is_open = not session.checked
     return KeptSession(
         session.request_uid,
         session.entry,
         session.started,
         session.rejected,
-        session.found_by if session.audit is None else "request",
-        session.command if session.audit is None else None,
+        session.found_by if is_open else "request",
+        session.command if is_open else None,
         session.weak,
         # What the kubelet runs in it is in the pod's spec, and would be no key of JSON.
         replace(session.container, kubelet_commands={}) if session.container else None,
-        session.audit,
+        None if is_open else session.audit,
         session.start_seq,
         session.ended,
     )

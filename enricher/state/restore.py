@@ -54,8 +54,8 @@ def restore(kept: Checkpoint, tree: Tree, proc: Proc) -> Restored:
 
 
 def session_of(kept: KeptSession) -> Session:
-    """A session that goes on."""
-    return Session(**asdict(kept), interrupted=True)
+    """A session that goes on. Its request is kept once it was found to fit."""
+    return Session(**asdict(kept), checked=kept.audit is not None, interrupted=True)
 
 
 def _alive(kept: KeptProcess, proc: Proc) -> ProcessInfo | None:

@@ -218,4 +218,4 @@ class Resumption:
 
 def _session(audit: AuditSession) -> Session:
     """A session of which only the request is known."""
-    return Session(audit.metadata.name, Process(0, 0), audit=audit)
+    return Session(audit.metadata.name, Process(0, 0), audit=audit, checked=True)

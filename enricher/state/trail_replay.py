@@ -108,11 +108,11 @@ class _Tables:
 
     def _session(self, line: Line, uid: str, entry: Process) -> KeptSession:
         key = uid, entry
+        if line.state == "confirmed":  # until then, another entry may be it
+            self._to.bound.setdefault(uid, entry)
         if key not in self._sessions:
             self._sessions[key] = len(self._to.sessions)
             self._to.sessions.append(_kept(line, uid, entry, self._time(line)))
-            if line.state != "forged":
-                self._to.bound.setdefault(uid, entry)
         return self._to.sessions[self._sessions[key]]
 
     def _processes_of(self, line: Line, process: Process, entry: Process, container: str) -> None:

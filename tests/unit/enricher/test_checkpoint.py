@@ -168,7 +168,6 @@ def test_what_the_trail_has_beyond_the_checkpoint_is_added_once() -> None:
     assert [(each.request_uid, each.start_seq, each.ended) for each in kept.sessions] == [(UID, 3, False)]
     assert [(each.process, each.origin, each.session) for each in kept.entries] == [(SHELL, "session", 0)]
     assert [(each.pid, each.parent_pid) for each in kept.processes] == [(50, 1), (51, 1)]
-    assert kept.bound == {UID: SHELL}
     again = msgspec.json.encode(kept)
     kept.seq = 2
     assert msgspec.json.encode(applied(kept, *lines)) == again
@@ -200,6 +199,14 @@ def test_who_asked_is_known_from_the_trail_where_the_checkpoint_does_not_have_it
         ),
     )
     assert checkpoint.decode(checkpoint.encode(kept)) == kept
+
+
+def test_a_uid_is_bound_once_its_request_is_known() -> None:
+    seen = line("session", 3, phase="start", state="unconfirmed")
+    late = line("session", 4, phase="start", **ASKED)
+
+    assert applied(Checkpoint(boot_id=BOOT, seq=2), seen).bound == {}
+    assert applied(Checkpoint(boot_id=BOOT, seq=2), seen, late).bound == {UID: SHELL}
 
 
 def test_an_attach_is_no_session_that_could_go_on() -> None:

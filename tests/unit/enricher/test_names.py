@@ -300,6 +300,52 @@ def test_that_either_may_have_borrowed_is_said_also_where_the_request_shows_late
     assert (late.user, late.weak) == ("alice", ["requestUID", "user"])
 
 
+def test_who_borrows_a_uid_in_the_same_moment_does_not_take_it_away(rig: Rig) -> None:
+    ask(rig, request())
+
+    rig.happen(execute(INTRUDER, *BORROWED), *entering())
+    rig.wait(0.5)
+
+    assert who(rig.records, OWN) == ("alice", UID, "confirmed")
+    assert who(rig.records) == (None, UID, "forged")
+
+
+def test_who_borrows_a_uid_before_its_request_shows_does_not_take_it_away(rig: Rig) -> None:
+    comes_in(rig, *BORROWED)
+    comes_in(rig, *OWN, entry=ENTRY)
+    ask(rig, request())
+    rig.emitter.tick(1.0, 0)
+
+    assert who(rig.records, OWN) == (None, UID, "unconfirmed")
+    shown = [(each.pid, each.state, each.reason) for each in rig.records if each.kind == "session"][2:]
+    assert shown == [(INTRUDER.pid, "forged", "other-command"), (ENTRY.pid, "confirmed", "late")]
+    (later,) = rig.happen(execute(ENTRY, "ls"))
+    assert (later.user, later.state, later.weak) == ("alice", "confirmed", None)
+
+
+def test_the_first_that_came_before_its_request_shows_goes_before_one_that_comes_then(rig: Rig) -> None:
+    comes_in(rig, *OWN, entry=ENTRY)
+    ask(rig, request())
+    records = comes_in(rig, *OWN)
+    rig.emitter.tick(1.0, 0)
+
+    assert who(records, OWN) == (None, UID, "forged")
+    (late,) = [each for each in rig.records if each.reason == "late"]
+    assert (late.pid, late.user, late.weak) == (ENTRY.pid, "alice", ["requestUID", "user"])
+
+
+def test_a_process_whose_container_is_not_known_has_no_name_yet() -> None:
+    several = PodSpec(containers=[Container("app", "shop:1"), Container("sidecar", "shop:1")])
+    rig = Rig({"exectrail.io/record": "true"}, pod(spec=several, status=PodStatus()))
+    container_starts(rig)
+    ask(rig, request(container="sidecar"))
+
+    rig.happen(*entering())
+    rig.wait(10.0)
+
+    assert who(rig.records, OWN) == (None, UID, "unconfirmed")
+
+
 # ---- by the pod's spec ----
 
 

@@ -5,13 +5,14 @@ from typing import Literal
 import pytest
 from msgspec.structs import replace
 
+from enricher.containers.containers import Container as RunningContainer
 from enricher.containers.pods import Container, ContainerStatus, EnvVar, PodSpec, PodStatus
 from enricher.correlate.process_tree import Entry, Node
 from enricher.correlate.sessions import Session
 from enricher.emit.gap import Gap
 from enricher.events import Process
 from enricher.state.resumption import Requests, Resumption
-from exectrail.contracts.record import Record, encode
+from exectrail.contracts.record import Record, Resource, encode
 from exectrail.contracts.session import AuditSession, SessionStatus
 from tests.unit.enricher.rig import (
     APP,
@@ -74,7 +75,8 @@ class Restart:
 
 
 def session(uid: str = UID, entry: Process = ENTRY, start_seq: int | None = 3) -> Session:
-    return Session(uid, entry, started=10 * SECOND, start_seq=start_seq, interrupted=True)
+    container = RunningContainer(APP, Resource("shop", "web", "app"), "shop:1", "pod-1")
+    return Session(uid, entry, container, started=10 * SECOND, start_seq=start_seq, interrupted=True)
 
 
 def is_there(rig: Rig, process: Process, entry: Entry, argv: bytes = b"sh\0-c\0id\0") -> None:
