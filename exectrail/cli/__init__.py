@@ -28,8 +28,10 @@ _EPILOG = """\
 exit codes:
   0    the result is shown
   1    no session has this UID, or more than one has; the nearest UIDs are named
-  2    could not look: wrong arguments, an unreadable file, a file that is no trail,
+  2    could not look: wrong arguments, no readable file, a file that is no trail,
        a filter set or a profile with a mistake, a cluster that is unreachable or forbids it
+  3    the result is shown, but some of it may be missing: records are missing or damaged,
+       or a file among several cannot be read; standard error says what
   130  interrupted
 
 environment:

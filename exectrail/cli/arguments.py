@@ -2,25 +2,66 @@
 
 import argparse
 import re
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from exectrail.reading.choice import Choice
+
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_VERBS = ("exec", "attach", "portforward", "debug")
+_OUTCOMES = ("completed", "failed", "open", "never-started", "not-recorded", "ambiguous", "lost")
+"""As in `exectrail.contracts.session` and `exectrail.reading.choice`, which `--help` must not wait for."""
 
 
-def add_source(parser: argparse.ArgumentParser, form: str) -> None:
-    """Add which trails to read, and the output's form: `form` by default, or `json`."""
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add which trails to read."""
     parser.add_argument(
-        "files", metavar="FILE", nargs="*", help="trail to read, - for standard input (default: the cluster)"
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="trail or folder of trails to read, - for standard input (default: the cluster)",
     )
-    add_output(parser, form)
-    parser.add_argument("--context", help="kubeconfig context, passed on to kubectl")
+    parser.add_argument("--context", metavar="NAME", help="kubeconfig context, passed on to kubectl")
     parser.add_argument("--kubeconfig", metavar="PATH", help="kubeconfig file, passed on to kubectl")
 
 
-def add_output(parser: argparse.ArgumentParser, form: str) -> None:
-    """Add the output's form: `form` by default, or `json`."""
+def add_output(parser: argparse.ArgumentParser, *forms: str) -> None:
+    """Add the output's form: the first one by default."""
+    parser.add_argument("-o", "--output", choices=forms, default=forms[0], help="output format (default %(default)s)")
+
+
+def add_time(parser: argparse.ArgumentParser) -> None:
+    """Add from when to when, and how times are shown."""
+    times = "a span before now (90s, 1h30m, 2d) or a time (2026-11-23, '2026-11-23 14:58', 14:58)"
+    parser.add_argument("--since", metavar="TIME", type=moment, help=f"leave out what was earlier: {times}")
+    parser.add_argument("--until", metavar="TIME", type=moment, help="leave out what was then or later, likewise")
+    parser.add_argument("--utc", action="store_true", help="read and show times in UTC, not in local time")
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Add who and where; each option may be given several times, for any of the values."""
+    for short, name, what in (
+        ((), "user", "of this user"),
+        (("-n",), "namespace", "in this namespace"),
+        ((), "pod", "in this pod"),
+        ((), "container", "in this container"),
+        ((), "node", "on this node"),
+    ):
+        parser.add_argument(
+            *short, f"--{name}", metavar="NAME", action="append", help=f"only {what}; * stands for anything"
+        )
+
+
+def add_request(parser: argparse.ArgumentParser) -> None:
+    """Add of which kind and with which end."""
+    parser.add_argument("--verb", action="append", choices=_VERBS, help="only requests of this kind")
     parser.add_argument(
-        "-o", "--output", choices=(form, "json"), default=form, help="output format (default %(default)s)"
+        "--outcome",
+        action="append",
+        choices=_OUTCOMES,
+        help="only with this outcome; failed: with another result than 0; open: with no end recorded",
     )
 
 
@@ -38,3 +79,64 @@ def duration(text: str) -> timedelta:
         return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
     except OverflowError:
         raise argparse.ArgumentTypeError(f"{text!r} is too long") from None
+
+
+def moment(text: str) -> timedelta | datetime:
+    """A span before now, or a time: of today where it has no date, without a zone where it has none.
+
+    Raises:
+        argparse.ArgumentTypeError: It is neither.
+
+    """
+    if re.fullmatch(r"(\d+[smhdw])+", text):
+        return duration(text)
+    try:
+        if re.fullmatch(r"\d\d?:\d\d(:\d\d)?", text):
+            return datetime.combine(date.min, time.fromisoformat(text if text[2] == ":" else f"0{text}"))
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time: give a span before now such as 1h30m, or a time such as 2026-11-23,"
+            " '2026-11-23 14:58', 2026-11-23T14:58:03Z or 14:58"
+        ) from None
+
+
+def resolved(given: timedelta | datetime | None, now: datetime, *, utc: bool) -> datetime | None:
+    """The point in time that is meant, in UTC.
+
+    Args:
+        given: A span before now, or a time; of today where its year is 1.
+        now: The present, in UTC.
+        utc: Whether a time without a zone is in UTC; else it is local.
+
+    """
+    if given is None:
+        return None
+    if isinstance(given, timedelta):
+        return now - given if given < now - _BEGINNING else _BEGINNING
+    if given.year == 1:
+        today = now if utc else now.astimezone()
+        given = datetime.combine(today.date(), given.time())
+    if given.tzinfo is None:
+        given = given.replace(tzinfo=UTC) if utc else given.astimezone()
+    return given.astimezone(UTC)
+
+
+def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
+    """What the options of `add_target`, `add_request` and `add_time` choose."""
+    from exectrail.reading.choice import Choice, pattern  # noqa: PLC0415 - `--help` must not wait for it
+
+    def patterns(name: str) -> "tuple[re.Pattern[str], ...]":
+        return tuple(pattern(each) for each in getattr(arguments, name) or ())
+
+    return Choice(
+        user=patterns("user"),
+        namespace=patterns("namespace"),
+        pod=patterns("pod"),
+        container=patterns("container"),
+        node=patterns("node"),
+        verb=tuple(getattr(arguments, "verb", None) or ()),
+        outcome=tuple(getattr(arguments, "outcome", None) or ()),
+        since=resolved(arguments.since, now, utc=arguments.utc),
+        until=resolved(arguments.until, now, utc=arguments.utc),
+    )

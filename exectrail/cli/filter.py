@@ -4,13 +4,14 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from exectrail.cli import files, text
+from exectrail.cli import files, outcome, text
 from exectrail.cli.arguments import add_output
-from exectrail.cli.exit_codes import CANNOT_LOOK, OK
-from exectrail.cli.filter_report import Report, RuleReport
+from exectrail.cli.exit_codes import CANNOT_LOOK
+from exectrail.cli.filter_report import FilterReport, RuleReport
 from exectrail.contracts.record import Record
 from exectrail.filter.filters import FilterError, Filters, load
 from exectrail.reading import trail
+from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
 
 _SAMPLES = 3
@@ -22,34 +23,32 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = "Check a filter set, and show for each rule which records of a trail it keeps or drops."
     parser.add_argument("--try", metavar="FILTERS", dest="filters", required=True, help="filter set, a JSON file")
     parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="trail to read (default: standard input)")
-    add_output(parser, "table")
+    add_output(parser, "table", "json")
 
 
 def run(arguments: Namespace) -> int:
     """Try the filters on the records of a file or of standard input."""
-    damage = trail.Damage()
+    report = Report()
     try:
         filters = _filters(arguments.filters)
         (source,) = files.sources([arguments.file])
-        report = tried(filters, trail.read(source, lambda _line: True, damage))
+        result = tried(filters, trail.read(source, None, report))
     except trail.Unreadable as error:
         text.complain(error)
         return CANNOT_LOOK
-    if damage.lines:
-        text.complain(damage)
     if arguments.output == "json":
-        text.print_json(report)
+        text.print_json(result)
     else:
         from exectrail.cli import filter_table  # noqa: PLC0415 - brings Rich
 
-        filter_table.show(report)
-    return OK
+        filter_table.show(result)
+    return outcome.code(report, ())
 
 
-def tried(filters: Filters, records: Iterator[Record]) -> Report:
+def tried(filters: Filters, records: Iterator[Record]) -> FilterReport:
     """Have the filters decide on each record."""
     rules = {rule.number: RuleReport(rule.number, rule.priority, rule.level) for rule in filters.rules}
-    report = Report(rules=list(rules.values()))
+    report = FilterReport(rules=list(rules.values()))
     for record in records:
         decision = filters.decide(record)
         report.kept += decision.keep

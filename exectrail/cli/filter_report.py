@@ -15,7 +15,7 @@ class RuleReport(Struct):
     sample: list[Record] = []
 
 
-class Report(Struct):
+class FilterReport(Struct):
     """What a filter set did to a trail: `kept` + `dropped` is how many records it has.
 
     Of those kept, `unmatched` met no rule, and `unfiltered` are of kinds that no filter sees.

@@ -5,14 +5,14 @@ from rich.table import Table
 from rich.text import Text
 
 from exectrail.cli import terminal
-from exectrail.cli.filter_report import Report
+from exectrail.cli.filter_report import FilterReport
 from exectrail.contracts.record import Record
 from exectrail.reading.shell import join, visible
 
 _HEADERS = ("RULE", "PRIORITY", "LEVEL", "HITS")
 
 
-def show(report: Report) -> None:
+def show(report: FilterReport) -> None:
     """Print the report to standard output."""
     parts: list[RenderableType] = [Text(_total(report))]
     if report.rules:
@@ -24,14 +24,14 @@ def show(report: Report) -> None:
     terminal.show(Group(*parts))
 
 
-def _total(report: Report) -> str:
+def _total(report: FilterReport) -> str:
     return (
         f"kept {report.kept} (no rule matched {report.unmatched}; always kept {report.unfiltered}),"
         f" dropped {report.dropped}"
     )
 
 
-def _table(report: Report) -> Table:
+def _table(report: FilterReport) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in _HEADERS:
         table.add_column(header, no_wrap=True, justify="left" if header == "LEVEL" else "right")

@@ -17,12 +17,12 @@ from exectrail.reading.summary import Summary
 _ALARM = "bold red"
 
 
-def show(found: Found) -> None:
+def show(found: Found, clock: text.Clock) -> None:
     """Print the session to standard output."""
-    terminal.show(render(found))
+    terminal.show(render(found, clock))
 
 
-def render(found: Found) -> Group:
+def render(found: Found, clock: text.Clock) -> Group:
     """The header and the process tree."""
     roots = build(found.records)
     processes = list(walk(roots))
@@ -40,7 +40,7 @@ def render(found: Found) -> Group:
         tree.add(
             Text("its trail could not be read", _ALARM) if found.unread else Text("no process was recorded", "dim")
         )
-    return Group(_header(found.summary, len(processes)), Text(), tree)
+    return Group(_header(found.summary, len(processes), clock), Text(), tree)
 
 
 def _hang(tree: Tree, processes: Iterable[tuple[int, Process]], label: Callable[[Process], Text]) -> None:
@@ -50,24 +50,24 @@ def _hang(tree: Tree, processes: Iterable[tuple[int, Process]], label: Callable[
         path.append(path[depth].add(label(process)))
 
 
-def _header(summary: Summary, seen: int) -> Table:
+def _header(summary: Summary, seen: int, clock: text.Clock) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _facts(summary, seen):
+    for name, value in _facts(summary, seen, clock):
         if value:
             table.add_row(name, value if isinstance(value, Text) else Text(value))
     return table
 
 
-def _facts(summary: Summary, seen: int) -> list[tuple[str, str | Text]]:
+def _facts(summary: Summary, seen: int, clock: text.Clock) -> list[tuple[str, str | Text]]:
     ended = ", ".join(part for part in (summary.outcome, text.result(summary.exit)) if part)
     alarm = _ALARM if summary.state == "forged" else ""
     return [
         ("session", visible(summary.request_uid)),
         ("user", visible(summary.user or "unknown")),
         ("groups", visible(", ".join(summary.groups))),
-        ("when", f"{text.when(summary.start_time)} UTC" if summary.start_time else ""),
+        ("when", clock.named(summary.start_time)),
         ("verb", visible(summary.verb or "")),
         ("command", join(summary.command or [])),
         ("tty", "" if summary.tty is None else "yes" if summary.tty else "no"),

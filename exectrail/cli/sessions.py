@@ -1,63 +1,87 @@
 """`exectrail sessions`: the requests that led into containers."""
 
+import argparse
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
 
-from exectrail.cli import files, text
-from exectrail.cli.arguments import add_source, duration
-from exectrail.cli.exit_codes import CANNOT_LOOK, OK
-from exectrail.reading import trail
+from exectrail.cli import files, outcome, session_forms, session_table, terminal, text
+from exectrail.cli.arguments import add_output, add_request, add_source, add_target, add_time, choice
+from exectrail.cli.exit_codes import CANNOT_LOOK
+from exectrail.reading import session_list
+from exectrail.reading.choice import Choice
 from exectrail.reading.cluster import audit_sessions
 from exectrail.reading.kubectl import Kubectl, KubectlError
-from exectrail.reading.summary import Summary, in_time, moment, sessions
+from exectrail.reading.report import Report
+from exectrail.reading.summary import Summary, in_time
+
+_FORMS = ("table", "wide", "json", "jsonl", "csv", "yaml", "name")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add which sessions to list."""
     parser.description = "List exec, attach, port-forward and debug requests, oldest first."
-    parser.add_argument("-n", "--namespace", metavar="NS", help="show only sessions in this namespace")
-    parser.add_argument("--user", metavar="USER", help="show only sessions of this user")
-    since_help = "show only sessions that started within this span, e.g. 90s, 1h30m, 2d"
-    parser.add_argument("--since", metavar="SPAN", type=duration, help=since_help)
-    add_source(parser, "table")
+    add_source(parser)
+    add_target(parser)
+    add_request(parser)
+    add_time(parser)
+    parser.add_argument("--limit", metavar="N", type=_number, help="only the latest N, the last one first")
+    parser.add_argument("--all", action="store_true", help="also the readings of trails by exectrail itself")
+    add_output(parser, *_FORMS)
+    parser.add_argument("--no-headers", action="store_true", help="no headers over columns")
 
 
 def run(arguments: Namespace) -> int:
     """List the sessions of the files, or of the cluster."""
-    damage = trail.Damage()
+    report = Report()
+    shown = 0
     try:
-        found = _collect(arguments, damage)
-    except (trail.Unreadable, KubectlError) as error:
-        text.complain(error)
-        return CANNOT_LOOK
-    chosen = list(choose(found, arguments.namespace, arguments.user, arguments.since, datetime.now(UTC)))
-    if damage.lines:
-        text.complain(damage)
-    if arguments.output == "json":
-        text.print_json(chosen)
-    elif chosen:
-        from exectrail.cli import session_table  # noqa: PLC0415 - brings Rich
-
-        session_table.show(chosen)
-    else:
+        for line in _lines(_found(arguments, choice(arguments, datetime.now(UTC)), report), arguments):
+            print(line)
+            shown += 1
+    except KubectlError as error:
+        return outcome.cannot_look(error, report)
+    code = outcome.code(report, report.gaps())
+    if not shown and code != CANNOT_LOOK:
         text.complain("no sessions")
-    return OK
+    return code
 
 
-def choose(
-    found: Iterable[Summary], namespace: str | None, user: str | None, since: timedelta | None, now: datetime
-) -> Iterable[Summary]:
-    """The sessions that match the options. One whose start is unknown cannot be ruled out by time."""
-    for summary in found:
-        start = moment(summary.start_time)
-        recent = since is None or start is None or now - start <= since
-        if namespace in (None, summary.namespace) and user in (None, summary.user) and recent:
-            yield summary
+def _found(arguments: Namespace, chosen: Choice, report: Report) -> Iterable[Summary]:
+    if arguments.files:
+        sources = files.sources(arguments.files)
+        if arguments.limit:
+            return session_list.newest_first(sources, arguments.limit, chosen.keeps, report)
+        return session_list.oldest_first(sources, chosen.keeps, report)
+    kubectl = Kubectl(arguments.context, arguments.kubeconfig)
+    found = in_time(filter(chosen.keeps, audit_sessions(kubectl, report, readings=arguments.all)))
+    return islice(reversed(found), arguments.limit) if arguments.limit else found
 
 
-def _collect(arguments: Namespace, damage: trail.Damage) -> list[Summary]:
-    if not arguments.files:
-        return in_time(audit_sessions(Kubectl(arguments.context, arguments.kubeconfig), damage))
-    sources = files.sources(arguments.files)
-    return sessions(record for source in sources for record in trail.read(source, trail.is_session, damage))
+def _lines(found: Iterable[Summary], arguments: Namespace) -> Iterator[str]:
+    headers = not arguments.no_headers
+    match arguments.output:
+        case "json":
+            return session_forms.as_json(found)
+        case "jsonl":
+            return session_forms.as_jsonl(found)
+        case "csv":
+            return session_forms.as_csv(found, headers=headers)
+        case "yaml":
+            return session_forms.as_yaml(found)
+        case "name":
+            return session_forms.as_names(found)
+    table = session_table.Table(
+        text.Clock(utc=arguments.utc),
+        wide=arguments.output == "wide",
+        width=terminal.width(),
+        coloured=terminal.coloured(),
+    )
+    return table.lines(found, headers=headers)
+
+
+def _number(given: str) -> int:
+    if not given.isdecimal() or int(given) == 0:
+        raise argparse.ArgumentTypeError(f"{given!r} is no number above 0")
+    return int(given)

@@ -6,47 +6,45 @@ from typing import Any
 
 import msgspec
 
-from exectrail.cli import files, text
-from exectrail.cli.arguments import add_source
-from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND, OK
+from exectrail.cli import files, outcome, text
+from exectrail.cli.arguments import add_output, add_source
+from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND
 from exectrail.contracts.record import Record
 from exectrail.reading import trail
 from exectrail.reading.finding import Found, Search, UnknownSession, find_in_cluster
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.process_tree import build, walk
+from exectrail.reading.report import Report
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add which session to show."""
     parser.description = "Show one session: user, command, container, each process and how it ended."
     parser.add_argument("uid", metavar="UID", help="UID of the request, or its first 6 characters or more")
-    add_source(parser, "tree")
+    add_source(parser)
+    add_output(parser, "tree", "json")
+    parser.add_argument("--utc", action="store_true", help="show times in UTC, not in local time")
 
 
 def run(arguments: Namespace) -> int:
     """Show the session of this UID from the files, or from the cluster."""
-    damage = trail.Damage()
+    report = Report()
     try:
-        found = _find(arguments, damage)
+        found = _find(arguments, report)
     except UnknownSession as error:
-        _complain([error], damage)
-        return NOT_FOUND
+        code = outcome.code(report, [])
+        if code != CANNOT_LOOK:
+            text.complain(error)
+        return CANNOT_LOOK if report.problems else NOT_FOUND
     except (trail.Unreadable, KubectlError) as error:
-        text.complain(error)
-        return CANNOT_LOOK
-    _complain(found.problems, damage)
+        return outcome.cannot_look(error, report)
     if arguments.output == "json":
         text.print_json(document(found))
     else:
         from exectrail.cli import session_tree  # noqa: PLC0415 - brings Rich
 
-        session_tree.show(found)
-    return CANNOT_LOOK if found.unread else OK
-
-
-def _complain(problems: Iterable[object], damage: trail.Damage) -> None:
-    for problem in [*problems, damage] if damage.lines else problems:
-        text.complain(problem)
+        session_tree.show(found, text.Clock(utc=arguments.utc))
+    return outcome.code(report, [])
 
 
 def document(found: Found) -> dict[str, Any]:
@@ -67,10 +65,10 @@ def _processes(records: Iterable[Record]) -> list[dict[str, Any]]:
     return processes
 
 
-def _find(arguments: Namespace, damage: trail.Damage) -> Found:
+def _find(arguments: Namespace, report: Report) -> Found:
     if not arguments.files:
-        return find_in_cluster(arguments.uid, Kubectl(arguments.context, arguments.kubeconfig), damage)
-    search = Search(arguments.uid, damage)
+        return find_in_cluster(arguments.uid, Kubectl(arguments.context, arguments.kubeconfig), report)
+    search = Search(arguments.uid, report)
     for source in files.sources(arguments.files):
-        search.read(source)
+        search.read_if_it_can_be(source)
     return search.found()

@@ -1,13 +1,17 @@
 """How times, durations and results read."""
 
 import json
+import re
 import sys
+import time
 
 import msgspec
 
 from exectrail.contracts.record import Exit
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import Summary, moment
+
+_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", re.ASCII).fullmatch
 
 
 def print_json(document: object) -> None:
@@ -20,10 +24,34 @@ def complain(message: object) -> None:
     print(f"exectrail: {message}", file=sys.stderr)
 
 
-def when(time: str | None) -> str:
-    """A time in UTC, to the second."""
-    at = moment(time)
-    return at.strftime("%Y-%m-%d %H:%M:%S") if at else visible(time or "")
+class Clock:
+    """How times are shown: to the second, in local time with its offset, or in UTC.
+
+    Args:
+        utc: Whether in UTC; so it is as well where that is the local time.
+
+    """
+
+    def __init__(self, *, utc: bool) -> None:
+        self.utc = utc or time.localtime().tm_zone == "UTC"
+
+    @property
+    def header(self) -> str:
+        """Over a column of times."""
+        return "TIME (UTC)" if self.utc else "TIME"
+
+    def when(self, stamp: str | None) -> str:
+        """A time of a record."""
+        if self.utc and stamp and _UTC(stamp):
+            return f"{stamp[:10]} {stamp[11:19]}"
+        at = moment(stamp)
+        if at is None:
+            return visible(stamp or "")
+        return at.strftime("%Y-%m-%d %H:%M:%S") if self.utc else at.astimezone().isoformat(" ", "seconds")
+
+    def named(self, stamp: str | None) -> str:
+        """The same with the zone, for a place without a header."""
+        return f"{self.when(stamp)} UTC" if self.utc and stamp else self.when(stamp)
 
 
 def span(milliseconds: int | None) -> str:
@@ -60,5 +88,11 @@ def target(summary: Summary) -> str:
 
 
 def outcome(summary: Summary) -> str:
-    """How a session ended, or that nothing says it did."""
-    return result(summary.exit) or summary.outcome or "no end recorded"
+    """How a session ended, or that nothing says it did; first of all, that its UID is not its own."""
+    ended = result(summary.exit) or summary.outcome or "no end recorded"
+    return f"forged, {ended}" if summary.state == "forged" else ended
+
+
+def outcome_style(summary: Summary) -> str:
+    """The colour of that."""
+    return "bold red" if summary.state == "forged" else result_style(summary.exit)

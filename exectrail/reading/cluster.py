@@ -5,19 +5,27 @@ enricher's log where the enricher writes to standard output. The pods say which,
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
 
+from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.session import AuditSession
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.report import Report
 from exectrail.reading.summary import Summary, from_audit_session
-from exectrail.reading.trail import Damage, Source
+from exectrail.reading.trail import Source
 
-_AUDIT_SESSIONS = "auditsessions.exectrail.io"
+_AUDIT_SESSIONS = "/apis/exectrail.io/v1alpha1/auditsessions"
+_PAGE = 2000
+"""Objects of one answer: each has at most 8 KiB."""
 _LABELS = "app.kubernetes.io/name=exectrail,app.kubernetes.io/component="
 _NODE, _ENRICHER = "node", "enricher"
+_READER = "reader"
 _LOGS_MODE, _TRAIL = "exectrail.io/logs-mode", "exectrail.io/trail"
 _PRINT_ALL = ("python3", "-m", "exectrail.reading.segments")
 """What prints a trail with its closed segments in the container."""
@@ -50,35 +58,84 @@ class _PodList(Struct):
     items: list[_Pod]
 
 
+class _ListMeta(Struct, frozen=True, rename={"continue_": "continue"}):
+    continue_: str = ""
+
+
 class _RawList(Struct):
     items: list[msgspec.Raw]
+    metadata: _ListMeta = _ListMeta()
 
 
-def audit_sessions(kubectl: Kubectl, damage: Damage, name: str | None = None) -> Iterator[Summary]:
+class _Named(Struct):
+    metadata: ObjectMeta
+
+
+def audit_sessions(
+    kubectl: Kubectl, report: Report, name: str | None = None, *, readings: bool = True
+) -> Iterator[Summary]:
     """The sessions in the API, or only the one of this name.
+
+    Without `readings`, execs by which this command read a trail are left out, and the report says how many.
 
     Raises:
         KubectlError: They cannot be listed.
 
     """
-    only = [f"--field-selector=metadata.name={name}"] if name else []
-    answer = kubectl.get(_AUDIT_SESSIONS, "--all-namespaces", *only, "--output=json")
-    for item in _decode(answer, _RawList).items:
+    left_out = 0
+    for item in _audit_sessions(kubectl, name):
         try:
-            yield from_audit_session(item)
+            session = msgspec.json.decode(item, type=AuditSession)
         except UNREADABLE:
-            damage.lines += 1
+            report.damaged += 1
+            continue
+        if not readings and is_reading(session):
+            left_out += 1
+        else:
+            yield from_audit_session(session)
+    if left_out:
+        count = "1 reading" if left_out == 1 else f"{left_out} readings"
+        report.notes.append(f"{count} of trails by exectrail itself left out; --all lists them")
+
+
+def is_reading(session: AuditSession) -> bool:
+    """Whether this command read a trail by it: in a container named like the reader of exectrail's own namespace.
+
+    In any other namespace such a command is a user's, who may have named a program and a container so to hide.
+    """
+    target = session.spec.target
+    return (
+        session.spec.verb == "exec"
+        and bool(target.namespace)
+        and target.namespace == session.metadata.namespace
+        and target.container == _READER
+        and session.spec.command[: len(_PRINT_ALL)] == list(_PRINT_ALL)
+    )
 
 
 def audit_session_names(kubectl: Kubectl) -> list[str]:
-    """The UIDs of the sessions in the API, without fetching the rest of them into memory.
+    """The UIDs of the sessions in the API.
 
     Raises:
         KubectlError: They cannot be listed.
 
     """
-    column = "--output=custom-columns=UID:.metadata.name"
-    return kubectl.get(_AUDIT_SESSIONS, "--all-namespaces", "--no-headers", column).decode().split()
+    names: list[str] = []
+    for item in _audit_sessions(kubectl):
+        with suppress(*UNREADABLE):
+            names.append(msgspec.json.decode(item, type=_Named).metadata.name)
+    return names
+
+
+def _audit_sessions(kubectl: Kubectl, name: str | None = None) -> Iterator[msgspec.Raw]:
+    """The objects as the API server has them, page by page: `kubectl get -o json` would take seconds to indent them."""
+    query = {"limit": str(_PAGE)} | ({"fieldSelector": f"metadata.name={name}"} if name else {})
+    more = True
+    while more:
+        page = _decode(kubectl.get("--raw", f"{_AUDIT_SESSIONS}?{urlencode(query)}"), _RawList)
+        yield from page.items
+        query["continue"] = page.metadata.continue_
+        more = bool(page.metadata.continue_)
 
 
 def trails(kubectl: Kubectl, node: str | None = None) -> list[Source]:
@@ -110,7 +167,7 @@ def _mode(pod: _Pod) -> str:
 def _file(kubectl: Kubectl, pod: _Pod) -> Source:
     node, meta = pod.spec.node_name, pod.metadata
     path = meta.annotations.get(_TRAIL, "/trail/trail.jsonl").replace("$(NODE_NAME)", node)
-    exec_ = ("exec", f"--namespace={meta.namespace}", meta.name, "--container=reader", "--", *_PRINT_ALL, path)
+    exec_ = ("exec", f"--namespace={meta.namespace}", meta.name, f"--container={_READER}", "--", *_PRINT_ALL, path)
     return Source(f"trail of node {node}", lambda: kubectl.stream(*exec_))
 
 

@@ -10,6 +10,7 @@ from exectrail.contracts.record import Record
 from exectrail.reading import trail
 from exectrail.reading.cluster import audit_session_names, audit_sessions, trails
 from exectrail.reading.kubectl import Forbidden, Kubectl, KubectlError
+from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import Summary, from_records
 
@@ -30,12 +31,8 @@ class Found:
     records: list[Record] = field(default_factory=list)
     ambiguous: list[Record] = field(default_factory=list)
     """Those of processes that this request or another one started; none of the records says which."""
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def unread(self) -> bool:
-        """Whether nothing is known of its processes because no trail that may have them could be read."""
-        return bool(self.problems) and not self.records and not self.ambiguous
+    unread: bool = False
+    """Whether nothing is known of its processes because the trail that may have them could not be read."""
 
 
 def resolve(uid: str, known: Iterable[str]) -> str:
@@ -73,10 +70,10 @@ class Search:
     Holds those, and the UIDs of some other sessions: never a trail.
     """
 
-    def __init__(self, uid: str, damage: trail.Damage) -> None:
+    def __init__(self, uid: str, report: Report) -> None:
         self._uid = uid
-        self._needle = uid.encode(errors="surrogateescape")
-        self._damage = damage
+        self._needles = (uid.encode(errors="surrogateescape"), trail.SESSION)
+        self._report = report
         self._records: dict[str, list[Record]] = defaultdict(list)
         self._ambiguous: dict[str, list[Record]] = defaultdict(list)
         self._others: deque[str] = deque(maxlen=_REMEMBERED)
@@ -90,7 +87,7 @@ class Search:
             KubectlError: kubectl could not bring it.
 
         """
-        for record in trail.read(source, self._wanted, self._damage):
+        for record in trail.read(source, self._needles, self._report):
             uid = record.request_uid or ""
             if _may_mean(self._uid, uid):
                 if self._is_new(record):
@@ -101,6 +98,16 @@ class Search:
                 for candidate in record.candidates or ():
                     if _may_mean(self._uid, candidate):
                         self._ambiguous[candidate].append(record)
+
+    def read_if_it_can_be(self, source: trail.Source) -> Exception | None:
+        """The same, but a failure goes into the report: one source's trouble must not hide what another has."""
+        try:
+            self.read(source)
+        except (KubectlError, trail.Unreadable) as error:
+            self._report.problems.append(f"{source.name}: {error}" if isinstance(error, KubectlError) else str(error))
+            return error
+        self._report.sources += 1
+        return None
 
     def found(self) -> Found:
         """The session.
@@ -113,9 +120,6 @@ class Search:
         records = self._records[uid]
         return Found(from_records(uid, records), records, self._ambiguous[uid])
 
-    def _wanted(self, line: bytes) -> object:
-        return self._needle in line or trail.is_session(line)
-
     def _is_new(self, record: Record) -> bool:
         """Whether a record was not read before: a trail and a copy of it may both be given."""
         place = (record.node.name, record.seq, record.audit_id)
@@ -124,8 +128,10 @@ class Search:
         return new
 
 
-def find_in_cluster(uid: str, kubectl: Kubectl, damage: trail.Damage) -> Found:
+def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:
     """The session from its node's trail and its AuditSession; from all trails where no AuditSession names a node.
+
+    What could not be read is in the report.
 
     Raises:
         UnknownSession: None or several were found.
@@ -133,55 +139,48 @@ def find_in_cluster(uid: str, kubectl: Kubectl, damage: trail.Damage) -> Found:
         KubectlError: The same, for what kubectl could not bring.
 
     """
-    problems: list[str] = []
-    summary, names = _look_up(uid, kubectl, damage, problems)
+    summary, names = _look_up(uid, kubectl, report)
     if summary and summary.node is None and summary.outcome in ("never-started", "not-recorded"):
+        report.sources += 1
         return Found(summary)
-    search = Search(summary.request_uid if summary else uid, damage)
-    failure = _read_all(search, kubectl, summary.node if summary else None, problems)
+    search = Search(summary.request_uid if summary else uid, report)
+    failure = _read_all(search, kubectl, summary.node if summary else None, report)
     try:
         found = search.found()
     except UnknownSession:
         if summary:
-            return Found(summary, problems=problems)
+            return Found(summary, unread=failure is not None)
         if failure:
-            raise failure from None
+            raise
         resolve(uid, names)
         raise
     if summary:
         found.summary = found.summary.filled(summary)
-    found.problems = problems
     return found
 
 
-def _look_up(uid: str, kubectl: Kubectl, damage: trail.Damage, problems: list[str]) -> tuple[Summary | None, list[str]]:
+def _look_up(uid: str, kubectl: Kubectl, report: Report) -> tuple[Summary | None, list[str]]:
     """The session's AuditSession, and the names of all if it has none; neither without the right to list them."""
     try:
-        exact = next(audit_sessions(kubectl, damage, uid), None)
+        exact = next(audit_sessions(kubectl, report, uid), None)
         if exact:
             return exact, []
         names = audit_session_names(kubectl)
         matches = [name for name in names if _may_mean(uid, name)]
         if len(matches) == 1:
-            return next(audit_sessions(kubectl, damage, matches[0]), None), names
+            return next(audit_sessions(kubectl, report, matches[0]), None), names
     except Forbidden as error:
-        problems.append(str(error))
+        report.notes.append(str(error))
         return None, []
     return None, names
 
 
-def _read_all(search: Search, kubectl: Kubectl, node: str | None, problems: list[str]) -> Exception | None:
-    """Search what can be read; the first failure, if any: one node's trouble must not hide another's trail."""
+def _read_all(search: Search, kubectl: Kubectl, node: str | None, report: Report) -> Exception | None:
+    """Search what can be read; the first failure, if any."""
     try:
         sources = trails(kubectl, node)
     except KubectlError as error:
-        problems.append(str(error))
+        report.problems.append(str(error))
         return error
-    first: Exception | None = None
-    for source in sources:
-        try:
-            search.read(source)
-        except (KubectlError, trail.Unreadable) as error:
-            first = first or error
-            problems.append(f"{source.name}: {error}" if isinstance(error, KubectlError) else str(error))
-    return first
+    failures = [search.read_if_it_can_be(source) for source in sources]
+    return next(filter(None, failures), None)

@@ -4,10 +4,8 @@ It comes from the session's records in a trail, from the AuditSession in the clu
 durable record, the AuditSession knows requests that no process ever came of.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -51,6 +49,9 @@ class Summary(Struct, kw_only=True, rename="camel", omit_defaults=True):
         return msgspec.structs.replace(self, **missing)
 
 
+LATE = "late"
+"""The reason of a second start, which corrects an `unconfirmed` one."""
+
 _ABSENT: tuple[object, ...] = (None, [], {})
 
 
@@ -60,19 +61,15 @@ def from_records(uid: str, records: Iterable[Record]) -> Summary:
     # A forged record only claims the UID: its user is not the one who asked. `session` records come last, as they are
     # made for this.
     every = list(records)
-    genuine = [record for record in every if record.state != "forged"]
-    for record in sorted(genuine or every, key=lambda r: (r.kind == "session", r.seq)):
+    genuine = [record for record in every if record.state != "forged"] or every
+    genuine.sort(key=_weight)
+    for record in genuine:
         _add(summary, record)
     return summary
 
 
-def sessions(records: Iterable[Record]) -> list[Summary]:
-    """The sessions that a trail's records are about, oldest first."""
-    by_uid: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.kind == "session" and record.request_uid:
-            by_uid[record.request_uid].append(record)
-    return in_time(from_records(uid, found) for uid, found in by_uid.items())
+def _weight(record: Record) -> tuple[bool, int]:
+    return record.kind == "session", record.seq
 
 
 def in_time(summaries: Iterable[Summary]) -> list[Summary]:
@@ -91,43 +88,43 @@ def moment(time: str | None) -> datetime | None:
 
 
 def _add(summary: Summary, record: Record) -> None:
-    fields: dict[str, object] = {"user": record.user, "node": record.node.name, "state": record.state}
-    fields |= {"image": record.image, "pod_uid": record.pod_uid, "cluster_uid": record.cluster_uid}
-    if record.resource:
-        fields |= msgspec.structs.asdict(record.resource)
-    if record.request:
-        fields |= msgspec.structs.asdict(record.request)
-    if record.user_info:
-        fields |= msgspec.structs.asdict(record.user_info)
+    """Set what this record says; written out, since a list of a million records does this for each session."""
+    summary.user = record.user or summary.user
+    summary.node = record.node.name
+    summary.state = record.state or summary.state
+    summary.image = record.image or summary.image
+    summary.pod_uid = record.pod_uid or summary.pod_uid
+    summary.cluster_uid = record.cluster_uid or summary.cluster_uid
+    if place := record.resource:
+        summary.namespace, summary.pod = place.namespace, place.pod
+        summary.container = place.container
+    if request := record.request:
+        summary.verb, summary.resource, summary.tty = request.verb, request.resource, request.tty
+        summary.command = request.command or summary.command
+    if info := record.user_info:
+        summary.groups, summary.extra = info.groups or summary.groups, info.extra or summary.extra
     if record.kind == "session":
-        fields |= _course(record)
-    for name, value in fields.items():
-        if value not in _ABSENT:
-            setattr(summary, name, value)
+        _add_course(summary, record)
 
 
-def _course(record: Record) -> dict[str, object]:
+def _add_course(summary: Summary, record: Record) -> None:
     """What only `session` records say of the session; in others these keys are about a process."""
-    fields: dict[str, object] = {"weak": record.weak, "lost": record.lost, "reason": record.reason}
-    time: Literal["end_time", "start_time"] = "end_time" if record.phase == "end" else "start_time"
-    fields |= {time: record.timestamp}
+    summary.weak = record.weak or summary.weak
+    summary.lost = record.lost or summary.lost
+    summary.reason = record.reason or summary.reason
     if record.phase == "end":
-        fields |= {"outcome": record.outcome, "exit": record.exit}
-        fields |= {"duration_ms": record.duration_ms, "processes": record.processes}
-    return fields
+        summary.end_time = record.timestamp
+        summary.outcome, summary.exit = record.outcome or summary.outcome, record.exit or summary.exit
+        if record.duration_ms is not None:
+            summary.duration_ms = record.duration_ms
+        if record.processes is not None:
+            summary.processes = record.processes
+    elif summary.start_time is None or (record.phase == "start" and record.reason != LATE):
+        summary.start_time = record.timestamp
 
 
-_audit_session = msgspec.json.Decoder(AuditSession)
-
-
-def from_audit_session(document: bytes | msgspec.Raw) -> Summary:
-    """The session of an AuditSession, given as JSON.
-
-    Raises:
-        msgspec.ValidationError: It is not one; the message names the field.
-
-    """
-    it = _audit_session.decode(document)
+def from_audit_session(it: AuditSession) -> Summary:
+    """The session of an AuditSession."""
     return Summary(
         request_uid=it.metadata.name,
         user=it.spec.user.username,

@@ -2,24 +2,35 @@
 
 A trail may be large, in use, cut or damaged. Lines that are no records are counted and the rest is read; only a
 source without a single record in it is refused, since that is a wrong file and not a damaged one.
+
+Records as an enricher writes them are recognised by the block: where the numbers of its first and last line say how
+many there are in between, and so many begin and end, no line needs to be looked at but those of interest. What is
+written otherwise, or damaged, is read line by line.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from exectrail.contracts.record import Record, decode
+from exectrail.contracts.record import VERSION, Node, Record, decode, encode
 from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.reading import blocks
+from exectrail.reading.report import Report
+from exectrail.reading.shell import visible
 
-LONGEST_LINE = 1 << 20
-"""Bytes. No record comes near it; a longer line is skipped without being held in memory."""
+SESSION = b',"kind":"session","auditID":"'
+"""In each `session` record as it is encoded, and in no other: a quote in a value is escaped."""
+GAP = b',"kind":"gap","auditID":"'
+"""The same for `gap`."""
 
-is_session = re.compile(rb'"kind"\s*:\s*"session"').search
-"""Whether a line may be a `session` record: cheap, on bytes."""
+_START = f'{{"version":"{VERSION}","kind":"'.encode()
+_END = b'"}\n'
+_BETWEEN = _END + _START
+_SEQ = b',"seq":'
 
 
 class Unreadable(Exception):
@@ -28,71 +39,104 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """Where lines come from. `pod_log` marks a pod's log, in which an agent's own log lines are expected."""
+    """Where lines come from."""
 
     name: str
     open: Callable[[], AbstractContextManager[IO[bytes]]]
     pod_log: bool = False
+    """Whether it is a pod's log, in which an agent's own log lines are expected."""
+    path: Path | None = None
+    """The file, where it is one that can be opened again, and not compressed."""
+    again: bool = False
+    """Whether it can be opened more than once."""
 
 
-@dataclass
-class Damage:
-    """How many lines of all sources were no records."""
-
-    lines: int = 0
-
-    def __str__(self) -> str:
-        return "1 line was no record" if self.lines == 1 else f"{self.lines} lines were no records"
-
-
-def read(source: Source, wanted: Callable[[bytes], object], damage: Damage) -> Iterator[Record]:
-    """The records whose lines are wanted, in the order of the source.
-
-    Args:
-        source: What to read.
-        wanted: A cheap test on a line's bytes. Lines that fail it are not decoded, so it must pass all of interest.
-        damage: Where lines that are no records are counted.
+def read(source: Source, needles: tuple[bytes, ...] | None, report: Report) -> Iterator[Record]:
+    """The records that contain one of the needles as they are encoded, or all, in the order of the source.
 
     Raises:
         Unreadable: The source cannot be opened or read, or has lines and none of them is a record.
 
     """
-    proven = source.pod_log
-    refusal = ""
+    for line in lines(source, needles, report):
+        record = understood(line, report)
+        if record:
+            yield record
+
+
+def lines(source: Source, needles: tuple[bytes, ...] | None, report: Report) -> Iterator[bytes]:
+    """The same, as lines: records but for what else may be wrong in them.
+
+    Raises:
+        Unreadable: As `read`.
+
+    """
     try:
         with source.open() as stream:
-            for number, line in enumerate(_lines(stream), 1):
-                if line.isspace() or (proven and _framed(line) and not wanted(line)):
-                    continue
-                try:
-                    record = decode(line)
-                # msgspec raises RecursionError for JSON nested deeper than the interpreter's limit.
-                except UNREADABLE as error:
-                    if not _is_log_line(line):
-                        damage.lines += 1
-                        refusal = refusal or f"{source.name}:{number}: not a record of a trail: {error}"
-                    continue
-                proven = True
-                if wanted(line):
-                    yield record
+            picked = _Picked(source, needles, report)
+            for block in blocks.forwards(stream):
+                yield from picked.of(block)
+            picked.close()
     except OSError as error:
         raise Unreadable(f"{source.name}: {error.strerror or error}") from error
-    if refusal and not proven:
-        raise Unreadable(refusal)
 
 
-def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The lines; of one beyond `LONGEST_LINE` only its beginning, which is no record."""
-    overlong = False
-    while line := stream.readline(LONGEST_LINE):
-        whole = line.endswith(b"\n")
-        if not overlong:
-            yield line
-        overlong = not whole
+def lines_backwards(source: Source, needles: tuple[bytes, ...] | None, report: Report) -> Iterator[bytes]:
+    """The same, the last one first; of a source that has a `path`.
+
+    Raises:
+        Unreadable: As `read`.
+
+    """
+    if source.path is None:
+        raise TypeError(f"{source.name} cannot be read from its end")
+    try:
+        with source.path.open("rb") as stream:
+            picked = _Picked(source, needles, report)
+            for block in blocks.backwards(stream):
+                yield from reversed(list(picked.of(block)))
+            picked.close()
+    except OSError as error:
+        raise Unreadable(f"{source.name}: {error.strerror or error}") from error
 
 
-def _framed(line: bytes) -> bool:
-    return line.startswith(b"{") and line.rstrip().endswith(b"}")
+def first_head(source: Source) -> "Head | None":
+    """The head of the first record near the beginning; None where there is none.
+
+    Raises:
+        Unreadable: The source cannot be opened or read.
+
+    """
+    try:
+        with source.open() as stream:
+            for line in next(blocks.forwards(stream), b"").split(b"\n"):
+                try:
+                    return _head.decode(line)
+                except UNREADABLE:
+                    continue
+    except OSError as error:
+        raise Unreadable(f"{source.name}: {error.strerror or error}") from error
+    return None
+
+
+def understood(line: bytes, report: Report) -> Record | None:
+    """The record of a line; None, and counted, where this version does not understand it."""
+    try:
+        return decode(line)
+    except UNREADABLE as error:
+        _count(line, error, report)
+        return None
+
+
+class Head(msgspec.Struct, rename={"audit_id": "auditID"}):
+    """What every record has, whatever its kind and version."""
+
+    version: str
+    kind: str
+    audit_id: str
+    timestamp: str
+    node: Node
+    seq: int
 
 
 class _LogLine(msgspec.Struct):
@@ -103,7 +147,126 @@ class _LogLine(msgspec.Struct):
     audit_id: msgspec.UnsetType | str = msgspec.field(name="auditID", default=msgspec.UNSET)
 
 
+_head = msgspec.json.Decoder(Head)
 _log_line = msgspec.json.Decoder(_LogLine)
+
+
+class _Picked:
+    """The lines of interest of one source's blocks."""
+
+    def __init__(self, source: Source, needles: tuple[bytes, ...] | None, report: Report) -> None:
+        self._needles, self._report, self._name = needles, report, source.name
+        self._proven = source.pod_log
+        self._refusal = ""
+        self._line = self._refused = 0
+
+    def of(self, block: bytes) -> Iterator[bytes]:
+        """Those of a block."""
+        if intact := _intact(block):
+            node, first, last = intact
+            self._proven = True
+            self._line += last - first + 1
+            self._report.numbers[node].add(first, last)
+            return _among(block, self._needles)
+        return self._one_by_one(block)
+
+    def close(self) -> None:
+        """Refuse what held no record.
+
+        Raises:
+            Unreadable: There were lines, and none was a record.
+
+        """
+        if self._refusal and not self._proven:
+            self._report.damaged -= self._refused
+            raise Unreadable(self._refusal)
+
+    def _one_by_one(self, block: bytes) -> Iterator[bytes]:
+        for line in block.removesuffix(b"\n").split(b"\n"):
+            self._line += 1
+            if not line or line.isspace():
+                continue
+            try:
+                head = _head.decode(line)
+            except UNREADABLE as error:
+                self._refuse(line, error)
+                continue
+            self._proven = True
+            self._report.numbers[head.node.name].add(head.seq, head.seq)
+            if head.version != VERSION:
+                self._report.misunderstood(f"version {head.version}")
+            elif self._needles is None or _has(line, self._needles):
+                yield line
+
+    def _refuse(self, line: bytes, error: Exception) -> None:
+        if not _is_log_line(line):
+            self._report.damaged += 1
+            self._refused += 1
+            self._refusal = (
+                self._refusal or f"{self._name}:{self._line}: not a record of a trail: {visible(str(error))}"
+            )
+
+
+def _intact(block: bytes) -> tuple[str, int, int] | None:
+    """The node, and the first and last number, of a block of whole records in their order; None if it is not one."""
+    if not block.startswith(_START) or not block.endswith(_END):
+        return None
+    begin = block.rfind(b"\n", 0, -1) + 1
+    try:
+        first, last = _seq(block, 0, block.index(b"\n")), _seq(block, begin, len(block))
+        if last - first != block.count(_BETWEEN):
+            return None
+        # Both by their heads: a block in which one node's trail follows another's counts line by line.
+        node = _head.decode(block[: block.index(b"\n")]).node.name
+        return (node, first, last) if _head.decode(block[begin:]).node.name == node else None
+    except UNREADABLE:
+        return None
+
+
+def _seq(block: bytes, begin: int, end: int) -> int:
+    at = block.rindex(_SEQ, begin, end) + len(_SEQ)
+    return int(block[at : block.index(b",", at, end)])
+
+
+def _among(block: bytes, needles: tuple[bytes, ...] | None) -> Iterator[bytes]:
+    if needles is None:
+        yield from block.removesuffix(b"\n").split(b"\n")
+        return
+    if len(needles) == 1:  # as most have it, in half the time
+        (needle,) = needles
+        at = block.find(needle)
+        while at >= 0:
+            end = block.index(b"\n", at)
+            yield block[block.rfind(b"\n", 0, at) + 1 : end]
+            at = block.find(needle, end)
+        return
+    found = {needle: block.find(needle) for needle in needles}
+    while hits := [at for at in found.values() if at >= 0]:
+        at = min(hits)
+        end = block.index(b"\n", at)
+        yield block[block.rfind(b"\n", 0, at) + 1 : end]
+        for needle, last in found.items():
+            if 0 <= last < end:
+                found[needle] = block.find(needle, end)
+
+
+def _has(line: bytes, needles: tuple[bytes, ...]) -> bool:
+    """Whether a line has a needle, in whichever way its JSON is written."""
+    if not line.startswith(_START):
+        try:
+            line = encode(decode(line))
+        except UNREADABLE:  # to be counted by the reader
+            return True
+    return any(needle in line for needle in needles)
+
+
+def _count(line: bytes, error: Exception, report: Report) -> None:
+    try:
+        _head.decode(line)
+    except UNREADABLE:
+        report.damaged += 1
+    else:
+        report.misunderstood(str(error))
 
 
 def _is_log_line(line: bytes) -> bool:

@@ -411,7 +411,7 @@ def test_every_option_is_documented_and_no_other(program: str, monkeypatch: pyte
 def test_every_exit_code_of_the_command_is_documented() -> None:
     cli = importlib.import_module("exectrail.cli.exit_codes")
     codes = {row[0] for row in rows(section(page("reference/commands.md"), "## exectrail")) if row[0].isdigit()}
-    assert codes == {str(code) for code in (cli.OK, cli.NOT_FOUND, cli.CANNOT_LOOK, cli.INTERRUPTED)}
+    assert codes == {str(code) for code in (cli.OK, cli.NOT_FOUND, cli.CANNOT_LOOK, cli.INCOMPLETE, cli.INTERRUPTED)}
 
 
 # ---- privileges ----

@@ -1,10 +1,8 @@
 """The command as a whole: its start, its arguments, its exit codes, and what it prints of sessions."""
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,14 +11,12 @@ from hypothesis import strategies as st
 
 from exectrail import __version__, cli
 from exectrail.cli import arguments
-from exectrail.cli.session_table import shortest
-from exectrail.cli.sessions import choose
 from exectrail.cli.text import span
 from exectrail.contracts import session
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Exit
 from exectrail.reading import shell
-from exectrail.reading.summary import Summary, from_audit_session
+from exectrail.reading.summary import from_audit_session
 
 ENV_C = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -94,52 +90,6 @@ def test_an_output_that_knows_only_ascii_gets_escapes(alice_file: Path) -> None:
     assert done.stderr == b""
 
 
-def test_the_sample_sessions_read_as_the_golden_table(
-    alice_file: Path, golden: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.run(["sessions", str(alice_file)]) == 0
-    golden("alice-sessions.txt", capsys.readouterr().out)
-
-
-@pytest.mark.parametrize(
-    ("options", "users"),
-    [
-        ([], ["alice", "bob"]),
-        (["--user", "bob"], ["bob"]),
-        (["--namespace", "shop"], ["alice", "bob"]),
-        (["--namespace", "shop", "--user", "eve"], []),
-        (["--since", "1w"], ["alice", "bob"]),
-    ],
-    ids=" ".join,
-)
-def test_sessions_are_chosen_by_user_namespace_and_time(
-    options: list[str],
-    users: list[str],
-    alice_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> "Clock":
-            return cls(2026, 11, 24, tzinfo=tz)
-
-    monkeypatch.setattr("exectrail.cli.sessions.datetime", Clock)
-
-    assert cli.run(["sessions", *options, "-o", "json", str(alice_file)]) == 0
-    assert [found["user"] for found in json.loads(capsys.readouterr().out)] == users
-
-
-def test_since_keeps_what_started_within_and_what_has_no_time() -> None:
-    now = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
-    times = {"old": "2026-11-23T13:59:59Z", "new": "2026-11-23T14:00:00.5Z", "none": None, "odd": "yesterday"}
-    found = [Summary(request_uid=uid, start_time=time) for uid, time in times.items()]
-
-    chosen = choose(found, None, None, timedelta(hours=1), now)
-
-    assert [summary.request_uid for summary in chosen] == ["new", "none", "odd"]
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("90s", timedelta(seconds=90)), ("1h30m", timedelta(minutes=90)), ("2d", timedelta(2)), ("1w", timedelta(7))],
@@ -167,13 +117,7 @@ def test_a_duration_is_as_fine_as_it_matters(milliseconds: int | None, text: str
     assert span(milliseconds) == text
 
 
-def test_uids_are_cut_for_a_narrow_table_only_where_they_still_differ() -> None:
-    assert shortest(["abcdefgh-1", "bcdefghi-2"]) == ["abcdefgh", "bcdefghi"]
-    assert shortest(["abcdefgh-1", "abcdefgh-2"]) == ["abcdefgh-1", "abcdefgh-2"]
-
-
 def test_the_command_reads_every_field_of_an_auditsession_that_it_shows() -> None:
-    """The command decodes AuditSessions by types of its own: this holds them to the real ones."""
     real = session.AuditSession(
         metadata=ObjectMeta(name="uid-1"),
         spec=session.SessionSpec(
@@ -187,9 +131,7 @@ def test_the_command_reads_every_field_of_an_auditsession_that_it_shows() -> Non
         ),
         status=session.SessionStatus("Closed", "completed", Exit(3), "node-1", "start", "end", 5, 2),
     )
-    import msgspec  # noqa: PLC0415 - beside what it encodes
-
-    shown = from_audit_session(msgspec.json.encode(real))
+    shown = from_audit_session(real)
 
     untold = {"image", "pod_uid", "cluster_uid", "state", "weak", "lost", "reason"}
     assert {name for name in shown.__struct_fields__ if not getattr(shown, name)} == untold

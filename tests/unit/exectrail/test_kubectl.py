@@ -124,9 +124,52 @@ def test_sessions_come_from_the_api_oldest_first(cluster: FakeCluster, run: Show
 
     code, out, err = run("sessions", "-o", "json")
 
-    assert code == 0
+    assert code == 3
     assert [found["requestUID"] for found in json.loads(out)] == ["uid-early", "uid-late"]
     assert "1 line was no record" in err
+
+
+def test_sessions_come_page_by_page(cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get auditsessions continue=next", out={"items": [_session("uid-2", {})], "metadata": {}})
+    first = {"items": [_session("uid-1", {})], "metadata": {"continue": "next"}}
+    cluster.answers("get auditsessions", out=first)
+
+    assert run("sessions", "-o", "name")[1].split() == ["uid-1", "uid-2"]
+
+
+def _reading(namespace: str, container: str, command: list[str]) -> dict[str, object]:
+    session = _session("uid-reading", {})
+    spec = {"target": {"namespace": namespace, "pod": "node-x", "container": container}, "command": command}
+    return session | {"spec": session["spec"] | spec}  # type: ignore[operator] # a dict
+
+
+def test_our_own_readings_are_left_out_unless_all_are_wanted(cluster: FakeCluster, run: Show) -> None:
+    own = _reading("audit", "reader", [*PRINT, "/trail/trail.jsonl"])
+    cluster.answers("get auditsessions", out={"items": [own, _session("uid-1", {})]})
+
+    code, out, err = run("sessions", "-o", "name")
+
+    assert (code, out) == (0, "uid-1\n")
+    assert "1 reading of trails by exectrail itself left out; --all lists them" in err
+    assert run("sessions", "-o", "name", "--all")[1].split() == ["uid-reading", "uid-1"]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "container", "command"),
+    [
+        ("shop", "reader", [*PRINT, "/trail/trail.jsonl"]),
+        ("audit", "enricher", [*PRINT, "/trail/trail.jsonl"]),
+        ("audit", "reader", ["sh"]),
+        ("audit", "reader", ["python3", "-m", "exectrail.reading.segmentsx"]),
+    ],
+    ids=["namespace", "container", "command", "module"],
+)
+def test_what_only_looks_like_our_own_reading_is_listed(
+    namespace: str, container: str, command: list[str], cluster: FakeCluster, run: Show
+) -> None:
+    cluster.answers("get auditsessions", out={"items": [_reading(namespace, container, command)]})
+
+    assert run("sessions", "-o", "name")[:2] == (0, "uid-reading\n")
 
 
 def test_context_and_kubeconfig_are_passed_on(cluster: FakeCluster, run: Show) -> None:
@@ -198,7 +241,7 @@ def test_without_an_auditsession_all_nodes_are_searched_and_one_that_fails_is_on
 
     code, out, err = run("show", alice_uid)
 
-    assert code == 0
+    assert code == 3
     assert "sleep 0.1" in out
     assert "trail of node node-0: /trail/trail.jsonl: No such file" in err
 
@@ -233,9 +276,9 @@ def test_the_beginning_of_a_uid_is_looked_up_in_the_api(
     cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
 ) -> None:
     found = {"items": [_session(alice_uid, {"node": "node-1"})]}
-    cluster.answers(f"get auditsessions metadata.name={alice_uid}", out=found)
-    cluster.answers("get auditsessions metadata.name=", out={"items": []})
-    cluster.answers("get auditsessions custom-columns", out=f"other-session\n{alice_uid}\n".encode())
+    cluster.answers(f"get auditsessions metadata.name%3D{alice_uid}", out=found)
+    cluster.answers("get auditsessions metadata.name%3D", out={"items": []})
+    cluster.answers("get auditsessions", out={"items": [_session("other-session", {}), _session(alice_uid, {})]})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
     cluster.answers("exec", out=trail)
 
@@ -245,8 +288,8 @@ def test_the_beginning_of_a_uid_is_looked_up_in_the_api(
 def test_an_unknown_uid_exits_with_1_and_the_nearest_of_the_api(
     cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
 ) -> None:
-    cluster.answers("get auditsessions metadata.name=", out={"items": []})
-    cluster.answers("get auditsessions custom-columns", out=b"0b5e7777-0000\n1111111-0000\n")
+    cluster.answers("get auditsessions metadata.name%3D", out={"items": []})
+    cluster.answers("get auditsessions", out={"items": [_session("0b5e7777-0000", {}), _session("1111111-0000", {})]})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
     cluster.answers("exec", out=trail)
 

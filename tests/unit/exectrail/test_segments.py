@@ -140,7 +140,7 @@ def test_the_command_counts_the_cut_end_of_a_compressed_file_as_damage(
     file = tmp_path / "trail.jsonl.gz"
     file.write_bytes(gzip.compress(b"".join(map(encode, alice_trail)))[:-8])
 
-    assert cli.run(["sessions", str(file)]) == 0
+    assert cli.run(["sessions", str(file)]) == 3
     printed = capsys.readouterr()
     assert "alice" in printed.out
     assert "no record" in printed.err

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from exectrail import cli
 from exectrail.contracts.record import Record, encode
-from exectrail.reading.trail import LONGEST_LINE, Damage, Source, Unreadable, is_session, read
+from exectrail.reading.blocks import LONGEST_LINE
+from exectrail.reading.report import Report
+from exectrail.reading.trail import SESSION, Source, Unreadable, read
 
 LOG_LINE = b'{"time":"t","level":"info","logger":"enricher","message":"requestUID of kind session"}\n'
 
@@ -22,62 +24,59 @@ def source(content: bytes, *, pod_log: bool = False) -> Source:
     return Source("here", lambda: nullcontext(io.BytesIO(content)), pod_log)
 
 
-def everything(_: bytes) -> bool:
-    return True
-
-
 @pytest.fixture
 def line(alice_trail: list[Record]) -> bytes:
     return encode(alice_trail[0])
 
 
 def test_lines_that_are_no_records_are_counted_and_the_rest_is_read(line: bytes) -> None:
-    damage = Damage()
+    report = Report()
     content = line + b"half a li\n" + line[:100] + b"\n" + b"\n" + b'{"kind":"exec"}\n' + line
 
-    assert len(list(read(source(content), everything, damage))) == 2
-    assert str(damage) == "3 lines were no records"
+    assert len(list(read(source(content), None, report))) == 2
+    assert list(report.sentences()) == ["3 lines were no records"]
 
 
 def test_damage_is_seen_between_lines_that_are_not_wanted(line: bytes) -> None:
-    damage = Damage()
+    report = Report()
 
-    assert list(read(source(line + line[:50] + b"\n" + line), lambda _: False, damage)) == []
-    assert str(damage) == "1 line was no record"
+    assert list(read(source(line + line[:50] + b"\n" + line), (b"nothing has this",), report)) == []
+    assert list(report.sentences()) == ["1 line was no record"]
 
 
 def test_a_line_too_long_to_be_a_record_is_one_damaged_line(line: bytes) -> None:
-    damage = Damage()
+    report = Report()
 
-    assert len(list(read(source(line + b"x" * (3 * LONGEST_LINE) + b"\n" + line), everything, damage))) == 2
-    assert damage.lines == 1
+    assert len(list(read(source(line + b"x" * (3 * LONGEST_LINE) + b"\n" + line), None, report))) == 2
+    assert report.damaged == 1
 
 
 @pytest.mark.parametrize("pod_log", [True, False], ids=["from a pod", "from a file"])
 def test_an_agents_own_log_lines_are_passed_over_in_silence(line: bytes, pod_log: bool) -> None:
-    damage = Damage()
+    report = Report()
 
-    assert len(list(read(source(LOG_LINE + line + LOG_LINE, pod_log=pod_log), everything, damage))) == 1
-    assert damage.lines == 0
+    assert len(list(read(source(LOG_LINE + line + LOG_LINE, pod_log=pod_log), None, report))) == 1
+    assert report.damaged == 0
 
 
 def test_a_pods_log_without_any_record_is_an_empty_trail() -> None:
-    assert list(read(source(LOG_LINE, pod_log=True), is_session, Damage())) == []
+    assert list(read(source(LOG_LINE, pod_log=True), (SESSION,), Report())) == []
 
 
 def test_a_file_without_any_record_is_refused_with_its_first_line() -> None:
     with pytest.raises(Unreadable, match=r"^here:2: not a record of a trail: "):
-        list(read(source(b"\nroot:x:0:0\n[]\n"), everything, Damage()))
+        list(read(source(b"\nroot:x:0:0\n[]\n"), None, Report()))
 
 
 def test_an_empty_file_is_an_empty_trail() -> None:
-    assert list(read(source(b""), everything, Damage())) == []
+    assert list(read(source(b""), None, Report())) == []
 
 
 def test_a_session_line_is_recognised_however_its_json_is_spaced(line: bytes) -> None:
-    assert is_session(line)
-    assert is_session(json.dumps(json.loads(line)).encode())
-    assert not is_session(line.replace(b'"kind":"session"', b'"kind":"exec"'))
+    spaced = json.dumps(json.loads(line)).encode() + b"\n"
+    other = line.replace(b'"kind":"session"', b'"kind":"exec"')
+
+    assert len(list(read(source(line + spaced + other), (SESSION,), Report()))) == 2
 
 
 class Repeated(io.RawIOBase):
@@ -103,7 +102,7 @@ def test_memory_does_not_grow_with_the_trail(line: bytes) -> None:
     stream = io.BufferedReader(raw, 1 << 16)
     tracemalloc.start()
     try:
-        found = list(read(Source("long", lambda: nullcontext(stream)), lambda text: b"bob" in text, Damage()))
+        found = list(read(Source("long", lambda: nullcontext(stream)), (b"bob",), Report()))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -117,7 +116,7 @@ def test_whatever_the_bytes_a_file_is_read_or_refused(content: bytes | list[byte
     whole = content if isinstance(content, bytes) else b"".join(content)
     for pod_log in (True, False):
         try:
-            found = list(read(source(whole, pod_log=pod_log), everything, Damage()))
+            found = list(read(source(whole, pod_log=pod_log), None, Report()))
         except Unreadable as error:
             assert str(error).isprintable()  # noqa: PT017 - both outcomes are right
         else:
@@ -157,7 +156,7 @@ def test_a_damaged_trail_is_shown_and_its_damage_reported(
     with alice_file.open("ab") as file:
         file.write(b'{"version":"spo/v1_alp\n')
 
-    assert cli.run(["show", alice_uid, str(alice_file)]) == 0
+    assert cli.run(["show", alice_uid, str(alice_file)]) == 3
     output = capsys.readouterr()
     assert "sleep 0.1" in output.out
     assert output.err == "exectrail: 1 line was no record\n"

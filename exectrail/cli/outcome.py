@@ -1,0 +1,27 @@
+"""How a command that reads trails ends: what it says of what it could not read, and its exit code."""
+
+from collections.abc import Iterable
+
+from exectrail.cli import text
+from exectrail.cli.exit_codes import CANNOT_LOOK, INCOMPLETE, OK
+from exectrail.reading.report import Report
+
+
+def code(report: Report, gaps: Iterable[str], otherwise: int = OK) -> int:
+    """Say what is missing; the exit code that follows from it, or another where all was read."""
+    for note in report.notes:
+        text.complain(note)
+    said = [*report.sentences(), *gaps]
+    for sentence in said:
+        text.complain(sentence)
+    if report.problems and not report.sources:
+        return CANNOT_LOOK
+    return INCOMPLETE if said else otherwise
+
+
+def cannot_look(error: Exception, report: Report) -> int:
+    """Say why nothing could be read."""
+    for sentence in report.sentences():
+        text.complain(sentence)
+    text.complain(error)
+    return CANNOT_LOOK

@@ -1,0 +1,72 @@
+"""A stream of lines in blocks: each some hundred whole lines, so that what is looked for is looked for by the block.
+
+Memory stays that of a block or two, whatever the stream: a line longer than any record comes as its beginning only.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import IO
+
+BLOCK = 1 << 17
+"""Bytes read at once."""
+LONGEST_LINE = 1 << 20
+"""Bytes. No record comes near it; of a longer line only the beginning is passed on, which is no record."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def forwards(stream: IO[bytes]) -> Iterator[bytes]:
+    """Blocks in their order. The last one may end without a newline; a UTF-8 byte order mark is left out."""
+    take = getattr(stream, "read1", stream.read)  # of a pipe what is there, not what will be
+    rest = _without_bom(take)
+    cut = False
+    while data := take(BLOCK):
+        if cut:  # in the middle of a line that was given up
+            _, newline, data = data.partition(b"\n")
+            cut = not newline
+        if end := data.rfind(b"\n") + 1:
+            yield b"".join((rest, memoryview(data)[:end]))
+            rest = data[end:]
+        else:
+            rest += data
+        if len(rest) > LONGEST_LINE:
+            yield rest[:LONGEST_LINE] + b"\n"
+            rest, cut = b"", True
+    if rest:
+        yield rest
+
+
+def _without_bom(take: object) -> bytes:
+    start: bytes = b""
+    while len(start) < len(_BOM) and _BOM.startswith(start) and (more := take(len(_BOM) - len(start))):  # type: ignore[operator] # a stream's read
+        start += more
+    return start.removeprefix(_BOM)
+
+
+def backwards(stream: IO[bytes]) -> Iterator[bytes]:
+    """Blocks from the end of a file to its beginning; inside a block, lines have their order.
+
+    The size is taken once: what is appended meanwhile is not read.
+    """
+    at = stream.seek(0, os.SEEK_END)
+    rest = b""  # the end of a line that begins further ahead
+    cut = False
+    while at:
+        size = min(BLOCK, at)
+        at -= size
+        stream.seek(at)
+        data = stream.read(size)
+        if cut:  # in the middle of a line that was given up
+            data, newline, _ = data.rpartition(b"\n")
+            data, cut = data + newline, not newline
+        end = data.find(b"\n") + 1 if at else len(_BOM) if data.startswith(_BOM) else 0
+        if at and not end:
+            rest = data + rest
+        elif block := data[end:] + rest:
+            yield block
+            rest = data[:end]
+        else:
+            rest = data[:end]
+        if len(rest) > LONGEST_LINE:
+            yield rest[:LONGEST_LINE] + b"\n"
+            rest, cut = b"", True

@@ -1,0 +1,65 @@
+"""Which sessions are of interest: what the options `--user`, `--pod`, `--since` and the like choose."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from exectrail.reading.summary import Summary, moment
+
+Pattern = re.Pattern[str]
+
+OUTCOMES = ("completed", "failed", "open", "never-started", "not-recorded", "ambiguous", "lost")
+"""What `--outcome` takes: the outcomes of records, `failed` for a result other than 0, `open` for no end."""
+
+
+def pattern(text: str) -> Pattern:
+    """What a name must be, with `*` for anything."""
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What must be true of a session. Of several values of one option, one; empty: any."""
+
+    user: tuple[Pattern, ...] = ()
+    namespace: tuple[Pattern, ...] = ()
+    pod: tuple[Pattern, ...] = ()
+    container: tuple[Pattern, ...] = ()
+    node: tuple[Pattern, ...] = ()
+    verb: tuple[str, ...] = ()
+    outcome: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def keeps(self, summary: Summary) -> bool:
+        """Whether a session is of interest. One whose start is unknown cannot be ruled out by time."""
+        return (
+            _any(self.user, summary.user)
+            and _any(self.namespace, summary.namespace)
+            and _any(self.pod, summary.pod)
+            and _any(self.container, summary.container)
+            and _any(self.node, summary.node)
+            and (not self.verb or summary.verb in self.verb)
+            and (not self.outcome or not outcomes(summary).isdisjoint(self.outcome))
+            and self.in_time(summary.start_time)
+        )
+
+    def in_time(self, time: str | None) -> bool:
+        """Whether a point in time is in the span that is asked for."""
+        if self.since is None and self.until is None:
+            return True
+        at = moment(time)
+        return at is None or ((self.since is None or at >= self.since) and (self.until is None or at < self.until))
+
+
+def outcomes(summary: Summary) -> set[str]:
+    """All of `OUTCOMES` that are true of a session."""
+    found: set[str] = {summary.outcome or "open"}
+    if summary.exit and (summary.exit.signal or summary.exit.code):
+        found.add("failed")
+    return found
+
+
+def _any(patterns: Iterable[Pattern], value: str | None) -> bool:
+    return not patterns or any(each.fullmatch(value or "") for each in patterns)

@@ -1,0 +1,565 @@
+"""`exectrail sessions`: which sessions are listed, in which order, in which form, and what never is cut."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exectrail import cli
+from exectrail.cli import arguments, files, session_forms
+from exectrail.cli.session_table import Table
+from exectrail.cli.text import Clock
+from exectrail.contracts.record import Exit, Node, Record, Request, Resource, encode
+from exectrail.reading import session_list
+from exectrail.reading.blocks import BLOCK
+from exectrail.reading.choice import Choice, pattern
+from exectrail.reading.report import Report
+from exectrail.reading.summary import Summary
+
+Run = Callable[..., tuple[int, str, str]]
+UID = "0b5e7c1e-6f1d-4a53-9d0c-{:012x}"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*argv: object) -> tuple[int, str, str]:
+        code = cli.run(["sessions", *map(str, argv)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return command
+
+
+def users(output: str) -> list[str]:
+    return [line.split("\t")[1] for line in output.splitlines()[1:]]
+
+
+class Node1:
+    """Writes the `session` records of a node, numbered."""
+
+    def __init__(self, node: str = "node-1") -> None:
+        self.node, self.records = node, list[Record]()
+
+    def write(self, uid: str, phase: str | None, minute: float, **fields: Any) -> "Node1":
+        at = datetime(2026, 11, 23, 14, tzinfo=UTC) + timedelta(minutes=minute)
+        common: dict[str, Any] = {
+            "version": "spo/v1_alpha",
+            "kind": "session",
+            "audit_id": f"{len(self.records)}",
+            "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "node": Node(self.node),
+            "resource": Resource("shop", "web-0", "app"),
+            "user": "alice",
+            "request_uid": uid,
+            "state": "confirmed",
+            "origin": "session",
+            "phase": phase,
+            "prev": "0" * 64,
+        }
+        if phase == "start":
+            common["request"] = Request("exec", "pods/exec", ["id"])
+        if phase == "end":
+            common |= {"outcome": "completed", "exit": Exit(0)}
+        self.records.append(Record(**common | {"seq": len(self.records)} | fields))
+        return self
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(map(encode, self.records))
+
+
+def summaries(*records: Record) -> list[Summary]:
+    return list(session_list.in_order(records))
+
+
+# ---- widths ----
+
+NAMES = [
+    Summary(
+        request_uid=UID.format(n),
+        user=user,
+        verb=verb,
+        command=command,
+        namespace=namespace,
+        pod=pod,
+        container=container,
+        start_time="2026-11-23T14:58:03.120Z",
+        duration_ms=duration,
+        outcome="completed" if how else None,
+        exit=how,
+    )
+    for n, (user, verb, command, namespace, pod, container, how, duration) in enumerate(
+        [
+            ("alice", "exec", ["sh", "-c", "id; ls / | head -2"], "shop", "web-0", "app", Exit(0), 126),
+            (
+                "system:serviceaccount:ci-runners:deployer",
+                "exec",
+                ["kubectl", "rollout", "status", "deployment/checkout-service", "--timeout=120s"],
+                "ci-runners",
+                "deploy-runner-7d9c5b8f6d-x2x7q",
+                "runner",
+                Exit(1),
+                185_000,
+            ),
+            (
+                "oidc:zoë.müller@example.com",
+                "debug",
+                ["bash"],
+                "payments-production",
+                "ledger-worker-55c7d6b7c9-8kq4v",
+                "debugger-4xk2p",
+                Exit(signal="SIGKILL"),
+                7_800_000,
+            ),
+            ("開発者・田中太郎", "attach", None, "shop", "web-0", "app", None, None),
+            (
+                "arn:aws:iam::123456789012:role/OrganizationAccountAccessRole",
+                "portforward",
+                None,
+                "db",
+                "pg-0",
+                "",
+                None,
+                None,
+            ),
+        ]
+    )
+]
+
+
+SHORT = [NAMES[0], NAMES[3]]
+
+
+def table(width: int | None, *, wide: bool = False, names: list[Summary] = NAMES) -> str:
+    made = Table(Clock(utc=True), wide=wide, width=width, coloured=False)
+    return "".join(f"{line}\n" for line in made.lines(names, headers=True))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200, None])
+def test_sessions_read_as_the_golden_table_of_this_width(width: int | None, golden: Callable[[str, str], None]) -> None:
+    golden(f"sessions-{width or 'piped'}.txt", table(width))
+
+
+def test_short_names_have_a_line_each(golden: Callable[[str, str], None]) -> None:
+    golden("sessions-short-160.txt", table(160, names=SHORT))
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 160, 200, 300, None])
+def test_no_user_target_or_uid_is_cut_at_any_width(width: int | None) -> None:
+    # What is wrapped goes on in the next line, after the indentation.
+    text = re.sub(r"\n  ", "", table(width))
+
+    for it in NAMES:
+        target = "/".join(filter(None, (it.namespace, it.pod, it.container)))
+        for whole in (it.user, target, it.request_uid):
+            assert whole and whole in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    from exectrail.cli.terminal import cells  # noqa: PLC0415 - beside its use
+
+    assert max(map(cells, table(width).splitlines())) <= width
+
+
+def test_wide_shows_commands_in_full_whatever_the_width() -> None:
+    assert "deployment/checkout-service --timeout=120s" in table(60, wide=True)
+
+
+def test_a_wider_name_that_comes_late_is_not_cut() -> None:
+    many = [NAMES[0]] * 300 + [NAMES[1]]
+    made = Table(Clock(utc=True), wide=False, width=120, coloured=False)
+
+    assert "system:serviceaccount:ci-runners:deployer" in list(made.lines(many, headers=True))[-1]
+
+
+def test_piped_lines_have_tabs_and_no_padding(alice_file: Path, run: Run) -> None:
+    code, out, _ = run(alice_file)
+
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert code == 0
+    assert lines[0][1:] == ["USER", "VERB", "TARGET", "RESULT", "DURATION", "UID", "COMMAND"]
+    assert [cell for line in lines for cell in line if cell != cell.strip()] == []
+
+
+def on_a_terminal(*argv: str, columns: int, **env: str) -> str:
+    """What the command prints on a terminal of so many columns."""
+    leader, follower = pty.openpty()
+    pid = subprocess.Popen(
+        [sys.executable, "-m", "exectrail", *argv],
+        stdout=follower,
+        stdin=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "COLUMNS": str(columns), "TERM": "xterm", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        | env,
+    )
+    os.close(follower)
+    printed = b""
+    try:
+        while data := os.read(leader, 1 << 16):
+            printed += data
+    except OSError:  # how Linux ends a terminal
+        pass
+    os.close(leader)
+    assert pid.wait() == 0
+    return printed.decode().replace("\r\n", "\n")
+
+
+def test_a_narrow_terminal_shows_whole_names_and_uids(alice_file: Path, alice_uid: str) -> None:
+    out = on_a_terminal("sessions", str(alice_file), columns=80)
+
+    assert "alice" in out
+    assert alice_uid in out
+
+
+def test_colours_are_for_terminals_and_no_color_ends_them(alice_file: Path) -> None:
+    assert "\x1b[" in on_a_terminal("sessions", str(alice_file), columns=200)
+    assert "\x1b[" not in on_a_terminal("sessions", str(alice_file), columns=200, NO_COLOR="1")
+
+
+# ---- forms ----
+
+
+def test_json_is_one_array_and_jsonl_an_object_a_line(alice_file: Path, run: Run) -> None:
+    array = json.loads(run(alice_file, "-o", "json")[1])
+    lines = [json.loads(line) for line in run(alice_file, "-o", "jsonl")[1].splitlines()]
+
+    assert array == lines
+    assert [each["user"] for each in array] == ["alice", "bob"]
+
+
+def test_csv_has_a_header_unless_it_is_not_wanted(alice_file: Path, alice_uid: str, run: Run) -> None:
+    rows = list(csv.DictReader(io.StringIO(run(alice_file, "-o", "csv")[1])))
+
+    assert rows[0]["requestUID"] == alice_uid
+    assert rows[0]["exitCode"] == "3"
+    assert not run(alice_file, "-o", "csv", "--no-headers")[1].startswith("startTime")
+
+
+def test_names_are_uids_that_show_takes(alice_file: Path, alice_uid: str, run: Run) -> None:
+    assert run(alice_file, "-o", "name")[1].splitlines()[0] == alice_uid
+
+
+def test_a_table_without_headers_has_only_sessions(alice_file: Path, run: Run) -> None:
+    assert len(run(alice_file, "--no-headers")[1].splitlines()) == 2
+
+
+_TEXT = st.text(max_size=20)
+_SUMMARIES = st.builds(
+    Summary,
+    request_uid=_TEXT,
+    user=st.none() | _TEXT,
+    groups=st.lists(_TEXT),
+    extra=st.dictionaries(_TEXT, st.lists(_TEXT)),
+    command=st.none() | st.lists(_TEXT),
+    tty=st.none() | st.booleans(),
+    exit=st.none() | st.builds(Exit, st.integers(0, 255)),
+    duration_ms=st.none() | st.integers(0),
+)
+
+
+@given(st.lists(_SUMMARIES, max_size=3))
+def test_json_and_yaml_say_the_same_and_nothing_that_a_terminal_obeys(found: list[Summary]) -> None:
+    forms = [list(session_forms.as_json(found)), list(session_forms.as_yaml(found))]
+
+    assert json.loads("\n".join(forms[0])) == yaml.safe_load("\n".join(forms[1]))
+    for line in [*forms[0], *forms[1], *session_forms.as_names(found)]:
+        assert line.isprintable()
+
+
+@given(st.lists(_SUMMARIES, min_size=1, max_size=3))
+def test_csv_is_read_back_as_it_was(found: list[Summary]) -> None:
+    text = "\n".join(session_forms.as_csv(found, headers=True))
+
+    assert text.replace("\n", "").isprintable()
+    assert len(list(csv.reader(io.StringIO(text)))) == len(found) + 1
+
+
+# ---- which ----
+
+
+def test_local_time_is_shown_with_its_offset(alice_file: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    import time  # noqa: PLC0415 - for its zone
+
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert run(alice_file)[1].splitlines()[1].startswith("2026-11-23 20:28:03+05:30\t")
+        assert run(alice_file, "--utc")[1].splitlines()[1].startswith("2026-11-23 14:58:03\t")
+        assert users(run(alice_file, "--since", "2026-11-23 20:00")[1]) == ["alice", "bob"]
+        assert run(alice_file, "--since", "2026-11-23 20:00", "--utc")[1] == ""
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ["alice", "bob"]),
+        (["--user", "bob"], ["bob"]),
+        (["--user", "bob", "--user", "alice"], ["alice", "bob"]),
+        (["--user", "a*"], ["alice"]),
+        (["-n", "shop"], ["alice", "bob"]),
+        (["--namespace", "shop", "--user", "eve"], []),
+        (["--pod", "web-*"], ["alice"]),
+        (["--container", "app"], ["alice"]),
+        (["--node", "node-2"], []),
+        (["--verb", "portforward"], ["bob"]),
+        (["--outcome", "completed"], ["alice"]),
+        (["--outcome", "failed"], ["alice"]),
+        (["--outcome", "open"], ["bob"]),
+        (["--since", "2026-11-23T14:58:03.130Z"], ["bob"]),
+        (["--until", "2026-11-23T14:58:03.130Z"], ["alice"]),
+        (["--until", "1w"], ["alice", "bob"]),
+        (["--limit", "1"], ["bob"]),
+    ],
+    ids=" ".join,
+)
+def test_options_choose_sessions(
+    options: list[str], expected: list[str], alice_file: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock2027(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Clock2027":
+            return cls(2027, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("exectrail.cli.sessions.datetime", Clock2027)
+    code, out, err = run(*options, "--utc", alice_file)
+
+    assert code == 0
+    assert users(out) == expected
+    assert ("no sessions" in err) == (not expected)
+
+
+def test_since_keeps_what_has_no_time() -> None:
+    keeps = Choice(since=datetime(2026, 11, 23, 14, tzinfo=UTC)).keeps
+    times = {"old": "2026-11-23T13:59:59Z", "new": "2026-11-23T14:00:00.5Z", "none": None, "odd": "yesterday"}
+
+    assert [uid for uid, time in times.items() if keeps(Summary(request_uid=uid, start_time=time))] == [
+        "new",
+        "none",
+        "odd",
+    ]
+
+
+@given(st.text())
+def test_a_pattern_without_a_star_means_itself(text: str) -> None:
+    name = text.replace("*", "")
+    assert pattern(name).fullmatch(name)
+    assert not pattern(name).fullmatch(f"{name}x")
+
+
+NOW = datetime(2026, 11, 23, 15, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("90s", "2026-11-23T15:28:30"),
+        ("1h30m", "2026-11-23T14:00:00"),
+        ("2026-11-23", "2026-11-23T00:00:00"),
+        ("2026-11-23 14:58", "2026-11-23T14:58:00"),
+        ("2026-11-23T14:58:03+02:00", "2026-11-23T12:58:03"),
+        ("14:58:03", "2026-11-23T14:58:03"),
+        ("9:05", "2026-11-23T09:05:00"),
+        ("99999w", "1970-01-01T00:00:00"),
+    ],
+)
+def test_a_time_is_a_span_before_now_or_absolute(text: str, utc: str) -> None:
+    at = arguments.resolved(arguments.moment(text), NOW, utc=True)
+
+    assert at is not None and at.strftime("%Y-%m-%dT%H:%M:%S") == utc
+
+
+# ---- streaming ----
+
+
+def test_the_first_sessions_are_printed_while_the_rest_is_still_to_come() -> None:
+    node = Node1()
+    for n in range(200):
+        node.write(UID.format(n), "start", n).write(UID.format(n), "end", n)
+    with subprocess.Popen(
+        [sys.executable, "-m", "exectrail", "sessions", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(node.content)
+        process.stdin.flush()
+
+        assert process.stdout.readline().startswith(b"TIME")
+        assert UID.format(0).encode() in process.stdout.readline()
+        process.stdin.close()
+        process.stdout.read()
+        assert process.wait() == 0
+
+
+def test_a_session_that_goes_on_does_not_hold_up_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_list, "MOST_WAITING", 3)
+    node = Node1().write("long", "start", 0)
+    for n in range(5):
+        node.write(f"short-{n}", "start", n).write(f"short-{n}", "end", n)
+
+    found = [it.request_uid for it in session_list.in_order(iter(node.records))]
+
+    assert found[0] == "short-0"
+    assert sorted(found) == ["long", *(f"short-{n}" for n in range(5))]
+
+
+def test_a_late_record_corrects_an_unconfirmed_session() -> None:
+    node = (
+        Node1()
+        .write("a", "start", 0, state="unconfirmed", user=None, request=None)
+        .write("a", "end", 1, state="unconfirmed", user=None)
+        .write("b", "start", 2)
+        .write("b", "end", 3)
+        .write("a", "start", 0, reason="late")
+    )
+
+    assert [(it.request_uid, it.user, it.state) for it in summaries(*node.records)] == [
+        ("a", "alice", "confirmed"),
+        ("b", "alice", "confirmed"),
+    ]
+
+
+def test_a_forged_session_is_listed_as_forged(run: Run, tmp_path: Path) -> None:
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(Node1().write("a", None, 0, state="forged", user=None, reason="uid-used").content)
+
+    assert "\tforged, no end recorded\t" in run(trail)[1]
+
+
+def test_a_session_that_was_listed_is_not_listed_again_for_a_forged_claim() -> None:
+    node = Node1().write("a", "start", 0).write("a", "end", 1).write("a", None, 2, state="forged", reason="uid-used")
+
+    assert [it.state for it in summaries(*node.records)] == ["confirmed"]
+
+
+# ---- sources ----
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A node's segments, of which one is packed, with a session that goes over the cut; and another node's file."""
+    folder = tmp_path / "trails"
+    folder.mkdir()
+    one = Node1().write("a", "start", 0).write("a", "end", 1).write("b", "start", 2)
+    closed, rest = one.content, one.write("b", "end", 4).write("d", "start", 6).write("d", "end", 7).content
+    (folder / "trail-2026-11-23T14-03-00.000.jsonl.gz").write_bytes(gzip.compress(closed))
+    (folder / "trail.jsonl").write_bytes(rest[len(closed) :])
+    two = Node1("node-2").write("c", "start", 3).write("c", "end", 5)
+    (folder / "other.jsonl").write_bytes(two.content)
+    (folder / "notes.txt").write_text("no trail")
+    return folder
+
+
+def test_a_folder_is_read_as_the_trails_in_it(folder: Path, run: Run) -> None:
+    code, out, err = run(folder, "-o", "jsonl")
+    found = [json.loads(line) for line in out.splitlines()]
+
+    assert (code, err) == (0, "")
+    assert [it["requestUID"] for it in found] == ["a", "b", "c", "d"]
+    assert all(it["outcome"] == "completed" for it in found)
+
+
+def test_files_in_any_order_make_the_same_list(folder: Path, run: Run) -> None:
+    files = sorted(folder.glob("*.jsonl*"))
+
+    assert run(*files)[1] == run(*reversed(files))[1] == run(folder)[1]
+
+
+def test_the_latest_come_first_with_a_limit_and_over_segments(folder: Path, run: Run) -> None:
+    assert run(folder, "--limit", 3, "-o", "name")[1].split() == ["d", "c", "b"]
+    assert run(folder, "--limit", 9, "-o", "name")[1].split() == ["d", "c", "b", "a"]
+
+
+def test_the_latest_of_standard_input_come_first_too(folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    packed = (folder / "trail-2026-11-23T14-03-00.000.jsonl.gz").read_bytes()
+    stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(packed)))
+    monkeypatch.setattr(sys, "stdin", stdin)
+
+    assert run("-", "--limit", 1, "-o", "name")[1] == "b\n"
+
+
+def test_a_file_given_twice_changes_nothing(folder: Path, run: Run) -> None:
+    assert run(folder, folder)[1] == run(folder)[1]
+
+
+def test_the_latest_are_read_from_the_end_of_a_file(tmp_path: Path) -> None:
+    node = Node1()
+    for n in range(3000):
+        node.write(UID.format(n), "start", n).write(UID.format(n), "end", n)
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(node.content)
+    report = Report()
+
+    found = session_list.newest_first(files.sources([str(trail)]), 1, lambda _: True, report)
+
+    assert [it.request_uid for it in found] == [UID.format(2999)]
+    assert trail.stat().st_size > 4 * BLOCK
+    assert report.records < 2000
+
+
+def test_a_missing_file_among_many_is_named_and_the_rest_is_shown(folder: Path, run: Run) -> None:
+    code, out, err = run(folder / "trail.jsonl", folder / "gone.jsonl")
+
+    assert code == 3
+    assert "d\t" in out
+    assert "gone.jsonl: No such file or directory" in err
+
+
+def test_records_that_are_missing_in_between_are_counted(tmp_path: Path, run: Run) -> None:
+    node = Node1().write("a", "start", 0).write("a", "end", 1).write("b", "start", 2).write("b", "end", 3)
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(b"".join(map(encode, [node.records[0], node.records[3]])))
+
+    code, _, err = run(trail)
+
+    assert code == 3
+    assert "node node-1: 2 records are missing in what was read (seq 1-2)" in err
+
+
+def test_what_retention_removed_at_the_beginning_is_no_gap(tmp_path: Path, run: Run) -> None:
+    node = Node1().write("a", "start", 0).write("a", "end", 1).write("b", "start", 2).write("b", "end", 3)
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(b"".join(map(encode, node.records[2:])))
+
+    assert run(trail)[0] == 0
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit", "5"]], ids=["forwards", "backwards"])
+def test_a_byte_order_mark_costs_no_record(limit: list[str], tmp_path: Path, run: Run) -> None:
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(b"\xef\xbb\xbf" + Node1().write("a", "start", 0).write("a", "end", 1).content)
+
+    assert run(trail, "-o", "name", *limit) == (0, "a\n", "")
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["start", "end", None])), max_size=12))
+def test_in_both_directions_each_session_is_listed_once_and_alike(steps: list[tuple[str, str | None]]) -> None:
+    seen: set[tuple[str, str | None]] = set()
+    node = Node1()
+    for minute, (uid, phase) in enumerate(steps):
+        if (uid, phase) in seen or (phase == "end" and (uid, "start") not in seen):
+            continue
+        seen.add((uid, phase))
+        forged = {"state": "forged", "user": None} if phase is None else {}
+        node.write(uid, phase, minute, **forged)
+    forwards = {it.request_uid: it for it in session_list.in_order(iter(node.records))}
+    backwards = {it.request_uid: it for it in session_list.in_reverse_order(reversed(node.records))}
+
+    assert len(forwards) == len(list(session_list.in_order(iter(node.records))))
+    assert {uid: it.user for uid, it in forwards.items()} == {uid: it.user for uid, it in backwards.items()}
+    assert {uid: it.outcome for uid, it in forwards.items()} == {uid: it.outcome for uid, it in backwards.items()}
