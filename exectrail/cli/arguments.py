@@ -37,6 +37,11 @@ def add_time(parser: argparse.ArgumentParser) -> None:
     times = "a span before now (90s, 1h30m, 2d) or a time (2026-11-23, '2026-11-23 14:58', 14:58)"
     parser.add_argument("--since", metavar="TIME", type=moment, help=f"leave out what was earlier: {times}")
     parser.add_argument("--until", metavar="TIME", type=moment, help="leave out what was then or later, likewise")
+    add_utc(parser)
+
+
+def add_utc(parser: argparse.ArgumentParser) -> None:
+    """Add whether times are in UTC."""
     parser.add_argument("--utc", action="store_true", help="read and show times in UTC, not in local time")
 
 
@@ -63,6 +68,18 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         choices=_OUTCOMES,
         help="only with this outcome; failed: with another result than 0; open: with no end recorded",
     )
+
+
+def number(given: str) -> int:
+    """A number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+
+    """
+    if not (given.isascii() and given.isdecimal()) or int(given) == 0:
+        raise argparse.ArgumentTypeError(f"{given!r} is no number above 0")
+    return int(given)
 
 
 def duration(text: str) -> timedelta:

@@ -1,140 +1,185 @@
-"""A session as a tree: the request, and below it each process."""
+"""A session as a tree: the request, below it each process, and of each process every program that it ran.
 
-from collections.abc import Callable, Iterable
+A program that another one replaced (execve keeps the process) is as much of what was done as the last one, so each has
+a line of its own with all its arguments.
+"""
+
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
-
 from exectrail.cli import terminal, text
+from exectrail.cli.wrapping import Part, painted, wrapped
+from exectrail.contracts.record import Record
 from exectrail.reading.finding import Found
-from exectrail.reading.process_tree import Exec, Process, build, walk
+from exectrail.reading.process_tree import Exec, Node, Process, build, walk
 from exectrail.reading.shell import join, visible
 from exectrail.reading.summary import Summary
 
 _ALARM = "bold red"
+_NAME = 11
+"""Columns of the names in the header."""
+_DEEPEST = 120
+"""Columns of guides; a process further down stands there, and says how deep it is."""
+_OWN_CALLS = ("execve", "execveat", "clone", "clone3", "fork", "vfork")
+"""System calls that the tree shows anyway."""
+
+_Line = list[Part]
+_Lines = Callable[[Process], list[_Line]]
 
 
-def show(found: Found, clock: text.Clock) -> None:
-    """Print the session to standard output."""
-    terminal.show(render(found, clock))
+def show(found: Found, clock: text.Clock, width: int | None) -> None:
+    """Print the session to standard output, wrapped to a width if one is given."""
+    coloured = terminal.coloured()
+    for line in lines(found, clock, width):
+        print(painted(line, coloured=coloured))
 
 
-def render(found: Found, clock: text.Clock) -> Group:
+def lines(found: Found, clock: text.Clock, width: int | None) -> Iterator[_Line]:
     """The header and the process tree."""
     roots = build(found.records)
-    processes = list(walk(roots))
-    tree = Tree(
-        Text(f"{_or(found.summary.user)} {_or(found.summary.verb)} {text.target(found.summary)}".rstrip(), "bold")
-    )
-    _hang(tree, processes, _label)
-    if found.ambiguous:
-        _hang(
-            tree.add(Text("started by this request or by another", "yellow")),
-            walk(build(found.ambiguous)),
-            partial(_label_of_two, own=found.summary.request_uid),
-        )
-    elif not processes:
-        tree.add(
-            Text("its trail could not be read", _ALARM) if found.unread else Text("no process was recorded", "dim")
-        )
-    return Group(_header(found.summary, len(processes), clock), Text(), tree)
+    count = sum(1 for _ in walk(roots))
+    for name, parts in _facts(found.summary, count, clock):
+        if any(part for part, _ in parts):
+            yield from _hung([(f"{name:{_NAME}}", "bold")], [(" " * _NAME, "")], parts, width)
+    yield []
+    request = f"{_or(found.summary.user)} {_or(found.summary.verb)} {text.target(found.summary)}".rstrip()
+    yield from wrapped([(request, "bold")], width)
+    maybe = build(found.ambiguous)
+    yield from _tree(roots, _described, width, more=bool(maybe))
+    if maybe:
+        yield from wrapped([("└── ", "dim"), ("started by this request or by another", "yellow")], width)
+        describe = partial(_described_of_two, own=found.summary.request_uid)
+        yield from _tree(maybe, describe, width, indent="    ")
+    elif not count:
+        said = ("its trail could not be read", _ALARM) if found.unread else ("no process was recorded", "dim")
+        yield from wrapped([("└── ", "dim"), said], width)
+    if found.gaps:
+        yield []
+    for gap in found.gaps:
+        yield from _hung([(f"{'gap':{_NAME}}", "bold")], [(" " * _NAME, "")], _gap(gap, clock), width)
 
 
-def _hang(tree: Tree, processes: Iterable[tuple[int, Process]], label: Callable[[Process], Text]) -> None:
-    path = [tree]
-    for depth, process in processes:
-        del path[depth + 1 :]
-        path.append(path[depth].add(label(process)))
+def _tree(
+    roots: list[Node], describe: _Lines, width: int | None, indent: str = "", *, more: bool = False
+) -> Iterator[_Line]:
+    """The processes, parents before children. Without recursion: a chain of forks may be long."""
+    stack = [(node, indent, not more and node is roots[-1], 0) for node in reversed(roots)]
+    while stack:
+        node, guides, last, depth = stack.pop()
+        below = guides + ("    " if last else "│   ")
+        corner = guides + ("└── " if last else "├── ")
+        if len(guides) > (_DEEPEST if width is None else min(_DEEPEST, width // 2)):
+            below, corner = guides, f"{guides}└({depth})── "
+        for number, parts in enumerate(describe(node.process)):
+            rail = [(below + ("│   " if node.children else "    "), "dim")]
+            yield from _hung(rail if number else [(corner, "dim")], rail, parts, width)
+        end = len(node.children) - 1
+        stack += [(child, below, at == end, depth + 1) for at, child in reversed(list(enumerate(node.children)))]
 
 
-def _header(summary: Summary, seen: int, clock: text.Clock) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _facts(summary, seen, clock):
-        if value:
-            table.add_row(name, value if isinstance(value, Text) else Text(value))
-    return table
+def _hung(first: _Line, later: _Line, parts: _Line, width: int | None) -> Iterator[_Line]:
+    """Text after a lead, wrapped, with another lead before what goes on."""
+    taken = max(sum(terminal.cells(part) for part, _ in each) for each in (first, later))
+    room = None if width is None else max(width - taken, 10)
+    lead = first
+    for line in wrapped(parts, room):
+        yield [*lead, *line]
+        lead = later
 
 
-def _facts(summary: Summary, seen: int, clock: text.Clock) -> list[tuple[str, str | Text]]:
+def _facts(summary: Summary, seen: int, clock: text.Clock) -> list[tuple[str, _Line]]:
     ended = ", ".join(part for part in (summary.outcome, text.result(summary.exit)) if part)
-    alarm = _ALARM if summary.state == "forged" else ""
     return [
-        ("session", visible(summary.request_uid)),
-        ("user", visible(summary.user or "unknown")),
-        ("groups", visible(", ".join(summary.groups))),
-        ("when", clock.named(summary.start_time)),
-        ("verb", visible(summary.verb or "")),
-        ("command", join(summary.command or [])),
-        ("tty", "" if summary.tty is None else "yes" if summary.tty else "no"),
-        ("container", text.target(summary)),
-        ("image", visible(summary.image or "")),
-        ("node", visible(summary.node or "")),
-        ("state", Text(summary.state or "", alarm)),
-        ("outcome", Text(ended or "no end recorded", text.result_style(summary.exit))),
-        ("duration", text.span(summary.duration_ms)),
-        ("processes", _count(summary.processes, seen)),
-        ("lost", Text(", ".join(f"{count} {visible(cause)}" for cause, count in summary.lost.items()), _ALARM)),
-        ("weak", visible(", ".join(summary.weak))),
-        ("reason", visible(summary.reason or "")),
+        ("session", _plain(summary.request_uid)),
+        ("user", _plain(summary.user or "unknown")),
+        ("groups", _plain(", ".join(summary.groups))),
+        ("when", [(clock.named(summary.start_time), "")]),
+        ("verb", _plain(summary.verb)),
+        ("command", [(join(summary.command or []), "")]),
+        ("tty", _plain("" if summary.tty is None else "yes" if summary.tty else "no")),
+        ("container", [(text.target(summary), "")]),
+        ("image", _plain(summary.image)),
+        ("node", _plain(summary.node)),
+        ("state", [(summary.state or "", _ALARM if summary.state == "forged" else "")]),
+        ("outcome", [(ended or "no end recorded", text.result_style(summary.exit))]),
+        ("duration", [(text.span(summary.duration_ms), "")]),
+        ("processes", [(_count(summary.processes, seen), "")]),
+        ("lost", [(_losses(summary.lost), _ALARM)]),
+        ("weak", _plain(", ".join(summary.weak))),
+        ("reason", _plain(summary.reason)),
     ]
+
+
+def _plain(value: str | None) -> _Line:
+    return [(visible(value or ""), "")]
 
 
 def _count(recorded: int | None, seen: int) -> str:
     return f"{recorded}, of which {seen} are in what was read" if recorded not in (None, seen) else str(seen)
 
 
-def _label(process: Process) -> Text:
-    label = Text(overflow="fold")
-    programs = process.programs
-    for run in programs[:-1]:
-        label.append(f"{visible(run.name) or '?'} → ", "dim")
-    last = programs[-1] if programs else None
-    label.append(*_command(process, last))
-    if "argv" in process.truncated:
-        label.append(" …", "dim")
-    for part, style in _facts_of(process, last):
-        if part:
-            label.append(f"  {part}", style)
-    return label
+def _losses(lost: dict[str, int]) -> str:
+    return ", ".join(f"{count} {visible(cause)}" for cause, count in lost.items())
 
 
-def _label_of_two(process: Process, own: str) -> Text:
+def _gap(gap: Record, clock: text.Clock) -> _Line:
+    """What may be missing, since when and why."""
+    since = f"from {clock.when(gap.since)} to " if gap.since else ""
+    where = " in its container" if gap.container_id else " on its node"
+    at_most = f"at most {_losses(gap.at_most)}" if gap.at_most else ""
+    what = ", ".join(filter(None, (_losses(gap.lost or {}), at_most))) or "something may be missing"
+    why = f" ({visible(gap.reason)})" if gap.reason else ""
+    return [(f"{since}{clock.named(gap.timestamp)}: ", ""), (f"lost{where}: {what}{why}", _ALARM)]
+
+
+def _described(process: Process) -> list[_Line]:
+    """The lines of a process: one for each program, and for each that it failed to run; results on the last."""
+    runs = [run for run in process.execs if run.errno or run in process.programs]
+    found = [_program(run, first=number == 0) for number, run in enumerate(runs)]
+    if not any(run.errno is None for run in runs):
+        forked = f"{visible(process.fork_of)} (fork)" if process.fork_of else "(fork)"
+        found.insert(0, [(forked if process.cloned is not None else "?", "")])
+        if runs:
+            found[1] = [("→ ", "dim"), *found[1]]
+    if process.pid is not None:
+        found[0].append((f"  pid {process.pid}", "dim"))
+    found[-1] += [(f"  {part}", style) for part, style in _results(process) if part]
+    return found
+
+
+def _described_of_two(process: Process, own: str) -> list[_Line]:
+    found = _described(process)
     others = [visible(uid) for uid in process.candidates if uid != own]
-    return _label(process).append(f"  or of {', '.join(others)}", "yellow")
+    found[-1].append((f"  or of {', '.join(others)}", "yellow"))
+    return found
 
 
-def _command(process: Process, last: Exec | None) -> tuple[str, str]:
-    if last and last.words:
-        return join(last.words), "bold"
-    if last:
-        return visible(last.cmd_line or last.program or "?"), "bold"
-    if process.cloned is not None:
-        return f"{visible(process.fork_of)} (fork)" if process.fork_of else "(fork)", ""
-    return "?", ""
+def _program(run: Exec, *, first: bool) -> _Line:
+    """A program and all its arguments, after an arrow where it replaced another one."""
+    command = join(run.words) if run.words else visible(run.cmd_line or run.program or "?")
+    line = [("" if first else "→ ", "dim"), (command, "yellow" if run.errno else "bold")]
+    if "argv" in run.truncated:
+        line.append((" … (cut: more arguments than are kept)", "yellow"))
+    if run.errno:
+        line.append((f"  failed: {visible(run.errno)}", "yellow"))
+    if run.tag:
+        line.append(("  by env, no exec of its own", "dim"))
+    return line
 
 
-def _facts_of(process: Process, last: Exec | None) -> list[tuple[str, str]]:
-    """What follows a process's command, and in which style."""
-    failed = [f"{join(run.argv or [run.program or '?'])}: {run.errno}" for run in process.execs if run.errno]
-    other = [
-        name for name in process.syscalls if name not in ("execve", "execveat", "clone", "clone3", "fork", "vfork")
-    ]
+def _results(process: Process) -> list[Part]:
+    """What follows a process's last program, and in which style."""
+    other = [name for name in process.syscalls if name not in _OWN_CALLS]
+    cut = [name for name in process.truncated if name not in ("argv", "cmdLine")]
     alarms = [mark for mark in (process.origin, process.state) if mark in ("untracked", "forged")]
     return [
-        ("" if process.pid is None else f"pid {process.pid}", "dim"),
         (text.result(process.exit) or "no exit recorded", text.result_style(process.exit)),
         (text.span(process.duration_ms), "dim"),
-        ("by env, no exec of its own" if last and last.tag else "", "dim"),
-        (visible("failed " + "; failed ".join(failed)) if failed else "", "yellow"),
         (visible("called " + ", ".join(other)) if other else "", ""),
         (" ".join(alarms), _ALARM),
         ("unconfirmed" if process.state == "unconfirmed" else "", "yellow"),
         (visible("weak: " + ", ".join(process.weak)) if process.weak else "", "yellow"),
+        (visible("cut: " + ", ".join(cut)) if cut else "", "yellow"),
     ]
 
 

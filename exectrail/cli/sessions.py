@@ -1,13 +1,12 @@
 """`exectrail sessions`: the requests that led into containers."""
 
-import argparse
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
 from exectrail.cli import files, outcome, session_forms, session_table, terminal, text
-from exectrail.cli.arguments import add_output, add_request, add_source, add_target, add_time, choice
+from exectrail.cli.arguments import add_output, add_request, add_source, add_target, add_time, choice, number
 from exectrail.cli.exit_codes import CANNOT_LOOK
 from exectrail.reading import session_list
 from exectrail.reading.choice import Choice
@@ -26,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_target(parser)
     add_request(parser)
     add_time(parser)
-    parser.add_argument("--limit", metavar="N", type=_number, help="only the latest N, the last one first")
+    parser.add_argument("--limit", metavar="N", type=number, help="only the latest N, the last one first")
     parser.add_argument("--all", action="store_true", help="also the readings of trails by exectrail itself")
     add_output(parser, *_FORMS)
     parser.add_argument("--no-headers", action="store_true", help="no headers over columns")
@@ -79,9 +78,3 @@ def _lines(found: Iterable[Summary], arguments: Namespace) -> Iterator[str]:
         coloured=terminal.coloured(),
     )
     return table.lines(found, headers=headers)
-
-
-def _number(given: str) -> int:
-    if not given.isdecimal() or int(given) == 0:
-        raise argparse.ArgumentTypeError(f"{given!r} is no number above 0")
-    return int(given)

@@ -1,29 +1,37 @@
 """`exectrail show UID`: one session, its processes and how each ended."""
 
+import argparse
+import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from exectrail.cli import files, outcome, text
-from exectrail.cli.arguments import add_output, add_source
+from exectrail.cli import files, outcome, session_tree, terminal, text
+from exectrail.cli.arguments import add_output, add_source, add_utc, number
 from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND
-from exectrail.contracts.record import Record
-from exectrail.reading import trail
-from exectrail.reading.finding import Found, Search, UnknownSession, find_in_cluster
+from exectrail.contracts.record import Record, decode
+from exectrail.reading.finding import Found, Search, UnknownSession, doubts, find_in_cluster
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report
+
+_GAP = frozenset({"since", "timestamp", "lost", "atMost", "reason", "containerID"})
+"""What is shown of a gap in JSON."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add which session to show."""
     parser.description = "Show one session: user, command, container, each process and how it ended."
-    parser.add_argument("uid", metavar="UID", help="UID of the request, or its first 6 characters or more")
+    parser.add_argument("uid", metavar="UID", type=_uid, help="UID of the request, or its first 6 characters or more")
     add_source(parser)
+    add_utc(parser)
+    width = "wrap lines at this width (default: the terminal's; no wrapping in files and pipes)"
+    parser.add_argument("--width", metavar="COLUMNS", type=number, help=width)
+    parser.add_argument("--raw", action="store_true", help="print the session's records as they are in the trail")
     add_output(parser, "tree", "json")
-    parser.add_argument("--utc", action="store_true", help="show times in UTC, not in local time")
 
 
 def run(arguments: Namespace) -> int:
@@ -36,24 +44,26 @@ def run(arguments: Namespace) -> int:
         if code != CANNOT_LOOK:
             text.complain(error)
         return CANNOT_LOOK if report.problems else NOT_FOUND
-    except (trail.Unreadable, KubectlError) as error:
+    except KubectlError as error:
         return outcome.cannot_look(error, report)
-    if arguments.output == "json":
+    if arguments.raw:
+        _print_raw(found)
+    elif arguments.output == "json":
         text.print_json(document(found))
     else:
-        from exectrail.cli import session_tree  # noqa: PLC0415 - brings Rich
-
-        session_tree.show(found, text.Clock(utc=arguments.utc))
-    return outcome.code(report, [])
+        session_tree.show(found, text.Clock(utc=arguments.utc), arguments.width or terminal.width())
+    return outcome.code(report, doubts(found, report))
 
 
 def document(found: Found) -> dict[str, Any]:
     """`{session, processes}`: processes as in the tree, parents before children, each with its last program.
 
-    With those that can be another request's as well in `ambiguous`, where there are any.
+    With those that can be another request's as well in `ambiguous`, and what may be missing in `gaps`, where there are
+    any.
     """
     shown = {"session": msgspec.to_builtins(found.summary), "processes": _processes(found.records)}
-    return shown | ({"ambiguous": _processes(found.ambiguous)} if found.ambiguous else {})
+    shown |= {"ambiguous": _processes(found.ambiguous)} if found.ambiguous_lines else {}
+    return shown | ({"gaps": [_gap(gap) for gap in found.gaps]} if found.gaps else {})
 
 
 def _processes(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -65,10 +75,34 @@ def _processes(records: Iterable[Record]) -> list[dict[str, Any]]:
     return processes
 
 
+def _gap(gap: Record) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.to_builtins(gap).items() if name in _GAP}
+
+
+def _print_raw(found: Found) -> None:
+    """The records in their order; on a terminal with escapes for what it might obey."""
+    for line in sorted([*found.lines, *found.ambiguous_lines], key=lambda line: decode(line).seq):
+        said = line.decode(errors="backslashreplace")
+        if sys.stdout.isatty():
+            said = "".join(c if c.isprintable() else _escape(c) for c in said)
+        print(said)
+
+
+def _escape(char: str) -> str:
+    """As JSON writes it in ASCII."""
+    return json.dumps(char)[1:-1] if ord(char) >= 0x80 else f"\\u{ord(char):04x}"
+
+
 def _find(arguments: Namespace, report: Report) -> Found:
     if not arguments.files:
         return find_in_cluster(arguments.uid, Kubectl(arguments.context, arguments.kubeconfig), report)
     search = Search(arguments.uid, report)
     for source in files.sources(arguments.files):
-        search.read_if_it_can_be(source)
+        search.read(source)
     return search.found()
+
+
+def _uid(given: str) -> str:
+    if not given.strip():
+        raise argparse.ArgumentTypeError("it is empty: is a variable of the shell unset?")
+    return given.strip()

@@ -27,7 +27,7 @@ _LABELS = "app.kubernetes.io/name=exectrail,app.kubernetes.io/component="
 _NODE, _ENRICHER = "node", "enricher"
 _READER = "reader"
 _LOGS_MODE, _TRAIL = "exectrail.io/logs-mode", "exectrail.io/trail"
-_PRINT_ALL = ("python3", "-m", "exectrail.reading.segments")
+_READS = ("python3", "-m", "exectrail.reading.reader")
 """What prints a trail with its closed segments in the container."""
 
 
@@ -109,7 +109,7 @@ def is_reading(session: AuditSession) -> bool:
         and bool(target.namespace)
         and target.namespace == session.metadata.namespace
         and target.container == _READER
-        and session.spec.command[: len(_PRINT_ALL)] == list(_PRINT_ALL)
+        and session.spec.command[: len(_READS)] == list(_READS)
     )
 
 
@@ -138,14 +138,14 @@ def _audit_sessions(kubectl: Kubectl, name: str | None = None) -> Iterator[msgsp
         more = bool(page.metadata.continue_)
 
 
-def trails(kubectl: Kubectl, node: str | None = None) -> list[Source]:
-    """The trails of all nodes, or of one.
+def trails(kubectl: Kubectl, node: str | None = None, about: str | None = None) -> list[Source]:
+    """The trails of all nodes, or of one; of a trail that is a file only what is about one session, if one is given.
 
     Raises:
         KubectlError: The pods cannot be listed, or none of them runs there.
 
     """
-    sources = [_file(kubectl, pod) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"]
+    sources = [_file(kubectl, pod, about) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"]
     if not sources:
         sources = [_log(kubectl, pod) for pod in _pods(kubectl, _ENRICHER, node)]
     if not sources:
@@ -155,8 +155,8 @@ def trails(kubectl: Kubectl, node: str | None = None) -> list[Source]:
 
 
 def _pods(kubectl: Kubectl, component: str, node: str | None) -> list[_Pod]:
-    answer = kubectl.get("pods", "--all-namespaces", f"--selector={_LABELS}{component}", "--output=json")
-    pods = _decode(answer, _PodList).items
+    query = urlencode({"labelSelector": f"{_LABELS}{component}"})
+    pods = _decode(kubectl.get("--raw", f"/api/v1/pods?{query}"), _PodList).items
     return [pod for pod in pods if pod.status.phase == "Running" and node in (None, pod.spec.node_name)]
 
 
@@ -164,17 +164,19 @@ def _mode(pod: _Pod) -> str:
     return pod.metadata.annotations.get(_LOGS_MODE, "file")
 
 
-def _file(kubectl: Kubectl, pod: _Pod) -> Source:
+def _file(kubectl: Kubectl, pod: _Pod, about: str | None) -> Source:
     node, meta = pod.spec.node_name, pod.metadata
     path = meta.annotations.get(_TRAIL, "/trail/trail.jsonl").replace("$(NODE_NAME)", node)
-    exec_ = ("exec", f"--namespace={meta.namespace}", meta.name, f"--container={_READER}", "--", *_PRINT_ALL, path)
-    return Source(f"trail of node {node}", lambda: kubectl.stream(*exec_))
+    exec_ = ("exec", f"--namespace={meta.namespace}", meta.name, f"--container={_READER}", "--", *_READS, path)
+    only = (f"--about={about}",) if about else ()
+    return Source(f"trail of node {node}", lambda: kubectl.stream(*exec_, *only), marked=True)
 
 
 def _log(kubectl: Kubectl, pod: _Pod) -> Source:
     meta = pod.metadata
     logs = ("logs", f"--namespace={meta.namespace}", meta.name, "--container=enricher")
-    return Source(f"log of the enricher on node {pod.spec.node_name}", lambda: kubectl.stream(*logs), pod_log=True)
+    name = f"log of the enricher on node {pod.spec.node_name}"
+    return Source(name, lambda: kubectl.stream(*logs), pod_log=True, growing=True)
 
 
 def _decode(answer: bytes, kind: type[T]) -> T:

@@ -2,21 +2,24 @@
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from heapq import nlargest
 
-from exectrail.contracts.record import Record
+from exectrail.contracts.record import Record, decode
 from exectrail.reading import trail
 from exectrail.reading.cluster import audit_session_names, audit_sessions, trails
 from exectrail.reading.kubectl import Forbidden, Kubectl, KubectlError
-from exectrail.reading.report import Report
+from exectrail.reading.process_tree import build, walk
+from exectrail.reading.report import Report, missing_records
 from exectrail.reading.shell import visible
-from exectrail.reading.summary import Summary, from_records
+from exectrail.reading.summary import LATE, Summary, from_records
 
 SHORTEST_PREFIX = 6
 _REMEMBERED = 2000
 """Other sessions' UIDs that are kept for naming the nearest ones: the last of a trail."""
+_MOST_GAPS = 10_000
 
 
 class UnknownSession(Exception):
@@ -28,11 +31,50 @@ class Found:
     """A session: its summary, its records, and why some of them may be missing."""
 
     summary: Summary
-    records: list[Record] = field(default_factory=list)
-    ambiguous: list[Record] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    """Its records, as they were read."""
+    ambiguous_lines: list[bytes] = field(default_factory=list)
     """Those of processes that this request or another one started; none of the records says which."""
+    gaps: list[Record] = field(default_factory=list)
+    """What was lost on its node, or in its container, while it ran."""
+    ended: bool = False
+    """Whether the API says that it ended."""
     unread: bool = False
     """Whether nothing is known of its processes because the trail that may have them could not be read."""
+
+    @property
+    def records(self) -> list[Record]:
+        """Its records, decoded."""
+        return list(map(decode, self.lines))
+
+    @property
+    def ambiguous(self) -> list[Record]:
+        """Those that may be another session's, decoded."""
+        return list(map(decode, self.ambiguous_lines))
+
+
+def doubts(found: Found, report: Report) -> list[str]:
+    """Why what was read of a session is not provably all of it, a sentence each."""
+    records = found.records
+    if not records:
+        return []
+    said: list[str] = []
+    starts = [r for r in records if r.kind == "session" and r.phase == "start" and r.reason != LATE]
+    ends = [r for r in records if r.kind == "session" and r.phase == "end"]
+    if not starts:
+        said.append("the session's beginning is not in what was read")
+    if found.ended and not ends:
+        said.append("the session has ended, but its end is not in what was read")
+    node = records[0].node.name
+    first, last = min(r.seq for r in records), max((r.seq for r in ends), default=None)
+    if last is not None and any(process.exit is None for _, process in walk(build(records))):
+        last = None  # what it left behind may go on after its end
+    missing = [
+        (begin, end) for begin, end in report.numbers[node].missing() if end > first and (last is None or begin < last)
+    ]
+    if missing:
+        said.append(missing_records(node, missing))
+    return said
 
 
 def resolve(uid: str, known: Iterable[str]) -> str:
@@ -50,9 +92,10 @@ def resolve(uid: str, known: Iterable[str]) -> str:
         return matches[0]
     if matches:
         raise UnknownSession(f"{len(matches)} sessions begin with {visible(uid)}: {_listed(matches[:5])}")
+    short = f" (the beginning of a UID needs {SHORTEST_PREFIX} characters)" if len(uid) < SHORTEST_PREFIX else ""
     near = nlargest(3, names, key=lambda name: SequenceMatcher(None, name[: len(uid)], uid).ratio())
     nearest = f"; the nearest are {_listed(near)}" if near else ", nor any other"
-    raise UnknownSession(f"no session {visible(uid)}{nearest}")
+    raise UnknownSession(f"no session {visible(uid)}{short}{nearest}")
 
 
 def _may_mean(given: str, uid: str) -> bool:
@@ -67,47 +110,45 @@ def _listed(uids: Iterable[str]) -> str:
 class Search:
     """Collects, from one trail after the other, the records of the sessions whose UID begins as given.
 
-    Holds those, and the UIDs of some other sessions: never a trail.
+    Holds those, and the latest gaps: never a trail.
     """
 
     def __init__(self, uid: str, report: Report) -> None:
         self._uid = uid
-        self._needles = (uid.encode(errors="surrogateescape"), trail.SESSION)
+        self._needle = uid.encode(errors="surrogateescape")
         self._report = report
-        self._records: dict[str, list[Record]] = defaultdict(list)
-        self._ambiguous: dict[str, list[Record]] = defaultdict(list)
-        self._others: deque[str] = deque(maxlen=_REMEMBERED)
+        self._lines: dict[str, list[bytes]] = defaultdict(list)
+        self._ambiguous: dict[str, list[bytes]] = defaultdict(list)
+        self._gaps: deque[Record] = deque(maxlen=_MOST_GAPS)
         self._seen: set[tuple[str, int, str]] = set()
+        self._sources: list[trail.Source] = []
 
-    def read(self, source: trail.Source) -> None:
-        """Search one trail.
-
-        Raises:
-            Unreadable: It cannot be read, or is none.
-            KubectlError: kubectl could not bring it.
-
-        """
-        for record in trail.read(source, self._needles, self._report):
-            uid = record.request_uid or ""
-            if _may_mean(self._uid, uid):
-                if self._is_new(record):
-                    self._records[uid].append(record)
-            elif record.kind == "session" and uid:
-                self._others.append(uid)
-            elif record.origin == "session" and self._is_new(record):
-                for candidate in record.candidates or ():
-                    if _may_mean(self._uid, candidate):
-                        self._ambiguous[candidate].append(record)
-
-    def read_if_it_can_be(self, source: trail.Source) -> Exception | None:
-        """The same, but a failure goes into the report: one source's trouble must not hide what another has."""
+    def read(self, source: trail.Source) -> Exception | None:
+        """Search one trail; what is wrong with it goes into the report, as one's trouble must not hide another's."""
+        self._sources.append(source)
         try:
-            self.read(source)
+            for line in trail.lines(source, (self._needle, trail.GAP), self._report):
+                self._take(line)
         except (KubectlError, trail.Unreadable) as error:
             self._report.problems.append(f"{source.name}: {error}" if isinstance(error, KubectlError) else str(error))
             return error
         self._report.sources += 1
         return None
+
+    def _take(self, line: bytes) -> None:
+        record = trail.understood(line, self._report)
+        if record is None:
+            return
+        if record.kind == "gap":
+            if self._is_new(record):
+                self._gaps.append(record)
+        elif _may_mean(self._uid, uid := record.request_uid or ""):
+            if self._is_new(record):
+                self._lines[uid].append(line)
+        elif record.origin == "session" and self._is_new(record):
+            for candidate in record.candidates or ():
+                if _may_mean(self._uid, candidate):
+                    self._ambiguous[candidate].append(line)
 
     def found(self) -> Found:
         """The session.
@@ -116,9 +157,24 @@ class Search:
             UnknownSession: None or several were found.
 
         """
-        uid = resolve(self._uid, [*self._records, *self._ambiguous, *self._others])
-        records = self._records[uid]
-        return Found(from_records(uid, records), records, self._ambiguous[uid])
+        known = [*self._lines, *self._ambiguous]
+        uid = resolve(self._uid, known or self._others())
+        found = Found(Summary(request_uid=uid), self._lines[uid], self._ambiguous[uid])
+        records = found.records
+        found.summary = from_records(uid, records)
+        found.gaps = gaps_during(records, self._gaps)
+        return found
+
+    def _others(self) -> Iterable[str]:
+        """The UIDs of the last sessions, for a UID that was not found: read only then, where that can be read again."""
+        others: deque[str] = deque(maxlen=_REMEMBERED)
+        for source in self._sources:
+            if not source.again:
+                continue
+            with suppress(trail.Unreadable):  # which was said when it was searched
+                for record in trail.read(source, (trail.SESSION,), Report()):
+                    others.append(record.request_uid or "")
+        return others
 
     def _is_new(self, record: Record) -> bool:
         """Whether a record was not read before: a trail and a copy of it may both be given."""
@@ -128,6 +184,24 @@ class Search:
         return new
 
 
+def gaps_during(records: list[Record], gaps: Iterable[Record]) -> list[Record]:
+    """The gaps that may have taken something of these records' session: on its node, in its container, in its time."""
+    if not records:
+        return []
+    node = records[0].node.name
+    containers = {record.container_id for record in records}
+    begin, end = min(r.timestamp for r in records), max(r.timestamp for r in records)
+    last = max(record.seq for record in records)
+    return [
+        gap
+        for gap in sorted(gaps, key=lambda gap: gap.seq)
+        if gap.node.name == node
+        and gap.container_id in (None, *containers)
+        and gap.timestamp >= begin
+        and (gap.seq < last or (gap.since or gap.timestamp) <= end)
+    ]
+
+
 def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:
     """The session from its node's trail and its AuditSession; from all trails where no AuditSession names a node.
 
@@ -135,8 +209,7 @@ def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:
 
     Raises:
         UnknownSession: None or several were found.
-        Unreadable: A trail cannot be read and no other has the session.
-        KubectlError: The same, for what kubectl could not bring.
+        KubectlError: The API could not be asked.
 
     """
     summary, names = _look_up(uid, kubectl, report)
@@ -144,18 +217,18 @@ def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:
         report.sources += 1
         return Found(summary)
     search = Search(summary.request_uid if summary else uid, report)
-    failure = _read_all(search, kubectl, summary.node if summary else None, report)
+    failure = _read_all(search, kubectl, summary, uid, report)
     try:
         found = search.found()
     except UnknownSession:
         if summary:
             return Found(summary, unread=failure is not None)
-        if failure:
-            raise
-        resolve(uid, names)
+        if not failure:
+            resolve(uid, names)
         raise
     if summary:
         found.summary = found.summary.filled(summary)
+        found.ended = summary.end_time is not None
     return found
 
 
@@ -175,12 +248,13 @@ def _look_up(uid: str, kubectl: Kubectl, report: Report) -> tuple[Summary | None
     return None, names
 
 
-def _read_all(search: Search, kubectl: Kubectl, node: str | None, report: Report) -> Exception | None:
+def _read_all(search: Search, kubectl: Kubectl, summary: Summary | None, uid: str, report: Report) -> Exception | None:
     """Search what can be read; the first failure, if any."""
     try:
-        sources = trails(kubectl, node)
+        about = summary.request_uid if summary else uid
+        sources = trails(kubectl, summary.node if summary else None, about)
     except KubectlError as error:
         report.problems.append(str(error))
         return error
-    failures = [search.read_if_it_can_be(source) for source in sources]
+    failures = [search.read(source) for source in sources]
     return next(filter(None, failures), None)

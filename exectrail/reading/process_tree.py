@@ -22,6 +22,7 @@ class Exec(Struct, kw_only=True, rename="camel", omit_defaults=True):
     program: str | None = None
     timestamp: str
     errno: str | None = None
+    truncated: list[str] = []
     tag: bool = False
     seq: int
 
@@ -125,6 +126,7 @@ def _exec(record: Record, *, first: bool) -> Exec:
         program=record.program,
         timestamp=record.timestamp,
         errno=record.errno,
+        truncated=record.truncated or [],
         tag=first and _is_tag(record),
         seq=record.seq,
     )
@@ -146,7 +148,7 @@ def _is_tag(record: Record) -> bool:
 
 
 def _name_forks(processes: list[Process]) -> None:
-    """Give each process without a program of its own the one it was forked from."""
+    """Give each process that ran no program of its own the one it was forked from."""
     by_key = {process.process_key: process for process in processes}
     forked_from: dict[str | None, str | None] = {}
     for process in processes:  # parents come first, so a fork of a fork finds what its parent was
@@ -155,7 +157,7 @@ def _name_forks(processes: list[Process]) -> None:
             continue
         before = [run.name for run in parent.execs if run.errno is None and run.seq < process.cloned]
         forked_from[process.process_key] = before[-1] if before else forked_from.get(parent.process_key)
-        if not process.execs:
+        if all(run.errno for run in process.execs):
             process.fork_of = forked_from[process.process_key]
 
 

@@ -37,7 +37,7 @@ class Numbers:
                 self._ranges[-1] = (first, end)
                 return
             if len(self._ranges) >= _MOST_RANGES:
-                self._ranges = self._merged()
+                self._ranges = self.ranges()
                 if len(self._ranges) > _MOST_RANGES // 2:  # a selection of records, which has gaps everywhere
                     self._scattered += len(self._ranges) - 1
                     self._ranges = [(self._ranges[0][0], self._ranges[-1][1])]
@@ -45,10 +45,11 @@ class Numbers:
 
     def missing(self) -> list[tuple[int, int]]:
         """The ranges that are missing between those that were read."""
-        merged = self._merged()
+        merged = self.ranges()
         return [(before[1] + 1, after[0] - 1) for before, after in pairwise(merged)]
 
-    def _merged(self) -> list[tuple[int, int]]:
+    def ranges(self) -> list[tuple[int, int]]:
+        """Those that were read, in order."""
         merged: list[tuple[int, int]] = []
         for first, last in sorted(self._ranges):
             if merged and first <= merged[-1][1] + 1:

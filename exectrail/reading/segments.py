@@ -3,13 +3,10 @@
 `trail.jsonl` is closed as `trail-2026-11-23T14-58-03.120.jsonl`: the time in UTC, in the form that SPO's rotation
 (lumberjack) gives it; compressed it ends in `.gz` as well. No time is given twice or goes back, so that names sort by
 age. A node's name has no capital letter, hence no `T`: `trail-a.jsonl` never claims a segment of `trail-a-b.jsonl`.
-
-`python -m exectrail.reading.segments FILE` prints a whole trail, oldest first; run in container `reader`.
 """
 
 import io
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -23,7 +20,6 @@ from exectrail.reading.gzipped import unpacked
 GZ = ".gz"
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}"
 _FORMAT = "%Y-%m-%dT%H-%M-%S.%f"
-_CHUNK = 1 << 20
 _TRIES = 100
 
 
@@ -117,33 +113,3 @@ def _open_plain(path: Path) -> io.BufferedReader | None:
         return path.open("rb")
     except FileNotFoundError:
         return None
-
-
-def copy(file: Path, out: IO[bytes]) -> None:
-    """Write a whole trail; a segment whose last line was cut does not swallow the next one's first.
-
-    Raises:
-        OSError: There is no such trail, or it cannot be read.
-
-    """
-    last = b"\n"
-    for stream in read(file):
-        if last != b"\n":
-            out.write(b"\n")
-        while chunk := stream.read(_CHUNK):
-            out.write(chunk)
-            last = chunk[-1:]
-
-
-def main(arguments: list[str]) -> int:
-    """Print a trail; 1 when it cannot be read."""
-    try:
-        copy(Path(arguments[0]), sys.stdout.buffer)
-    except OSError as error:
-        print(f"{error.filename or arguments[0]}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -27,10 +27,22 @@ SESSION = b',"kind":"session","auditID":"'
 GAP = b',"kind":"gap","auditID":"'
 """The same for `gap`."""
 
+END = b'{"kind":"end-of-trail"'
+"""How the line begins by which the cluster's reader marks the end."""
+
 _START = f'{{"version":"{VERSION}","kind":"'.encode()
 _END = b'"}\n'
 _BETWEEN = _END + _START
 _SEQ = b',"seq":'
+
+
+class End(msgspec.Struct, tag_field="kind", tag="end-of-trail"):
+    """The end mark, of a trail or of a selection of it."""
+
+    numbers: dict[str, list[tuple[int, int]]]
+    """Of each node, the ranges of `seq` that were read."""
+    damaged: int
+    """Lines that are no records."""
 
 
 class Unreadable(Exception):
@@ -45,6 +57,10 @@ class Source:
     open: Callable[[], AbstractContextManager[IO[bytes]]]
     pod_log: bool = False
     """Whether it is a pod's log, in which an agent's own log lines are expected."""
+    growing: bool = False
+    """Whether it is being written: a last line without its end is no damage."""
+    marked: bool = False
+    """Whether its end is marked (`End`); what is read is a selection, and the mark says of which numbers."""
     path: Path | None = None
     """The file, where it is one that can be opened again, and not compressed."""
     again: bool = False
@@ -159,14 +175,17 @@ class _Picked:
         self._proven = source.pod_log
         self._refusal = ""
         self._line = self._refused = 0
+        self._growing, self._marked, self._ended = source.growing, source.marked, False
 
     def of(self, block: bytes) -> Iterator[bytes]:
         """Those of a block."""
+        if self._growing and not block.endswith(b"\n"):
+            block = block[: block.rfind(b"\n") + 1]
         if intact := _intact(block):
             node, first, last = intact
             self._proven = True
             self._line += last - first + 1
-            self._report.numbers[node].add(first, last)
+            self._number(node, first, last)
             return _among(block, self._needles)
         return self._one_by_one(block)
 
@@ -180,11 +199,17 @@ class _Picked:
         if self._refusal and not self._proven:
             self._report.damaged -= self._refused
             raise Unreadable(self._refusal)
+        if self._marked and not self._ended:
+            self._report.problems.append(f"{self._name}: the connection ended before the trail did; try again")
+
+    def _number(self, node: str, first: int, last: int) -> None:
+        if not self._marked:
+            self._report.numbers[node].add(first, last)
 
     def _one_by_one(self, block: bytes) -> Iterator[bytes]:
         for line in block.removesuffix(b"\n").split(b"\n"):
             self._line += 1
-            if not line or line.isspace():
+            if not line or line.isspace() or (self._marked and self._is_end(line)):
                 continue
             try:
                 head = _head.decode(line)
@@ -192,11 +217,22 @@ class _Picked:
                 self._refuse(line, error)
                 continue
             self._proven = True
-            self._report.numbers[head.node.name].add(head.seq, head.seq)
+            self._number(head.node.name, head.seq, head.seq)
             if head.version != VERSION:
                 self._report.misunderstood(f"version {head.version}")
             elif self._needles is None or _has(line, self._needles):
                 yield line
+
+    def _is_end(self, line: bytes) -> bool:
+        if not line.startswith(END):
+            return False
+        end = msgspec.json.decode(line, type=End)
+        for node, ranges in end.numbers.items():
+            for first, last in ranges:
+                self._report.numbers[node].add(first, last)
+        self._report.damaged += end.damaged
+        self._ended = self._proven = True
+        return True
 
     def _refuse(self, line: bytes, error: Exception) -> None:
         if not _is_log_line(line):

@@ -12,7 +12,7 @@ from exectrail import cli
 from exectrail.contracts.record import Record, encode
 from exectrail.reading.kubectl import Kubectl, KubectlError
 
-PRINT = ("python3", "-m", "exectrail.reading.segments")
+PRINT = ("python3", "-m", "exectrail.reading.reader")
 
 _PROGRAM = (
     f"#!{sys.executable} -IS\n"
@@ -60,7 +60,7 @@ class FakeCluster:
             pods = [
                 _pod(component, node, {"exectrail.io/logs-mode": mode, "exectrail.io/trail": trail}) for node in nodes
             ]
-            self.answers(f"get pods component={component}", out={"items": pods})
+            self.answers(f"get pods component%3D{component}", out={"items": pods})
 
 
 def _pod(component: str, node: str, annotations: dict[str, str]) -> dict[str, object]:
@@ -100,6 +100,13 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 @pytest.fixture
 def trail(alice_trail: list[Record]) -> bytes:
     return b"".join(map(encode, alice_trail))
+
+
+def end(trail: bytes) -> bytes:
+    """The reader's mark at the end of a trail of node-1."""
+    numbers = [json.loads(line)["seq"] for line in trail.splitlines()]
+    mark = {"kind": "end-of-trail", "numbers": {"node-1": [[min(numbers), max(numbers)]]}, "damaged": 0}
+    return json.dumps(mark, separators=(",", ":")).encode() + b"\n"
 
 
 Show = Callable[..., tuple[int, str, str]]
@@ -160,7 +167,7 @@ def test_our_own_readings_are_left_out_unless_all_are_wanted(cluster: FakeCluste
         ("shop", "reader", [*PRINT, "/trail/trail.jsonl"]),
         ("audit", "enricher", [*PRINT, "/trail/trail.jsonl"]),
         ("audit", "reader", ["sh"]),
-        ("audit", "reader", ["python3", "-m", "exectrail.reading.segmentsx"]),
+        ("audit", "reader", ["python3", "-m", "exectrail.reading.readers"]),
     ],
     ids=["namespace", "container", "command", "module"],
 )
@@ -195,16 +202,16 @@ def test_a_file_trail_is_read_through_the_reader_of_the_sessions_node(
 ) -> None:
     cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2")
-    cluster.answers("exec", out=trail)
+    cluster.answers("exec", out=trail + end(trail))
 
     code, out, err = run("show", alice_uid)
 
     assert (code, err) == (0, "")
     assert "sleep 0.1" in out
+    about = f"--about={alice_uid}"
     reads = [call for call in cluster.calls if call[0] == "exec"]
-    assert reads == [
-        ["exec", "--namespace=audit", "node-node-1", "--container=reader", "--", *PRINT, "/trail/trail.jsonl"]
-    ]
+    place = ["--namespace=audit", "node-node-1", "--container=reader"]
+    assert reads == [["exec", *place, "--", *PRINT, "/trail/trail.jsonl", about]]
 
 
 def test_a_pvc_trail_has_the_nodes_name_in_its_file(
@@ -212,7 +219,7 @@ def test_a_pvc_trail_has_the_nodes_name_in_its_file(
 ) -> None:
     cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
     cluster.has_pods("pvc", "/trail/trail-$(NODE_NAME).jsonl", "node-1")
-    cluster.answers("exec exectrail.reading.segments /trail/trail-node-1.jsonl", out=trail)
+    cluster.answers("exec exectrail.reading.reader /trail/trail-node-1.jsonl", out=trail + end(trail))
 
     assert run("show", alice_uid)[0] == 0
 
@@ -237,7 +244,7 @@ def test_without_an_auditsession_all_nodes_are_searched_and_one_that_fails_is_on
     cluster.answers("get auditsessions", out=b'{"items": []}')
     cluster.has_pods("file", "/trail/trail.jsonl", "node-0", "node-1")
     cluster.answers("exec node-node-0", code=1, err="/trail/trail.jsonl: No such file or directory\n")
-    cluster.answers("exec node-node-1", out=trail)
+    cluster.answers("exec node-node-1", out=trail + end(trail))
 
     code, out, err = run("show", alice_uid)
 
@@ -263,7 +270,7 @@ def test_the_trail_and_the_auditsession_complete_each_other(
     without_sessions = b"".join(line for line in trail.splitlines(keepends=True) if b'"kind":"session"' not in line)
     cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1", "exit": {"code": 3}})]})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
-    cluster.answers("exec", out=without_sessions)
+    cluster.answers("exec", out=without_sessions + end(trail))
 
     out = run("show", alice_uid)[1]
 
@@ -280,7 +287,7 @@ def test_the_beginning_of_a_uid_is_looked_up_in_the_api(
     cluster.answers("get auditsessions metadata.name%3D", out={"items": []})
     cluster.answers("get auditsessions", out={"items": [_session("other-session", {}), _session(alice_uid, {})]})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
-    cluster.answers("exec", out=trail)
+    cluster.answers("exec", out=trail + end(trail))
 
     assert run("show", alice_uid[:8])[0] == 0
 
@@ -291,7 +298,7 @@ def test_an_unknown_uid_exits_with_1_and_the_nearest_of_the_api(
     cluster.answers("get auditsessions metadata.name%3D", out={"items": []})
     cluster.answers("get auditsessions", out={"items": [_session("0b5e7777-0000", {}), _session("1111111-0000", {})]})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
-    cluster.answers("exec", out=trail)
+    cluster.answers("exec", out=trail + end(trail))
 
     code, out, err = run("show", "0b5e7778")
 
@@ -360,7 +367,7 @@ def test_a_user_who_may_not_list_auditsessions_still_gets_the_trail(
     )
     cluster.answers("get auditsessions", code=1, err=forbidden)
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
-    cluster.answers("exec", out=trail)
+    cluster.answers("exec", out=trail + end(trail))
 
     code, out, err = run("show", alice_uid)
 
@@ -432,3 +439,31 @@ def test_leaving_a_stream_by_an_error_ends_kubectl(cluster: FakeCluster) -> None
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+
+
+def test_a_stream_that_ended_before_the_trail_is_said_and_exits_with_3(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec", out=b"".join(trail.splitlines(keepends=True)[:8]))
+
+    code, out, err = run("show", alice_uid)
+
+    assert code == 3
+    assert "id  pid 4712" in out
+    assert "trail of node node-1: the connection ended before the trail did" in err
+
+
+def test_a_log_without_the_end_of_a_session_that_ended_exits_with_3(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    ended: dict[str, object] = {"node": "node-1", "endTime": "2026-11-23T14:58:03.300Z"}
+    cluster.answers("get auditsessions", out={"items": [_session(alice_uid, ended)]})
+    cluster.has_pods("stdout", "", "node-1")
+    cluster.answers("logs", out=b"".join(trail.splitlines(keepends=True)[:8]))
+
+    code, _, err = run("show", alice_uid)
+
+    assert code == 3
+    assert "the session has ended, but its end is not in what was read" in err

@@ -1,9 +1,6 @@
 """A trail in several files: their names, and reading them as one."""
 
 import gzip
-import io
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,10 +26,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def read(file: Path) -> bytes:
-    out = io.BytesIO()
-    segments.copy(file, out)
-    return out.getvalue()
+def read(file: Path) -> list[bytes]:
+    return [line for stream in segments.read(file) for line in stream.read().splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -69,32 +64,32 @@ def test_what_belongs_to_another_trail_or_is_no_segment_is_left_alone() -> None:
 
 
 def test_a_trail_is_read_oldest_first_whether_compressed_or_not(folder: Path) -> None:
-    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n5\n6"
+    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n5\n6".split()
 
 
 def test_a_segment_that_is_there_in_both_forms_is_read_once(folder: Path) -> None:
     (folder / closed(1)).write_bytes(b"1\n2\n")
 
-    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n5\n6"
+    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n5\n6".split()
 
 
 def test_between_two_segments_the_closed_ones_are_read(folder: Path) -> None:
     (folder / "trail.jsonl").unlink()
 
-    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n"
+    assert read(folder / "trail.jsonl") == b"1\n2\n3\n4\n".split()
 
 
 def test_a_cut_line_does_not_swallow_the_first_of_the_next_segment(folder: Path) -> None:
     (folder / closed(2)).write_bytes(b"3\nhal")
 
-    assert read(folder / "trail.jsonl") == b"1\n2\n3\nhal\n5\n6"
+    assert read(folder / "trail.jsonl") == b"1\n2\n3\nhal\n5\n6".split()
 
 
 def test_a_damaged_segment_costs_only_itself_and_says_so(folder: Path) -> None:
     packed = folder / (closed(1) + ".gz")
     packed.write_bytes(packed.read_bytes()[:-4])
 
-    lines = read(folder / "trail.jsonl").splitlines()
+    lines = read(folder / "trail.jsonl")
 
     assert lines[:2] == [b"1", b"2"]
     assert any(line.startswith(b"unreadable from here on: ") for line in lines)
@@ -110,17 +105,6 @@ def test_a_segment_that_is_compressed_or_removed_while_the_trail_is_read_is_no_t
     (folder / "trail.jsonl").write_bytes(b"7\n")
 
     assert [each.read() for each in stream] == [b"3\n4\n", b"5\n6"]
-
-
-def test_the_program_prints_a_trail_or_says_what_is_missing(folder: Path) -> None:
-    def printed(name: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "exectrail.reading.segments", str(folder / name)]
-        return subprocess.run(command, capture_output=True, check=False)
-
-    assert printed("trail.jsonl").stdout == b"1\n2\n3\n4\n5\n6"
-    missing = printed("other.jsonl")
-    assert (missing.returncode, missing.stdout) == (1, b"")
-    assert missing.stderr.decode() == f"{folder}/other.jsonl: No such file or directory\n"
 
 
 @pytest.mark.parametrize("name", ["trail.jsonl.gz", "copy-of-trail"])

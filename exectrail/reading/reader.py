@@ -1,0 +1,59 @@
+"""What runs in the container `reader`: prints a node's trail, or what is in it of one session, and marks the end.
+
+`python -m exectrail.reading.reader FILE [--about UID]`. The last line is the end mark: without it the stream was cut.
+It also says which numbers were read, so that a selection shows as well as the whole whether records are missing.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from exectrail.reading import segments
+from exectrail.reading.report import Report
+from exectrail.reading.trail import GAP, End, Source, Unreadable, lines
+
+MODULE = "exectrail.reading.reader"
+
+
+def of_file(file: Path, needles: tuple[bytes, ...] | None, report: Report) -> Iterator[bytes]:
+    """The lines of a trail with its closed segments.
+
+    Raises:
+        Unreadable: There is no such trail, or it cannot be read.
+
+    """
+    try:
+        for stream in segments.read(file):
+            source = Source(str(file), partial(nullcontext, stream), growing=True)
+            yield from lines(source, needles, report)
+    except OSError as error:
+        raise Unreadable(f"{error.filename or file}: {error.strerror or error}") from error
+
+
+def main(arguments: list[str]) -> int:
+    """Print; 1 when the trail cannot be read."""
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--about", metavar="UID")
+    given = parser.parse_args(arguments)
+    needles = (given.about.encode(errors="surrogateescape"), GAP) if given.about else None
+    report = Report()
+    try:
+        for line in of_file(given.file, needles, report):
+            sys.stdout.buffer.write(line + b"\n")
+    except Unreadable as error:
+        print(error, file=sys.stderr)
+        return 1
+    numbers = {node: each.ranges() for node, each in report.numbers.items()}
+    sys.stdout.buffer.write(msgspec.json.encode(End(numbers, report.damaged)) + b"\n")
+    sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,89 @@
+"""What the cluster's reader prints: a trail or what is in it of one session, and a mark at its end."""
+
+import gzip
+import io
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from exectrail.contracts.record import Record, decode, encode
+from exectrail.reading.reader import MODULE
+from exectrail.reading.report import Report
+from exectrail.reading.trail import END, End, Source, read
+
+
+@pytest.fixture
+def folder(alice_trail: list[Record], tmp_path: Path) -> Path:
+    (tmp_path / "trail-2026-11-23T14-58-03.000.jsonl.gz").write_bytes(
+        gzip.compress(b"".join(map(encode, alice_trail[:9])))
+    )
+    (tmp_path / "trail.jsonl").write_bytes(b"".join(map(encode, alice_trail[9:])))
+    return tmp_path
+
+
+def printed(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", MODULE, *map(str, arguments)], capture_output=True, check=False)
+
+
+def test_a_whole_trail_ends_with_a_mark_that_has_its_numbers(folder: Path, alice_trail: list[Record]) -> None:
+    *lines, mark = printed(folder / "trail.jsonl").stdout.splitlines()
+
+    assert list(map(decode, lines)) == alice_trail
+    assert mark.startswith(END)
+    assert msgspec.json.decode(mark, type=End) == End({"node-1": [(0, len(alice_trail) - 1)]}, 0)
+
+
+def test_of_one_session_come_its_records_and_all_gaps(folder: Path, alice_trail: list[Record], alice_uid: str) -> None:
+    *lines, mark = printed(folder / "trail.jsonl", "--about", alice_uid).stdout.splitlines()
+
+    assert list(map(decode, lines)) == [
+        record for record in alice_trail if record.request_uid == alice_uid or record.kind == "gap"
+    ]
+    assert msgspec.json.decode(mark, type=End).numbers == {"node-1": [(0, len(alice_trail) - 1)]}
+
+
+def test_a_line_that_is_still_being_written_is_no_damage(folder: Path) -> None:
+    with (folder / "trail.jsonl").open("ab") as file:
+        file.write(b'{"version":"spo/v1_al')
+
+    mark = printed(folder / "trail.jsonl").stdout.splitlines()[-1]
+
+    assert msgspec.json.decode(mark, type=End).damaged == 0
+
+
+def test_a_missing_trail_is_named_and_has_no_mark(folder: Path) -> None:
+    missing = printed(folder / "other.jsonl")
+
+    assert (missing.returncode, missing.stdout) == (1, b"")
+    assert missing.stderr.decode() == f"{folder}/other.jsonl: No such file or directory\n"
+
+
+def received(content: bytes) -> Report:
+    report = Report()
+    list(read(Source("node-1", lambda: nullcontext(io.BytesIO(content)), marked=True), None, report))
+    return report
+
+
+def test_a_stream_that_is_cut_at_the_end_of_a_line_is_noticed(folder: Path, alice_uid: str) -> None:
+    lines = printed(folder / "trail.jsonl", "--about", alice_uid).stdout.splitlines(keepends=True)
+
+    assert list(received(b"".join(lines)).sentences()) == []
+    for cut in (0, 1, len(lines) - 1):
+        assert list(received(b"".join(lines[:cut])).sentences()) == [
+            "node-1: the connection ended before the trail did; try again"
+        ]
+
+
+def test_what_is_missing_or_damaged_on_the_node_is_said_where_it_is_read(
+    folder: Path, alice_trail: list[Record], alice_uid: str
+) -> None:
+    (folder / "trail.jsonl").write_bytes(b"half a li\n" + b"".join(map(encode, alice_trail[12:])))
+
+    report = received(printed(folder / "trail.jsonl", "--about", alice_uid).stdout)
+
+    assert list(report.gaps()) == ["node node-1: 3 records are missing in what was read (seq 9-11)"]
+    assert report.damaged == 1
