@@ -14,6 +14,7 @@ from enricher.clock import Clock
 from enricher.containers import uncovered
 from enricher.containers.containers import Containers
 from enricher.containers.env_binary import EnvReport, look_into
+from enricher.containers.unfound import Unfound
 from enricher.core import Core
 from enricher.correlate import command_key
 from enricher.correlate.attaches import Attached
@@ -139,6 +140,7 @@ def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
     memory = Memory(kept.checkpoints, sessions, emitter, correlator, writer, clock)
     running = Requests(api.ready, lambda: api.requests.running_on(args.node), api.reporter.ended)
     memory.take_up(tracker, kept.sink.last_lines, running, chain_unreadable=kept.chain.unreadable)
+    unfound = Unfound(cgroups)
     env = EnvReport(look_into) if args.look_for_env else None
     status = NodeStatus(
         sensor,
@@ -151,7 +153,7 @@ def assemble(args: argparse.Namespace, stack: ExitStack) -> Enricher:
         filters,
         lambda: kept.checkpoints.failures,
         env,
-        lambda: uncovered.uncovered(api.containers.recorded_pods(), api.classes.objects),
+        lambda: uncovered.uncovered(api.containers.recorded_pods(), api.classes.objects, unfound),
         args.heartbeat,
     )
     inputs = NodeInputs(tracker, correlator, clock, chosen.source.read if chosen.source else lambda _now: [])

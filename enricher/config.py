@@ -20,7 +20,7 @@ from enricher.audit.progress import SourceState, modified_ms
 from enricher.audit.source import Source
 from enricher.clock import Clock
 from enricher.containers.cgroup_resolver import CgroupfsResolver, NodeCgroups
-from enricher.containers.cgroupfs import find_kubepods
+from enricher.containers.pod_roots import PodRoots
 from enricher.containers.pods import Namespace, Pod
 from enricher.containers.proc_cgroups import ProcCgroupResolver
 from enricher.correlate.request_expiry import EXPIRED, is_over
@@ -216,9 +216,11 @@ def open_sensor(args: argparse.Namespace, clock: Clock, source: object | None) -
 
 def bpf_sensor(cgroup_root: Path) -> OpenSensor:
     """The sensor `bpf`, for the node's `/sys/fs/cgroup`."""
-    kubepods = find_kubepods(cgroup_root)
-    cgroups = CgroupfsResolver(kubepods)
-    return OpenSensor(BpfSensor(kubepods, cgroups.pids), cgroups)
+    roots = PodRoots(cgroup_root)
+    cgroups = CgroupfsResolver(roots)
+    sensor = BpfSensor(roots.known, cgroups.pids)
+    cgroups.on_root = sensor.watch
+    return OpenSensor(sensor, cgroups)
 
 
 def procconn_sensor(cgroup_root: Path, connector: ProcConnector) -> OpenSensor:

@@ -1,6 +1,7 @@
 """Which container a cgroup belongs to."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from enricher.containers import container_id
 from enricher.containers.cgroupfs import CgroupIndex, folders_below
 from enricher.containers.container_name import container_name
 from enricher.containers.containers import NODE, CgroupRef
+from enricher.containers.pod_roots import PodRoots
 from enricher.events import ExitEvent, ProcessEvent, process_of
 
 _MOST_NAMED = 1024
@@ -41,6 +43,9 @@ class NodeCgroups(CgroupResolver, Protocol):
     def scan(self) -> None:
         """Take in every cgroup of every pod, where they can be listed."""
 
+    def search(self, containers: Collection[str]) -> dict[str, str]:
+        """Look everywhere for containers that are in no known cgroup; of those not understood, where they are."""
+
     def forget_gone(self, populated: Collection[int]) -> list[CgroupRef]:
         """Drop the cgroups that are no more, and return them.
 
@@ -54,18 +59,20 @@ class CgroupfsResolver:
     """Cgroups by the kernel's id, looked up in the cgroup tree of the node.
 
     Args:
-        kubepods: The cgroup that all pods are under.
+        roots: The cgroups that pods are under.
 
     """
 
-    def __init__(self, kubepods: Cgroup) -> None:
+    def __init__(self, roots: PodRoots) -> None:
+        self.on_root: Callable[[Cgroup, Callable[[], list[int]]], None] = lambda _root, _below: None
+        """Called with a root that was found, and what lists the cgroups below it; set by `enricher.config`."""
         self.known: dict[int, CgroupRef] = {NODE_CGROUP: NODE}
         """Those that were found, by cgroup id."""
         self.folders: dict[int, Path] = {}
         self._named: dict[int, str] = {}
         """Containers whose folder was gone before it was looked for."""
-        self._kubepods = kubepods.path
-        self._index = CgroupIndex(kubepods)
+        self._roots = roots
+        self._index = CgroupIndex(roots.known)
 
     def of(self, event: ProcessEvent) -> CgroupRef:
         """Where the process of an event is.
@@ -75,10 +82,10 @@ class CgroupfsResolver:
         """
         if ref := self.known.get(event.cgroup):
             return ref
-        if path := self._index.path(event.cgroup):
-            return self._take(event.cgroup, self._kubepods / path)
-        if not isinstance(event, ExitEvent) and (found := container_id.from_folder(event.cgroup_name)):
-            self._named[event.cgroup] = found  # the end of its processes is reported without the name
+        if found := self._index.path(event.cgroup):
+            return self._take(event.cgroup, *found)
+        if not isinstance(event, ExitEvent) and (name := container_id.from_folder(event.cgroup_name)):
+            self._named[event.cgroup] = name  # the end of its processes is reported without the name
             if len(self._named) > _MOST_NAMED:
                 del self._named[next(iter(self._named))]
         return CgroupRef(self._named.get(event.cgroup) or f"cgroup-{event.cgroup}")
@@ -99,9 +106,17 @@ class CgroupfsResolver:
 
     def scan(self) -> None:
         """Take in every cgroup of every pod."""
-        for folder, cgroup in folders_below(self._kubepods):
-            if cgroup not in self.known and container_id.from_cgroup_path(self._path(folder)):
-                self._take(cgroup, folder)
+        for root in self._roots.known:
+            for folder, cgroup in folders_below(root.path):
+                if cgroup not in self.known and container_id.from_cgroup_path(_path(root.path, folder)):
+                    self._take(cgroup, root.path, folder)
+
+    def search(self, containers: Collection[str]) -> dict[str, str]:
+        """Look everywhere for containers, and from now on where they are found."""
+        fresh, strange = self._roots.search(containers)
+        for root in fresh:
+            self.on_root(root, partial(_below, root))
+        return strange
 
     def pids(self, cgroup: int) -> list[int]:
         """The processes in a cgroup now (cgroup.procs)."""
@@ -117,8 +132,8 @@ class CgroupfsResolver:
             del self.folders[cgroup]
         return [self.known.pop(cgroup) for cgroup in gone]
 
-    def _take(self, cgroup: int, folder: Path) -> CgroupRef:
-        path = self._path(folder)
+    def _take(self, cgroup: int, root: Path, folder: Path) -> CgroupRef:
+        path = _path(root, folder)
         found, uid = container_id.from_cgroup_path(path), container_id.pod_uid(path)
         self.folders[cgroup] = folder
         ref = self.known[cgroup] = CgroupRef(
@@ -133,8 +148,13 @@ class CgroupfsResolver:
     def _named_by(self, pids: list[int], pod_uid: str) -> str:
         return next(filter(None, (container_name(pid, pod_uid) for pid in pids[:_MOST_ASKED])), "")
 
-    def _path(self, folder: Path) -> str:
-        return f"/{self._kubepods.name}/{folder.relative_to(self._kubepods)}"
+
+def _path(root: Path, folder: Path) -> str:
+    return f"/{root.name}/{folder.relative_to(root)}"
+
+
+def _below(root: Cgroup) -> list[int]:
+    return [cgroup for _, cgroup in folders_below(root.path)]
 
 
 def is_sandbox(folder: Path) -> bool:
@@ -146,6 +166,8 @@ def is_sandbox(folder: Path) -> bool:
         return False
     try:
         siblings = [each for each in folder.parent.iterdir() if container_id.from_folder(each.name)]
+        if pod := container_id.pod_uid(f"/{folder.name}"):  # the folder is both pod's and container's
+            siblings = [each for each in siblings if container_id.pod_uid(f"/{each.name}") == pod]
         return folder in siblings and folder == min(siblings, key=lambda each: each.stat().st_ino)
     except FileNotFoundError:  # one of them ended meanwhile: ours is not the first, or will be looked at no more
         return False

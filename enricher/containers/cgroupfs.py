@@ -1,4 +1,4 @@
-"""The cgroup tree of the node: where the pods are in it, and which folder a cgroup id belongs to.
+"""The cgroup trees of the node, and which folder a cgroup id belongs to.
 
 A cgroup's id, as the kernel reports it, is the inode number of its folder. See
 https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/cgroups.html and,
@@ -8,14 +8,10 @@ for the folders' names, the kubelet's `--cgroup-driver`.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from enricher.cgroup import Cgroup, Hierarchy
-from enricher.sensors.unavailable import SensorUnavailable
-
-DEEPEST_KUBEPODS = 3
-"""Levels below the root that are searched: kind nests one level, systemd slices another."""
 
 SCAN_INTERVAL = 0.1
 """Seconds between two scans at least: processes outside every container must not cost a scan each."""
@@ -30,24 +26,11 @@ _CHILDLESS = 2
 """Links of a folder without folders in it (kernfs_refresh_inode): most are containers, and hold only files."""
 
 
-def find_kubepods(cgroup_root: Path) -> Cgroup:
-    """The cgroup that holds all pods, in the trees mounted at `cgroup_root` (the node's `/sys/fs/cgroup`).
+def trees(cgroup_root: Path) -> dict[Hierarchy, Path]:
+    """The trees mounted at `cgroup_root` (the node's `/sys/fs/cgroup`), the best first.
 
-    That of the v2 tree, or where that has no pods of a v1 controller that every kubelet uses.
-    Raises SensorUnavailable where no tree has pods in it.
+    That of v2, and those of v1 controllers that every kubelet uses.
     """
-    trees = _trees(cgroup_root)
-    for hierarchy, tree in trees.items():
-        for folder, _ in folders_below(tree, DEEPEST_KUBEPODS):
-            if folder.name == "kubepods" or folder.name.endswith("kubepods.slice"):
-                return Cgroup(folder.stat().st_ino, folder, hierarchy)
-    if not trees:
-        raise SensorUnavailable(f"no cgroup tree at {cgroup_root}, neither v2 nor v1: is /sys/fs/cgroup mounted there?")
-    looked_at = ", ".join(map(str, trees.values()))
-    raise SensorUnavailable(f"no kubepods cgroup in {looked_at}; is this a node with a kubelet?")
-
-
-def _trees(cgroup_root: Path) -> dict[Hierarchy, Path]:
     # Pure v2 mounts the tree at the root itself; systemd's hybrid layout puts it beside the v1 controllers.
     candidates: list[tuple[Hierarchy, Path, str]] = [
         ("v2", cgroup_root, "cgroup.controllers"),
@@ -62,14 +45,23 @@ def _trees(cgroup_root: Path) -> dict[Hierarchy, Path]:
     return found
 
 
-def folders_below(root: Path, deepest: int | None = None) -> Iterator[tuple[Path, int]]:
-    """Folders and their inode numbers, level by level, so that the one nearest to the root comes first."""
+def folders_below(
+    root: Path, deepest: int | None = None, enter: Callable[[Path], bool] = lambda _folder: True
+) -> Iterator[tuple[Path, int]]:
+    """Folders and their inode numbers, level by level, so that the one nearest to the root comes first.
+
+    Args:
+        root: Where to begin.
+        deepest: How many levels below it.
+        enter: Whether to look into a folder.
+
+    """
     waiting = deque([(root, 0)])
     while waiting:
         folder, level = waiting.popleft()
         for child, inode in _children(folder):
             yield child, inode
-            if deepest is None or level + 1 < deepest:
+            if (deepest is None or level + 1 < deepest) and enter(child):
                 waiting.append((child, level + 1))
 
 
@@ -88,17 +80,22 @@ class CgroupIndex:
     """Finds the folder of a cgroup by its id, for processes whose cgroup is not itself a container's.
 
     Looks into the tree only when it meets an id it does not know, and not more often than `SCAN_INTERVAL`.
+
+    Args:
+        roots: What pods are under; read again at each look.
+        clock: Seconds that never go back.
+
     """
 
-    def __init__(self, kubepods: Cgroup, clock: Callable[[], float] = time.monotonic) -> None:
-        self._kubepods = kubepods.path
+    def __init__(self, roots: Iterable[Cgroup], clock: Callable[[], float] = time.monotonic) -> None:
+        self._roots = roots
         self._clock = clock
-        self._paths: dict[int, str] = {}
+        self._paths: dict[int, tuple[Path, Path]] = {}
         self._unknown: dict[int, float] = {}
         self._next_scan = float("-inf")
 
-    def path(self, cgroup: int) -> str | None:
-        """The folder of this id relative to kubepods, e.g. `burstable/pod<uid>/<container id>`; None if unknown."""
+    def path(self, cgroup: int) -> tuple[Path, Path] | None:
+        """The root and the folder of this id; None if unknown."""
         known = self._paths.get(cgroup)
         if known is not None or not self._worth_a_scan(cgroup):
             return known
@@ -115,7 +112,7 @@ class CgroupIndex:
         now = self._clock()
         self._next_scan = now + SCAN_INTERVAL
         self._unknown = {cgroup: until for cgroup, until in self._unknown.items() if until > now}
-        for folder, inode in folders_below(self._kubepods):
-            self._paths[inode] = str(folder.relative_to(self._kubepods))
+        for root in self._roots:
+            self._paths.update((inode, (root.path, folder)) for folder, inode in folders_below(root.path))
         while len(self._paths) > MOST_PATHS:
             del self._paths[next(iter(self._paths))]

@@ -149,15 +149,22 @@ def containers_of(pod: Pod) -> list[Container]:
 
 def statuses_of(pod: Pod) -> dict[str, ContainerStatus]:
     """What the kubelet has reported of the pod's containers, by runtime id."""
-    status = pod.status
-    reported = [
-        *status.container_statuses,
-        *status.init_container_statuses,
-        *status.ephemeral_container_statuses,
-    ]
-    return {each.container_id.partition("://")[2]: each for each in reported if each.container_id}
+    return {each.container_id.partition("://")[2]: each for each in _statuses(pod) if each.container_id}
 
 
 def ids_of(pod: Pod) -> dict[str, str]:
     """Container names by runtime id, as far as the kubelet has reported them."""
     return {container_id: each.name for container_id, each in statuses_of(pod).items()}
+
+
+def running_in(pod: Pod) -> dict[str, str]:
+    """Runtimes by the ids of the containers that run now, as far as the kubelet has reported them."""
+    reported = (
+        each.container_id.partition("://") for each in _statuses(pod) if each.container_id and each.state.running
+    )
+    return {container_id: runtime for runtime, _, container_id in reported}
+
+
+def _statuses(pod: Pod) -> list[ContainerStatus]:
+    status = pod.status
+    return [*status.container_statuses, *status.init_container_statuses, *status.ephemeral_container_statuses]

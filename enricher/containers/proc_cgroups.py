@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from enricher.containers import container_id
 from enricher.containers.cgroup_resolver import is_sandbox
-from enricher.containers.cgroupfs import find_kubepods
 from enricher.containers.container_name import container_name
 from enricher.containers.containers import CgroupRef
+from enricher.containers.pod_roots import PodRoots
 from enricher.events import ProcessEvent, process_of
 from enricher.sensors.unavailable import SensorUnavailable
 
@@ -39,11 +39,11 @@ class ProcCgroupResolver:
         self._folders: dict[int, Path] = {}
         self._fresh = itertools.count(OUTSIDE + 1)
         self._by_text: dict[str, int] = {}
-        self._kubepods: Path | None
+        self._roots: PodRoots | None
         try:
-            self._kubepods = find_kubepods(cgroup_root).path
+            self._roots = PodRoots(cgroup_root)
         except SensorUnavailable:
-            self._kubepods = None
+            self._roots = None
 
     def of(self, event: ProcessEvent) -> CgroupRef:
         """Where an event's process is."""
@@ -69,6 +69,15 @@ class ProcCgroupResolver:
     def scan(self) -> None:
         """Nothing to list: a container is found with its first process."""
 
+    def search(self, containers: Collection[str]) -> dict[str, str]:
+        """Look everywhere for containers, for the folders that they and their pods' sandboxes have."""
+        if self._roots is None:
+            return {}
+        fresh, strange = self._roots.search(containers)
+        if fresh:
+            self._by_text.clear()
+        return strange
+
     def number(self, text: str) -> int:
         """The number of the container that a cgroup file's text shows; `OUTSIDE` for none."""
         found = self._by_text.get(text)
@@ -90,6 +99,8 @@ class ProcCgroupResolver:
         return refs
 
     def _take(self, text: str) -> int:
+        for login in self._roots.in_logins if self._roots else ():
+            text = text.replace(f":/{login.parent}/", ":/")  # it was found by a pod of this node
         found = container_id.from_cgroup_file(text)
         if found is None:
             return OUTSIDE
@@ -109,6 +120,6 @@ class ProcCgroupResolver:
         # container: sure is what is between.
         parts = [part for part in path.split("/") if part not in ("", "..")]
         own = next((index for index, part in enumerate(parts) if container_id.from_folder(part) == found), -1)
-        top = self._kubepods
-        folders = (top.joinpath(*parts[start : own + 1]) for start in range(own + 1)) if top else ()
+        tops = [root.path for root in self._roots.known] if self._roots else []
+        folders = (top.joinpath(*parts[start : own + 1]) for top in tops for start in range(own + 1))
         return next((each for each in folders if each.is_dir()), None)

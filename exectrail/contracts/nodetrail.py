@@ -17,19 +17,24 @@ MOST_ENV = 1024
 MOST_REASON = 512
 """The longest `NodeTrailStatus.audit_source_reason`, in characters."""
 
+MOST_DETAIL = 512
+"""The longest `UncoveredPod.detail`, in characters."""
+
 MOST_UNCOVERED = 512
 """The most pods in `NodeTrailStatus.uncovered`; `uncovered_pods` counts all."""
 
 
-class UncoveredPod(Struct, frozen=True):
+class UncoveredPod(Struct, frozen=True, omit_defaults=True):
     """A pod that is to be recorded and cannot be."""
 
     pod: str
     """`namespace/pod`."""
-    reason: Literal["sandboxed", "runtime-unknown"]
-    """Its runtime has a kernel of its own, or it is not known whether it has."""
+    reason: Literal["sandboxed", "runtime-unknown", "cgroup-unknown"]
+    """Its runtime has a kernel of its own, or it is not known whether it has; or its processes were not found."""
     runtime: str
-    """The handler of its RuntimeClass."""
+    """The handler of its RuntimeClass; with `cgroup-unknown`, the runtime as the kubelet names it."""
+    detail: str = ""
+    """What was found and what was expected, where that is to be said."""
 
 
 class NodeTrailStatus(Struct, frozen=True, rename="camel"):

@@ -220,11 +220,13 @@ def _saw_all_since(trail: NodeTrail, time: datetime, now: datetime) -> bool:
 
 
 def _covers(trail: NodeTrail, pod: Pod | None) -> bool:
-    """Whether the node's kernel shows the processes of this pod; one with a runtime of its own is looked up."""
-    if pod is None or not pod.spec.runtime_class_name:
+    """Whether the node sees the processes of this pod; of one with a runtime of its own only the whole list says so."""
+    if pod is None:
         return True
     listed = {each.pod for each in trail.status.uncovered}
-    return len(listed) == trail.status.uncovered_pods and f"{pod.metadata.namespace}/{pod.metadata.name}" not in listed
+    if f"{pod.metadata.namespace}/{pod.metadata.name}" in listed:
+        return False
+    return not pod.spec.runtime_class_name or len(listed) == trail.status.uncovered_pods
 
 
 def _requested(session: Session) -> datetime:

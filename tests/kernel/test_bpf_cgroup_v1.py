@@ -42,7 +42,7 @@ def test_processes_in_a_v1_container_are_told(opened: Opened, path: str) -> None
     events = drain(program)
     assert [type(event) for event in events] == [ExecEvent, ForkEvent, ExecEvent, ExitEvent, ExitEvent]
     assert {event.cgroup for event in events} == {container.id}
-    assert CgroupIndex(pods.cgroup).path(container.id) == path
+    assert CgroupIndex([pods.cgroup]).path(container.id) == (pods.root, pods.root / path)
 
 
 def test_a_decision_about_a_v1_container_counts(opened: Opened) -> None:

@@ -4,10 +4,12 @@ import json
 import selectors
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from enricher.cgroup import MOST_ROOTS
 from enricher.events import ProcessEvent
 from enricher.sensors.bpf.program import BATCH, BpfProgram, SensorUnavailable
 from tests.kernel.conftest import Drain
@@ -37,6 +39,47 @@ def test_an_undecided_container_is_told(pods: FakePods, drain: Drain, path: str)
     pods.container(path).run("/bin/true")
 
     assert len(drain()) == 2
+
+
+@pytest.fixture
+def other_pods() -> Iterator[FakePods]:
+    """Pods under another root."""
+    made = FakePods()
+    yield made
+    made.remove()
+
+
+def test_pods_under_several_roots_are_told(
+    pods: FakePods, other_pods: FakePods, program: BpfProgram, drain: Drain
+) -> None:
+    first, second = pods.container(), other_pods.container()
+    second.run("/bin/true")
+    before = drain()
+    assert program.watch(other_pods.cgroup)
+    second.run("/bin/true")
+    first.run("/bin/true")
+
+    assert before == []
+    assert [event.cgroup for event in drain()] == [second.id, second.id, first.id, first.id]
+
+
+@pytest.mark.parametrize("nested", ["", "/a", "/a/b", "/a/b/c"])
+def test_a_container_right_below_its_root_is_decided_on_with_all_below_it(
+    pods: FakePods, program: BpfProgram, drain: Drain, nested: str
+) -> None:
+    """Of a runtime that names one cgroup for pod and container."""
+    name = "kubepods-pod1.slice:cri-containerd:1"
+    container = pods.container(name)
+    program.decide(container.id, record=False)
+    (pods.container(name + nested) if nested else container).run("/bin/true")
+
+    assert drain() == []
+
+
+def test_roots_are_bounded(pods: FakePods, program: BpfProgram) -> None:
+    assert [program.watch(pods.cgroup) for _ in range(MOST_ROOTS)] == [True] * (MOST_ROOTS - 1) + [False]
+    assert program.missing == ()
+    assert program._namespace_is_missing() == (), "what the kernel has learned stays"
 
 
 @pytest.mark.parametrize("path", CONTAINERS)

@@ -9,17 +9,17 @@
 
 #include "kernel.h"
 
-#define DEEPEST_KUBEPODS 16
+#define DEEPEST_ROOT 16
+#define MOST_ROOTS 4
 
 enum hierarchy { V2 = 0, V1_MEMORY = 1, V1_PIDS = 2 };
 
 struct config {
-	__u64 kubepods;    /* id of the kubepods cgroup */
-	__u64 node_mnt_ns; /* the node's own mount namespace; 0 until the first sweep */
-	__u32 node_pid_ns; /* inode number of the node's own pid namespace */
-	__u32 hierarchy;   /* which tree kubepods is in */
-	__u32 level;       /* how deep it lies; 0 until its first task was met */
-	__u32 zero;
+	__u64 roots[MOST_ROOTS];  /* ids of the cgroups that pods are under; from the first 0 on there are none */
+	__u64 node_mnt_ns;        /* the node's own mount namespace; 0 until the first sweep */
+	__u32 node_pid_ns;        /* inode number of the node's own pid namespace */
+	__u32 hierarchy;          /* which tree the roots are in */
+	__u32 levels[MOST_ROOTS]; /* how deep each root lies; 0 until its first task was met */
 };
 
 struct {
@@ -88,27 +88,40 @@ static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 }
 
 /*
- * Finds how deep the kubepods cgroup lies. User space cannot know: in a cgroup namespace (a node that is itself a
- * container, as in kind) it sees the tree only from its own root on. CPUs may race here; all write the same number.
+ * Finds how deep a root lies; 0 where the cgroup is not below it. User space cannot know: in a cgroup namespace (a node
+ * that is itself a container, as in kind) it sees the tree only from its own root on.
  */
-static __always_inline bool learn_level(struct config *to, struct cgroup *cgroup, __u32 level)
+static __always_inline __u32 level_of(__u64 root, struct cgroup *cgroup, __u32 level)
 {
-	for (__u32 above = 1; above <= DEEPEST_KUBEPODS; above++) {
+	for (__u32 above = 1; above <= DEEPEST_ROOT; above++) {
 		if (above >= level)
-			return false;
-		if (ancestor_id(cgroup, above) == to->kubepods) {
-			to->level = above;
-			return true;
-		}
+			return 0;
+		if (ancestor_id(cgroup, above) == root)
+			return above;
 	}
-	return false;
+	return 0;
 }
 
-static __always_inline bool in_a_pod(struct config *from, struct cgroup *cgroup, __u32 level)
+/* How deep the root lies that the cgroup is below; 0 outside of all. CPUs may race; all write the same number. */
+static __always_inline __u32 root_level(struct config *from, struct cgroup *cgroup, __u32 level)
 {
-	if (!from->level)
-		return learn_level(from, cgroup, level);
-	return level > from->level && ancestor_id(cgroup, from->level) == from->kubepods;
+	for (__u32 index = 0; index < MOST_ROOTS; index++) {
+		__u64 root = from->roots[index];
+		__u32 above = from->levels[index];
+
+		if (!root)
+			return 0;
+		if (!above) {
+			above = level_of(root, cgroup, level);
+			if (above) {
+				from->levels[index] = above;
+				return above;
+			}
+		} else if (level > above && ancestor_id(cgroup, above) == root) {
+			return above;
+		}
+	}
+	return 0;
 }
 
 static __always_inline bool is_recorded(__u64 container)
@@ -121,24 +134,24 @@ static __always_inline bool is_recorded(__u64 container)
 /*
  * The decision for the container that `cgroup` belongs to, whose id goes to `container`: its own cgroup, or one above
  * it, as processes in a container may make cgroups of their own. kubepods/[burstable|besteffort/]pod/container puts
- * containers two or three levels below kubepods.
+ * containers two or three levels below their root; a runtime that names a cgroup for both pod and container, one.
  */
 static __always_inline enum decision decision_for(struct config *from, struct cgroup *cgroup, __u64 *container)
 {
 	__u32 level = BPF_CORE_READ(cgroup, level);
 
-	if (!in_a_pod(from, cgroup, level))
+	__u32 root = root_level(from, cgroup, level);
+
+	if (!root)
 		return NOT_IN_A_POD;
 	*container = BPF_CORE_READ(cgroup, kn, id);
 	__u8 *decision = bpf_map_lookup_elem(&cgroups, container);
 
-	if (!decision && level > from->level + 3) {
-		*container = ancestor_id(cgroup, from->level + 3);
-		decision = bpf_map_lookup_elem(&cgroups, container);
-	}
-	if (!decision && level > from->level + 2) {
-		*container = ancestor_id(cgroup, from->level + 2);
-		decision = bpf_map_lookup_elem(&cgroups, container);
+	for (__u32 below = 3; below > 0; below--) {
+		if (!decision && level > root + below) {
+			*container = ancestor_id(cgroup, root + below);
+			decision = bpf_map_lookup_elem(&cgroups, container);
+		}
 	}
 	return decision ? *decision : UNDECIDED;
 }

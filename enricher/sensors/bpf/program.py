@@ -12,7 +12,7 @@ from ctypes import byref, c_uint8, c_uint32, c_uint64
 from pathlib import Path
 from typing import Self
 
-from enricher.cgroup import Cgroup, Hierarchy
+from enricher.cgroup import MOST_ROOTS, Cgroup, Hierarchy
 from enricher.events import Process, ProcessEvent
 from enricher.sensors.bpf import preconditions
 from enricher.sensors.bpf.decode import decode
@@ -29,7 +29,7 @@ BATCH = 512
 _BATCH_IS_FULL = -1
 _RECORD, _IGNORE = 1, 2  # enum decision in cgroups.h
 _HIERARCHIES: dict[Hierarchy, int] = {"v2": 0, "memory": 1, "pids": 2}  # enum hierarchy in cgroups.h
-_CONFIG = struct.Struct("=QQIIIxxxx")  # struct config in cgroups.h
+_CONFIG = struct.Struct(f"={MOST_ROOTS}QQII{MOST_ROOTS}I")  # struct config in cgroups.h
 _MARK = struct.Struct("=QQIxxxx")  # struct mark in marks.h
 
 _TRACEPOINTS = ("on_fork", "on_exec", "on_exit")
@@ -73,8 +73,10 @@ class BpfProgram:
         self.missing: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, kubepods: Cgroup, ring_bytes: int = 8 << 20, object_path: Path = OBJECT) -> Self:
+    def open(cls, root: Cgroup, ring_bytes: int = 8 << 20, object_path: Path = OBJECT) -> Self:
         """Loads the program and starts it. `ring_bytes` is rounded up to a power of two of pages.
+
+        `root` is a cgroup that pods are under; `watch` adds others.
 
         Raises SensorUnavailable with the reason if this node does not let it.
         """
@@ -89,7 +91,7 @@ class BpfProgram:
             library.call.bpf_object__close(loaded)
             raise SensorUnavailable(f"{error}{preconditions.age(os.uname().release)}") from error
         try:
-            sensor._start(kubepods)
+            sensor._start(root)
         except SensorUnavailable:
             sensor.close()
             raise
@@ -128,6 +130,16 @@ class BpfProgram:
         """Takes a decision back, also one that was never made: the container is gone, or it is to be asked again."""
         self._call.bpf_map_delete_elem(self._cgroups, byref(c_uint64(cgroup)))
 
+    def watch(self, root: Cgroup) -> bool:
+        """Adds a cgroup that pods are under, of the same tree; false if there are `MOST_ROOTS` already."""
+        config = self._config()
+        roots = config[:MOST_ROOTS]
+        if 0 not in roots:
+            return False
+        config[roots.index(0)] = root.id
+        self._configure(config)  # the levels that the kernel may have learned meanwhile, it learns again
+        return True
+
     def report_node(self, *, report: bool) -> None:
         """Says whether execs and ends of processes outside of all pods are reported as well: `on_node`, cgroup 0."""
         self._call.bpf_map_update_elem(self._map("node_reported"), byref(c_uint32(0)), byref(c_uint32(report)), 0)
@@ -161,12 +173,10 @@ class BpfProgram:
         self._call.ring_buffer__free(self._ring)
         self._call.bpf_object__close(self._object)
 
-    def _start(self, kubepods: Cgroup) -> None:
+    def _start(self, root: Cgroup) -> None:
+        others, levels = [0] * (MOST_ROOTS - 1), [0] * MOST_ROOTS
         node_pid_namespace = OWN_PID_NAMESPACE.stat().st_ino
-        config = _CONFIG.pack(kubepods.id, 0, node_pid_namespace, _HIERARCHIES[kubepods.hierarchy], 0)
-        buffer = ctypes.create_string_buffer(config, _CONFIG.size)
-        updated = self._call.bpf_map_update_elem(self._map("config"), byref(c_uint32(0)), buffer, 0)
-        self._library.need(updated, "write the program's configuration")
+        self._configure([root.id, *others, 0, node_pid_namespace, _HIERARCHIES[root.hierarchy], *levels])
         sweeper = self._call.bpf_program__attach_iter(self._program(_SWEEP), None)
         self._sweeper = self._keep_link(sweeper, "attach to the list of processes")
         self._sweep()  # before any exec can teach it the node's own mount namespace as a container's
@@ -174,10 +184,19 @@ class BpfProgram:
             self._attach(name, "attach to the process tracepoints")
         self.missing = (*self._namespace_is_missing(), *self._errno_is_missing())
 
+    def _configure(self, config: list[int]) -> None:
+        buffer = ctypes.create_string_buffer(_CONFIG.pack(*config), _CONFIG.size)
+        updated = self._call.bpf_map_update_elem(self._map("config"), byref(c_uint32(0)), buffer, 0)
+        self._library.need(updated, "write the program's configuration")
+
+    def _config(self) -> list[int]:
+        buffer = ctypes.create_string_buffer(_CONFIG.size)
+        self._call.bpf_map_lookup_elem(self._map("config"), byref(c_uint32(0)), buffer)
+        return list(_CONFIG.unpack(buffer.raw))
+
     def _namespace_is_missing(self) -> tuple[str, ...]:
-        config = ctypes.create_string_buffer(_CONFIG.size)
-        self._call.bpf_map_lookup_elem(self._map("config"), byref(c_uint32(0)), config)
-        return () if _CONFIG.unpack(config.raw)[1] else ("namespace",)
+        node_mnt_ns = self._config()[MOST_ROOTS]
+        return () if node_mnt_ns else ("namespace",)
 
     def _errno_is_missing(self) -> tuple[str, ...]:
         try:

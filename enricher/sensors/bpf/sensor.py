@@ -26,7 +26,7 @@ class BpfSensor:
     """The sensor of first choice.
 
     Args:
-        kubepods: The cgroup that all pods are under.
+        roots: The cgroups that pods are under.
         pids: The processes in a cgroup now, by its id.
 
     Raises:
@@ -38,8 +38,11 @@ class BpfSensor:
     weak: tuple[str, ...] = ()
     reports_forks_and_exits = True
 
-    def __init__(self, kubepods: Cgroup, pids: Callable[[int], Iterable[int]]) -> None:
-        self._program = BpfProgram.open(kubepods)
+    def __init__(self, roots: Sequence[Cgroup], pids: Callable[[int], Iterable[int]]) -> None:
+        first, *others = roots
+        self._program = BpfProgram.open(first)
+        for root in others:
+            self._program.watch(root)
         self.reports_failed_execs = "errno" not in self._program.missing
         if self._program.missing:
             log.warning("the eBPF sensor lacks %s on this node", ", ".join(self._program.missing))
@@ -47,6 +50,7 @@ class BpfSensor:
         self._reported_since: dict[int, int] = {}
         """Since when the kernel reports a cgroup, in nanoseconds since boot, where that is later than `_attached`."""
         self._ignored: set[int] = set()
+        """Cgroups whose events the kernel has not passed on so far."""
         self.behind = False
         self._entering = Entering()
         self._pids, self._proc = pids, Proc()
@@ -84,6 +88,11 @@ class BpfSensor:
     def dropped(self) -> Sequence[Dropped]:
         """None: the kernel passes on nothing that is not to be reported."""
         return ()
+
+    def watch(self, root: Cgroup, below: Callable[[], Iterable[int]]) -> None:
+        """Have the kernel look below another cgroup as well; `below` lists the cgroups that are there by now."""
+        if self._program.watch(root):
+            self._ignored.update(below())
 
     def decide(self, cgroup: int, *, record: bool) -> bool:
         """Hand the decision to the kernel; only of a cgroup that was ignored are processes unknown."""

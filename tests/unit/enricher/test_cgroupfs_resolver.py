@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from enricher.cgroup import NODE_CGROUP, Cgroup
+from enricher.cgroup import NODE_CGROUP
 from enricher.containers.cgroup_resolver import CgroupfsResolver
-from enricher.containers.containers import NODE, CgroupRef
+from enricher.containers.containers import NODE, CgroupRef, Containers
+from enricher.containers.pod_roots import PodRoots
 from enricher.events import ExecEvent, ExitEvent, Process
 
 ID, POD = "c" * 64, "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -16,6 +17,7 @@ GONE = 99
 
 @pytest.fixture
 def kubepods(tmp_path: Path) -> Path:
+    (tmp_path / "cgroup.controllers").touch()
     folder = tmp_path / "kubepods"
     (folder / f"pod{POD}" / ("0" * 64)).mkdir(parents=True)
     return folder
@@ -23,7 +25,7 @@ def kubepods(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cgroups(kubepods: Path) -> CgroupfsResolver:
-    return CgroupfsResolver(Cgroup(kubepods.stat().st_ino, kubepods))
+    return CgroupfsResolver(PodRoots(kubepods.parent))
 
 
 def execed(cgroup: int, name: str = "") -> ExecEvent:
@@ -51,11 +53,11 @@ def test_what_is_in_a_pod_and_no_container_is_the_runtimes_own(kubepods: Path, c
 
 @pytest.mark.parametrize(("name", "sandbox"), [(ID, True), (f"crio-{ID}", False)], ids=["containerd", "CRI-O"])
 def test_the_first_cgroup_of_a_pod_is_its_sandbox_but_with_cri_o(tmp_path: Path, name: str, sandbox: bool) -> None:
+    (tmp_path / "cgroup.controllers").touch()
     folder = tmp_path / "kubepods" / f"pod{POD}" / name
     folder.mkdir(parents=True)
-    kubepods = tmp_path / "kubepods"
 
-    ref = CgroupfsResolver(Cgroup(kubepods.stat().st_ino, kubepods)).of(execed(folder.stat().st_ino, name))
+    ref = CgroupfsResolver(PodRoots(tmp_path)).of(execed(folder.stat().st_ino, name))
 
     assert ref == CgroupRef(ID, POD, sandbox=sandbox)
 
@@ -100,3 +102,33 @@ def test_only_so_many_names_of_gone_containers_are_kept(cgroups: CgroupfsResolve
 def test_the_node_outside_of_all_pods_has_a_cgroup_too(cgroups: CgroupfsResolver) -> None:
     assert cgroups.of(execed(NODE_CGROUP)) == NODE
     assert cgroups.forget_gone() == []
+
+
+def test_each_pod_has_its_own_sandbox_where_the_runtime_puts_all_side_by_side(
+    kubepods: Path, cgroups: CgroupfsResolver
+) -> None:
+    """containerd on cgroupfs, the kubelet on systemd."""
+    service = kubepods.parent / "system.slice/containerd.service"
+    made = [(pod, id_) for pod in ("1" * 32, "2" * 32) for id_ in (pod[0] * 64, pod[0] * 63 + "f")]
+    for pod, id_ in made:
+        (service / f"kubepods-burstable-pod{pod}.slice:cri-containerd:{id_}").mkdir(parents=True)
+
+    cgroups.search({id_ for _, id_ in made})
+    cgroups.scan()
+
+    found = {ref.container_id: (ref.pod_uid, ref.sandbox) for ref in cgroups.known.values()}
+    first = {pod: min(service.glob(f"*{pod}*"), key=lambda each: each.stat().st_ino).name for pod, _ in made}
+    assert {id_: (pod, first[pod].endswith(id_)) for pod, id_ in made}.items() <= found.items()
+
+
+def test_what_runs_beside_containers_in_a_services_cgroup_is_in_no_pod(
+    kubepods: Path, cgroups: CgroupfsResolver
+) -> None:
+    service = kubepods.parent / "system.slice/containerd.service"
+    (service / f"kubepods-pod{'1' * 32}.slice:cri-containerd:{ID}").mkdir(parents=True)
+    (other := service / "default:nerdctl:1").mkdir()
+    cgroups.search({ID})
+
+    ref = cgroups.of(execed(other.stat().st_ino, other.name))
+
+    assert Containers().look(ref).recorded is False

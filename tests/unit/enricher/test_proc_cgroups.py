@@ -68,3 +68,19 @@ def test_a_container_is_gone_with_its_folder(tmp_path: Path, cgroups: ProcCgroup
     assert was_there
     assert not cgroups.is_there(FIRST)
     assert not cgroups.is_there(SECOND), "no process of it was seen"
+
+
+def test_a_pod_in_a_logins_slice_counts_once_a_pod_of_this_node_is_there(tmp_path: Path) -> None:
+    """Rootless k3s. Who has logged in may make cgroups of any name."""
+    (tmp_path / "cgroup.controllers").touch()
+    (tmp_path / "kubepods").mkdir()
+    cgroups = ProcCgroupResolver(tmp_path)
+    path = f"user.slice/user-1000.slice/user@1000.service/app.slice/k3s.service/kubepods/burstable/pod{POD}/{FIRST}"
+    (tmp_path / path).mkdir(parents=True)
+    before = cgroups.number(f"0::/{path}\n")
+    assert cgroups.search({FIRST}) == {}
+
+    number = cgroups.number(f"0::/{path}\n")
+
+    assert before == OUTSIDE
+    assert cgroups.known[number] == CgroupRef(FIRST, POD, sandbox=True)

@@ -17,10 +17,11 @@ from msgspec.structs import replace
 
 import enricher.sensors
 from enricher.argv import ARGV_LIMIT
+from enricher.cgroup import Cgroup
 from enricher.clock import Clock
 from enricher.config import OpenSensor, bpf_sensor, proc_sensor, procconn_sensor
-from enricher.containers.cgroupfs import find_kubepods
 from enricher.containers.containers import CgroupRef
+from enricher.containers.pod_roots import PodRoots
 from enricher.containers.pods import Container, ContainerStatus, PodSpec, PodStatus
 from enricher.containers.proc_cgroups import ProcCgroupResolver
 from enricher.correlate.tracker import ContainerTracker
@@ -53,6 +54,15 @@ class FakeProgram:
         self.waiting: list[ProcessEvent] = []
         self.decided: dict[int, bool] = {}
         self.marked: list[tuple[Process, int]] = []
+        self.roots: list[Cgroup] = []
+
+    def open(self, root: Cgroup) -> "FakeProgram":
+        self.roots.append(root)
+        return self
+
+    def watch(self, root: Cgroup) -> bool:
+        self.roots.append(root)
+        return True
 
     def events(self) -> list[ProcessEvent]:
         taken, self.waiting = self.waiting, []
@@ -97,7 +107,7 @@ class FakeProc:
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> FakeProgram:
     made = FakeProgram()
-    monkeypatch.setattr("enricher.sensors.bpf.sensor.BpfProgram", SimpleNamespace(open=lambda _kubepods: made))
+    monkeypatch.setattr("enricher.sensors.bpf.sensor.BpfProgram", SimpleNamespace(open=made.open))
     return made
 
 
@@ -202,7 +212,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def bpf(tree: Path, *pids: int) -> BpfSensor:
-    return BpfSensor(find_kubepods(tree), lambda _cgroup: pids)
+    return BpfSensor(PodRoots(tree).known, lambda _cgroup: pids)
 
 
 def pids(sensor: Sensor, cgroup: int = 7) -> list[int]:
@@ -211,7 +221,7 @@ def pids(sensor: Sensor, cgroup: int = 7) -> list[int]:
 
 def test_bpf_leaves_to_be_looked_up_what_was_born_before_it_was_attached(program: FakeProgram, tree: Path) -> None:
     young: list[int] = []
-    sensor = BpfSensor(find_kubepods(tree), lambda _cgroup: [os.getpid(), *young])
+    sensor = BpfSensor(PodRoots(tree).known, lambda _cgroup: [os.getpid(), *young])
     time.sleep(0.02)
     with subprocess.Popen(["sleep", "60"]) as process:
         young.append(process.pid)
@@ -222,7 +232,7 @@ def test_bpf_leaves_to_be_looked_up_what_was_born_before_it_was_attached(program
 
 def test_bpf_leaves_to_be_looked_up_all_of_a_container_that_it_ignored(program: FakeProgram, tree: Path) -> None:
     young: list[int] = []
-    sensor = BpfSensor(find_kubepods(tree), lambda _cgroup: young)
+    sensor = BpfSensor(PodRoots(tree).known, lambda _cgroup: young)
     assert not sensor.decide(7, record=True), "what came later was reported"
     sensor.decide(7, record=False)
     time.sleep(0.02)
@@ -232,6 +242,26 @@ def test_bpf_leaves_to_be_looked_up_all_of_a_container_that_it_ignored(program: 
         assert sensor.decide(7, record=True)
         assert pids(sensor) == [process.pid]
         process.kill()
+
+
+def test_bpf_watches_every_root_and_looks_up_what_ran_below_one_before_that_was_found(
+    program: FakeProgram, tree: Path
+) -> None:
+    (tree / "kubepods.slice").mkdir()
+    opened = bpf_sensor(tree)
+    service = tree / "system.slice/containerd.service"
+    folder = service / f"kubepods-pod{POD.replace('-', '_')}.slice:cri-containerd:{NEW}"
+    folder.mkdir(parents=True)
+    (folder / "cgroup.procs").write_text(f"{os.getpid()}\n")
+
+    assert opened.cgroups.search({NEW}) == {}
+    opened.cgroups.scan()
+
+    assert [root.path for root in program.roots] == [tree / "kubepods", tree / "kubepods.slice", service]
+    cgroup = folder.stat().st_ino
+    assert opened.cgroups.known[cgroup] == CgroupRef(NEW, POD, sandbox=True)
+    assert opened.sensor.decide(cgroup, record=True), "its processes are to be looked up"
+    assert pids(opened.sensor, cgroup) == [os.getpid()]
 
 
 def test_bpf_marks_what_has_left_its_containers_cgroup(program: FakeProgram, tree: Path) -> None:

@@ -112,6 +112,9 @@ class FakeCgroups:
 
     def scan(self) -> None: ...
 
+    def search(self, containers: Collection[str]) -> dict[str, str]:
+        return {}
+
     def forget_gone(self, populated: Collection[int]) -> list[CgroupRef]:
         return [self.known.pop(CGROUP)] if self.gone and CGROUP in self.known else []
 

@@ -103,6 +103,7 @@ def test_an_open_session_is_overdue_after_the_grace_of_its_verb(what: str, seen:
         ("the sensor reads /proc too late", pod(), [trail(sensor="procconn")], "not-recorded", "node1"),
         ("the pod is sandboxed", pod(runtime="gvisor"), [trail(uncovered=("shop/web-0",))], "not-recorded", "node1"),
         ("another pod is sandboxed", pod(runtime="gvisor"), [trail(uncovered=("a/web-0",))], "never-started", "node1"),
+        ("the pod's processes are not found", pod(), [trail(uncovered=("shop/web-0",))], "not-recorded", "node1"),
         ("it may be one of many more", pod(runtime="x"), [trail(uncovered=("a/b",), count=2)], "not-recorded", "node1"),
         ("the pod has the node's own runtime", pod(), [trail(uncovered=("a/b",), count=2)], "never-started", "node1"),
         ("the node has no sensor", pod(), [trail(sensor="")], "not-recorded", "node1"),
