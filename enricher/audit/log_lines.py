@@ -3,7 +3,7 @@
     node=web1 type=SECCOMP msg=audit(1795424943.092:9842): auid=... code=0x7ffc0000<1D>ARCH=x86_64 SYSCALL=execve ...
 
 What follows `msg=` is the kernel's text. `log_format = ENRICHED` appends what auditd made of it, after a byte 0x1D;
-`name_format` puts the node's name in front.
+`name_format` puts the node's name in front, with `name_format = user` whatever a site likes.
 """
 
 import re
@@ -18,7 +18,7 @@ from enricher.events import SeccompEvent
 
 # Anchored at the start: the text of other types (type=USER_CMD) is user space's to choose, and could hold all of this.
 # auditd makes a space of each newline in it.
-_LINE: Final = re.compile(rb"(?:node=(\S+) )?type=(\S+) msg=(audit\(\d+\.\d+:\d+\):.*)", re.DOTALL)
+_LINE: Final = re.compile(rb"(?:node=(.+?) )?type=(\S+) msg=(audit\(\d+\.\d+:\d+\):.*)", re.DOTALL)
 _ENRICHMENT: Final = b"\x1d"
 _SECCOMP: Final = frozenset({b"SECCOMP", b"1326", b"UNKNOWN[1326]"})
 # How auditd itself writes the type: by its name, or so where its libaudit does not know the name. What the kernel
@@ -41,6 +41,8 @@ def read_line(line: bytes) -> LogLine | None:
     if match is None:
         return None
     node, type_, message = match.groups()
+    if node and b" type=" in node:  # half a line, to which this one was appended
+        return None
     # A trailing space is what some versions of auditd leave before the enrichment.
     text = message.partition(_ENRICHMENT)[0].rstrip(b" ")
     return LogLine(node.decode("ascii", "backslashreplace") if node else None, type_ in _SECCOMP, text)

@@ -1,7 +1,8 @@
 """A log and the files that it was before: which came after which.
 
-auditd numbers them, and so does logrotate (`audit.log.1` is the newest); with `dateext` they have a date, and only the
-time of their last write gives their order. Compressed ones are left out.
+auditd numbers them, and so does logrotate (`audit.log.1` is the newest). With `dateext` they have a date, in any form a
+site likes, `audit.log.23092024` too: then each file's first record says when it was begun, or else its last write. One
+that is compressed is left out: it was read to its end before.
 """
 
 import os
@@ -15,7 +16,11 @@ TAIL: Final = 512
 """Bytes before a place that say whether a file still is what was read: more than two lines have in common, as each has
 its own serial number and, in the ENRICHED format, the same long end."""
 
-_NUMBERED = re.compile(r"\.(\d+)")
+_NUMBERED = re.compile(r"\.(\d{1,3})")
+"""More digits are a date; auditd keeps at most 999 files (auditd.conf(5), num_logs)."""
+_STAMP = re.compile(rb"msg=audit\((\d{1,15})\.(\d{3}):(\d+)\):")
+_HEAD: Final = 4096
+"""Bytes at the start of a file that have its first record, unless that is uncommonly long."""
 _COMPRESSED: Final = (".gz", ".xz", ".bz2", ".zst")
 
 
@@ -50,7 +55,7 @@ def generations(path: Path) -> list[Generation]:
     ages = [_number(path, each.path) for each in files]
     if None not in ages:
         return [each for _, each in sorted(zip(ages, files, strict=True), key=lambda pair: -(pair[0] or 0))]
-    return sorted(files, key=lambda each: (each.path == path, each.written, each.path.name))
+    return sorted(files, key=lambda each: (each.path == path, *_begun(each), each.path.name))
 
 
 def successor(path: Path, read: Generation) -> Generation | None:
@@ -87,6 +92,18 @@ def _read(path: Path, at: int, size: int) -> bytes | None:
     except OSError:
         return None
     return data if len(data) == size else None
+
+
+def _begun(file: Generation) -> tuple[int, int]:
+    """Time of a file's first record, in nanoseconds since the epoch, and its serial; else that of the last write."""
+    try:
+        with file.path.open("rb") as opened:
+            stamp = _STAMP.search(opened.read(_HEAD))
+    except OSError:
+        stamp = None
+    if stamp is None:
+        return file.written, 0
+    return (int(stamp[1]) * 1000 + int(stamp[2])) * 1_000_000, int(stamp[3])
 
 
 def _same(one: Generation, other: Generation) -> bool:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
+import msgspec
 from msgspec import Struct
 
 from enricher import config
@@ -23,11 +24,18 @@ from enricher.support.recording import Broken, decode_header
 from exectrail.contracts.line import line_of
 from exectrail.contracts.record import Record
 from exectrail.contracts.seal import GENESIS, seal
+from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.reading.gzipped import unpacked
 
 _SHOWN = 5
 """How many broken lines are shown; the others are counted."""
 
 _LONGEST = 4 << 20
+_QUOTED = 80
+_EXPECTED = (
+    "a recording of `python -m enricher capture`, or auditd's log, plain or compressed by gzip, "
+    "with lines like `type=SECCOMP msg=audit(TIME:SERIAL): ...`"
+)
 OK, NOTHING_READ = 0, 1
 
 
@@ -53,6 +61,8 @@ class Result(Struct):
 
     read: int = 0
     broken: int = 0
+    found: str = ""
+    """What the file seems to be, where none of its lines could be read."""
 
 
 def main(argv: list[str]) -> int:
@@ -75,14 +85,16 @@ def _file(
     result = Result()
     try:
         with _open(name) as file:
-            _play(file, name, result, partial(_reader, args=args, write=write, random_bits=random_bits))
+            _play(unpacked(file), name, result, partial(_reader, args=args, write=write, random_bits=random_bits))
     except (OSError, Broken) as error:
         sys.stderr.write(f"{name}: {error}\n")
     sys.stderr.write(f"{name}: {result.read} lines read, {result.broken} broken\n")
+    if result.found:
+        sys.stderr.write(f"{name}: found {result.found}, expected {_EXPECTED}\n")
     return result
 
 
-def _play(file: BinaryIO, name: str, result: Result, open_reader: Callable[[bytes], Player | LogReader]) -> None:
+def _play(file: IO[bytes], name: str, result: Result, open_reader: Callable[[bytes], Player | LogReader]) -> None:
     lines: Iterator[bytes] = iter(lambda: file.readline(_LONGEST), b"")
     first = next(lines, b"")
     reader = open_reader(first)
@@ -96,13 +108,32 @@ def _play(file: BinaryIO, name: str, result: Result, open_reader: Callable[[byte
             if result.broken <= _SHOWN:
                 sys.stderr.write(f"{name}:{number}: {error}\n")
     reader.close()
+    if result.broken and not result.read:
+        result.found = _what_is(first)
+
+
+def _what_is(first: bytes) -> str:
+    """What another tool's file looks like by its first line."""
+    try:
+        keys = list(msgspec.json.decode(first, type=dict[str, object]))
+    except UNREADABLE:
+        pass
+    else:
+        return f"JSON with the keys {', '.join(keys[:_SHOWN])}"
+    text = first[:_QUOTED].decode("utf-8", "replace").strip()
+    return f"lines like {text!r}" if text.isprintable() else "bytes that are no text"
 
 
 def _reader(
     first: bytes, args: argparse.Namespace, write: Callable[[Record], bool], random_bits: Callable[[int], int]
 ) -> Player | LogReader:
     if first.startswith(b"{"):
-        return Player(decode_header(first), write, args.hold_ms / 1000, random_bits)
+        try:
+            return Player(decode_header(first), write, args.hold_ms / 1000, random_bits)
+        except Broken as error:
+            if b'"recording"' in first:
+                raise
+            raise Broken(f"{error}; found {_what_is(first)}, expected {_EXPECTED}") from error
     return LogReader(write, args.node, random_bits)
 
 
@@ -116,7 +147,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the enricher over recordings, and write the trail to standard output.",
     )
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="recording of `capture`, or log of auditd; - is standard input")
+    add(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="recording of `capture`, or log of auditd, also compressed by gzip; - is standard input",
+    )
     add(
         "--seed", type=int, default=0, help="seed for auditID: the same seed gives the same lines (default %(default)s)"
     )

@@ -186,6 +186,43 @@ def test_dated_files_are_read_by_age(log: Path) -> None:
     assert read(follower) == [b"20261122", b"20261123", b"now"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        [".23092024", ".30092024", ".01102024"],
+        [".20240923", ".20240930", ".20241001"],
+        ["-20240923", "-20240930", "-20241001"],
+        [".1727049600", ".1727654400", ".1727740800"],
+        [".24-9-23", ".24-9-30", ".24-10-1"],
+    ],
+)
+def test_what_a_date_says_does_not_matter_and_nothing_is_read_again(log: Path, names: list[str]) -> None:
+    """Not the order of the names, and not the time of the last write, which a copy does not keep."""
+    follower = Follower.at_end(log)
+    for number, name in enumerate(names):
+        append(log, *numbered(10 * number, 3))
+        found = read(follower)
+        log.rename(f"{log}{name}")
+        os.utime(f"{log}{name}", ns=(0, 10**9 * (9 - number)))
+        log.write_bytes(b"")
+        append(log, *numbered(10 * number + 5, 1))
+        assert found + read(follower) == numbered(10 * number, 3) + numbered(10 * number + 5, 1)
+
+
+def test_a_place_in_one_of_many_dated_files_is_gone_on_from(log: Path) -> None:
+    append(log, *numbered(0, 3))
+    place = at(Follower.at_end(log))
+    for number, name in enumerate([".30092024", ".01102024", ".02102024"], 1):
+        log.rename(f"{log}{name}")
+        log.write_bytes(b"")
+        append(log, *numbered(10 * number, 3))
+
+    resumed = Follower.resume(log, place)
+
+    assert resumed
+    assert read(resumed) == numbered(10, 3) + numbered(20, 3) + numbered(30, 3)
+
+
 def test_compressed_files_are_passed_over(log: Path) -> None:
     append(log, b"one")
     follower = Follower.at_end(log)

@@ -1,5 +1,6 @@
 """What `python -m enricher replay` does with good files, bad files and none."""
 
+import gzip
 import io
 import json
 import time
@@ -129,6 +130,43 @@ def test_where_nothing_can_be_read_the_exit_code_says_so(
 
     assert (code, lines) == (replay.NOTHING_READ, [])
     assert said in errors
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b'{"ID":"1.2:3","NODE":"web1","SECCOMP":{"pid":1}}\n', "JSON with the keys ID, NODE, SECCOMP"),
+        (
+            b"Nov 29 03:00:00 web1 kernel: audit: type=1326\n",
+            "lines like 'Nov 29 03:00:00 web1 kernel: audit: type=1326'",
+        ),
+        (b"\x7fELF\x02\x01\n", "bytes that are no text"),
+    ],
+    ids=["laurel", "syslog", "a program"],
+)
+def test_of_another_tools_file_it_is_said_what_was_found_and_what_was_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, found: str
+) -> None:
+    (file := tmp_path / "other").write_bytes(content)
+
+    code, lines, said = run(capsys, file)
+
+    assert (code, lines) == (replay.NOTHING_READ, [])
+    assert f"found {found}, expected a recording of `python -m enricher capture`, or auditd's log" in said
+
+
+def test_a_compressed_log_is_read_as_far_as_it_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"type=SECCOMP msg={TEXT}\n".encode()
+    whole = gzip.compress(line * 3)
+    (tmp_path / "audit.log.2.gz").write_bytes(whole)
+    (tmp_path / "cut.gz").write_bytes(whole[:-12])
+
+    code, lines, said = run(capsys, tmp_path / "audit.log.2.gz", tmp_path / "cut.gz")
+
+    assert code == replay.OK
+    assert len(lines) >= 3
+    assert "audit.log.2.gz: 3 lines read, 0 broken" in said
+    assert "cut.gz:" in said and "unreadable from here on" in said
 
 
 def test_a_missing_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
