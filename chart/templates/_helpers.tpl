@@ -111,3 +111,12 @@ capabilities:
     claimName: {{ .Values.logs.pvc.existingClaim | default (include "exectrail.name" (dict "root" . "component" "trail")) | quote }}
 {{- end -}}
 {{- end -}}
+
+{{/* The volume with what `spod` asks for. A folder and not a subPath, which would never change. */}}
+{{- define "exectrail.settingsVolume" -}}
+- name: settings
+  configMap:
+    name: {{ include "exectrail.name" (dict "root" . "component" "spod") }}
+    # Without it the arguments count, and no pod waits for it.
+    optional: true
+{{- end -}}

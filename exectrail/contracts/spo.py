@@ -17,6 +17,12 @@ DAEMONS = "securityprofilesoperatordaemons"
 DAEMON = "spod"
 """The name of the one SecurityProfilesOperatorDaemon that counts, in the release namespace."""
 
+PROFILE_CONFIG_MAP = "security-profiles-operator-profile"
+"""The ConfigMap that has, beside the operator's own profile, the volume for the JSON enricher's log."""
+LOG_VOLUME_SOURCE = "json-enricher-log-volume-source.json"
+LOG_VOLUME_MOUNT_PATH = "json-enricher-log-volume-mount-path"
+LOG_VOLUME_MOUNT_PATH_DEFAULT = "/data/logs/jsonenricher"
+
 VERSIONS = {SECCOMP_PROFILES: ("v1", "v1beta1"), PROFILE_BINDINGS: ("v1", "v1alpha1")}
 """Of each kind, the newest first. Definitions of the operator from before its 1.0 have no `v1`."""
 

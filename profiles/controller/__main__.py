@@ -27,10 +27,11 @@ from profiles.controller import health, requests, session_api
 from profiles.controller.lease import Lease
 from profiles.controller.profile_api import ProfileApi
 from profiles.controller.profiles import Profiles
-from profiles.controller.reachability import Names, Reachability
+from profiles.controller.reachability import Reachability, WebhookNames
 from profiles.controller.retention import Policy, Session
 from profiles.controller.rounds import Rounds
-from profiles.controller.spod import Spod
+from profiles.controller.spod import Names, Spod
+from profiles.controller.spod_api import SpodApi
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--lease-name", default="exectrail-controller", metavar="NAME", help=help_)
     help_ = "DaemonSet that installs profiles; its pods' nodes count in their status (default %(default)s)"
     add("--installer-daemonset", default="exectrail-node", metavar="NAME", help=help_)
+    help_ = "DaemonSet of the enricher (default %(default)s)"
+    add("--enricher-daemonset", default="exectrail-enricher", metavar="NAME", help=help_)
+    help_ = "ConfigMap for what enrichers and installers are to follow without a restart (default %(default)s)"
+    add("--settings-configmap", default="exectrail-spod", metavar="NAME", help=help_)
     help_ = "the chart's values by their paths, as JSON: SecurityProfilesOperatorDaemon is compared with them"
     add("--release-values", type=_object, default="{}", metavar="JSON", help=help_)
     help_ = "interval between two looks whether the webhook is reached, in seconds (default %(default)s)"
@@ -128,9 +133,13 @@ def main(argv: list[str] | None = None) -> int:
     writes = ProfileApi(api_client, arguments.identity)
     daemonset, beat = arguments.installer_daemonset, pulse_of_profiles.beat
     profiles = Profiles(watching, writes, arguments.namespace, daemonset, lease.held, beat)
-    spod = Spod(watching, api_client, arguments.namespace, arguments.release_values, lease.held)
-    names = Names(arguments.namespace, arguments.webhook_configuration, arguments.webhook_outages, arguments.identity)
-    reachability = Reachability(Client.in_cluster, names, arguments.webhooks, lease.held)
+    names = Names(arguments.namespace, arguments.settings_configmap, (arguments.enricher_daemonset, daemonset))
+    spod_writes = SpodApi(api_client, names.namespace, names.config_map)
+    spod = Spod(watching, spod_writes, names, arguments.release_values, lease.held)
+    of_webhook = WebhookNames(
+        arguments.namespace, arguments.webhook_configuration, arguments.webhook_outages, arguments.identity
+    )
+    reachability = Reachability(Client.in_cluster, of_webhook, arguments.webhooks, lease.held)
     workers = [
         threading.Thread(target=reachability.run, args=(arguments.canary_interval, stop), name="reachability"),
         threading.Thread(target=profiles.run, args=(stop,), name="profiles"),

@@ -25,7 +25,7 @@ _OVERTAKEN = 409
 log = logging.getLogger(__name__)
 
 
-class Names(Struct, frozen=True):
+class WebhookNames(Struct, frozen=True):
     """Whose webhook it is."""
 
     namespace: str
@@ -63,7 +63,11 @@ class Reachability:
     """
 
     def __init__(
-        self, connect: Callable[[], Client], names: Names, expected: list[dict[str, Any]], leading: Callable[[], bool]
+        self,
+        connect: Callable[[], Client],
+        names: WebhookNames,
+        expected: list[dict[str, Any]],
+        leading: Callable[[], bool],
     ) -> None:
         self._connect, self._names, self._expected, self._leading = connect, names, expected, leading
         self._before: list[str] = []

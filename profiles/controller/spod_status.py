@@ -1,10 +1,10 @@
 """What becomes of the Security Profiles Operator's configuration object, field by field.
 
-Pure. The release's configuration is Helm's: what the object asks for is compared with that. A field that asks for
-something else gets a condition that names it and the value of the chart to set; one that asks for the same needs none.
+Pure. What running parts follow is in `spod_settings`. The rest of the release's configuration is Helm's: what the
+object asks for is compared with that. A field that asks for something else gets a condition that names it and the value
+of the chart to set; one that asks for the same needs none.
 """
 
-import json
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -12,32 +12,25 @@ from typing import Any
 
 from msgspec import Struct
 
-from exectrail.contracts.unreadable import UNREADABLE
-from profiles.controller.objects import Condition, Meta
+from profiles.controller import spod_volume
+from profiles.controller.objects import Condition
 from profiles.controller.profile_status import dated
-
-Values = Mapping[str, Any]
-"""The release's values by their paths, e.g. `logs.auditLogMaxSize`."""
+from profiles.controller.spod_settings import Settings
+from profiles.controller.spod_spec import (
+    NO_EQUIVALENT,
+    SET_BY_VALUES,
+    Daemon,
+    DaemonStatus,
+    Finding,
+    Values,
+    asked,
+    shown,
+)
+from profiles.controller.spod_state import Running
 
 READY = "Ready"
-SET_BY_VALUES, NO_EQUIVALENT = "SetByValues", "NoEquivalent"
-
-_MOST_SHOWN = 80
-
-
-class DaemonStatus(Struct, frozen=True, omit_defaults=True):
-    """The status of a SecurityProfilesOperatorDaemon."""
-
-    state: str = ""
-    conditions: list[Condition] = []
-
-
-class Daemon(Struct, frozen=True):
-    """A SecurityProfilesOperatorDaemon."""
-
-    metadata: Meta
-    spec: dict[str, Any] = {}
-    status: DaemonStatus = DaemonStatus()
+_REASONS = {"Running": "Available", "Creating": "Creating", "Updating": "Updating", "Error": "Unavailable"}
+"""Of the condition `Ready`, by state."""
 
 
 class Field(Struct, frozen=True):
@@ -53,13 +46,6 @@ class Field(Struct, frozen=True):
     """What the operator's own definition fills in: it does not count as set."""
     same: Callable[[Any, Any], bool] = operator.eq
     """Whether what is asked for is what is used."""
-
-
-def _filters(asked: object, used: object) -> bool:
-    try:
-        return isinstance(asked, str) and bool(json.loads(asked) == used)
-    except UNREADABLE:
-        return False
 
 
 def _field(
@@ -82,14 +68,9 @@ FIELDS = (
         "jsonEnricherOptions.auditLogIntervalSeconds",
         same=lambda asked, used: used <= asked,  # it bounds the delay: less is what was asked for
     ),
-    _field(f"{_OPTIONS}.auditLogPath", "logs.auditLogPath", "jsonEnricherOptions.auditLogPath"),
     _field(f"{_OPTIONS}.auditLogMaxSize", "logs.auditLogMaxSize", "jsonEnricherOptions.auditLogMaxSize"),
     _field(f"{_OPTIONS}.auditLogMaxBackups", "logs.auditLogMaxBackups", "jsonEnricherOptions.auditLogMaxBackups"),
     _field(f"{_OPTIONS}.auditLogMaxAge", "logs.auditLogMaxAge", "jsonEnricherOptions.auditLogMaxAge"),
-    _field("enricher.jsonEnricherFilters", "enricher.filters", same=_filters),
-    _field("security.allowedSyscalls", "node.allowedSyscalls"),
-    _field("security.allowedSeccompActions", "node.allowedSeccompActions"),
-    _field("verbosity", "logLevel", default=0, same=lambda _, used: used == "debug"),
     _field("imagePullSecrets", "imagePullSecrets"),
     _field("daemonResourceRequirements", "node.resources", advice="and `enricher.resources`"),
     _field("scheduling.tolerations", "node.tolerations", advice="and `enricher.tolerations`"),
@@ -113,75 +94,96 @@ FIELDS = (
     _field("security.allowedIdentityRegexp", advice="bases in registries are not used", default=".*"),
     _field("security.allowedOidcIssuerRegexp", advice="bases in registries are not used", default=".*"),
 )
-"""All but `enableJsonEnricher`, which is always so, and the webhook's options, which are a list."""
+"""All that are compared one by one, or have no equivalent."""
 
-_WEBHOOK_OPTIONS = _field("webhook.options", flat="webhookOptions")
+_HOOKS = {
+    "binding.spo.io": "set the chart's value `webhook.excludedNamespaces`",
+    "execmetadata.spo.io": "label the namespaces to record, `exectrail.io/record`",
+    "nodedebuggingpod.spo.io": "none can be set, pods to debug a node are tagged in every namespace",
+}
+"""The operator's webhooks that have an equivalent, and what stands for a selector of each."""
 
 
-def status(daemon: Daemon, values: Values, now: datetime) -> DaemonStatus:
+def status(
+    daemon: Daemon,
+    values: Values,
+    running: Running,
+    settings: Settings,
+    log_volume: Mapping[str, str],
+    now: datetime,
+) -> DaemonStatus:
     """The status of the object.
 
     Args:
         daemon: As it is.
         values: What the release was installed with.
+        running: How far the release runs.
+        settings: What running parts follow.
+        log_volume: The operator's ConfigMap with the volume of the log.
         now: The time, UTC.
 
     """
-    problems = [*_fields(daemon.spec, values), *_webhook_options(daemon.spec, values)]
+    spec = daemon.spec
+    findings = [
+        *settings.findings,
+        *_always_records(spec),
+        *_fields(spec, values),
+        *spod_volume.findings(log_volume, spec, values),
+        *_webhook_options(spec, values),
+    ]
     generation = daemon.metadata.generation
-    conditions = [Condition(READY, "True", "Available", _summary(problems), generation)]
-    conditions += [Condition(name, "False", reason, text, generation) for name, reason, text in problems]
-    return DaemonStatus("Running", dated(conditions, daemon.status.conditions, now))
+    is_running = "True" if running.state == "Running" else "False"
+    ready = Condition(READY, is_running, _REASONS[running.state], running.message or _summary(findings), generation)
+    conditions = [
+        ready,
+        *(Condition(each.name, each.status, each.reason, each.message, generation) for each in findings),
+    ]
+    return DaemonStatus(running.state, dated(conditions, daemon.status.conditions, now))
 
 
-def _summary(problems: list[tuple[str, str, str]]) -> str:
+def _summary(findings: list[Finding]) -> str:
+    problems = sum(each.status == "False" for each in findings)
     if not problems:
         return "the release does what is asked for"
-    return f"the release does not follow {len(problems)} of the fields: see the conditions named after them"
+    return f"the release does not follow {problems} of the fields: see the conditions named after them"
 
 
-def _fields(spec: dict[str, Any], values: Values) -> Iterator[tuple[str, str, str]]:
+def _always_records(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    # Only the flat form has no default: in the nested one, false may be what the API server filled in.
+    path = "spec.enableJsonEnricher"
+    if spec.get("enableJsonEnricher") is False and not (spec.get("enricher") or {}).get("enableJsonEnricher"):
+        text = (
+            f"{path} is false, but the enricher runs: take the label `exectrail.io/record` off all namespaces instead"
+        )
+        yield Finding(path, NO_EQUIVALENT, text)
+
+
+def _fields(spec: Mapping[str, Any], values: Values) -> Iterator[Finding]:
     for field in FIELDS:
-        path, asked = _asked(spec, field)
-        if not path or asked == field.default:
+        path, given = asked(spec, field.nested, field.flat)
+        if not path or given == field.default:
             continue
         if not field.value:
-            yield path, NO_EQUIVALENT, f"{path} has no equivalent: {field.advice}"
-        elif not field.same(asked, values.get(field.value)):
-            used = f"{path} asks for {_shown(asked)}, the release has {_shown(values.get(field.value))}"
+            yield Finding(path, NO_EQUIVALENT, f"{path} has no equivalent: {field.advice}")
+        elif not field.same(given, values.get(field.value)):
+            used = f"{path} asks for {shown(given)}, the release has {shown(values.get(field.value))}"
             also = f" {field.advice}" if field.advice else ""
-            yield path, SET_BY_VALUES, f"{used}: set the chart's value `{field.value}`{also}"
+            yield Finding(path, SET_BY_VALUES, f"{used}: set the chart's value `{field.value}`{also}")
 
 
-def _webhook_options(spec: dict[str, Any], values: Values) -> Iterator[tuple[str, str, str]]:
-    path, options = _asked(spec, _WEBHOOK_OPTIONS)
-    wanted = {str(each["failurePolicy"]) for each in options or [] if each.get("failurePolicy")}
+def _webhook_options(spec: Mapping[str, Any], values: Values) -> Iterator[Finding]:
+    path, options = asked(spec, "webhook.options", "webhookOptions")
     said = []
-    if wanted - {values.get("webhook.failurePolicy")}:
-        said.append(f"failurePolicy {', '.join(sorted(wanted))}: set the chart's value `webhook.failurePolicy`")
-    if any(each.get("namespaceSelector") or each.get("objectSelector") for each in options or []):
-        said.append("selectors: set the chart's value `webhook.excludedNamespaces`, and label the namespaces to record")
+    for each in options or []:
+        name, policy = each.get("name"), each.get("failurePolicy")
+        advice = _HOOKS.get(name)
+        if advice is None:
+            said.append(f"{shown(name)}, which has no equivalent: there are {', '.join(_HOOKS)}")
+            continue
+        if policy and policy != values.get("webhook.failurePolicy"):
+            remedy = "set the chart's value `webhook.failurePolicy`, which is that of all webhooks"
+            said.append(f"failurePolicy {policy} of {name}: {remedy}")
+        if each.get("namespaceSelector") or each.get("objectSelector"):
+            said.append(f"a selector of {name}: {advice}")
     if said:
-        yield path, SET_BY_VALUES, f"{path} asks for {'; '.join(said)}"
-
-
-def _asked(spec: dict[str, Any], field: Field) -> tuple[str, Any]:
-    """What is set, and by which path; an empty path where nothing is. The nested form counts where both are set."""
-    for path in (field.nested, field.flat):
-        found: Any = spec
-        for part in path.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        if not _unset(found):
-            return f"spec.{path}", found
-    return "", None
-
-
-def _unset(found: object) -> bool:
-    if isinstance(found, dict):
-        return all(_unset(each) for each in found.values())
-    return found is None or found is False or found in ("", [])  # 0 is set: it often means without a bound
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
+        yield Finding(path, SET_BY_VALUES, f"{path} asks for {'; '.join(said)}")

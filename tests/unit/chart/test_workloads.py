@@ -58,16 +58,16 @@ def test_where_pods_run_follows_the_values(helm_template: HelmTemplate) -> None:
 
 
 def test_the_controller_knows_what_spod_is_compared_with(helm_template: HelmTemplate) -> None:
-    filters = [{"level": "None", "matchKeys": ["origin"]}]
-    values = {"enricher": {"filters": filters}, "logs": {"auditLogMaxSize": 5}}
+    values = {"webhook": {"failurePolicy": "Fail"}, "logs": {"auditLogMaxSize": 5, "file": {"path": "/logs"}}}
     spec = pod_spec(helm_template(values), "controller")
     (used,) = (
         json.loads(each.partition("=")[2])
         for each in container(spec, "controller")["args"]
         if each.startswith("--release-values=")
     )
-    assert (used["enricher.filters"], used["logs.auditLogMaxSize"], used["logLevel"]) == (filters, 5, "info")
-    assert {field.value for field in FIELDS if field.value} <= used.keys()
+    assert (used["webhook.failurePolicy"], used["logs.auditLogMaxSize"]) == ("Fail", 5)
+    assert (used["logs.mode"], used["logs.file.path"], used["logs.pvc.existingClaim"]) == ("file", "/logs", "")
+    assert {field.value for field in FIELDS if field.value} | {"logs.auditLogPath"} <= used.keys()
 
 
 def test_retention_reaches_the_controller(helm_template: HelmTemplate) -> None:
@@ -77,6 +77,8 @@ def test_retention_reaches_the_controller(helm_template: HelmTemplate) -> None:
     assert [each for each in arguments if not each.startswith(("--release-values=", "--webhook"))] == [
         "--lease-name=exectrail-controller",
         "--installer-daemonset=exectrail-node",
+        "--enricher-daemonset=exectrail-enricher",
+        "--settings-configmap=exectrail-spod",
         "--retention-days=7",
         "--retention-count=1000000",
         "--metrics-port=9081",
@@ -105,6 +107,7 @@ def test_the_enricher_gets_its_arguments(helm_template: HelmTemplate) -> None:
         "--hold-ms=250",
         "--quota=10000",
         "--command-key-secret=exectrail-command-key",
+        "--settings-dir=/settings",
         "--metrics-address=10.0.0.7:9999",
         "--look-for-env",
         "--log-level=info",
@@ -260,9 +263,10 @@ def test_stdout_mode_needs_no_trail_folder_and_no_reader(helm_template: HelmTemp
     documents = helm_template({"logs": {"mode": "stdout"}})
     enricher, node = pod_spec(documents, "enricher"), pod_spec(documents, "node")
     assert "--trail=-" in container(enricher, "enricher")["args"]
-    assert set(mounts(enricher, "enricher")) == {"/state", "/host/audit", "/host/cgroup", "/sys/kernel/tracing"}
+    expected = {"/state", "/settings", "/host/audit", "/host/cgroup", "/sys/kernel/tracing"}
+    assert set(mounts(enricher, "enricher")) == expected
     assert [each["name"] for each in node["containers"]] == ["installer"]
-    assert [volume["name"] for volume in node["volumes"]] == ["seccomp", "spo", "token"]
+    assert [volume["name"] for volume in node["volumes"]] == ["seccomp", "spo", "settings", "token"]
 
 
 @pytest.mark.parametrize(
@@ -306,6 +310,7 @@ def test_the_installer_writes_into_the_kubelets_folder(helm_template: HelmTempla
     assert container(spec, "installer")["args"] == [
         "--seccomp-dir=/host/seccomp",
         "--spo-dir=/host/spo",
+        "--settings-dir=/settings",
         "--metrics-port=9082",
         "--log-level=info",
     ]
@@ -347,7 +352,7 @@ def test_filters_reach_the_enricher_as_a_folder_that_follows_changes(helm_templa
     rules = [{"level": "None", "matchKeys": ["kind"], "matchValues": ["clone"]}]
     rendered = helm_template({"enricher": {"filters": rules}})
 
-    config = only(rendered, "ConfigMap", "enricher")
+    (config,) = [each for each in rendered if each["metadata"]["name"] == "exectrail-filters"]
     enricher = container(pod_spec(rendered, "enricher"), "enricher")
     (mount,) = [each for each in enricher["volumeMounts"] if each["name"] == "filters"]
     assert json.loads(config["data"]["filters.json"]) == rules
@@ -366,3 +371,28 @@ def test_an_upgrade_leaves_the_list_of_unwritten_sessions_alone(helm_template: H
     arguments = container(pod_spec(helm_template(), "webhook"), "webhook")["args"]
     assert f"--unwritten-configmap={config['metadata']['name']}" in arguments
     assert not {"data", "binaryData", "immutable"} & config.keys()
+
+
+@pytest.mark.parametrize(("component", "name"), [("enricher", "enricher"), ("node", "installer")])
+def test_what_spod_asks_for_reaches_the_nodes_as_a_folder_that_follows_changes(
+    helm_template: HelmTemplate, component: str, name: str
+) -> None:
+    rendered = helm_template(release="prod")
+    mount = mounts(pod_spec(rendered, component), name)["/settings"]
+    assert (mount["readOnly"], "subPath" in mount) == (True, False)
+    assert mount["volume"]["configMap"] == {"name": "prod-exectrail-spod", "optional": True}
+    assert "--settings-dir=/settings" in container(pod_spec(rendered, component), name)["args"]
+    assert (
+        "--settings-configmap=prod-exectrail-spod" in container(pod_spec(rendered, "controller"), "controller")["args"]
+    )
+
+
+def test_users_in_the_reader_do_not_see_what_spod_asks_for(helm_template: HelmTemplate) -> None:
+    assert set(mounts(pod_spec(helm_template(), "node"), "reader")) == {"/trail"}
+
+
+@pytest.mark.parametrize("name", ["exectrail-spod", "security-profiles-operator-profile"])
+def test_an_upgrade_leaves_what_the_controller_or_a_user_wrote(helm_template: HelmTemplate, name: str) -> None:
+    (config,) = [each for each in helm_template() if each["metadata"]["name"] == name]
+    assert config["kind"] == "ConfigMap"
+    assert config.keys() == {"apiVersion", "kind", "metadata"}

@@ -72,14 +72,17 @@ class FakeCluster:
 
     # ---- the lean client ----
 
-    def pages(self, path: str, kind: type, **_: str) -> Iterator[Page[Any]]:
+    def pages(self, path: str, kind: type, **selectors: str) -> Iterator[Page[Any]]:
         if not self.served:
             raise ApiError(404, "NotFound", "not served")
         with self._changed:
-            items: list[Any] = [msgspec.convert(obj, kind) for obj in self._objects[path].values()]
+            every = [obj for obj in self._objects[path].values() if _selected(obj, **selectors)]
+            items: list[Any] = [msgspec.convert(obj, kind) for obj in every]
             yield Page(iter(items), str(len(self._log[path])))
 
-    def watch(self, path: str, kind: type, resource_version: str, seconds: int, **_: str) -> Iterator[Event[Any]]:
+    def watch(
+        self, path: str, kind: type, resource_version: str, seconds: int, **selectors: str
+    ) -> Iterator[Event[Any]]:
         at = int(resource_version)
         while True:
             with self._changed:
@@ -89,6 +92,8 @@ class FakeCluster:
                     return
                 type_, obj = self._log[path][at]
             at += 1
+            if not _selected(obj, **selectors):
+                continue
             yield Event(type_, msgspec.convert(obj, kind), str(at))  # type: ignore[arg-type]
 
     # ---- the writes ----
@@ -139,6 +144,12 @@ class FakeCluster:
             self._objects[path][key] = obj
             self._log[path].append(("MODIFIED" if there else "ADDED", obj))
         self._changed.notify_all()
+
+
+def _selected(obj: Stored, **selectors: str) -> bool:
+    """By `metadata.name`; any other selector selects all."""
+    field, _, name = selectors.get("fieldSelector", "").partition("=")
+    return field != "metadata.name" or obj["metadata"]["name"] == name
 
 
 class _Writing:

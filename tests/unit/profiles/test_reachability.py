@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from exectrail.k8s.client import Client
-from profiles.controller.reachability import Names, Reachability
+from profiles.controller.reachability import Reachability, WebhookNames
 from tests.unit.exectrail.api_server import ApiServer, Asked
 from tests.unit.profiles.test_canary import answering, failed
 from tests.unit.waiting import until
@@ -37,7 +37,7 @@ class World:
 
     def replica(self) -> None:
         """A replica that has seen nothing yet."""
-        names = Names("audit", "exectrail", "exectrail-webhook-outages", "replica-1")
+        names = WebhookNames("audit", "exectrail", "exectrail-webhook-outages", "replica-1")
         self.looks = Reachability(lambda: Client(self.server.url), names, [ENTRY], lambda: self.leads)
 
     def put(self, path: str, obj: dict[str, Any]) -> None:

@@ -6,28 +6,28 @@ from typing import Any
 import pytest
 
 from profiles.controller.objects import Condition, Meta
-from profiles.controller.spod_status import Daemon, DaemonStatus, status
+from profiles.controller.spod_settings import Settings
+from profiles.controller.spod_spec import Daemon, DaemonStatus, Finding
+from profiles.controller.spod_state import Running
+from profiles.controller.spod_status import status
 
 NOW = datetime(2026, 11, 29, 2, 0, 0, tzinfo=UTC)
 VALUES = {
-    "logLevel": "info",
     "logs.auditLogIntervalSeconds": 0,
     "logs.auditLogPath": "",
     "logs.auditLogMaxSize": 100,
     "logs.auditLogMaxBackups": 0,
     "logs.auditLogMaxAge": 0,
-    "enricher.filters": [{"level": "None", "matchKeys": ["origin"]}],
     "webhook.failurePolicy": "Ignore",
-    "node.allowedSyscalls": [],
-    "node.allowedSeccompActions": [],
     "node.tolerations": [{"operator": "Exists"}],
 }
-FLAT = "jsonEnricherOptions"
-FILTERS = '[{"matchKeys": ["origin"], "level": "None"}]'
+RUNNING = Running("Running", "")
+SELECTOR = {"namespaceSelector": {"matchLabels": {"a": "b"}}}
+NOTHING = Settings({}, [])
 
 
 def problems(spec: dict[str, Any]) -> dict[str, Condition]:
-    found = status(Daemon(Meta(generation=3), spec), VALUES, NOW)
+    found = status(Daemon(Meta(generation=3), spec), VALUES, RUNNING, NOTHING, {}, NOW)
     assert found.state == "Running"
     ready, *rest = found.conditions
     assert (ready.type, ready.status) == ("Ready", "True")
@@ -42,12 +42,12 @@ def problems(spec: dict[str, Any]) -> dict[str, Condition]:
         {"enricher": {"enableJsonEnricher": True, "enableLogEnricher": False, "enableBpfRecorder": False}},
         {"jsonEnricherOptions": {"auditLogIntervalSeconds": 10, "auditLogMaxSize": 100, "auditLogMaxBackups": 0}},
         {"enricher": {"jsonEnricherOptions": {"auditLogMaxAge": 0}}},
-        {"jsonEnricherFilters": FILTERS},
-        {"enricher": {"jsonEnricherFilters": FILTERS}},
         {"verbosity": 0, "enableProfiling": False, "enableAppArmor": False},
         {"scheduling": {"priorityClassName": "system-node-critical"}},
         {"tolerations": [{"operator": "Exists"}]},
         {"security": {"allowedIdentityRegexp": ".*", "allowedSyscalls": []}},
+        {"enricher": {"enableJsonEnricher": False}},
+        {"enableJsonEnricher": False, "enricher": {"enableJsonEnricher": True}},
         {"selinux": {"enable": False, "options": {}}},
         {"webhookOptions": [{"name": "binding.spo.io", "failurePolicy": "Ignore"}]},
         {"webhook": {"staticConfig": False, "options": [{"name": "execmetadata.spo.io"}]}},
@@ -76,26 +76,24 @@ def test_what_is_so_already_or_not_set_needs_no_condition(spec: dict[str, Any]) 
             "enricher.jsonEnricherOptions.auditLogPath",
             "logs.auditLogPath",
         ),
-        ({"jsonEnricherFilters": "[]"}, "jsonEnricherFilters", "enricher.filters"),
-        ({"jsonEnricherFilters": "no JSON"}, "jsonEnricherFilters", "enricher.filters"),
-        ({"allowedSyscalls": ["read"]}, "allowedSyscalls", "node.allowedSyscalls"),
-        ({"security": {"allowedSyscalls": ["read"]}}, "security.allowedSyscalls", "node.allowedSyscalls"),
-        ({"verbosity": 1}, "verbosity", "logLevel"),
         ({"tolerations": [{"key": "gpu"}]}, "tolerations", "node.tolerations"),
         (
             {"webhookOptions": [{"name": "binding.spo.io", "failurePolicy": "Fail"}]},
             "webhookOptions",
             "webhook.failure",
         ),
+        ({"webhookOptions": [{"name": "binding.spo.io", **SELECTOR}]}, "webhookOptions", "webhook.excludedNamespaces"),
         (
-            {
-                "webhook": {
-                    "options": [{"name": "execmetadata.spo.io", "namespaceSelector": {"matchLabels": {"a": "b"}}}]
-                }
-            },
+            {"webhook": {"options": [{"name": "execmetadata.spo.io", **SELECTOR}]}},
             "webhook.options",
-            "webhook.excludedNamespaces",
+            "`exectrail.io/record`",
         ),
+        (
+            {"webhook": {"options": [{"name": "nodedebuggingpod.spo.io", **SELECTOR}]}},
+            "webhook.options",
+            "every namespace",
+        ),
+        ({"webhookOptions": [{"name": "recording.spo.io"}]}, "webhookOptions", "no equivalent"),
     ],
     ids=str,
 )
@@ -108,6 +106,7 @@ def test_what_the_chart_sets_names_the_field_and_the_value(spec: dict[str, Any],
 @pytest.mark.parametrize(
     "spec",
     [
+        {"enableJsonEnricher": False},
         {"enableLogEnricher": True},
         {"enricher": {"enableLogEnricher": True}},
         {"enricher": {"enableBpfRecorder": True}},
@@ -125,13 +124,38 @@ def test_what_has_no_equivalent_says_so(spec: dict[str, Any]) -> None:
 
 
 def test_the_nested_form_counts_where_both_are_set() -> None:
-    spec = {"allowedSyscalls": ["read"], "security": {"allowedSyscalls": ["write"]}}
-    assert list(problems(spec)) == ["spec.security.allowedSyscalls"]
+    spec = {"jsonEnricherOptions": {"auditLogMaxSize": 5}, "enricher": {"jsonEnricherOptions": {"auditLogMaxSize": 6}}}
+    assert list(problems(spec)) == ["spec.enricher.jsonEnricherOptions.auditLogMaxSize"]
+
+
+def test_what_running_parts_follow_and_where_the_log_is_has_conditions_as_well() -> None:
+    settings = Settings({}, [Finding("spec.a", "Followed", "it is", "True"), Finding("spec.b", "Invalid", "it is not")])
+    volume = {"json-enricher-log-volume-source.json": '{"hostPath": {"path": "/logs"}}'}
+
+    found = status(Daemon(Meta(generation=3)), VALUES, RUNNING, settings, volume, NOW)
+
+    assert [(each.type, each.status, each.reason) for each in found.conditions] == [
+        ("Ready", "True", "Available"),
+        ("spec.a", "True", "Followed"),
+        ("spec.b", "False", "Invalid"),
+        ("json-enricher-log-volume-source.json", "False", "SetByValues"),
+    ]
+    assert "does not follow 2 of the fields" in found.conditions[0].message
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [("Creating", "Creating"), ("Updating", "Updating"), ("Error", "Unavailable")]
+)
+def test_it_is_not_ready_while_the_release_does_not_run(state: Any, reason: str) -> None:
+    found = status(Daemon(Meta()), VALUES, Running(state, "1 of 2 pods"), NOTHING, {}, NOW)
+
+    (ready,) = found.conditions
+    assert (found.state, ready.status, ready.reason, ready.message) == (state, "False", reason, "1 of 2 pods")
 
 
 def test_a_status_that_says_it_all_stays_as_it_is() -> None:
-    daemon = Daemon(Meta(generation=1), {"verbosity": 1})
-    first = status(daemon, VALUES, NOW)
+    daemon = Daemon(Meta(generation=1), {"enableAppArmor": True})
+    first = status(daemon, VALUES, RUNNING, NOTHING, {}, NOW)
     later = datetime(2026, 11, 29, 3, 0, 0, tzinfo=UTC)
-    assert status(Daemon(daemon.metadata, daemon.spec, first), VALUES, later) == first
+    assert status(Daemon(daemon.metadata, daemon.spec, first), VALUES, RUNNING, NOTHING, {}, later) == first
     assert first != DaemonStatus()
