@@ -7,9 +7,10 @@ It also says which numbers were read, so that a selection shows as well as the w
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -29,10 +30,14 @@ def of_file(file: Path, needles: tuple[bytes, ...] | None, report: Report) -> It
     """
     try:
         for stream in segments.read(file):
-            source = Source(str(file), partial(nullcontext, stream), growing=True)
+            source = Source(str(file), partial(_as_it_is, stream), growing=True)
             yield from lines(source, needles, report)
     except OSError as error:
         raise Unreadable(f"{error.filename or file}: {error.strerror or error}") from error
+
+
+def _as_it_is(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    return nullcontext(stream)
 
 
 def main(arguments: list[str]) -> int:

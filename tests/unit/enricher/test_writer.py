@@ -18,7 +18,8 @@ from enricher.trail.writer import Writer
 from exectrail.contracts.record import VERSION, Node, Record, decode
 from exectrail.contracts.seal import GENESIS, seal
 from exectrail.reading import segments
-from exectrail.reading.trail import Damage, Source, read
+from exectrail.reading.report import Report
+from exectrail.reading.trail import Source, read
 from tests.unit.waiting import until
 
 
@@ -287,7 +288,7 @@ def test_a_process_does_not_hide_behind_a_line_that_no_reader_takes(disk: Disk, 
     write(writer, 1)
     until(lambda: len(disk.lines) == 2)
 
-    found = list(read(Source("trail", lambda: io.BytesIO(bytes(disk.taken))), lambda _line: True, Damage()))
+    found = list(read(Source("trail", lambda: io.BytesIO(bytes(disk.taken))), None, Report()))
 
     assert [each.seq for each in found] == [0, 1]
     assert found[0].truncated == ["cmdLine", "argv"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exectrail.contracts.line import LONGEST_LINE, cut, line_of
 from exectrail.contracts.record import VERSION, EnteredFrom, Node, Record, Resource, UserInfo, decode, encode
-from exectrail.reading.trail import LONGEST_LINE as LONGEST_READ
+from exectrail.reading.blocks import LONGEST_LINE as LONGEST_READ
 
 MANY = LONGEST_LINE
 """More characters than a line has room for."""

@@ -48,6 +48,14 @@ def answers(process: Process, review: Load, count: int, **changes: object) -> li
     return found
 
 
+def _listens(process: Process) -> bool:
+    try:
+        process.connect().connect()
+    except OSError:
+        return False
+    return True
+
+
 def written(api: ApiServer) -> int:
     return sum(path.startswith(f"{SESSIONS}/") for path in api.created)
 
@@ -88,13 +96,9 @@ def test_before_anything_is_known_a_request_passes_untagged_and_is_recorded(
 ) -> None:
     api.stop()
     process = run()
-    pause = threading.Event()
-    while True:
-        try:
-            (found,) = answers(process, review, 1)
-            break
-        except OSError:  # it does not listen yet
-            pause.wait(0.02)
+    until(lambda: _listens(process))
+
+    (found,) = answers(process, review, 1)
 
     assert found["allowed"]
     assert "patch" not in found
