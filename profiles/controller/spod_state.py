@@ -3,7 +3,7 @@
 Pure. Its operator says `Running` when all pods of its DaemonSet are ready, and so is it here, of all DaemonSets.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -37,7 +37,7 @@ class Running(NamedTuple):
     """What it waits for; empty where it runs."""
 
 
-def state(names: Iterable[str], found: Mapping[str, DaemonSet], before: str) -> Running:
+def state(names: Collection[str], found: Mapping[str, DaemonSet], before: str) -> Running:
     """How far the release runs.
 
     Args:
