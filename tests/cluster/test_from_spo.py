@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,29 +16,24 @@ from .product import NAMESPACE, RELEASE, TRAIL, install, may_enter, namespace
 from .sessions import Person
 from .test_profiles import GROUP, binding, profile, ready, runs
 
-pytestmark = pytest.mark.usefixtures("no_profiles_left")
-
 KINDS = ("seccompprofiles", "profilebindings", "securityprofilenodestatuses", "securityprofilesoperatordaemons")
 DEFINITIONS = [f"{kind}.{GROUP}" for kind in KINDS]
 
 
 @pytest.fixture
-def no_profiles_left(admin: Cluster) -> Iterator[None]:
-    """What these tests apply goes with them."""
-    yield
-    admin.kubectl("delete", "namespace", "guided", "--ignore-not-found", "--wait=false")
-    admin.kubectl("delete", "pod", "--all", "-n", "guided", "--now", "--ignore-not-found", check=False)
-    admin.kubectl("delete", "sp", "--all", "--timeout=60s", check=False)
+def space(admin: Cluster) -> Iterator[str]:
+    """A namespace as the guide wants it; it goes with all that a test applied."""
+    name = f"guided-{uuid.uuid4().hex[:6]}"
+    admin.apply(namespace(name), *may_enter(name))
+    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=120s")
+    admin.kubectl("label", "ns", name, "spo.x-k8s.io/enable-binding=true")
+    yield name
+    admin.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+    admin.kubectl("delete", "pod", "--all", "-n", name, "--now", "--ignore-not-found")
+    admin.kubectl("delete", "sp", "--all", "--timeout=60s", check=False)  # its definition may be gone as well
 
 
-def guided(admin: Cluster) -> str:
-    """A namespace as the guide wants it."""
-    admin.apply(namespace("guided"), *may_enter("guided"))
-    admin.kubectl("wait", "-n", "guided", "--for=create", "serviceaccount/default", "--timeout=120s")
-    admin.kubectl("label", "ns", "guided", "spo.x-k8s.io/enable-binding=true")
-    return "guided"
-
-
+@pytest.mark.usefixtures("space")
 def test_each_example_profile_of_the_operator_ends_installed(admin: Cluster) -> None:
     examples = operator_module.examples("SeccompProfile")
     assert len(examples) > 5
@@ -57,8 +53,7 @@ def test_each_example_profile_of_the_operator_ends_installed(admin: Cluster) -> 
             assert status(name) == ("Installed", f"operator/{name}.json")
 
 
-def test_each_example_binding_of_the_operator_applies(admin: Cluster) -> None:
-    space = guided(admin)
+def test_each_example_binding_of_the_operator_applies(admin: Cluster, space: str) -> None:
     examples = operator_module.examples("ProfileBinding")
     assert examples
 
@@ -68,7 +63,7 @@ def test_each_example_binding_of_the_operator_applies(admin: Cluster) -> None:
     assert {each["metadata"]["name"] for each in listed} == {each["metadata"]["name"] for each in examples}
 
 
-def test_the_operators_guide_with_its_own_commands(alice: Person) -> None:
+def test_the_operators_guide_with_its_own_commands(alice: Person, space: str) -> None:
     """Steps 3 to 7 of its audit-logging guide, in the release's namespace, on its flat `spod`."""
     admin = alice.admin
     options = {"auditLogIntervalSeconds": 20, "auditLogPath": TRAIL, "auditLogMaxSize": 500}
@@ -81,7 +76,6 @@ def test_the_operators_guide_with_its_own_commands(alice: Person) -> None:
     admin.kubectl("-n", NAMESPACE, "patch", "spod", "spod", "--type=merge", "-p", json.dumps(patch))
     logged = {"action": "SCMP_ACT_LOG", "names": ["execve", "clone", "fork", "execveat"]}
     admin.apply(profile("profile1", logged, version="v1"))
-    space = guided(admin)
     admin.apply(binding(space, "all-pod-binding", "profile1", version="v1"))
     ready(admin, "profile1")
     runs(admin, space)
@@ -114,7 +108,7 @@ def _lines(uid: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.values(None)
-def test_where_the_operator_was_its_definitions_stay_and_work(alice: Person) -> None:
+def test_where_the_operator_was_its_definitions_stay_and_work(alice: Person, space: str) -> None:
     """As docs/tasks/from-spo.md has it, by its own commands; the operator's server of conversions is gone."""
     admin = alice.admin
     admin.kubectl("delete", "crd", *DEFINITIONS, "--ignore-not-found", "--timeout=60s")
@@ -128,7 +122,6 @@ def test_where_the_operator_was_its_definitions_stay_and_work(alice: Person) -> 
         admin.run("sh", "-ec", _documented("for kind in"))
         assert _conversions(admin) == {"None"}
 
-        space = guided(admin)
         admin.apply(profile("kept", {"action": "SCMP_ACT_LOG", "names": ["execve"]}, version="v1"))
         admin.apply(binding(space, "kept", "kept", version="v1alpha1"))
         admin.run("sh", "-ec", _documented("kubectl wait --for=condition=ready sp"))
@@ -136,9 +129,8 @@ def test_where_the_operator_was_its_definitions_stay_and_work(alice: Person) -> 
         _, records = alice.executes(space, "true")
         assert "bpf+netlink" in {each.source for each in records if each.kind == "exec"}
     finally:
-        admin.kubectl("delete", "namespace", "guided", "--wait=false", "--ignore-not-found")
-        admin.kubectl("delete", "pod", "--all", "-n", "guided", "--now", "--ignore-not-found", check=False)
-        admin.kubectl("delete", "sp", "--all", "--timeout=60s", check=False)
+        admin.kubectl("delete", "pod", "--all", "-n", space, "--now")
+        admin.kubectl("delete", "sp", "--all", "--timeout=60s")
         admin.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait", "--ignore-not-found")
         everything = [each["metadata"]["name"] for each in operator_module.definitions()]
         admin.kubectl("delete", "crd", *everything, "--ignore-not-found", "--timeout=60s")

@@ -176,8 +176,7 @@ def test_the_controller_compares_the_cluster_with_the_entries_as_rendered(
 
 def test_outages_outlive_an_upgrade_because_the_chart_has_no_data_for_them(helm_template: HelmTemplate) -> None:
     documents = helm_template(release="prod")
-    kept = only(documents, "ConfigMap", "controller")
-    assert kept["metadata"]["name"] == "prod-exectrail-webhook-outages"
+    (kept,) = [each for each in documents if each["metadata"]["name"] == "prod-exectrail-webhook-outages"]
     assert "data" not in kept
     assert "--webhook-outages=prod-exectrail-webhook-outages" in str(pod_spec(documents, "controller"))
 
