@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -49,10 +50,11 @@ def answers(process: Process, review: Load, count: int, **changes: object) -> li
 
 
 def _listens(process: Process) -> bool:
-    try:
-        process.connect().connect()
-    except OSError:
-        return False
+    with closing(process.connect()) as connection:
+        try:
+            connection.connect()
+        except OSError:
+            return False
     return True
 
 
