@@ -106,3 +106,17 @@ def plain(release: Release) -> str:
 def alice(admin: Cluster) -> Person:
     """A user who may enter the pods of those namespaces, and nothing else."""
     return Person(admin, Cluster("alice"))
+
+
+@pytest.fixture
+def space(release: Release, admin: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace whose bindings apply; it goes with all that a test made of these kinds."""
+    name = f"bound-{abs(hash(request.node.name)) % 10**6}"
+    made = namespace(name)
+    made["metadata"]["labels"]["spo.x-k8s.io/enable-binding"] = ""
+    admin.apply(made, *may_enter(name))
+    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=120s")
+    yield name
+    admin.kubectl("delete", "namespace", name, "--wait=false")
+    admin.kubectl("delete", "pod", "--all", "-n", name, "--now")
+    admin.kubectl("delete", "sp", "--all", "--timeout=60s")

@@ -98,6 +98,18 @@ def container_id(namespace: str, container: str = "app", pod: str = "web") -> st
     return str(runs["containerID"]).removeprefix("containerd://")
 
 
+def restart(cluster: Cluster, namespace: str, pod: str = "web") -> None:
+    """End a pod's only container; the kubelet starts it again, with the profile that is on the node."""
+
+    def started() -> str:
+        (status,) = cluster.get("pod", pod, "-n", namespace)["status"]["containerStatuses"]
+        return str(status["containerID"]) if status["ready"] else ""
+
+    before = eventually(started)
+    cluster.run("ctr", "task", "kill", "-s", "SIGKILL", before.removeprefix("containerd://"))
+    eventually(lambda: started() not in ("", before), 60)
+
+
 def looked_into(*containers: str) -> None:
     """Wait until the node has said that these (`namespace/pod/container`) have an `env`: from then on execs are tagged.
 

@@ -1,7 +1,6 @@
 """The Security Profiles Operator's objects on the real node: profiles and bindings, through their whole life."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from .cluster import Cluster, eventually
 from .node.components import WORKLOAD_IMAGE
-from .product import Release, may_enter, namespace, pod
+from .product import pod
 from .sessions import Person
 
 GROUP = "security-profiles-operator.x-k8s.io"
@@ -54,20 +53,6 @@ def chosen(admin: Cluster, space: str, name: str = "web") -> set[str | None]:
         return found.get("localhostProfile")
 
     return {of(each) or of(spec) for each in spec["containers"]}
-
-
-@pytest.fixture
-def space(release: Release, admin: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace whose bindings apply; it goes with all that a test made of these kinds."""
-    name = f"bound-{abs(hash(request.node.name)) % 10**6}"
-    made = namespace(name)
-    made["metadata"]["labels"]["spo.x-k8s.io/enable-binding"] = ""
-    admin.apply(made, *may_enter(name))
-    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=120s")
-    yield name
-    admin.kubectl("delete", "namespace", name, "--wait=false")
-    admin.kubectl("delete", "pod", "--all", "-n", name, "--now")
-    admin.kubectl("delete", "sp", "--all", "--timeout=60s")
 
 
 def test_the_operators_guide_to_audit_logging_works_step_by_step(alice: Person, space: str) -> None:

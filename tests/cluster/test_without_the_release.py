@@ -3,8 +3,9 @@
 import pytest
 
 from .cluster import Cluster, eventually
-from .product import install, pod
+from .product import Release, install, pod, restart
 from .sessions import Person
+from .test_profiles import FILES, NO_MKDIR, binding, chosen, profile, ready, runs
 
 pytestmark = pytest.mark.values(None)
 
@@ -17,19 +18,28 @@ def test_after_an_uninstall_nothing_blocks_pods_and_running_ones_restart(alice: 
     alice.admin.apply(pod(profiled, "later"))
     alice.admin.kubectl("wait", "-n", profiled, "pod/later", "--for=condition=Ready", "--timeout=60s")
     assert alice.cluster.kubectl("exec", "-n", profiled, "web", "--", "true").returncode == 0
-    _restart(alice.admin, profiled)
+    restart(alice.admin, profiled)
 
 
-def _restart(admin: Cluster, where: str) -> None:
-    """End the container's own process; the kubelet starts it again with the profile on the node."""
+def test_a_container_with_a_users_profile_restarts_after_an_uninstall(
+    release: Release, admin: Cluster, space: str
+) -> None:
+    release.with_values()
+    admin.apply(profile("left", NO_MKDIR), binding(space, "left", "left"))
+    ready(admin, "left")
+    runs(admin, space)
 
-    def started() -> str:
-        (status,) = admin.get("pod", "web", "-n", where)["status"]["containerStatuses"]
-        return str(status["containerID"]) if status["ready"] else ""
+    release.uninstall()
+    restart(admin, space)
 
-    before = eventually(started)
-    admin.run("ctr", "task", "kill", "-s", "SIGKILL", before.removeprefix("containerd://"))
-    eventually(lambda: started() not in ("", before), 60)
+    assert chosen(admin, space) == {"operator/left.json"}
+    refused = admin.kubectl("exec", "-n", space, "web", "--", "mkdir", "/tmp/made", check=False)
+    assert "Operation not permitted" in refused.stderr
+    # Installed again, it looks after what it finds: what the test made can go.
+    release.with_values()
+    admin.kubectl("delete", "pod", "-n", space, "web", "--now")
+    admin.kubectl("delete", "sp", "left", "--timeout=60s")
+    eventually(lambda: not (FILES / "left.json").exists())
 
 
 def test_a_release_may_have_other_names(alice: Person, plain: str) -> None:
