@@ -69,7 +69,6 @@ class _Pod(Struct, frozen=True):
     profile: Profile | None
     wide: Wide
     chosen: list[Chosen]
-
     has_ours: bool
     """Whether the pod's profile is one that the webhook sets for whole pods."""
 

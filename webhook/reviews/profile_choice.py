@@ -157,10 +157,11 @@ def _without_its_image(container: Container, all_images: Wide, policies: Policie
     if binding and (own is None or (unconfined and binding.enforce)):
         notes = list(_replaced(binding, all_images.path, container))
         return Choice("bound", f"{binding} for all images", all_images.path, "all", notes)
-    if binding and unconfined:
+    choice = _by_label(container, policies)
+    if binding and unconfined and choice.outcome == "kept":
         note = f"stays Unconfined: {binding} for all images has no annotation {ENFORCE_ANNOTATION}=true"
-        return Choice("kept", "its own value, Unconfined", notes=[note])
-    return _by_label(container, policies)
+        return Choice("kept", choice.why, notes=[note])
+    return choice
 
 
 def _by_label(container: Container, policies: Policies) -> Choice:

@@ -131,6 +131,13 @@ def test_the_init_container_ends_well_when_the_profiles_are_in_place(tmp_path: P
     assert FILE in log
 
 
+def test_the_profile_that_refuses_nothing_takes_an_option(tmp_path: Path) -> None:
+    process = run("--seccomp-dir", str(tmp_path), "--once", "--allow-unconfined")
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert (tmp_path / "exectrail/process-audit-only.json").exists()
+
+
 def test_a_wrong_mount_fails_at_start_with_one_line_that_names_it(tmp_path: Path) -> None:
     process = run("--seccomp-dir", str(tmp_path / "gone"))
     _, log = process.communicate(timeout=30)

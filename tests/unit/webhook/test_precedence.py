@@ -346,6 +346,14 @@ ROWS = [
     Row("only: its own process-audit", [], AUDIT, own=AUDIT, label=ONLY_LABEL, allow_unconfined=True),
     Row("only: its pod's process-audit", [], AUDIT, pod=AUDIT, label=ONLY_LABEL, allow_unconfined=True),
     Row("only: and a binding for all", [bind("x", "*", "a")], path("a"), label=ONLY_LABEL, allow_unconfined=True),
+    Row(
+        "only: Unconfined, which a binding for all does not reach",
+        [bind("x", "*", "a")],
+        ONLY,
+        own=UNCONFINED,
+        label=ONLY_LABEL,
+        allow_unconfined=True,
+    ),
     Row("only, of its own choice", [], ONLY, own=ONLY, label="process-audit", allow_unconfined=True),
     Row(
         "only: RuntimeDefault",

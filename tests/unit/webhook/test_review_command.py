@@ -169,6 +169,24 @@ def test_objects_that_cannot_be_read_are_named(
     assert why in said.err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "profiles.allowUnconfined installs it"),
+        (["--allow-unconfined"], "Localhost exectrail/process-audit-only.json, by the namespace's label"),
+    ],
+)
+def test_the_profile_that_refuses_nothing_takes_an_option(
+    objects: Path, pod: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    changed = OBJECTS.replace("exectrail.io/profile: process-audit", "exectrail.io/profile: process-audit-only")
+    objects.write_text(changed.replace("busybox:*", "busybox:2"))
+
+    assert main(["--objects", str(objects), "--explain", *options, str(pod)]) == 0
+
+    assert said in capsys.readouterr().out
+
+
 def test_a_missing_file_of_objects_is_named(tmp_path: Path, pod: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--objects", str(tmp_path / "none.yaml"), str(pod)]) == 2
     assert "none.yaml" in capsys.readouterr().err

@@ -90,6 +90,12 @@ def test_a_namespaces_bindings_come_in_the_order_in_which_they_are_asked(api: Ap
     until(lambda: names(view) == [])
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_whether_the_profile_that_refuses_nothing_is_installed_is_an_option(api: ApiServer, allowed: bool) -> None:
+    view = View(Client(api.url), allow_unconfined=allowed)
+    assert view.policies("shop").allow_unconfined is allowed
+
+
 def test_of_a_profile_only_what_is_used_is_kept(api: ApiServer, view: View) -> None:
     status = {"status": "Installed", "localhostProfile": "operator/p.json"}
     metadata = {"name": "p", "annotations": {"syscalls": "x" * 1000}, "labels": {"a": "b"}}
