@@ -24,6 +24,7 @@ from webhook.serving.server import Bounds, Server, serve
 from webhook.serving.tls import Certificate, Folder
 from webhook.sessions.command_key import CommandKey
 from webhook.sessions.limits import Limits as SessionLimits
+from webhook.sessions.required import RequiredWriter
 from webhook.sessions.spool import Spool
 from webhook.sessions.unwritten import UnwrittenSessions
 from webhook.sessions.writer import SessionWriter
@@ -67,10 +68,11 @@ def main() -> int:
     view = View(client, allow_unconfined=options.allow_unconfined)
     key = CommandKey(client, options.namespace, options.command_key_secret)
     unwritten = UnwrittenSessions(client, options.namespace, options.unwritten_configmap, options.identity)
+    session_limits = SessionLimits(options.user_limit, options.namespace_limit)
     writer = SessionWriter(
         lambda body: client.create(sessions, Raw(body)),
         int(options.sessions_mib * (1 << 20)),
-        SessionLimits(options.user_limit, options.namespace_limit),
+        session_limits,
         options.total_limit,
         unwritten.add,
         Spool(options.spool_dir) if options.spool_dir else None,
@@ -100,7 +102,22 @@ def main() -> int:
         known = view.has_namespace(session.spec.target.namespace)
         asyncio.get_running_loop().call_soon(_put, writer, session, known)
 
-    webhook = Webhook(view.known, view.policies, rules, record, options.namespace)
+    required = RequiredWriter(
+        lambda body, seconds: client.create(sessions, Raw(body), seconds),
+        options.required_seconds,
+        session_limits,
+        options.total_limit,
+        writer.took,
+    )
+    webhook = Webhook(
+        view.known,
+        view.policies,
+        rules,
+        record,
+        required.write,
+        lambda session: unwritten.add(session, "require-audit"),
+        options.namespace,
+    )
     limits = Limits(
         connections=options.max_connections,
         address_connections=options.max_address_connections,

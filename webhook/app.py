@@ -7,10 +7,11 @@ gets that far: the request is allowed as it was, with a warning, and the fault i
 import io
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import cache
 
+import msgspec
 from msgspec import Struct, field
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -20,9 +21,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exectrail.contracts.meta import ObjectMeta
-from exectrail.contracts.session import AuditSession
+from exectrail.contracts.session import BREAK_GLASS_ANNOTATION, REQUIRE_AUDIT_LABEL, AuditSession
 from webhook import metrics
-from webhook.reviews import binding, canary, exec_metadata, review
+from webhook.reviews import binding, break_glass, canary, exec_metadata, review
 from webhook.reviews.json_value import BadReview
 from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.review import Decision
@@ -33,8 +34,18 @@ from webhook.sparse_log import LONGEST, SparseLog
 BINDING_PATH = "/mutate-v1-pod-binding"
 EXEC_METADATA_PATH = "/mutate-v1-exec-metadata"
 CANARY_PATH = "/canary"
+REQUIRED_PATH = "/mutate-v1-exec-metadata-required"
+"""The same for namespaces that require a record: which ones these are, the API server tells by its own copy."""
+BREAK_GLASS_PATH = "/mutate-v1-break-glass"
 
 _FAULT = "exectrail: internal error; the request goes on unchanged"
+
+_REFUSAL = (
+    "exectrail: namespace {namespace} requires a record of this request (label {label}=true), and it could not be "
+    "written: {why}. Try again. In an emergency set the annotation {annotation}=<reason> on the namespace, "
+    "or remove the label"
+)
+_WITHOUT = "exectrail: break-glass: the request passes although it could not be recorded yet: {why}"
 
 _MOST_DISCARDED = 4 * review.MAX_BYTES
 """Bytes of a body that are read although it is too large already."""
@@ -44,6 +55,8 @@ log = logging.getLogger(__name__)
 sparse = SparseLog(log)
 
 Decide = Callable[[review.Request], Decision]
+Settle = Callable[[review.Request, Decision], Awaitable[Decision]]
+"""What is still to be done before the answer, and may take a while."""
 
 
 class Health(Struct):
@@ -65,14 +78,17 @@ class Webhook(Struct, frozen=True):
     """What admission needs from the outside.
 
     `known` is what is known of a namespace and a pod in it, by their names; `policies` what a namespace wants for its
-    new pods; `rules` what holds at this moment; `record` takes an AuditSession for writing and returns at once;
-    `namespace` is the release's, in which sessions are made and no pod is changed.
+    new pods; `rules` what holds at this moment; `record` takes an AuditSession for writing and returns at once; `write`
+    writes some before it returns, or says why it cannot; `refused` takes one of a request that is refused; `namespace`
+    is the release's, in which sessions are made and no pod is changed.
     """
 
     known: Callable[[str, str], Known]
     policies: Callable[[str], Policies]
     rules: Callable[[], Rules]
     record: Callable[[AuditSession], None]
+    write: Callable[[list[AuditSession]], Awaitable[str | None]]
+    refused: Callable[[AuditSession], None]
     namespace: str
 
     def bind(self, request: review.Request) -> Decision:
@@ -83,12 +99,41 @@ class Webhook(Struct, frozen=True):
 
     def tag(self, request: review.Request) -> Decision:
         """Answer an exec, attach, port-forward or debug, and record it as AuditSessions."""
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), now)
+        decision = self.tag_required(request)
+        self._record(request, decision)
+        return decision
+
+    def tag_required(self, request: review.Request) -> Decision:
+        """Answer it; `settle` records it before the answer."""
+        decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), _now())
         verb = next((session.verb for session in decision.sessions.values()), "none")
         _requests("exec-metadata", verb, decision.reason).inc()
-        for uid, session in decision.sessions.items() if not request.dry_run else ():
-            self.record(AuditSession(ObjectMeta(name=uid, namespace=self.namespace), session))
+        return decision
+
+    async def settle(self, request: review.Request, decision: Decision) -> Decision:
+        """Record it, or refuse it where that cannot be done, unless the glass is broken."""
+        is_fault = decision.reason == "error"
+        if not is_fault and (request.dry_run or not decision.sessions):
+            return decision
+        why = "internal error of exectrail" if is_fault else await self.write(self._sessions(decision))
+        if why is None:
+            metrics.REQUIRED.labels("written").inc()
+            return decision
+        if self.known(request.namespace, request.name).break_glass:
+            metrics.REQUIRED.labels("break-glass").inc()
+            self._record(request, decision)
+            warning = _WITHOUT.format(why=why)[:LONGEST]
+            return msgspec.structs.replace(decision, warnings=[*decision.warnings, warning])
+        metrics.REQUIRED.labels("refused").inc()
+        for session in self._sessions(decision):
+            self.refused(session)
+        return Decision("refused", refusal=_refusal(request.namespace, why))
+
+    def break_glass(self, request: review.Request) -> Decision:
+        """Answer a change of a namespace, and record who breaks the glass there."""
+        decision = break_glass.decide(request, self.rules(), _now())
+        _requests("break-glass", "break-glass", decision.reason).inc()
+        self._record(request, decision)
         return decision
 
     def canary(self, request: review.Request) -> Decision:
@@ -96,6 +141,26 @@ class Webhook(Struct, frozen=True):
         decision = canary.decide(request)
         _requests("canary", "create", decision.reason).inc()
         return decision
+
+    def _record(self, request: review.Request, decision: Decision) -> None:
+        for session in self._sessions(decision) if not request.dry_run else ():
+            self.record(session)
+
+    def _sessions(self, decision: Decision) -> list[AuditSession]:
+        return [
+            AuditSession(ObjectMeta(name=uid, namespace=self.namespace), session)
+            for uid, session in decision.sessions.items()
+        ]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _refusal(namespace: str, why: str) -> str:
+    return _REFUSAL.format(
+        namespace=namespace[:LONGEST], label=REQUIRE_AUDIT_LABEL, why=why[:LONGEST], annotation=BREAK_GLASS_ANNOTATION
+    )
 
 
 _requests = cache(metrics.REQUESTS.labels)  # which looks for the same few each time
@@ -107,6 +172,8 @@ def admission_app(webhook: Webhook, health: Health) -> ASGIApp:
         BINDING_PATH: _Review("binding", webhook.bind, health),
         EXEC_METADATA_PATH: _Review("exec-metadata", webhook.tag, health),
         CANARY_PATH: _Review("canary", webhook.canary, health),
+        REQUIRED_PATH: _Review("exec-metadata", webhook.tag_required, health, webhook.settle),
+        BREAK_GLASS_PATH: _Review("break-glass", webhook.break_glass, health),
     }
     others = Starlette(
         routes=[
@@ -141,15 +208,18 @@ def respond(name: str, decide: Decide, body: bytes) -> bytes:
 
     """
     request = review.decode(body)
+    return review.answer(request, _decided(name, decide, request))
+
+
+def _decided(name: str, decide: Decide, request: review.Request) -> Decision:
     try:
-        decision = decide(request)
+        return decide(request)
     except BadReview:
         raise
     except Exception:
         metrics.ERRORS.labels(name).inc()
-        log.exception("fault in %s; the request goes on unchanged", name, extra={"uid": request.uid})
-        decision = Decision("error", warnings=[_FAULT])
-    return review.answer(request, decision)
+        log.exception("fault in %s", name, extra={"uid": request.uid})
+        return Decision("error", warnings=[_FAULT])
 
 
 class _TooLarge(Exception):
@@ -159,8 +229,8 @@ class _TooLarge(Exception):
 class _Review:
     """One of the webhooks, as an ASGI application."""
 
-    def __init__(self, name: str, decide: Decide, health: Health) -> None:
-        self._name, self._decide, self._health = name, decide, health
+    def __init__(self, name: str, decide: Decide, health: Health, settle: Settle | None = None) -> None:
+        self._name, self._decide, self._health, self._settle = name, decide, health, settle
         self._latency = metrics.LATENCY.labels(name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,7 +238,7 @@ class _Review:
         try:
             body = await _body(receive)
             began = time.perf_counter()
-            answer = respond(self._name, self._decide, body)
+            answer = await self._settled(body) if self._settle else respond(self._name, self._decide, body)
         except ClientDisconnect:
             await self._refuse(400, "the body ended early")(scope, receive, send)
         except _TooLarge:
@@ -179,6 +249,17 @@ class _Review:
             del body  # it may be large, and the caller slow to take the answer
             await self._send(answer, send)
             self._latency.observe(time.perf_counter() - began)
+
+    async def _settled(self, body: bytes) -> bytes:
+        request = review.decode(body)
+        decision = _decided(self._name, self._decide, request)
+        try:
+            decision = await self._settle(request, decision) if self._settle else decision
+        except Exception:
+            metrics.ERRORS.labels(self._name).inc()
+            log.exception("fault in %s; the request is refused", self._name, extra={"uid": request.uid})
+            decision = Decision("error", refusal=_refusal(request.namespace, "internal error of exectrail"))
+        return review.answer(request, decision)
 
     async def _send(self, answer: bytes, send: Send) -> None:
         """Send it in pieces, as fast as the caller takes it: at once, a large one would be there three times."""

@@ -42,6 +42,11 @@ SESSIONS_DROPPED = Counter(
     "AuditSessions that were never written, by cause.",
     ["cause"],
 )
+REQUIRED = Counter(
+    "exectrail_webhook_required",
+    "Requests in namespaces that require a record, by what became of them.",
+    ["result"],
+)
 QUEUED_SESSIONS = Gauge("exectrail_webhook_sessions_queued", "AuditSessions waiting to be written.")
 QUEUED_BYTES = Gauge("exectrail_webhook_sessions_queued_bytes", "Size of the AuditSessions waiting to be written.")
 CERTIFICATE_EXPIRY = Gauge(

@@ -99,6 +99,11 @@ def parser() -> argparse.ArgumentParser:
     ):
         limit_help = f"AuditSessions that {whose}: on average a second, and at once (default %(default)s)"
         add(f"--{name}-limit", type=_rate, default=default, metavar="RATE:BURST", help=limit_help)
+    required_help = (
+        "time to write an AuditSession before the answer, in namespaces labelled exectrail.io/require-audit=true, in "
+        "seconds; half of the webhook's timeout (default %(default)g)"
+    )
+    add("--required-seconds", type=_number(0.1), default=1.5, metavar="S", help=required_help)
     drain_help = "time to go on serving after SIGTERM, in seconds (default %(default)g)"
     add("--drain-seconds", type=_number(0), default=5.0, metavar="S", help=drain_help)
     limits = Limits()

@@ -19,6 +19,11 @@ def cut_mark(size: int, words: int) -> str:
     return f"[cut: {size} bytes in {words} words]"
 
 
+def is_cut(words: list[str]) -> bool:
+    """Whether they end in such a mark, or stand for such words."""
+    return uncut(words) is not words
+
+
 def uncut(words: list[str]) -> list[str]:
     """The words without such a mark. A user may have typed one: then less of the last word is believed, no more."""
     if not words or not (mark := _MARK.search(words[-1])):

@@ -29,7 +29,12 @@ TagMode = Literal["auto", "env", "match"]
 TAG_VARIABLE = "SPO_EXEC_REQUEST_UID"
 """The environment variable, and audit annotation, that carries a request's UID to its process."""
 
-Verb = Literal["exec", "attach", "portforward", "debug"]
+REQUIRE_AUDIT_LABEL = "exectrail.io/require-audit"
+"""Namespace label: with `true`, what cannot be written as an AuditSession before the answer is refused."""
+BREAK_GLASS_ANNOTATION = "exectrail.io/break-glass"
+"""Annotation of such a namespace: with a reason, it passes all the same. Who sets or removes it has an AuditSession."""
+
+Verb = Literal["exec", "attach", "portforward", "debug", "break-glass"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
 
@@ -52,7 +57,7 @@ class Target(Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     namespace: str
     pod: str
-    """Empty for a new pod whose name the API server makes of `generate_name`."""
+    """Empty for a new pod whose name the API server makes of `generate_name`, and where the request is for none."""
     container: str = ""
     node: str = ""
     """The node, where the request makes a pod to debug it."""
@@ -79,6 +84,11 @@ class SessionSpec(Struct, frozen=True, omit_defaults=True, rename="camel"):
     `match` the node looks for it by container, command and time; with `none` it does not look."""
     recorded: bool = False
     """Whether the namespace was opted in when the request was admitted; always so for a pod to debug a node."""
+    break_glass: str = ""
+    """The reason that the namespace's break-glass annotation gave when the request was admitted; of `break-glass`, what
+    the request made of it, so it is empty where that was removed."""
+    truncated: list[str] = []
+    """Which of the other fields were too long to be kept whole, by their paths: `command`, `user.groups`, ..."""
     request_uid: str = field(default="", name="requestUID")
     """The UID of the request, where that is not the session's name: of several containers that a request makes, each
     has a session, and the first one's has the request's UID for its name."""

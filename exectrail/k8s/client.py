@@ -140,9 +140,10 @@ class Client:
         """Read one object."""
         return _decode(self._send("GET", path).data, kind)
 
-    def create(self, path: str, obj: object) -> None:
-        """Create an object in the collection at `path`; `ApiError` 409 where its name is taken."""
-        self._send("POST", path, body=msgspec.json.encode(obj), content_type="application/json")
+    def create(self, path: str, obj: object, seconds: float | None = None) -> None:
+        """Create an object in the collection at `path`, in so many seconds; `ApiError` 409 where its name is taken."""
+        timeout = urllib3.Timeout(total=seconds) if seconds else _TIMEOUT
+        self._send("POST", path, body=msgspec.json.encode(obj), content_type="application/json", timeout=timeout)
 
     def dry_run(self, path: str, obj: object, kind: type[T]) -> T:
         """What a new object would be after admission; it is not stored."""

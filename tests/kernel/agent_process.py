@@ -38,7 +38,7 @@ class FolderClient(Client):
         with (self._folder / "told.jsonl").open("a") as file:
             file.write(json.dumps({"path": path, **merge}) + "\n")
 
-    def create(self, path: str, _: Any) -> None:
+    def create(self, path: str, _: Any, seconds: float | None = None) -> None:
         raise ApiError(409, "AlreadyExists", path)
 
     def _lines(self, path: str) -> Sequence[bytes]:

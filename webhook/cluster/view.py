@@ -9,7 +9,7 @@ from msgspec import Struct
 from exectrail.contracts import nodetrail, spo
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.nodetrail import NodeTrail
-from exectrail.contracts.session import TAG_LABEL
+from exectrail.contracts.session import BREAK_GLASS_ANNOTATION, TAG_LABEL
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from webhook import metrics
@@ -25,6 +25,13 @@ class Labelled(Struct, frozen=True):
     metadata: ObjectMeta
 
 
+def _kept_namespace(found: Labelled) -> Labelled:
+    """A namespace without the annotations that are not asked for."""
+    reason = found.metadata.annotations.get(BREAK_GLASS_ANNOTATION)
+    annotations = {BREAK_GLASS_ANNOTATION: reason} if reason else {}
+    return Labelled(ObjectMeta(name=found.metadata.name, labels=found.metadata.labels, annotations=annotations))
+
+
 class View:
     """Namespaces and their policies, the few pods that choose a tag mode of their own, and nodes' reports.
 
@@ -37,7 +44,7 @@ class View:
     def __init__(self, client: Client, *, allow_unconfined: bool = False) -> None:
         self._allow_unconfined = allow_unconfined
         self._env, self._bindings = EnvReports(), Bindings()
-        self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled)
+        self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled, keep=_kept_namespace)
         self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
         trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
         reports = Mirror(client, trails, NodeTrail, self._env.changed)
@@ -88,6 +95,7 @@ class View:
             found.metadata.labels if found else None,
             labelled.metadata.labels if labelled else {},
             lambda container: self._env.has_env(namespace, pod, container, datetime.now(UTC)),
+            found.metadata.annotations.get(BREAK_GLASS_ANNOTATION, "") if found else "",
         )
 
 

@@ -77,10 +77,10 @@ def decide(request: Request, known: Known, rules: Rules, now: str) -> Decision:
                 return Decision("no-node-debug")
         case _:
             return Decision("unsupported")
-    return _decision(request, found, rules, now)
+    return _decision(request, found, known, rules, now)
 
 
-def _decision(request: Request, found: _Found, rules: Rules, now: str) -> Decision:
+def _decision(request: Request, found: _Found, known: Known, rules: Rules, now: str) -> Decision:
     tag: Literal["env", "match", "none"] = "env"
     if found.untagged:
         tag = "match" if found.matched else "none"
@@ -89,7 +89,16 @@ def _decision(request: Request, found: _Found, rules: Rules, now: str) -> Decisi
         reason=found.untagged or "tagged",
         patch=[] if found.untagged else found.patch,
         sessions={
-            uid: session_spec(request, asked, uid=uid, tag=tag, recorded=found.recorded, now=now, rules=rules)
+            uid: session_spec(
+                request,
+                asked,
+                uid=uid,
+                tag=tag,
+                recorded=found.recorded,
+                now=now,
+                rules=rules,
+                break_glass=known.break_glass,
+            )
             for uid, asked in found.asked.items()
         },
         warnings=[*found.warnings, *([_WARNING.format(why=why)] if why else [])],

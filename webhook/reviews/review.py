@@ -88,7 +88,7 @@ Patch = list[Operation | Removal]
 
 
 class Decision(Struct, frozen=True):
-    """What to do with a request: always a yes, for exectrail watches and never forbids."""
+    """What to do with a request: a yes, for exectrail watches; a no only where a namespace requires a record."""
 
     reason: str
     """Why this and nothing else was done: a metric's label."""
@@ -97,11 +97,22 @@ class Decision(Struct, frozen=True):
     """The AuditSessions to write, by UID: the request's own first."""
     warnings: list[str] = []
     """Shown to the user; the API server cuts each at 256 characters."""
+    refusal: str = ""
+    """Why the request is refused, and what to do about it; then nothing else of this counts."""
+
+
+class _Status(Struct, frozen=True):
+    """Why a request is refused (meta/v1 Status); kubectl shows the message."""
+
+    message: str
+    reason: str = "Forbidden"
+    code: int = 403
 
 
 class _Response(Struct, frozen=True, omit_defaults=True, rename="camel"):
     uid: str
     allowed: bool
+    status: _Status | None = None
     patch: bytes | None = None  # msgspec writes bytes as base64, which is what the API wants
     patch_type: str | None = None
     audit_annotations: dict[str, str] = {}
@@ -247,6 +258,9 @@ def _user(value: Value) -> UserInfo:
 
 def answer(request: Request, decision: Decision) -> bytes:
     """The body that carries a decision back to the API server."""
+    if decision.refusal:
+        refused = _Response(request.uid, allowed=False, status=_Status(decision.refusal))
+        return msgspec.json.encode(_Answer(refused))
     recorded = decision.sessions and not request.dry_run
     response = _Response(
         uid=request.uid,

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from exectrail.contracts.command_hash import command_hash
+from exectrail.contracts.cut import is_cut
 from exectrail.contracts.session import SessionSpec, Target, User, Verb
 from exectrail.contracts.unreadable import UNREADABLE
 from webhook.reviews.cut import MARKER_BYTES, cut, cut_away, cut_word, json_bytes
@@ -40,6 +41,7 @@ _COMMAND_BYTES = 2816
 _GROUPS_BYTES = 1024
 _EXTRA_BYTES = 1536
 _USERNAME_BYTES = 512
+_REASON_BYTES = 264
 _NAME_BYTES = 264  # a name of 253 characters is never cut
 
 
@@ -78,6 +80,7 @@ def session_spec(
     recorded: bool,
     now: str,
     rules: Rules,
+    break_glass: str = "",
 ) -> SessionSpec:
     """The AuditSession's spec of a request.
 
@@ -89,12 +92,13 @@ def session_spec(
         recorded: Whether its process will be recorded.
         now: RFC 3339, UTC, microseconds.
         rules: What the installation keeps.
+        break_glass: The reason that the target's namespace gives for it.
 
     Raises:
         BadReview: What the request says of its user is not of the right types.
 
     """
-    return SessionSpec(
+    kept = SessionSpec(
         user=_user(request.user_info, rules.extra_keys),
         verb=asked.verb,
         resource=f"pods/{request.sub_resource}".rstrip("/"),
@@ -106,8 +110,30 @@ def session_spec(
         stdin=asked.stdin,
         tag=tag,
         recorded=recorded,
+        break_glass=cut_word(break_glass, _REASON_BYTES),
         request_uid="" if uid == request.uid else request.uid,
     )
+    truncated = _truncated(kept)
+    return msgspec.structs.replace(kept, truncated=truncated) if truncated else kept
+
+
+def _truncated(spec: SessionSpec) -> list[str]:
+    """The paths of what was cut. A user may have typed a mark: then one too many stands here."""
+    user, target = spec.user, spec.target
+    parts = {
+        "user.username": [user.username],
+        "user.uid": [user.uid],
+        "user.groups": user.groups,
+        "target.namespace": [target.namespace],
+        "target.pod": [target.pod],
+        "target.container": [target.container],
+        "target.node": [target.node],
+        "target.generateName": [target.generate_name],
+        "command": spec.command,
+        "breakGlass": [spec.break_glass],
+    }
+    extra = any(is_cut([key]) or is_cut(words) for key, words in user.extra.items())
+    return [path for path, words in parts.items() if is_cut(words)] + ["user.extra"] * extra
 
 
 def kept_command(words: list[str]) -> list[str]:

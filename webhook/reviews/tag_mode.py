@@ -29,6 +29,8 @@ class Known(Struct, frozen=True):
     """The pod's labels, if it has the label for its tag mode."""
     has_env: Callable[[str], bool | None] = _not_reported
     """Whether a container of the pod has `env`; `None` when no node has reported it."""
+    break_glass: str = ""
+    """The reason that the namespace gives for requests to pass that cannot be recorded, where it gives one."""
 
     def not_opted_in(self) -> str | None:
         """Why the target's processes are not recorded, or may not be; `None` when they are."""

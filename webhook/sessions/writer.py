@@ -17,6 +17,7 @@ from exectrail.service.worker import Worker
 from webhook import metrics
 from webhook.sessions.fair_queue import Entry, FairQueue
 from webhook.sessions.limits import Bucket, Limits, Rate
+from webhook.sessions.passing import is_passing
 from webhook.sessions.spool import Spool
 from webhook.sparse_log import SparseLog
 
@@ -126,12 +127,21 @@ class SessionWriter:
             self._enqueue(entry)
             self._abandoned.wait(backoff.next())
 
+    def took(self, size: int) -> None:
+        """Note that others write a session of so many bytes: what waits here is written later for it."""
+        with self._worker.lock:
+            self._pace.take(size)
+
     def _keep_pace(self, entry: Entry) -> None:
         # Not while it ends: the time until then is short.
-        while not self._worker.closing and (wait := self._pace.wait(len(entry.body), time.monotonic())):
+        while not self._worker.closing and (wait := self._pace_wait(entry)):
             with self._worker.when(lambda: False, wait):
                 pass
-        self._pace.take(len(entry.body))
+        self.took(len(entry.body))
+
+    def _pace_wait(self, entry: Entry) -> float:
+        with self._worker.lock:
+            return self._pace.wait(len(entry.body), time.monotonic())
 
     def _write(self, entry: Entry) -> bool:
         """Whether the entry is settled, well or not; else it is worth another try."""
@@ -140,7 +150,7 @@ class SessionWriter:
         except ApiError as error:
             if error.status == 409:
                 pass  # an earlier try came through, only its answer did not
-            elif _is_passing(error):
+            elif is_passing(error):
                 metrics.SESSIONS_RETRIED.inc()
                 log.warning("cannot write an AuditSession, will try again: %s", error, extra=_about(_session(entry)))
                 return False
@@ -189,11 +199,6 @@ class SessionWriter:
     def _count(self) -> None:
         metrics.QUEUED_SESSIONS.set(self._queue.length)
         metrics.QUEUED_BYTES.set(self._queue.size)
-
-
-def _is_passing(error: ApiError) -> bool:
-    """Whether it is the server's state and not the object: away, overloaded, or a token just being renewed."""
-    return error.status in {0, 401, 429} or error.status >= 500
 
 
 def _session(entry: Entry) -> AuditSession:

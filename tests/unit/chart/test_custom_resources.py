@@ -26,6 +26,8 @@ SESSION = AuditSession(
         stdin=True,
         tag="env",
         recorded=True,
+        break_glass="etcd is full",
+        truncated=["command"],
         request_uid="439b23d5-cd0d-42ac-9058-4211913ea3aa",
     ),
     status=SessionStatus(

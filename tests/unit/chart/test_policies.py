@@ -187,6 +187,11 @@ def namespace(**labels: str) -> Document:
     return {"metadata": {"name": "shop", "labels": {f"exectrail.io/{key}": text for key, text in labels.items()}}}
 
 
+def annotated(**annotations: str) -> Document:
+    written = {f"exectrail.io/{key.replace('_', '-')}": text for key, text in annotations.items()}
+    return {"metadata": {"name": "shop", "annotations": {"team": "shop", **written}}}
+
+
 BARE: Document = {"metadata": {"name": "shop"}}
 OTHER: Document = {"metadata": {"name": "shop", "labels": {"team": "shop"}}}
 
@@ -202,6 +207,11 @@ OTHER: Document = {"metadata": {"name": "shop", "labels": {"team": "shop"}}}
         (namespace(record="false"), namespace(record="true"), True),
         (namespace(), namespace(record="true"), True),
         (BARE, namespace(record="true"), True),
+        (annotated(), BARE, False),
+        (annotated(break_glass="a"), annotated(break_glass="a"), False),
+        (annotated(break_glass="a"), BARE, True),
+        (annotated(break_glass="b"), annotated(break_glass="a"), True),
+        (BARE, annotated(break_glass="a"), True),
     ],
 )
 def test_only_those_who_may_change_what_is_recorded_of_a_namespace(

@@ -3,6 +3,7 @@
 import itertools
 import json
 
+import cel
 import msgspec
 import pytest
 
@@ -11,7 +12,7 @@ from exectrail.contracts.label_selector import LabelSelector
 from profiles.controller.webhook_configuration import changes
 from tests.unit.chart.pod_security import violations
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec, workloads
-from webhook.app import CANARY_PATH
+from webhook.app import BINDING_PATH, BREAK_GLASS_PATH, CANARY_PATH, EXEC_METADATA_PATH, REQUIRED_PATH
 
 
 def entries(documents: list[Document]) -> dict[str, Document]:
@@ -39,6 +40,12 @@ def test_nothing_is_rendered_where_cert_manager_injects(helm_template: HelmTempl
     assert "Secret" not in {document["kind"] for document in documents}
 
 
+ASKED = {
+    ("CONNECT", "pods/exec"),
+    ("CONNECT", "pods/attach"),
+    ("CONNECT", "pods/portforward"),
+    ("UPDATE", "pods/ephemeralcontainers"),
+}
 BINDING = ("/mutate-v1-pod-binding", {("CREATE", "pods"), ("UPDATE", "pods/ephemeralcontainers")})
 
 
@@ -50,29 +57,82 @@ def test_the_entries_are_the_ones_the_webhook_serves(helm_template: HelmTemplate
     assert served == {
         "binding.exectrail.io": BINDING,
         "profilebinding.exectrail.io": BINDING,
-        "execmetadata.exectrail.io": (
-            "/mutate-v1-exec-metadata",
-            {
-                ("CONNECT", "pods/exec"),
-                ("CONNECT", "pods/attach"),
-                ("CONNECT", "pods/portforward"),
-                ("UPDATE", "pods/ephemeralcontainers"),
-            },
-        ),
+        "execmetadata.exectrail.io": ("/mutate-v1-exec-metadata", ASKED),
+        "execmetadata-own.exectrail.io": ("/mutate-v1-exec-metadata", ASKED),
+        "requireaudit.exectrail.io": ("/mutate-v1-exec-metadata-required", ASKED),
         "nodedebug.exectrail.io": ("/mutate-v1-exec-metadata", {("CREATE", "pods")}),
         "canary.exectrail.io": ("/canary", {("CREATE", "leases")}),
+        "breakglass.exectrail.io": ("/mutate-v1-break-glass", {("CREATE", "namespaces"), ("UPDATE", "namespaces")}),
     }
+    paths = {BINDING_PATH, EXEC_METADATA_PATH, REQUIRED_PATH, BREAK_GLASS_PATH, CANARY_PATH}
+    assert {path for path, _ in served.values()} == paths
 
 
-def test_no_request_matches_two_entries_that_make_a_session(helm_template: HelmTemplate) -> None:
-    making = [
-        entry
-        for entry in entries(helm_template()).values()
-        if entry["clientConfig"]["service"]["path"] == "/mutate-v1-exec-metadata"
-    ]
+REQUIRED = {"exectrail.io/require-audit": "true"}
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "entry", "policy"),
+    [
+        ("shop", {}, "execmetadata", "Ignore"),
+        ("shop", {"exectrail.io/require-audit": "false"}, "execmetadata", "Ignore"),
+        ("shop", {"exectrail.io/require-audit": ""}, "execmetadata", "Ignore"),
+        ("shop", REQUIRED, "requireaudit", "Fail"),
+        ("audit", {}, "execmetadata", "Ignore"),
+        ("audit", REQUIRED, "execmetadata-own", "Ignore"),
+        ("kube-system", {}, "execmetadata", "Ignore"),
+        ("kube-system", REQUIRED, "execmetadata-own", "Ignore"),
+    ],
+)
+def test_each_request_matches_one_entry_that_makes_its_session_and_only_a_required_one_fails_closed(
+    helm_template: HelmTemplate, name: str, labels: dict[str, str], entry: str, policy: str
+) -> None:
+    """Two would make two sessions; Fail in the product's own namespace, or in kube-system, could lock both out."""
+    found = entries(helm_template({"webhook": {"excludedNamespaces": ["build"]}}, namespace="audit"))
+    matching = {
+        each: rule["failurePolicy"]
+        for each, rule in found.items()
+        if requests(rule) & ASKED
+        and rule["clientConfig"]["service"]["path"] != BINDING[0]
+        and selected(rule, labels | {"kubernetes.io/metadata.name": name})
+    }
+    assert matching == {f"{entry}.exectrail.io": policy}
+    assert not {"objectSelector", "matchConditions"} & found[f"{entry}.exectrail.io"].keys()
+
+
+def test_entries_that_make_sessions_share_no_request_beyond_those(helm_template: HelmTemplate) -> None:
+    making = [each for each in entries(helm_template()).values() if each["reinvocationPolicy"] == "Never"]
     for one, other in itertools.combinations(making, 2):
-        assert not requests(one) & requests(other)
+        assert requests(one) == requests(other) == ASKED or not requests(one) & requests(other)
         assert "*" not in str([one["rules"], other["rules"]])
+
+
+def annotated(reason: str | None) -> Document | None:
+    return (
+        {"metadata": {"annotations": {"exectrail.io/break-glass": reason}}} if reason is not None else {"metadata": {}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "asked"),
+    [
+        (annotated("a"), None, True),
+        (annotated("a"), annotated(None), True),
+        (annotated("b"), annotated("a"), True),
+        (annotated(None), annotated("a"), True),
+        (annotated(None), None, False),
+        (annotated("a"), annotated("a"), False),
+        (annotated(None), annotated(None), False),
+        ({"metadata": {"annotations": {"team": "b"}}}, {"metadata": {"annotations": {"team": "a"}}}, False),
+    ],
+)
+def test_of_namespaces_only_those_are_asked_about_where_the_glass_is_broken_or_mended(
+    helm_template: HelmTemplate, new: Document, old: Document | None, asked: bool
+) -> None:
+    entry = entries(helm_template())["breakglass.exectrail.io"]
+    (condition,) = entry["matchConditions"]
+    assert cel.evaluate(condition["expression"], {"object": new, "oldObject": old}) is asked
+    assert not {"namespaceSelector", "objectSelector"} & entry.keys()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +141,10 @@ def test_no_request_matches_two_entries_that_make_a_session(helm_template: HelmT
         ("binding.exectrail.io", "IfNeeded", "None", "Ignore"),
         ("profilebinding.exectrail.io", "IfNeeded", "None", "Ignore"),
         ("execmetadata.exectrail.io", "Never", "NoneOnDryRun", "Ignore"),
+        ("execmetadata-own.exectrail.io", "Never", "NoneOnDryRun", "Ignore"),
+        ("requireaudit.exectrail.io", "Never", "NoneOnDryRun", "Fail"),
         ("nodedebug.exectrail.io", "Never", "NoneOnDryRun", "Ignore"),
+        ("breakglass.exectrail.io", "Never", "NoneOnDryRun", "Ignore"),
         ("canary.exectrail.io", "Never", "None", "Fail"),
     ],
 )
@@ -96,9 +159,24 @@ def test_an_entry_says_what_calling_it_means(
     assert entry["matchPolicy"] == "Equivalent"
 
 
-def test_failure_policy_and_timeout_follow_the_values(helm_template: HelmTemplate) -> None:
-    found = entries(helm_template({"webhook": {"failurePolicy": "Fail", "timeoutSeconds": 5}}))
-    assert {(entry["failurePolicy"], entry["timeoutSeconds"]) for entry in found.values()} == {("Fail", 5)}
+@pytest.mark.parametrize("policy", ["Fail", "Ignore"])
+def test_failure_policy_and_timeout_follow_the_values(helm_template: HelmTemplate, policy: str) -> None:
+    """But for a required record and the canary, which always fail closed, and changes of namespaces, which never do."""
+    fixed = {
+        "requireaudit.exectrail.io": "Fail",
+        "breakglass.exectrail.io": "Ignore",
+        "canary.exectrail.io": "Fail",
+    }
+    for name, entry in entries(helm_template({"webhook": {"failurePolicy": policy, "timeoutSeconds": 5}})).items():
+        assert (entry["failurePolicy"], entry["timeoutSeconds"]) == (fixed.get(name, policy), 5)
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(3, "1.5"), (1, "0.5"), (30, "8")])
+def test_a_required_record_is_written_in_half_of_the_timeout(
+    helm_template: HelmTemplate, timeout: int, seconds: str
+) -> None:
+    webhook = container(pod_spec(helm_template({"webhook": {"timeoutSeconds": timeout}}), "webhook"), "webhook")
+    assert f"--required-seconds={seconds}" in webhook["args"]
 
 
 def selected(entry: Document, labels: dict[str, str]) -> bool:
@@ -192,11 +270,6 @@ def test_helm_test_asks_once_by_a_restricted_pod(helm_template: HelmTemplate) ->
     assert pod["serviceAccountName"] == only(hooks, "ServiceAccount")["metadata"]["name"]
     order = sorted(hooks, key=lambda each: int(each["metadata"]["annotations"]["helm.sh/hook-weight"]))
     assert order[-1]["kind"] == "Pod"
-
-
-def test_requests_are_recorded_in_every_namespace(helm_template: HelmTemplate) -> None:
-    entry = entries(helm_template({"webhook": {"excludedNamespaces": ["build"]}}))["execmetadata.exectrail.io"]
-    assert not {"namespaceSelector", "objectSelector", "matchConditions"} & entry.keys()
 
 
 def test_of_new_pods_only_those_that_debug_a_node_are_asked_about_in_every_namespace(

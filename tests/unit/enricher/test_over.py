@@ -69,6 +69,7 @@ def ask(
             ask("attach", "Open", age=SECOND, recorded=False), False, id="of an attach the webhook does not say"
         ),
         pytest.param(ask("portforward", "Open", age=SECOND), True, id="a port-forward starts no process"),
+        pytest.param(ask("break-glass", "Open", age=SECOND, recorded=False), True, id="breaking the glass starts none"),
         pytest.param(ask(outcome="completed", node=HERE), True, id="its process has ended"),
         pytest.param(ask("debug", outcome="completed", node=HERE), True, id="its container has ended"),
         pytest.param(ask(outcome="lost", node=HERE), True, id="its end was not seen"),

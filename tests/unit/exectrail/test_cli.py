@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exectrail import __version__, cli
 from exectrail.cli import arguments
-from exectrail.cli.text import span
+from exectrail.cli.text import span, target
 from exectrail.contracts import session
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Exit
@@ -135,6 +135,15 @@ def test_the_command_reads_every_field_of_an_auditsession_that_it_shows() -> Non
 
     untold = {"image", "pod_uid", "cluster_uid", "state", "weak", "lost", "reason"}
     assert {name for name in shown.__struct_fields__ if not getattr(shown, name)} == untold
+
+
+def test_a_session_that_is_for_no_pod_is_shown_by_its_namespace() -> None:
+    spec = session.SessionSpec(
+        session.User("alice"), "break-glass", "namespaces", session.Target("shop", ""), "now", break_glass="fire"
+    )
+    shown = from_audit_session(session.AuditSession(ObjectMeta(name="uid-1"), spec))
+
+    assert (shown.verb, target(shown)) == ("break-glass", "shop")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ def trail(
     [
         ("attach starts no process", asked("attach", ago=1)),
         ("port-forward starts no process", asked("portforward", ago=1)),
+        ("breaking the glass is for no pod", asked("break-glass", ago=1, recorded=False)),
         ("exec where nothing is recorded", asked("exec", ago=1, recorded=False)),
         ("debug where nothing is recorded", asked("debug", ago=1, recorded=False)),
     ],

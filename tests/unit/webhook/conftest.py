@@ -83,11 +83,17 @@ def rules() -> Rules:
 
 @pytest.fixture
 def webhook(sessions: list[AuditSession], namespaces: dict[str, dict[str, str]], rules: Rules) -> Webhook:
+    async def written(required: list[AuditSession]) -> str | None:
+        sessions.extend(required)
+        return None
+
     return Webhook(
         known=lambda namespace, _pod: Known(namespaces.get(namespace)),
         policies=lambda namespace: Policies(namespaces.get(namespace)),
         rules=lambda: rules,
         record=sessions.append,
+        write=written,
+        refused=lambda _session: None,
         namespace="exectrail",
     )
 

@@ -18,14 +18,14 @@ from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS, Asked, Rules, sessi
 Load = Callable[..., dict[str, Any]]
 
 MOST = 8 << 10
+UID = "439b23d5-cd0d-52ac-9058-4211913ea3aa"
 TIME = "2026-11-23T12:00:00.000001Z"
 
 
 def spec(review: dict[str, Any], asked: Asked, extra_keys: tuple[str, ...] = DEFAULT_EXTRA_KEYS) -> SessionSpec:
     request = decode(json.dumps(review).encode())
     rules = Rules(frozenset(extra_keys), b"key", "env")
-    uid = "439b23d5-cd0d-52ac-9058-4211913ea3aa"
-    return session_spec(request, asked, uid=uid, tag="match", recorded=True, now=TIME, rules=rules)
+    return session_spec(request, asked, uid=UID, tag="match", recorded=True, now=TIME, rules=rules)
 
 
 @pytest.mark.parametrize(
@@ -103,22 +103,38 @@ _WORDS = st.lists(_TEXT, max_size=5) | st.integers(0, 9000).map(lambda number: [
 
 
 @given(
-    names=st.lists(_TEXT, min_size=7, max_size=7),
+    names=st.lists(_TEXT, min_size=8, max_size=8),
     command=_WORDS,
     groups=_WORDS,
     extra=st.dictionaries(st.sampled_from(DEFAULT_EXTRA_KEYS) | st.text("aé\U0001f600", min_size=1), _WORDS),
 )
-def test_whatever_the_request_its_session_is_small(
+def test_whatever_the_request_its_session_is_small_and_names_what_was_cut(
     review: Load, names: list[str], command: list[str], groups: list[str], extra: dict[str, list[str]]
 ) -> None:
-    username, uid, name, namespace, container, node, generate_name = names
+    username, uid, name, namespace, container, node, generate_name, reason = names
     user = {"username": username, "uid": uid, "groups": groups, "extra": extra}
     body = review("exec-sh", userInfo=user, name=name, namespace=namespace, subResource="ephemeralcontainers")
     asked = Asked("portforward", container, command, True, True, node, generate_name, exact=True)
 
-    kept = spec(body, asked, tuple(extra))
+    request = decode(json.dumps(body).encode())
+    rules = Rules(frozenset(extra), b"key", "env")
+    kept = session_spec(request, asked, uid=UID, tag="match", recorded=True, now=TIME, rules=rules, break_glass=reason)
 
-    meta = ObjectMeta(name="439b23d5-cd0d-52ac-9058-4211913ea3aa", namespace="n" * 63)
+    said = {
+        "user.username": (kept.user.username, username),
+        "user.uid": (kept.user.uid, uid),
+        "user.groups": (kept.user.groups, groups),
+        "user.extra": (kept.user.extra, {key: words for key, words in extra.items() if words}),
+        "target.namespace": (kept.target.namespace, namespace),
+        "target.pod": (kept.target.pod, name),
+        "target.container": (kept.target.container, container),
+        "target.node": (kept.target.node, node),
+        "target.generateName": (kept.target.generate_name, generate_name),
+        "command": (kept.command, command),
+        "breakGlass": (kept.break_glass, reason),
+    }
+    assert set(kept.truncated) == {path for path, (left, whole) in said.items() if left != whole}
+    meta = ObjectMeta(name=UID, namespace="n" * 63)
     assert len(msgspec.json.encode(AuditSession(meta, kept))) <= MOST
 
 

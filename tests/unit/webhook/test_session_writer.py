@@ -330,3 +330,18 @@ def test_what_cannot_be_kept_is_counted_and_logged_line_by_line(
 
     assert dropped("shutdown") == before + 3
     assert [vars(each)["uid"] for each in caplog.records if "dropped" in each.getMessage()] == ["s0", "s1", "s2"]
+
+
+def test_what_others_write_counts_for_the_pace() -> None:
+    api = Api()
+    writer = SessionWriter(api.create, 1 << 20, pace=Rate(20, 5))
+    for _ in range(9):
+        writer.took(1000)
+    began = time.monotonic()
+    writer.start()
+    writer.put(session("s1"))
+    api.wait_for_calls(1)
+    took = time.monotonic() - began
+    writer.close(5)
+
+    assert took >= 4 / 20

@@ -45,6 +45,17 @@ def test_what_is_known_is_what_the_api_server_has(api: ApiServer, view: View) ->
     until(lambda: view.known("shop", "web").namespace == {"exectrail.io/record": "false"})
 
 
+def test_of_a_namespaces_annotations_only_the_reason_to_break_the_glass_is_kept(api: ApiServer, view: View) -> None:
+    annotations = {"exectrail.io/break-glass": "etcd is full", "example.org/large": "x" * 1000}
+    api.put({"metadata": {"name": "shop", "annotations": annotations}})
+    api.set("desk")
+    start(view)
+
+    assert view.known("shop", "web").break_glass == "etcd is full"
+    assert view.known("desk", "web").break_glass == view.known("nowhere", "web").break_glass == ""
+    assert "example.org" not in str(view.mirrors[0].objects)
+
+
 def test_of_pods_only_those_with_a_tag_mode_are_asked_for(api: ApiServer, view: View) -> None:
     api.set("web", "shop", **{"exectrail.io/tag": "match"})
     start(view)

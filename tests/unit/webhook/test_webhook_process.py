@@ -233,6 +233,7 @@ def test_help_names_every_option() -> None:
         "tag-unknown",
         "unwritten-configmap",
         "identity",
+        "required-seconds",
         "spool-dir",
         "max-connections",
         "max-address-connections",
