@@ -72,8 +72,10 @@ class Process:
         return self.process.returncode, [json.loads(line) for line in log.splitlines()]
 
 
-def post(connection: http.client.HTTPSConnection, review: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    connection.request("POST", EXEC_METADATA_PATH, json.dumps(review))
+def post(
+    connection: http.client.HTTPSConnection, review: dict[str, Any], path: str = EXEC_METADATA_PATH
+) -> tuple[dict[str, Any], str | None]:
+    connection.request("POST", path, json.dumps(review))
     reply = connection.getresponse()
     response: dict[str, Any] = json.loads(reply.read())["response"]
     return response, reply.getheader("connection")

@@ -20,9 +20,10 @@ from prometheus_client import REGISTRY
 from exectrail.contracts.command_hash import command_hash
 from exectrail.contracts.session import AuditSession
 from tests.unit.exectrail.api_server import ApiServer
+from tests.unit.waiting import until
 from tests.unit.webhook.process import ROOT, Process, post
 from webhook.__main__ import _put
-from webhook.app import Webhook
+from webhook.app import REQUIRED_PATH, Webhook
 from webhook.reviews.review import decode
 from webhook.sessions.writer import SessionWriter
 
@@ -121,6 +122,62 @@ def test_without_the_api_server_it_starts_unready_and_once_synced_it_stays_ready
     dropped = [line for line in log if line.get("cause") == "shutdown"]
     assert [line["target"] for line in dropped] == ["default/web"]
     api.start()
+
+
+SESSIONS = "/apis/exectrail.io/v1alpha1/namespaces/exectrail/auditsessions"
+
+
+def test_a_required_session_is_stored_when_the_answer_comes_and_without_it_the_answer_is_no(
+    run: Run, api: ApiServer, review: Load
+) -> None:
+    list_path = "/api/v1/namespaces/exectrail/configmaps/exectrail-unwritten-sessions"
+    api.created[list_path] = b'{"metadata": {"name": "exectrail-unwritten-sessions"}}'
+    process = run("--identity", "pod-a")
+    process.wait_until_ready()
+    connection = process.connect()
+    body = review("exec-sh")
+    uid = body["request"]["uid"]
+
+    stored, _ = post(connection, body, REQUIRED_PATH)
+    created = set(api.created)
+    api.absent.add(SESSIONS)
+    refused, _ = post(connection, review("attach"), REQUIRED_PATH)
+    connection.close()
+    process.end()
+
+    assert stored["allowed"]
+    assert f"{SESSIONS}/{uid}" in created
+    assert (refused["allowed"], refused["status"]["code"]) == (False, 403)
+    (patch,) = [
+        json.loads(each.body)["data"] for each in api.asked if each.path == list_path and each.method == "PATCH"
+    ]
+    (listed,) = json.loads(patch["pod-a"])["sessions"]
+    assert (listed["verb"], listed["cause"]) == ("attach", "require-audit")
+
+
+def test_what_waits_at_sigterm_is_written_by_the_next_start_of_the_container(
+    run: Run, api: ApiServer, review: Load, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    process = run("--spool-dir", str(spool))
+    process.wait_until_ready()
+    api.stop()
+    connection = process.connect()
+    body = review("exec-sh")
+    assert post(connection, body)[0]["allowed"]
+    connection.close()
+    code, log = process.end()
+
+    uid = body["request"]["uid"]
+    assert code == 0
+    assert [line["uid"] for line in log if "waits for the next start" in line["message"]] == [uid]
+    assert [each.name for each in spool.iterdir()] == ["sessions.jsonl"]
+
+    api.start()
+    process = run("--spool-dir", str(spool))
+    until(lambda: f"{SESSIONS}/{uid}" in api.created and not list(spool.iterdir()))
+    process.end()
 
 
 @pytest.mark.parametrize(
