@@ -30,6 +30,10 @@ _UID = "00000000-0000-0000-0000-000000000000"
 _CONNECTIONS = 8
 _RATES = (50, 100, 200, 400)
 _FRESH_RATE = 50
+_STALLED_RATE = 100
+_SESSIONS = "/apis/exectrail.io/v1alpha1/namespaces/exectrail/auditsessions"
+_NO_LIMITS = [f"--{whose}-limit=1000000:1000000" for whose in ("user", "namespace", "total")]
+"""One user makes all reviews: what is over a limit would cost less."""
 _SLICE_SECONDS = 5.0
 """Both are called in turns of so many seconds: what else the machine does hits them alike."""
 _POD_BYTES = 6000
@@ -49,6 +53,21 @@ def figures(seconds: int) -> Iterator[Figure]:
         how = f"{_FRESH_RATE} exec reviews/s for {seconds} s, each over a fresh TLS connection"
         took = caller.in_turns("exec", EXEC_METADATA_PATH, (ours, bare), _FRESH_RATE, seconds, "--fresh")
         yield from _figures("webhook-exec-fresh", how, *took, p99=None)
+    yield _stalled(seconds)
+
+
+def _stalled(seconds: int) -> Figure:
+    """Whether an answer waits for an API server that takes no AuditSession: it would be all of them, for 30 s each."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as running:
+        folder = Path(name)
+        _certificate(folder)
+        (folder / "exec.json").write_bytes(json.dumps(_exec()).encode())
+        healthy, stalled = (running.enter_context(_ours(folder, stalled=each)) for each in (False, True))
+        how = f"{_STALLED_RATE} exec reviews/s for {seconds} s over {_CONNECTIONS} kept TLS connections"
+        took = _Caller(folder).in_turns("exec", EXEC_METADATA_PATH, (healthy, stalled), _STALLED_RATE, seconds)
+        (_, healthy_p99), (_, stalled_p99) = map(_p50_p99, took)
+    beside = f"{how}; p99 {stalled_p99:.3f} ms with an API server that answers no write, {healthy_p99:.3f} ms else"
+    return at_most(1.5, "webhook-stalled-api-p99-of-healthy", stalled_p99 / healthy_p99, "times", beside)
 
 
 def _figures(name: str, how: str, ours: list[int], bare: list[int], p99: float | None) -> Iterator[Figure]:
@@ -110,25 +129,39 @@ def _pod() -> dict[str, Any]:
     return review
 
 
-@contextmanager
-def _both(folder: Path) -> Iterator[tuple[Path, int, int]]:
-    """Our webhook and a bare one, with the same certificate; their ports."""
+def _certificate(folder: Path) -> None:
     ca = trustme.CA()
     leaf = ca.issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
     leaf.private_key_pem.write_to_path(folder / "tls.key")
     leaf.cert_chain_pems[0].write_to_path(folder / "tls.crt")
     ca.cert_pem.write_to_path(folder / "ca.crt")
-    port, metrics_port, bare_port = free_port(), free_port(), free_port()
+
+
+@contextmanager
+def _both(folder: Path) -> Iterator[tuple[Path, int, int]]:
+    """Our webhook and a bare one, with the same certificate; their ports."""
+    _certificate(folder)
+    bare_port = free_port()
     with ExitStack() as running:
-        api = running.enter_context(ApiServer())
-        api.set("default", **{"exectrail.io/record": "true", "exectrail.io/profile": "process-audit"})
-        options = ["--api-server", api.url, "--tls-dir", str(folder), "--namespace", "exectrail"]
-        listen = ["--host", "127.0.0.1", "--port", str(port), "--metrics-port", str(metrics_port)]
-        running.enter_context(_process("webhook", *options, *listen))
+        port = running.enter_context(_ours(folder))
         running.enter_context(_process("bench.bare", str(bare_port), f"{folder}/tls.crt", f"{folder}/tls.key"))
-        for each in (port, bare_port):
-            _wait(each)
+        _wait(bare_port)
         yield folder, port, bare_port
+
+
+@contextmanager
+def _ours(folder: Path, *, stalled: bool = False) -> Iterator[int]:
+    """Our webhook, with an API server that may take no AuditSession; its port."""
+    port, metrics_port = free_port(), free_port()
+    with ApiServer() as api:
+        api.set("default", **{"exectrail.io/record": "true", "exectrail.io/profile": "process-audit"})
+        if stalled:
+            api.stalled.add(_SESSIONS)
+        options = ["--api-server", api.url, "--tls-dir", str(folder), "--namespace", "exectrail", *_NO_LIMITS]
+        listen = ["--host", "127.0.0.1", "--port", str(port), "--metrics-port", str(metrics_port)]
+        with _process("webhook", *options, *listen):
+            _wait(port)
+            yield port
 
 
 @contextmanager

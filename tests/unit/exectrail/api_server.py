@@ -48,6 +48,8 @@ class ApiServer:
         """What a created object's body becomes on its way, as by a webhook."""
         self.absent: set[str] = set()
         """Paths of collections whose CRD is not there."""
+        self.stalled: set[str] = set()
+        """Paths of collections where the creation of an object is not answered until they leave this set."""
         self.chunk = 1 << 16
         """The most bytes of a watch in one HTTP chunk."""
         self.gone_as_event = False
@@ -211,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _create(self, path: str, body: bytes) -> None:
         body = self.server_of.answering(body)
+        with self.server_of.changed:
+            self.server_of.changed.wait_for(lambda: path not in self.server_of.stalled)
         name = json.loads(body).get("metadata", {}).get("name", "")
         if f"{path}/{name}" in self.server_of.created:
             self._reply(409, b'{"kind": "Status", "code": 409, "reason": "AlreadyExists", "message": "it exists"}')
