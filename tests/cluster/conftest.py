@@ -102,6 +102,12 @@ def plain(release: Release) -> str:
     return _made(release, "plain", "app")
 
 
+@pytest.fixture(scope="session")
+def required(release: Release) -> str:
+    """A namespace that is recorded and requires a record of each request; its pod `web` has one container, `app`."""
+    return _made(release, "required", "app", record="true", **{"require-audit": "true"})
+
+
 @pytest.fixture
 def alice(admin: Cluster) -> Person:
     """A user who may enter the pods of those namespaces, and nothing else."""

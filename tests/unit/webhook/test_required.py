@@ -226,8 +226,8 @@ def test_all_sessions_of_a_request_are_stored() -> None:
 
 
 def test_one_that_is_not_stored_is_enough_to_say_why() -> None:
-    assert written(Api(ApiError(403, "Forbidden", "exceeded quota")), session("s1"), session("s2")) == (
-        "Forbidden: exceeded quota"
+    assert written(Api(ApiError(403, "Forbidden", "by a policy")), session("s1"), session("s2")) == (
+        "Forbidden: by a policy"
     )
 
 
@@ -243,8 +243,7 @@ def test_one_that_is_there_already_is_stored() -> None:
 
 
 def test_a_failure_that_does_not_pass_in_time_is_the_reason() -> None:
-    why = written(Api(*[ApiError(503, "", "etcd is away")] * 100), session(), seconds=0.15)
-    assert why in {"etcd is away", "the API server did not store it within 0.15 s"}
+    assert written(Api(*[ApiError(503, "", "etcd is away")] * 100), session(), seconds=2) == "etcd is away"
 
 
 def test_an_api_server_that_does_not_answer_is_waited_for_no_longer_than_allowed() -> None:

@@ -84,9 +84,18 @@ def test_a_session_is_written_as_the_api_wants_it() -> None:
     }
 
 
-@pytest.mark.parametrize("status", [0, 401, 429, 500, 503])
-def test_a_passing_failure_is_tried_again_until_it_has_passed(status: int) -> None:
-    api = Api(*[ApiError(status, "", "later")] * 4)
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        *[(status, "later") for status in (0, 401, 429, 500, 503)],
+        (
+            403,
+            'auditsessions.exectrail.io "s1" is forbidden: exceeded quota: sessions, requested: 1, used: 9, limited: 9',
+        ),
+    ],
+)
+def test_a_passing_failure_is_tried_again_until_it_has_passed(status: int, message: str) -> None:
+    api = Api(*[ApiError(status, "", message)] * 4)
     writer = SessionWriter(api.create, 1 << 20)
     writer.start()
     writer.put(session("s1"))
@@ -130,7 +139,12 @@ def test_a_session_that_is_there_already_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "cause"), [(ApiError(422, "Invalid", "no"), "refused"), (ZeroDivisionError(), "error")]
+    ("failure", "cause"),
+    [
+        (ApiError(422, "Invalid", "no"), "refused"),
+        (ApiError(403, "Forbidden", "by a policy"), "refused"),
+        (ZeroDivisionError(), "error"),
+    ],
 )
 def test_a_session_that_cannot_be_written_is_dropped_counted_and_logged_without_its_command(
     failure: Exception, cause: str, caplog: pytest.LogCaptureFixture
