@@ -1,5 +1,6 @@
 """Runs the webhook: reads its options, puts the pieces together, serves until SIGTERM."""
 
+import argparse
 import asyncio
 import gc
 import importlib
@@ -8,6 +9,7 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 
 from msgspec import Raw
 
@@ -16,8 +18,10 @@ from exectrail.k8s.client import Client
 from exectrail.service import logs, threads
 from webhook import metrics
 from webhook.app import Health, Webhook, admission_app, status_app
+from webhook.certificates.plan import Policy
 from webhook.cluster.view import View
-from webhook.options import parser
+from webhook.issuer.issuer import Issuer
+from webhook.options import options as read_options
 from webhook.reviews.session_spec import Rules
 from webhook.serving.callers import Limits
 from webhook.serving.server import Bounds, Server, serve
@@ -45,18 +49,12 @@ def main() -> int:
     """
     if sys.argv[1:2] == ["review"]:
         return int(importlib.import_module("webhook.offline.review").main(sys.argv[2:]))
-    options = parser().parse_args()
+    options = read_options()
     logs.setup(options.log_level)
     threads.end_process_on_fault()
-    certificate = Certificate(
-        Folder(options.tls_dir),
-        options.tls_poll_seconds,
-        options.client_ca,
-        _TLS_VERSIONS[options.tls_min_version],
-        options.server_name,
-    )
     try:
         client = Client(options.api_server) if options.api_server else Client.in_cluster()
+        certificate, trusted = _certificate(options, client)
         certificate.wait()
         # Not earlier: clients that connect must be answered. Not later: where it fails, nothing has to be ended yet.
         admission = _listen(options.host, options.port, "--port")
@@ -88,6 +86,7 @@ def main() -> int:
             **view.conditions(),
             "command key known": lambda: key.value is not None,
             "certificate valid": lambda: certificate.valid,
+            **trusted,
         },
         notes=certificate.notes,
     )
@@ -140,6 +139,35 @@ def main() -> int:
     unwritten.close(_LIST_SECONDS)
     log.info("ended")
     return threads.exit_code(code)
+
+
+def _certificate(options: argparse.Namespace, client: Client) -> tuple[Certificate, dict[str, Callable[[], bool]]]:
+    """What to serve with, and what has to hold besides before requests are answered."""
+    issuer = _issuer(options, client) if options.self_managed_secret else None
+    certificate = Certificate(
+        issuer or Folder(options.tls_dir),
+        options.tls_poll_seconds,
+        options.client_ca,
+        _TLS_VERSIONS[options.tls_min_version],
+        options.server_name,
+    )
+    if issuer is None:
+        return certificate, {}
+    issuer.changed = certificate.changed
+    issuer.start()
+    return certificate, {"CA in the webhook configuration": lambda: issuer.trusted}
+
+
+def _issuer(options: argparse.Namespace, client: Client) -> Issuer:
+    policy = Policy(
+        options.server_name,
+        options.tls_duration,
+        options.tls_renew_before,
+        options.tls_ca_duration,
+        options.tls_ca_renew_before,
+    )
+    names = options.namespace, options.self_managed_secret, options.webhook_configuration
+    return Issuer(client, *names, policy)
 
 
 def _listen(host: str, port: int, option: str) -> socket.socket:

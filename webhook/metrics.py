@@ -57,6 +57,10 @@ CERTIFICATE_REJECTED = Counter(
     "Certificates that were not taken over, by reason; the one before keeps serving.",
     ["reason"],
 )
+CONFIGURATION_REPAIRED = Counter(
+    "exectrail_webhook_configuration_repaired",
+    "How often the webhook has set the CAs in its MutatingWebhookConfiguration right.",
+)
 CERTIFICATE_REFUSED_SECONDS = Gauge(
     "exectrail_webhook_certificate_refused_seconds",
     "How long the newest certificate has not been fit to serve; 0 where it serves.",

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -15,14 +16,29 @@ from webhook.serving.callers import Limits
 from webhook.sessions.limits import Rate
 
 
+def options() -> argparse.Namespace:
+    """The command line's options; ends the process where they make no sense."""
+    parse = parser()
+    found = parse.parse_args()
+    if found.self_managed_secret and not (found.server_name and found.webhook_configuration):
+        parse.error("--self-managed-secret needs --server-name and --webhook-configuration")
+    if found.tls_renew_before >= found.tls_duration:
+        parse.error("--tls-renew-before must be shorter than --tls-duration")
+    if found.tls_ca_renew_before >= found.tls_ca_duration:
+        parse.error("--tls-ca-renew-before must be shorter than --tls-ca-duration")
+    if found.tls_ca_renew_before < found.tls_duration:
+        parse.error("--tls-ca-renew-before must not be shorter than --tls-duration: a certificate would outlive its CA")
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; what makes no sense is refused by the option's name."""
-    options = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog="python -m webhook",
         description="Admission webhook of exectrail: writes an AuditSession for each exec, attach, port-forward and "
         "debug, adds the tag, and gives new pods the seccomp profile of their namespace.",
     )
-    add = options.add_argument
+    add = made.add_argument
     add(
         "--tls-dir",
         type=Path,
@@ -30,6 +46,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder with tls.crt and tls.key (default %(default)s)",
     )
+    add(
+        "--self-managed-secret",
+        metavar="NAME",
+        help="issue own certificates and keep them in this Secret, which has to be there, instead of --tls-dir; needs "
+        "--server-name and --webhook-configuration",
+    )
+    add(
+        "--webhook-configuration",
+        metavar="NAME",
+        help="MutatingWebhookConfiguration whose caBundle is kept right, with --self-managed-secret",
+    )
+    for name, default, what in (
+        ("--tls-duration", "8760h", "how long an own certificate is valid"),
+        ("--tls-renew-before", "720h", "how long before its end it is renewed"),
+        ("--tls-ca-duration", "87600h", "how long an own CA is valid"),
+        ("--tls-ca-renew-before", "17520h", "how long before its end it is renewed"),
+    ):
+        add(name, type=_hours, default=default, metavar="HOURS", help=f"{what} (default %(default)s)")
     poll_help = "interval between two looks for a new pair, in seconds (default %(default)g)"
     add("--tls-poll-seconds", type=_number(0.01), default=5.0, metavar="S", help=poll_help)
     add(
@@ -133,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     add("--api-server", metavar="URL", help=api_help)
     level_help = "least important level to log (default %(default)s)"
     add("--log-level", choices=logs.LEVELS, default="info", help=level_help)
-    return options
+    return made
 
 
 def _number(least: float) -> Callable[[str], float]:
@@ -151,6 +185,12 @@ def _rate(text: str) -> Rate:
     if not (re.fullmatch(r"\d+(\.\d+)?", per_second) and burst.isdecimal()) or not float(per_second) or not int(burst):
         raise argparse.ArgumentTypeError(f"{text!r} is no RATE:BURST, such as 20:600, of more than 0 each")
     return Rate(float(per_second), int(burst))
+
+
+def _hours(text: str) -> timedelta:
+    if not re.fullmatch(r"[1-9][0-9]{0,5}h", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours, e.g. 8760h")
+    return timedelta(hours=int(text.removesuffix("h")))
 
 
 def _count(text: str) -> int:

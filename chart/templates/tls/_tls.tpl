@@ -1,7 +1,9 @@
-{{/* The name of the Secret with the webhook's certificate, where it is mounted. */}}
+{{/* The name of the Secret with the webhook's certificate. */}}
 {{- define "exectrail.tls.secret" -}}
 {{- if eq .Values.tls.mode "existingSecret" -}}
 {{- .Values.tls.existingSecret.name -}}
+{{- else if eq .Values.tls.mode "self-managed" -}}
+{{- include "exectrail.name" (dict "root" . "component" "self-managed-tls") -}}
 {{- else -}}
 {{- include "exectrail.name" (dict "root" . "component" "webhook-tls") -}}
 {{- end -}}

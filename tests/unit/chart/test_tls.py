@@ -6,6 +6,7 @@ import pytest
 import trustme
 
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec
+from webhook.options import parser
 
 CA = trustme.CA().cert_pem.bytes().decode()
 EXISTING = {"tls": {"mode": "existingSecret", "existingSecret": {"name": "own", "caBundle": CA}}}
@@ -29,8 +30,50 @@ def test_a_secret_of_ones_own_is_mounted_and_each_entry_trusts_its_ca(helm_templ
     assert {base64.b64decode(each or "").decode() for each in bundles(documents)} == {CA.strip()}
 
 
-def test_without_cert_manager_nothing_is_asked_of_it(helm_template: HelmTemplate) -> None:
-    documents = helm_template(EXISTING)
+SELF_MANAGED = {"tls": {"mode": "self-managed"}}
+
+
+def test_what_issues_its_own_gets_an_empty_secret_that_no_upgrade_can_empty(helm_template: HelmTemplate) -> None:
+    documents = helm_template(SELF_MANAGED, release="prod", namespace="audit")
+    secret = only(documents, "Secret")
+    assert (secret["metadata"]["name"], secret["metadata"]["namespace"]) == ("prod-exectrail-self-managed-tls", "audit")
+    assert not {"data", "stringData", "immutable"} & secret.keys()
+    spec = pod_spec(documents, "webhook")
+    assert "/tls" not in str(spec.get("volumes"))
+    webhook = container(spec, "webhook")
+    expected = {
+        "--self-managed-secret=prod-exectrail-self-managed-tls",
+        f"--webhook-configuration={only(documents, 'MutatingWebhookConfiguration')['metadata']['name']}",
+        "--server-name=prod-exectrail-webhook.audit.svc",
+        "--tls-duration=8760h",
+        "--tls-renew-before=720h",
+        "--tls-ca-duration=87600h",
+        "--tls-ca-renew-before=17520h",
+    }
+    assert expected <= set(webhook["args"])
+    assert bundles(documents) == [None] * 4
+
+
+def test_the_defaults_of_the_chart_and_of_the_webhook_are_the_same(helm_template: HelmTemplate) -> None:
+    args = container(pod_spec(helm_template(SELF_MANAGED), "webhook"), "webhook")["args"]
+    found = vars(parser().parse_args(["--namespace", "x", *[arg for arg in args if arg.startswith("--tls-")]]))
+    assert found == vars(parser().parse_args(["--namespace", "x"]))
+
+
+def test_what_issues_its_own_may_write_its_secret_and_its_configuration_by_name(helm_template: HelmTemplate) -> None:
+    documents = helm_template(SELF_MANAGED)
+    rules = {
+        (rule["resources"][0], *rule.get("resourceNames", [])): rule["verbs"]
+        for kind in ("ClusterRole", "Role")
+        for rule in only(documents, kind, "webhook")["rules"]
+    }
+    assert rules["secrets", "exectrail-self-managed-tls"] == ["list", "watch", "patch"]
+    assert rules["mutatingwebhookconfigurations", "exectrail"] == ["list", "watch", "patch"]
+
+
+@pytest.mark.parametrize("values", [EXISTING, SELF_MANAGED], ids=["existingSecret", "self-managed"])
+def test_without_cert_manager_nothing_is_asked_of_it(helm_template: HelmTemplate, values: Document) -> None:
+    documents = helm_template(values)
     assert certificates(documents) == []
     assert "annotations" not in only(documents, "MutatingWebhookConfiguration")["metadata"]
 
