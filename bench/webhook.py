@@ -20,6 +20,7 @@ from bench.free_port import free_port
 from tests.cluster.node.build import go_build
 from tests.cluster.node.components import GoBuild
 from tests.unit.exectrail.api_server import ApiServer
+from tests.unit.webhook.process import EMPTY_SECRET, KEY_SECRET
 from webhook.app import BINDING_PATH, EXEC_METADATA_PATH
 
 _ROOT = Path(__file__).parents[1]
@@ -154,6 +155,7 @@ def _ours(folder: Path, *, stalled: bool = False) -> Iterator[int]:
     """Our webhook, with an API server that may take no AuditSession; its port."""
     port, metrics_port = free_port(), free_port()
     with ApiServer() as api:
+        api.created[KEY_SECRET] = EMPTY_SECRET
         api.set("default", **{"exectrail.io/record": "true", "exectrail.io/profile": "process-audit"})
         if stalled:
             api.stalled.add(_SESSIONS)

@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         "--command-key-secret",
         default="exectrail-command-key",
         metavar="NAME",
-        help="Secret with the key of command hashes, made when there is none (default %(default)s)",
+        help="Secret with the key of command hashes, filled in when it is empty (default %(default)s)",
     )
     add(
         "--unwritten-configmap",

@@ -1,4 +1,4 @@
-"""Reads the key of command hashes, which the webhook makes at its first start and keeps in a Secret."""
+"""Reads the key of command hashes, which the webhook makes at its first start, from its Secret."""
 
 import logging
 import threading
@@ -6,7 +6,7 @@ import time
 
 from enricher.correlate.request_index import RequestIndex
 from exectrail.k8s.client import ApiError, Client
-from exectrail.k8s.command_key import UnusableKey, read_key
+from exectrail.k8s.command_key import NoKey, UnusableKey, read_key
 
 _EVERY = 5.0
 
@@ -25,6 +25,6 @@ def _follow(client: Client, namespace: str, name: str, asked: RequestIndex) -> N
         except UnusableKey as error:
             log.error("commands are compared by their text: %s", error)
             return
-        except ApiError as error:
+        except (ApiError, NoKey) as error:
             log.info("no key of command hashes yet: %s", error)
             time.sleep(_EVERY)

@@ -1,24 +1,21 @@
-"""Makes the key of command hashes at the first start of an installation, and reads it at every other.
+"""Fills in the key of command hashes at the first start of an installation, and reads it at every other.
 
-Not a template of the chart: Helm would make another one at each upgrade, or show it to all who may read a release.
+The chart makes the Secret, and not the key: Helm would make another one at each upgrade, or show it to all who may read
+a release. The webhook fills it, and has no right to make Secrets: RBAC cannot limit that to a name, and a token of
+another ServiceAccount is a Secret as well.
 """
 
 import logging
 import secrets
 import threading
 import time
+from base64 import b64encode
 
-from exectrail.contracts.meta import ObjectMeta
 from exectrail.k8s.client import ApiError, Client
-from exectrail.k8s.command_key import DATA_KEY, KEY_BYTES, KeySecret, UnusableKey, read_key
+from exectrail.k8s.command_key import DATA_KEY, KEY_BYTES, KeySecret, NoKey, UnusableKey, key_of, path_of
 from exectrail.service.backoff import Backoff
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
-_LABELS = {
-    "app.kubernetes.io/name": "exectrail",
-    "app.kubernetes.io/component": "webhook",
-    "app.kubernetes.io/managed-by": "exectrail-webhook",
-}
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,7 @@ class CommandKey:
 
     def __init__(self, client: Client, namespace: str, name: str) -> None:
         self.value: bytes | None = None
-        self._client, self._namespace, self._name = client, namespace, name
+        self._client, self._path, self._name = client, path_of(namespace, name), f"{namespace}/{name}"
 
     def start(self) -> None:
         """Get the key in a thread of its own, however long it takes."""
@@ -45,28 +42,27 @@ class CommandKey:
         backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST)
         while self.value is None:
             try:
-                self.value = self._read_or_make()
+                self.value = self._read_or_fill()
             except (ApiError, UnusableKey) as error:
                 log.warning("no key for command hashes yet: %s; next try in at most %.1f s", error, backoff.bound)
                 time.sleep(backoff.next())
 
-    def _read_or_make(self) -> bytes:
+    def _read_or_fill(self) -> bytes:
+        secret = self._client.get(self._path, KeySecret)
         try:
-            return read_key(self._client, self._namespace, self._name)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-        try:
-            return self._make()
-        except ApiError as error:
-            if error.status != 409:
-                raise
-        # Another replica was faster: all have to hash with the same key.
-        return read_key(self._client, self._namespace, self._name)
+            return key_of(secret, self._name)
+        except NoKey:
+            return self._fill(secret)
 
-    def _make(self) -> bytes:
+    def _fill(self, secret: KeySecret) -> bytes:
         key = secrets.token_bytes(KEY_BYTES)
-        meta = ObjectMeta(name=self._name, namespace=self._namespace, labels=_LABELS)
-        self._client.create(f"/api/v1/namespaces/{self._namespace}/secrets", KeySecret(meta, {DATA_KEY: key}))
-        log.info("made the key for command hashes", extra={"secret": f"{self._namespace}/{self._name}"})
+        change = {
+            # Where another replica was faster, this fails (409), and the next try reads its key: all hash with one.
+            "metadata": {"resourceVersion": secret.metadata.resource_version},
+            "data": {DATA_KEY: b64encode(key).decode()},
+            # The API server then refuses any other key in it: sessions that are open would not be found by that.
+            "immutable": True,
+        }
+        self._client.patch(self._path, change)
+        log.info("made the key for command hashes", extra={"secret": self._name})
         return key

@@ -12,8 +12,7 @@ EXPECTED = {
     },
     ("Role", "webhook"): {
         "auditsessions.exectrail.io": "create",
-        "secrets": "create",
-        "secrets exectrail-command-key": "get",
+        "secrets exectrail-command-key": "get patch",
         "configmaps exectrail-unwritten-sessions": "get patch",
     },
     ("ClusterRole", "controller"): {

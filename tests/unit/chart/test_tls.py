@@ -35,7 +35,7 @@ SELF_MANAGED = {"tls": {"mode": "self-managed"}}
 
 def test_what_issues_its_own_gets_an_empty_secret_that_no_upgrade_can_empty(helm_template: HelmTemplate) -> None:
     documents = helm_template(SELF_MANAGED, release="prod", namespace="audit")
-    secret = only(documents, "Secret")
+    (secret,) = [each for each in documents if each["kind"] == "Secret" and "tls" in each["metadata"]["name"]]
     assert (secret["metadata"]["name"], secret["metadata"]["namespace"]) == ("prod-exectrail-self-managed-tls", "audit")
     assert not {"data", "stringData", "immutable"} & secret.keys()
     spec = pod_spec(documents, "webhook")

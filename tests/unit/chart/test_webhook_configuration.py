@@ -37,7 +37,7 @@ def test_nothing_is_rendered_where_cert_manager_injects(helm_template: HelmTempl
 
     documents = helm_template(values)
     assert not keys(documents) & {"caBundle"}
-    assert "Secret" not in {document["kind"] for document in documents}
+    assert only(documents, "Secret")["metadata"]["name"] == "exectrail-command-key"
 
 
 ASKED = {
@@ -295,6 +295,14 @@ def test_every_part_that_hashes_commands_reads_the_same_secret(helm_template: He
     assert named == ["prod-exectrail-command-key"] * 2
     webhook = container(pod_spec(documents, "webhook"), "webhook")
     assert "--command-key-secret=prod-exectrail-command-key" in webhook["args"]
+
+
+def test_the_secret_of_the_key_is_empty_and_outlives_the_release(helm_template: HelmTemplate) -> None:
+    secret = only(helm_template(release="prod", namespace="audit"), "Secret")
+    assert (secret["metadata"]["name"], secret["metadata"]["namespace"]) == ("prod-exectrail-command-key", "audit")
+    assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    # Whatever Helm does not set is the webhook's, also where the chart is applied by others.
+    assert secret.keys() == {"apiVersion", "kind", "metadata", "type"}
 
 
 @pytest.mark.parametrize(("values", "mode"), [({}, "match"), ({"webhook": {"tagUnknown": "env"}}, "env")])

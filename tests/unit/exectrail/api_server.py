@@ -201,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command == "POST":
             self._create(url.path, body)
         elif self.command == "PATCH":
-            self._reply(200, body)
+            self._reply(200, self._patched(url.path, body))
         elif "watch" in asked.query:
             self._watch(int(asked.query["resourceVersion"]))
         elif "limit" in asked.query:
@@ -222,6 +222,14 @@ class _Handler(BaseHTTPRequestHandler):
         if name:
             self.server_of.created[f"{path}/{name}"] = body
         self._reply(201, body)
+
+    def _patched(self, path: str, body: bytes) -> bytes:
+        """What was created changes (by a merge patch of its first level); of all else the patch is only noted."""
+        if path in self.server_of.created:
+            self.server_of.created[path] = json.dumps(
+                json.loads(self.server_of.created[path]) | json.loads(body)
+            ).encode()
+        return body
 
     def _reply(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -13,7 +13,7 @@ import trustme
 
 from exectrail.contracts.session import AuditSession
 from tests.unit.exectrail.api_server import ApiServer
-from tests.unit.webhook.process import Process
+from tests.unit.webhook.process import EMPTY_SECRET, KEY_SECRET, Process
 from webhook.app import Health, Webhook
 from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS, Rules
@@ -111,6 +111,7 @@ def tls_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def api() -> Iterator[ApiServer]:
     with ApiServer() as server:
+        server.created[KEY_SECRET] = EMPTY_SECRET
         yield server
 
 

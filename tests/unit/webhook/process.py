@@ -15,6 +15,9 @@ from typing import Any
 from webhook.app import EXEC_METADATA_PATH
 
 ROOT = Path(__file__).parents[3]
+KEY_SECRET = "/api/v1/namespaces/exectrail/secrets/exectrail-command-key"
+"""What the chart makes for the process, empty."""
+EMPTY_SECRET = b'{"metadata": {"name": "exectrail-command-key", "resourceVersion": "7"}, "type": "Opaque"}'
 
 
 def free_port() -> int:

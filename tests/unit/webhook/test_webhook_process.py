@@ -21,7 +21,7 @@ from exectrail.contracts.command_hash import command_hash
 from exectrail.contracts.session import AuditSession
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.waiting import until
-from tests.unit.webhook.process import ROOT, Process, post
+from tests.unit.webhook.process import KEY_SECRET, ROOT, Process, post
 from webhook.__main__ import _put
 from webhook.app import REQUIRED_PATH, Webhook
 from webhook.reviews.review import decode
@@ -47,10 +47,9 @@ def test_an_exec_is_tagged_by_its_namespaces_labels_and_its_session_reaches_the_
     assert "patch" in response
     assert (code, log[-1]["message"]) == (0, "ended")
     sessions = "/apis/exectrail.io/v1alpha1/namespaces/exectrail/auditsessions"
-    secret = "/api/v1/namespaces/exectrail/secrets/exectrail-command-key"
     uid = body["request"]["uid"]
-    assert set(api.created) == {f"{sessions}/{uid}", secret}
-    key = base64.b64decode(json.loads(api.created[secret])["data"]["key"])
+    assert set(api.created) == {f"{sessions}/{uid}", KEY_SECRET}
+    key = base64.b64decode(json.loads(api.created[KEY_SECRET])["data"]["key"])
     assert json.loads(api.created[f"{sessions}/{uid}"])["spec"]["commandHash"] == command_hash(
         key, [b"sh", b"-c", b"ps | head -3"]
     )
