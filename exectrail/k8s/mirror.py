@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from exectrail.contracts.meta import ObjectMeta
 from exectrail.k8s.client import ApiError, Client
 from exectrail.service.backoff import Backoff
 
@@ -26,12 +25,24 @@ _ASK_AGAIN = 30.0
 log = logging.getLogger(__name__)
 
 
+class Named(Protocol):
+    """An object's metadata, as far as it is used here."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace; empty where it is of the cluster."""
+
+
 class HasMetadata(Protocol):
     """Any object of the API."""
 
     @property
-    def metadata(self) -> ObjectMeta:
-        """Its name, namespace and version."""
+    def metadata(self) -> Named:
+        """What it is called."""
 
 
 O = TypeVar("O", bound=HasMetadata)  # noqa: E741 - an object of the API
@@ -205,5 +216,5 @@ class Mirror(Generic[O]):
                 log.exception("fault while handling a change in %s", self._path)
 
 
-def _key(meta: ObjectMeta) -> str:
+def _key(meta: Named) -> str:
     return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name

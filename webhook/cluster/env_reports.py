@@ -24,31 +24,24 @@ class EnvReports:
 
     def __init__(self) -> None:
         self._reports: dict[str, _Report] = {}
-        self._node_of: dict[str, str] = {}
 
     def changed(self, old: NodeTrail | None, new: NodeTrail | None) -> None:
         """Take over a change of a NodeTrail; either side is `None` where it came or went."""
-        node = (new or old).metadata.name  # type: ignore[union-attr] # one of them is there
-        before = self._reports.pop(node, None) if new is None else self._reports.get(node)
-        after = _report(new) if new else _Report({}, None)
         if new:
-            self._reports[node] = after
-        self._node_of.update(dict.fromkeys(after.pods, node))
-        for pod in before.pods.keys() - after.pods.keys() if before else ():
-            # A pod of a StatefulSet may have its name on another node by now.
-            if self._node_of.get(pod) == node:
-                del self._node_of[pod]
+            self._reports[new.metadata.name] = _report(new)
+        elif old:
+            self._reports.pop(old.metadata.name, None)
 
-    def has_env(self, namespace: str, pod: str, container: str, now: datetime) -> bool | None:
-        """Whether the container has the program; `None` where no node has reported it in the last two minutes.
+    def has_env(self, namespace: str, pod: str, container: str, node: str, now: datetime) -> bool | None:
+        """Whether the container has the program; `None` where its own node has not reported it in the last two minutes.
 
-        Without a container's name the answer holds for all of the pod's.
+        What other nodes say of it does not count: root on a node could have tags put in front of any command, which
+        fails then where there is no `env`. Without a container's name the answer holds for all of the pod's.
         """
-        key = f"{namespace}/{pod}"
-        report = self._reports.get(self._node_of.get(key, ""))
+        report = self._reports.get(node) if node else None
         if report is None or report.at is None or now - report.at > _FRESH:
             return None  # the pod's name may stand for another image by now
-        said = report.pods.get(key, {})
+        said = report.pods.get(f"{namespace}/{pod}", {})
         if container:
             return said.get(container)
         return all(said.values()) if said else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Any
 
 from msgspec import Struct
@@ -32,6 +33,24 @@ def _kept_namespace(found: Labelled) -> Labelled:
     return Labelled(ObjectMeta(name=found.metadata.name, labels=found.metadata.labels, annotations=annotations))
 
 
+class _Spec(Struct, frozen=True, rename="camel"):
+    node_name: str = ""
+
+
+class _Meta(Struct, frozen=True):
+    """As much of a pod's metadata as is used: all pods of the cluster come by, and have annotations by the KiB."""
+
+    name: str = ""
+    namespace: str = ""
+
+
+class PlacedPod(Struct, frozen=True):
+    """A pod, of which only its node matters."""
+
+    metadata: _Meta = _Meta()
+    spec: _Spec = _Spec()
+
+
 class View:
     """Namespaces and their policies, the few pods that choose a tag mode of their own, and nodes' reports.
 
@@ -46,6 +65,10 @@ class View:
         self._env, self._bindings = EnvReports(), Bindings()
         self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled, keep=_kept_namespace)
         self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
+        # Of each pod its node, which alone may report on it. Requests are answered without: whether a container has
+        # `env` is unknown then.
+        running = "status.phase!=Succeeded,status.phase!=Failed"
+        self._places = Mirror(client, "/api/v1/pods", PlacedPod, keep=_placed, fieldSelector=running)
         trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
         reports = Mirror(client, trails, NodeTrail, self._env.changed)
         bindings, *older = spo.paths(spo.PROFILE_BINDINGS)
@@ -57,6 +80,7 @@ class View:
         self.mirrors: tuple[Mirror[Any], ...] = (
             self._namespaces,
             self._pods,
+            self._places,
             reports,
             self._profile_bindings,
             self._profiles,
@@ -65,7 +89,8 @@ class View:
     def start(self) -> None:
         """Begin to look, in threads of their own."""
         for mirror in self.mirrors:
-            metrics.MIRROR_AGE.labels(mirror.resource).set_function(mirror.age)
+            of_one = [each for each in self.mirrors if each.resource == mirror.resource]
+            metrics.MIRROR_AGE.labels(mirror.resource).set_function(partial(_oldest, of_one))
             mirror.start()
 
     def conditions(self) -> dict[str, Callable[[], bool]]:
@@ -91,12 +116,28 @@ class View:
     def known(self, namespace: str, pod: str) -> Known:
         """What is known now of a namespace and a pod in it."""
         found, labelled = self._namespaces.objects.get(namespace), self._pods.objects.get(f"{namespace}/{pod}")
+        place = self._places.objects.get(f"{namespace}/{pod}")
+        node = place.spec.node_name if place else ""
         return Known(
             found.metadata.labels if found else None,
             labelled.metadata.labels if labelled else {},
-            lambda container: self._env.has_env(namespace, pod, container, datetime.now(UTC)),
+            lambda container: self._env.has_env(namespace, pod, container, node, datetime.now(UTC)),
             found.metadata.annotations.get(BREAK_GLASS_ANNOTATION, "") if found else "",
         )
+
+
+def _oldest(mirrors: list[Mirror[Any]]) -> float:
+    return max(mirror.age() for mirror in mirrors)
+
+
+def _placed(pod: PlacedPod) -> PlacedPod:
+    """What to keep of a pod: the same object for all that are on one node."""
+    return _on(pod.spec.node_name)
+
+
+@cache
+def _on(node: str) -> PlacedPod:
+    return PlacedPod(spec=_Spec(node))
 
 
 def _asked(mirror: Mirror[Any]) -> bool:

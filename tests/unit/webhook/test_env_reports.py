@@ -17,8 +17,12 @@ def trail(node: str, at: str = "2026-11-23T12:00:00Z", **env: bool) -> NodeTrail
     return NodeTrail(ObjectMeta(name=node), NodeTrailStatus(heartbeat=at, env=said))
 
 
-def asked(reports: EnvReports, pod: str, container: str = "app", later: float = 0) -> bool | None:
-    return reports.has_env("shop", pod, container, NOW + timedelta(seconds=later))
+def asked(
+    reports: EnvReports, pod: str, container: str = "app", later: float = 0, node: str | None = None
+) -> bool | None:
+    """What is known of a pod, `till` on node n2 and all others on n1."""
+    place = node or ("n2" if pod == "till" else "n1")
+    return reports.has_env("shop", pod, container, place, NOW + timedelta(seconds=later))
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def test_a_node_that_has_been_silent_for_two_minutes_is_not_believed(reports: En
 def test_a_node_that_does_not_say_when_is_not_believed(reports: EnvReports, heartbeat: str) -> None:
     reports.changed(None, trail("n3", heartbeat, new__app=True))
 
-    assert asked(reports, "new") is None
+    assert asked(reports, "new", node="n3") is None
 
 
 def test_what_a_node_no_longer_says_is_unknown(reports: EnvReports) -> None:
@@ -81,4 +85,16 @@ def test_a_pod_that_moves_under_its_name_is_what_its_new_node_says(reports: EnvR
     for old, new in [arrives, leaves] if order == "new node first" else [leaves, arrives]:
         reports.changed(old, new)
 
-    assert asked(reports, "till") is True
+    assert asked(reports, "till", node="n3") is True
+
+
+def test_what_a_node_says_of_another_nodes_pods_does_not_count(reports: EnvReports) -> None:
+    reports.changed(None, trail("n3", till__app=True, cart__app=False, new__app=True))
+
+    assert (asked(reports, "till"), asked(reports, "cart"), asked(reports, "new")) == (False, True, None)
+
+
+def test_of_a_pod_without_a_node_nothing_is_known(reports: EnvReports) -> None:
+    reports.changed(None, trail("", cart__app=True))
+
+    assert reports.has_env("shop", "cart", "app", "", NOW) is None

@@ -1,6 +1,7 @@
 """The webhook knows namespaces and labelled pods by live copies, and is ready once it has them."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -63,7 +64,22 @@ def test_of_pods_only_those_with_a_tag_mode_are_asked_for(api: ApiServer, view: 
     assert view.known("shop", "web").pod == {"exectrail.io/tag": "match"}
     assert view.known("desk", "web").pod == {}
     asked = {asked.query.get("labelSelector") for asked in api.asked if asked.path == "/api/v1/pods"}
-    assert asked == {"exectrail.io/tag"}
+    assert asked == {"exectrail.io/tag", None}
+
+
+def test_a_containers_env_is_known_from_the_node_that_its_pod_is_on(api: ApiServer, view: View) -> None:
+    status = {"heartbeat": datetime.now(UTC).isoformat(), "env": {"shop/web/app": True}}
+    annotations = {"long": "x" * 1000}
+    api.put({"metadata": {"name": "n1"}, "status": status})
+    api.put({"metadata": {"name": "web", "namespace": "shop", "annotations": annotations}, "spec": {"nodeName": "n2"}})
+    start(view)
+    places = view.mirrors[2]
+    until(lambda: places.objects["shop/web"].spec.node_name == "n2")
+    assert view.known("shop", "web").has_env("app") is None
+    assert places.objects["shop/web"].metadata.name == ""  # nothing is kept of it but its node
+
+    api.put({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"nodeName": "n1"}})
+    until(lambda: view.known("shop", "web").has_env("app") is True)
 
 
 GROUP = "/apis/security-profiles-operator.x-k8s.io"
