@@ -1,0 +1,196 @@
+"""The webhook's certificate may come from elsewhere, change, or lose its trust: no exec fails and none is missed."""
+
+import base64
+import json
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from webhook.certificates.pem import blocks
+
+from .cluster import Cluster, eventually
+from .product import NAMESPACE, RELEASE, Release
+from .sessions import Person, auditsessions
+from .test_callers import fail_open
+
+SECRET = "exectrail-self-managed-tls"
+KEY_SECRET = "exectrail-command-key"
+WEBHOOK = f"system:serviceaccount:{NAMESPACE}:exectrail-webhook"
+_SELF_MANAGED = pytest.mark.values("tls.mode=self-managed")
+_SETTLED = 120
+"""Seconds until a new CA signs: it has to be trusted for one minute."""
+
+
+@contextmanager
+def execs(alice: Person, namespace: str, least: int = 20) -> Iterator[None]:
+    """Alice execs all the time; at the end none has failed, and each has its AuditSession."""
+    words, done, opened = uuid.uuid4().hex, threading.Event(), fail_open(alice.admin)
+    codes: list[int] = []
+
+    def execute() -> None:
+        while not done.is_set() or len(codes) < least:
+            command = ("sh", "-c", f": {words}-{len(codes)}")
+            ended = alice.cluster.kubectl("exec", "-n", namespace, "web", "--", *command, check=False)
+            codes.append(ended.returncode)
+
+    worker = threading.Thread(target=execute)
+    worker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        worker.join()
+    assert set(codes) == {0}
+    expected = {f": {words}-{at}" for at in range(len(codes))}
+
+    def recorded() -> bool:
+        seen = {each["spec"]["command"][-1] for each in auditsessions() if each["spec"].get("command")}
+        missing = sorted(expected - seen)
+        assert not missing, f"{len(missing)} of {len(expected)} without a session: {missing[:5]}"
+        return True
+
+    eventually(recorded)
+    assert fail_open(alice.admin) == opened
+
+
+def secret(admin: Cluster, name: str = SECRET) -> dict[str, bytes]:
+    data = admin.get("secret", name, "-n", NAMESPACE).get("data", {})
+    return {key: base64.b64decode(text) for key, text in data.items()}
+
+
+def trusted(admin: Cluster) -> list[set[bytes]]:
+    """Whom each entry trusts."""
+    entries = admin.get("mutatingwebhookconfiguration", RELEASE)["webhooks"]
+    return [set(blocks(base64.b64decode(each["clientConfig"].get("caBundle", "")))) for each in entries]
+
+
+def drop(admin: Cluster, *keys: str) -> None:
+    """Remove keys of the Secret, which has them made anew."""
+    change = json.dumps({"data": dict.fromkeys(keys)})
+    admin.kubectl("patch", "secret", SECRET, "-n", NAMESPACE, "--type=merge", f"--patch={change}")
+
+
+def blank(admin: Cluster) -> None:
+    """Take from every entry what it trusts."""
+    entries = range(len(trusted(admin)))
+    steps = [{"op": "remove", "path": f"/webhooks/{at}/clientConfig/caBundle"} for at in entries]
+    patch = f"--patch={json.dumps(steps)}"
+    admin.kubectl("patch", "mutatingwebhookconfiguration", RELEASE, "--type=json", patch)
+
+
+def may(admin: Cluster, verb: str, resource: str, name: str = "") -> bool:
+    """Whether the webhook may do that in the release's namespace."""
+    what = f"{resource}/{name}" if name else resource
+    asked = admin.kubectl("auth", "can-i", verb, what, "-n", NAMESPACE, f"--as={WEBHOOK}", check=False)
+    return asked.stdout.strip() == "yes"
+
+
+def test_an_upgrade_to_self_managed_and_its_rotations_miss_no_exec(alice: Person, release: Release, plain: str) -> None:
+    admin = alice.admin
+    with execs(alice, plain):
+        release.with_values("tls.mode=self-managed")
+    first = secret(admin)
+    assert all(set(blocks(first["ca.crt"])) <= each for each in trusted(admin))
+
+    with execs(alice, plain):
+        drop(admin, "tls.crt", "tls.key")
+        eventually(lambda: secret(admin).get("tls.crt", first["tls.crt"]) != first["tls.crt"])
+    second = secret(admin)
+    assert second["ca.crt"] == first["ca.crt"]
+
+    with execs(alice, plain):
+        drop(admin, "ca.crt", "ca.key")
+        eventually(lambda: secret(admin).get("ca.crt", first["ca.crt"]) != first["ca.crt"])
+        new = set(blocks(secret(admin)["ca.crt"]))
+        eventually(lambda: all(new | set(blocks(first["ca.crt"])) <= each for each in trusted(admin)))
+        eventually(lambda: secret(admin)["tls.crt"] != second["tls.crt"], _SETTLED)
+    assert set(blocks(secret(admin)["tls.crt"])[1:]) == new
+
+
+@_SELF_MANAGED
+def test_replicas_that_are_replaced_take_the_certificate_that_is_there(alice: Person, plain: str) -> None:
+    before = secret(alice.admin)
+    with execs(alice, plain):
+        alice.admin.kubectl("rollout", "restart", "-n", NAMESPACE, "deploy/exectrail-webhook")
+        alice.admin.kubectl("rollout", "status", "-n", NAMESPACE, "deploy/exectrail-webhook", "--timeout=90s")
+
+    assert secret(alice.admin) == before
+
+
+@_SELF_MANAGED
+def test_a_blanked_ca_bundle_is_repaired(alice: Person, plain: str) -> None:
+    expected = trusted(alice.admin)
+    blank(alice.admin)
+
+    eventually(lambda: trusted(alice.admin) == expected, 10)
+    with execs(alice, plain):
+        pass
+
+
+@_SELF_MANAGED
+def test_an_upgrade_keeps_the_certificate_and_whom_the_api_server_trusts(
+    alice: Person, release: Release, plain: str
+) -> None:
+    before, expected = secret(alice.admin), trusted(alice.admin)
+    with execs(alice, plain):
+        release.with_values("tls.mode=self-managed", "logLevel=debug")
+
+    assert (secret(alice.admin), trusted(alice.admin)) == (before, expected)
+
+
+@_SELF_MANAGED
+def test_the_webhook_may_write_its_own_secrets_and_its_own_configuration_alone(admin: Cluster) -> None:
+    assert all(may(admin, "patch", "secrets", name) for name in (SECRET, KEY_SECRET))
+    assert may(admin, "patch", "mutatingwebhookconfigurations", RELEASE)
+    assert not may(admin, "create", "secrets")
+    assert not may(admin, "get", "secrets", "exectrail-ca")
+    assert not may(admin, "patch", "mutatingwebhookconfigurations", "cert-manager-webhook")
+    assert not may(admin, "create", "mutatingwebhookconfigurations")
+
+
+def test_a_certificate_of_cert_manager_that_is_renewed_misses_no_exec(alice: Person, plain: str) -> None:
+    def serial() -> Any:
+        return alice.admin.get("secret", "exectrail-webhook-tls", "-n", NAMESPACE)["data"]["tls.crt"]
+
+    before = serial()
+    with execs(alice, plain):
+        alice.admin.kubectl("delete", "secret", "exectrail-webhook-tls", "-n", NAMESPACE)
+        eventually(lambda: serial() != before)
+
+
+def test_the_key_that_a_release_of_before_has_made_is_kept(admin: Cluster, release: Release) -> None:
+    """Such a Secret is not Helm's: it has none of its marks, and Helm refuses to take it over."""
+    before = secret(admin, KEY_SECRET)
+    # Not helm.sh/resource-policy: this release has the Secret among its objects, which such a one has not.
+    marks = ("meta.helm.sh/release-name-", "meta.helm.sh/release-namespace-")
+    admin.kubectl("annotate", "secret", KEY_SECRET, "-n", NAMESPACE, *marks)
+    by_the_webhook = ("app.kubernetes.io/managed-by=exectrail-webhook", "--overwrite")
+    admin.kubectl("label", "secret", KEY_SECRET, "-n", NAMESPACE, *by_the_webhook)
+    release.with_values("logLevel=debug")
+
+    assert secret(admin, KEY_SECRET) == before
+    metadata = admin.get("secret", KEY_SECRET, "-n", NAMESPACE)["metadata"]
+    assert metadata["labels"]["app.kubernetes.io/managed-by"] == "exectrail-webhook"
+
+
+def test_no_token_of_another_account_can_be_had_through_the_webhooks_own(admin: Cluster) -> None:
+    token = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/service-account-token",
+        "metadata": {
+            "name": "stolen",
+            "namespace": NAMESPACE,
+            "annotations": {"kubernetes.io/service-account.name": "exectrail-controller"},
+        },
+    }
+    made: subprocess.CompletedProcess[str] = admin.kubectl(
+        "create", "--dry-run=server", "-f", "-", f"--as={WEBHOOK}", stdin=json.dumps(token), check=False
+    )
+    assert made.returncode != 0
+    assert "forbidden" in made.stderr
