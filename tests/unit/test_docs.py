@@ -446,6 +446,18 @@ def test_every_capability_has_a_reason_and_no_other() -> None:
     assert named(section(page("reference/privileges.md"), "## Capabilities")) == added
 
 
+def test_every_attack_names_a_test_that_tries_it_but_for_stated_limits() -> None:
+    table = rows(page("reference/attacks.md"))[1:]
+    outcomes = {"prevented", "recorded", "limit"}
+    assert {row[2].strip("`") for row in table} == outcomes
+    for _, attack, outcome, _, test in table:
+        if outcome == "`limit`":
+            assert not test, attack
+            continue
+        ((link, name),) = re.findall(r"\]\(([^)]+)\) `(\w+)`", test)
+        assert f"\ndef {name}(" in (DOCS / "reference" / link).read_text(), attack
+
+
 # ---- the pages themselves ----
 
 
