@@ -172,7 +172,7 @@ def admission_app(webhook: Webhook, health: Health) -> ASGIApp:
         BINDING_PATH: _Review("binding", webhook.bind, health),
         EXEC_METADATA_PATH: _Review("exec-metadata", webhook.tag, health),
         CANARY_PATH: _Review("canary", webhook.canary, health),
-        REQUIRED_PATH: _Review("exec-metadata", webhook.tag_required, health, webhook.settle),
+        REQUIRED_PATH: _Review("exec-metadata-required", webhook.tag_required, health, webhook.settle),
         BREAK_GLASS_PATH: _Review("break-glass", webhook.break_glass, health),
     }
     others = Starlette(

@@ -14,7 +14,7 @@ MIRROR_AGE = Gauge(
 )
 ERRORS = Counter(
     "exectrail_webhook_errors",
-    "Faults of the webhook itself; the request was allowed as it was.",
+    "Faults of the webhook itself; the request was allowed as it was, or refused where a record is required.",
     ["webhook"],
 )
 BAD_REQUESTS = Counter(

@@ -21,7 +21,8 @@ def cut_mark(size: int, words: int) -> str:
 
 def is_cut(words: list[str]) -> bool:
     """Whether they end in such a mark, or stand for such words."""
-    return uncut(words) is not words
+    # Nearly all end otherwise, and are not searched.
+    return bool(words) and words[-1].endswith("]") and uncut(words) is not words
 
 
 def uncut(words: list[str]) -> list[str]:

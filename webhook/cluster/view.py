@@ -30,7 +30,8 @@ def _kept_namespace(found: Labelled) -> Labelled:
     """A namespace without the annotations that are not asked for."""
     reason = found.metadata.annotations.get(BREAK_GLASS_ANNOTATION)
     annotations = {BREAK_GLASS_ANNOTATION: reason} if reason else {}
-    return Labelled(ObjectMeta(name=found.metadata.name, labels=found.metadata.labels, annotations=annotations))
+    metadata = ObjectMeta(name=found.metadata.name, labels=found.metadata.labels, annotations=annotations)
+    return found if found.metadata == metadata else Labelled(metadata)
 
 
 class _Spec(Struct, frozen=True, rename="camel"):
