@@ -94,7 +94,7 @@ class Webhook(Struct, frozen=True):
     def bind(self, request: review.Request) -> Decision:
         """Answer a pod's creation, or an ephemeral container's."""
         decision = binding.decide(request, self.policies(request.namespace), self.namespace)
-        _requests("binding", "debug" if request.sub_resource else "create", decision.reason).inc()
+        _count("binding", "debug" if request.sub_resource else "create", decision)
         return decision
 
     def tag(self, request: review.Request) -> Decision:
@@ -107,7 +107,7 @@ class Webhook(Struct, frozen=True):
         """Answer it; `settle` records it before the answer."""
         decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), _now())
         verb = next((session.verb for session in decision.sessions.values()), "none")
-        _requests("exec-metadata", verb, decision.reason).inc()
+        _count("exec-metadata", verb, decision)
         return decision
 
     async def settle(self, request: review.Request, decision: Decision) -> Decision:
@@ -132,14 +132,14 @@ class Webhook(Struct, frozen=True):
     def break_glass(self, request: review.Request) -> Decision:
         """Answer a change of a namespace, and record who breaks the glass there."""
         decision = break_glass.decide(request, self.rules(), _now())
-        _requests("break-glass", "break-glass", decision.reason).inc()
+        _count("break-glass", "break-glass", decision)
         self._record(request, decision)
         return decision
 
     def canary(self, request: review.Request) -> Decision:
         """Answer the controller, which asks whether the webhook is reached."""
         decision = canary.decide(request)
-        _requests("canary", "create", decision.reason).inc()
+        _count("canary", "create", decision)
         return decision
 
     def _record(self, request: review.Request, decision: Decision) -> None:
@@ -164,6 +164,10 @@ def _refusal(namespace: str, why: str) -> str:
 
 
 _requests = cache(metrics.REQUESTS.labels)  # which looks for the same few each time
+
+
+def _count(name: str, verb: str, decision: Decision) -> None:
+    _requests(name, verb, "patched" if decision.patch else "unchanged", decision.reason).inc()
 
 
 def admission_app(webhook: Webhook, health: Health) -> ASGIApp:

@@ -5,7 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Counter(
     "exectrail_webhook_requests",
     "Admission requests answered, by what was asked for and what was done about it.",
-    ["webhook", "verb", "reason"],
+    ["webhook", "verb", "outcome", "reason"],
 )
 MIRROR_AGE = Gauge(
     "exectrail_webhook_mirror_age_seconds",

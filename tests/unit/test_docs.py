@@ -31,6 +31,7 @@ from enricher.status.snapshot import Snapshot
 from enricher.tally import Tally
 from exectrail.cli import Subcommand
 from exectrail.contracts import record
+from exectrail.contracts.session import VERBS
 from webhook.certificates import pair
 
 REPO = Path(__file__).parents[2]
@@ -313,6 +314,30 @@ def test_every_metric_is_in_the_reference_and_no_other(heading: str, metrics: se
 def test_every_reason_to_refuse_a_certificate_is_explained_and_no_other() -> None:
     table = section(page("tasks/tls.md"), "## Which certificates are refused?")
     assert named(table) - {"reason"} == set(typing.get_args(pair.Reason))
+
+
+def literals(folder: Path) -> set[str]:
+    """The string constants of a package's modules."""
+    trees = (ast.parse(file.read_text()) for file in folder.rglob("*.py"))
+    return {
+        node.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def test_every_reason_of_the_webhook_is_explained_and_no_other() -> None:
+    metrics = section(page("reference/metrics.md"), "## Webhook")
+    _, *parts = re.split(r'^(?:Values of|and)\b.*`webhook="[a-z-]+"`:', metrics, flags=re.MULTILINE)
+    assert len(parts) == 4
+    in_words = (re.findall(r"`([a-z-]+)`", part.split("\n\n")[0]) for part in parts)
+    told = {name for part in parts for name in named(part)} | {name for each in in_words for name in each}
+    said = literals(REPO / "webhook/reviews")
+    # What is not one word is a reason there, or a verb.
+    reasons = {each for each in said if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", each)} - {*VERBS}
+    assert reasons - told == set()
+    assert told - {"reason"} - said == set()
 
 
 def test_alerts_ask_for_metrics_that_exist() -> None:

@@ -183,10 +183,22 @@ def test_a_session_writer_that_fails_does_not_fail_the_request(webhook: Webhook,
 @pytest.mark.parametrize(
     ("path", "name", "labels"),
     [
-        (BINDING_PATH, "pod-create", {"webhook": "binding", "verb": "create", "reason": "bound"}),
-        (EXEC_METADATA_PATH, "exec-sh", {"webhook": "exec-metadata", "verb": "exec", "reason": "tagged"}),
-        (EXEC_METADATA_PATH, "attach", {"webhook": "exec-metadata", "verb": "attach", "reason": "session-only"}),
-        (EXEC_METADATA_PATH, "pod-create", {"webhook": "exec-metadata", "verb": "none", "reason": "no-node-debug"}),
+        (BINDING_PATH, "pod-create", {"webhook": "binding", "verb": "create", "outcome": "patched", "reason": "bound"}),
+        (
+            EXEC_METADATA_PATH,
+            "exec-sh",
+            {"webhook": "exec-metadata", "verb": "exec", "outcome": "patched", "reason": "tagged"},
+        ),
+        (
+            EXEC_METADATA_PATH,
+            "attach",
+            {"webhook": "exec-metadata", "verb": "attach", "outcome": "unchanged", "reason": "session-only"},
+        ),
+        (
+            EXEC_METADATA_PATH,
+            "pod-create",
+            {"webhook": "exec-metadata", "verb": "none", "outcome": "unchanged", "reason": "no-node-debug"},
+        ),
     ],
 )
 def test_each_answer_is_counted_by_its_reason(
