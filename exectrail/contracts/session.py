@@ -34,7 +34,7 @@ REQUIRE_AUDIT_LABEL = "exectrail.io/require-audit"
 BREAK_GLASS_ANNOTATION = "exectrail.io/break-glass"
 """Annotation of such a namespace: with a reason, it passes all the same. Who sets or removes it has an AuditSession."""
 
-Verb = Literal["exec", "attach", "portforward", "debug", "break-glass"]
+Verb = Literal["exec", "attach", "portforward", "debug", "break-glass", "console"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
 
@@ -62,6 +62,8 @@ class Target(Struct, frozen=True, omit_defaults=True, rename="camel"):
     node: str = ""
     """The node, where the request makes a pod to debug it."""
     generate_name: str = ""
+    name: str = ""
+    """Of what it aims at, where that is no pod."""
 
 
 class SessionSpec(Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -135,7 +135,7 @@ def from_audit_session(it: AuditSession) -> Summary:
         command=it.spec.command or None,
         tty=it.spec.tty,
         namespace=it.spec.target.namespace,
-        pod=it.spec.target.pod,
+        pod=it.spec.target.pod or it.spec.target.name,
         container=it.spec.target.container or None,
         node=it.status.node or None,
         start_time=it.status.start_time or it.spec.time,

@@ -27,6 +27,10 @@ _WHY = {
 }
 
 _URL_BYTES = (1 << 20) + (4 << 10)
+_OF_PODS = {"exec", "attach", "portforward"}
+"""Subresources of pods that have a kind of their own."""
+_PATH_BYTES = 16 << 10
+"""A session keeps less."""
 _COMMAND = Most(words=_URL_BYTES // len("&command="), characters=2 * _URL_BYTES)
 """An exec's words reach the API server in a URL, which Go's net/http bounds (DefaultMaxHeaderBytes and its slop). There
 each character takes a byte or more; in JSON two at most, but for `\\uXXXX`, which counts as one."""
@@ -67,6 +71,8 @@ def decide(request: Request, known: Known, rules: Rules, now: str) -> Decision:
             found = _attach(request)
         case "CONNECT", "portforward", "PodPortForwardOptions":
             found = _Found({request.uid: Asked("portforward")}, untagged="session-only")
+        case "CONNECT", _, _ if _is_console(request):
+            found = _console(request)
         case "UPDATE", "ephemeralcontainers", "Pod":
             found = _debug(request, known)
             if not found.asked:
@@ -126,6 +132,23 @@ def _attach(request: Request) -> _Found:
     container, tty, stdin = request.object.required().members("container", "tty", "stdin")
     asked = Asked("attach", container.text(), tty=tty.flag(), stdin=stdin.flag())
     return _Found({request.uid: asked}, untagged="session-only")
+
+
+def _is_console(request: Request) -> bool:
+    """Whether it is a way in that only `webhook.consoles` asks about."""
+    group, _, name = request.resource
+    return bool(name and request.sub_resource) and not (
+        (group, name) == ("", "pods") and request.sub_resource in _OF_PODS
+    )
+
+
+def _console(request: Request) -> _Found:
+    """Of what it asks for, only the path of a proxy is known (core/v1)."""
+    command: list[str] = []
+    if request.kind[:2] == ("", "v1") and request.kind.name.endswith("ProxyOptions"):
+        (path,) = request.object.members("path")
+        command = [path.text(_PATH_BYTES)] if not path.absent else []
+    return _Found({request.uid: Asked("console", command=command)}, untagged="session-only")
 
 
 def _debug(request: Request, known: Known) -> _Found:

@@ -62,8 +62,12 @@ class Request(Struct, frozen=True):
     @property
     def pods_kind(self) -> str:
         """The kind of its object, where that is of v1 and the request one for a pod or a pod's subresource; else ""."""
-        is_ours = self.resource == ("", "v1", "pods") and self.kind[:2] == ("", "v1")
-        return self.kind.name if is_ours else ""
+        return self.kind.name if self.is_for_pods and self.kind[:2] == ("", "v1") else ""
+
+    @property
+    def is_for_pods(self) -> bool:
+        """Whether it is one for a pod, or a pod's subresource."""
+        return self.resource == ("", "v1", "pods")
 
 
 class Operation(Struct, frozen=True):

@@ -101,7 +101,7 @@ def session_spec(
     kept = SessionSpec(
         user=_user(request.user_info, rules.extra_keys),
         verb=asked.verb,
-        resource=f"pods/{request.sub_resource}".rstrip("/"),
+        resource=cut_word(_resource(request), _NAME_BYTES),
         target=_target(request, asked),
         time=now,
         command=kept_command(asked.command),
@@ -129,6 +129,8 @@ def _truncated(spec: SessionSpec) -> list[str]:
         "target.container": [target.container],
         "target.node": [target.node],
         "target.generateName": [target.generate_name],
+        "target.name": [target.name],
+        "resource": [spec.resource],
         "command": spec.command,
         "breakGlass": [spec.break_glass],
     }
@@ -141,8 +143,15 @@ def kept_command(words: list[str]) -> list[str]:
     return cut(words, _COMMAND_BYTES)
 
 
+def _resource(request: Request) -> str:
+    """As `kubectl auth can-i` takes it."""
+    group, _, name = request.resource
+    return f"{name}.{group}".rstrip(".") + f"/{request.sub_resource}".rstrip("/")
+
+
 def _target(request: Request, asked: Asked) -> Target:
-    names = (request.namespace, request.name, asked.container, asked.node, asked.generate_name)
+    pod, other = (request.name, "") if request.is_for_pods else ("", request.name)
+    names = (request.namespace, pod, asked.container, asked.node, asked.generate_name, other)
     return Target(*(cut_word(name, _NAME_BYTES) for name in names))
 
 

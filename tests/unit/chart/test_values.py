@@ -69,6 +69,11 @@ def test_every_value_is_described_where_it_stands() -> None:
     assert [path for path, is_described in values.items() if not is_described] == []
 
 
+def console(resource: str, group: str = "") -> Document:
+    """A rule that `webhook.consoles` may not have: what it matches would have two sessions."""
+    return {"apiGroups": [group], "apiVersions": ["v1"], "resources": [resource]}
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
@@ -96,6 +101,9 @@ def test_every_value_is_described_where_it_stands() -> None:
         ({"webhook": {"replicas": 0}}, "/webhook/replicas"),
         ({"webhook": {"timeoutSeconds": 31}}, "/webhook/timeoutSeconds"),
         ({"webhook": {"port": 443}}, "/webhook/port"),
+        ({"webhook": {"consoles": [console("pods/exec")]}}, "/webhook/consoles/0/resources/0"),
+        ({"webhook": {"consoles": [console("*/*")]}}, "/webhook/consoles/0/resources/0"),
+        ({"webhook": {"consoles": [console("machines/console", "*")]}}, "/webhook/consoles/0/apiGroups/0"),
         ({"webhook": {"port": 9080}}, "webhook.port and webhook.metricsPort are both 9080"),
         ({"webhook": {"tagUnknown": "auto"}}, "/webhook/tagUnknown"),
         ({"enricher": {"metrics": {"address": "localhost"}}}, "/enricher/metrics/address"),

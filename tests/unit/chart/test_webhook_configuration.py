@@ -227,6 +227,17 @@ def test_excluded_namespaces_never_lose_the_mandatory_ones(
         assert selected(found, label | {"kubernetes.io/metadata.name": "shop"})
 
 
+def test_consoles_are_asked_about_where_the_values_name_them(helm_template: HelmTemplate) -> None:
+    rules = [
+        {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["nodes/proxy"]},
+        {"apiGroups": ["consoles.example"], "apiVersions": ["*"], "resources": ["machines/console", "machines/vnc"]},
+    ]
+    entry = entries(helm_template({"webhook": {"consoles": rules}}))["consoles.exectrail.io"]
+    assert entry["rules"] == [{**rule, "operations": ["CONNECT"], "scope": "*"} for rule in rules]
+    assert entry["clientConfig"]["service"]["path"] == "/mutate-v1-exec-metadata"
+    assert (entry["reinvocationPolicy"], entry["sideEffects"]) == ("Never", "NoneOnDryRun")
+
+
 def test_the_canarys_entry_matches_the_canary_and_nothing_else(helm_template: HelmTemplate) -> None:
     entry = entries(helm_template(namespace="audit"))["canary.exectrail.io"]
     assert entry["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "audit"}}

@@ -63,6 +63,7 @@ def trail(
         ("attach starts no process", asked("attach", ago=1)),
         ("port-forward starts no process", asked("portforward", ago=1)),
         ("breaking the glass is for no pod", asked("break-glass", ago=1, recorded=False)),
+        ("a console starts no process of a pod", asked("console", ago=1)),
         ("exec where nothing is recorded", asked("exec", ago=1, recorded=False)),
         ("debug where nothing is recorded", asked("debug", ago=1, recorded=False)),
     ],

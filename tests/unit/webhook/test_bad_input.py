@@ -99,11 +99,11 @@ def test_a_body_that_is_no_review_gets_a_4xx_that_says_what_is_wrong(
 
 
 OTHERS = [
-    ({"resource": {"group": "", "version": "v1", "resource": "secrets"}}, "CONNECT"),
+    ({"resource": {"group": "", "version": "v1", "resource": "secrets"}}, "UPDATE"),
     ({"resource": {"group": "apps", "version": "v1", "resource": "deployments"}}, "CREATE"),
-    ({"resource": {"group": "metrics.k8s.io", "version": "v1", "resource": "pods"}}, "CONNECT"),
+    ({"resource": {"group": "metrics.k8s.io", "version": "v1", "resource": "pods"}}, "DELETE"),
+    ({"resource": None}, "CONNECT"),
     ({"kind": {"group": "", "version": "v1", "kind": "NodeProxyOptions"}}, "CONNECT"),
-    ({"subResource": "proxy"}, "CONNECT"),
     ({"subResource": None}, "CONNECT"),
     ({}, "DELETE"),
     ({}, ""),

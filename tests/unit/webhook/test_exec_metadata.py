@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from enricher.correlate.tag import tag_of
 from exectrail.contracts.command_hash import command_hash
-from exectrail.contracts.session import SessionSpec
+from exectrail.contracts.session import SessionSpec, Target
 from webhook.reviews.exec_metadata import decide
 from webhook.reviews.json_value import BadReview
 from webhook.reviews.review import Decision, decode
@@ -302,15 +302,14 @@ def test_the_number_of_sessions_of_one_request_is_bounded(review: Load, number: 
     ("name", "changes"),
     [
         ("exec-sh", {"operation": "CREATE"}),
-        ("exec-sh", {"subResource": "log"}),
         ("pod-create", {"operation": "UPDATE"}),
         ("exec-sh", {"subResource": "attach"}),
         ("exec-sh", {"kind": {"group": "", "version": "v1", "kind": "PodAttachOptions"}}),
         ("exec-sh", {"kind": {"group": "", "version": "v2", "kind": "PodExecOptions"}}),
         ("exec-sh", {"kind": {"group": "x", "version": "v1", "kind": "PodExecOptions"}}),
         ("exec-sh", {"kind": None}),
-        ("exec-sh", {"resource": {"group": "", "version": "v1", "resource": "services"}}),
-        ("attach", {"resource": {"group": "kubevirt.io", "version": "v1", "resource": "pods"}}),
+        ("exec-sh", {"resource": {"group": "", "version": "v1", "resource": "services"}, "operation": "CREATE"}),
+        ("exec-sh", {"resource": {"group": "", "version": "v1", "resource": "services"}, "subResource": ""}),
         ("portforward", {"resource": {"group": "", "version": "v1beta1", "resource": "pods"}}),
         ("portforward", {"resource": None}),
         ("ephemeralcontainers", {"kind": {"group": "", "version": "v1", "kind": "EphemeralContainers"}}),
@@ -319,6 +318,57 @@ def test_the_number_of_sessions_of_one_request_is_bounded(review: Load, number: 
 )
 def test_other_requests_are_left_alone(review: Load, name: str, changes: dict[str, Any]) -> None:
     assert decided(review(name, **changes)) == Decision("unsupported")
+
+
+KUBEVIRT = {"group": "subresources.kubevirt.io", "version": "v1", "resource": "virtualmachineinstances"}
+NODES = {"group": "", "version": "v1", "resource": "nodes"}
+PODS = {"group": "", "version": "v1", "resource": "pods"}
+NODE_PROXY, POD_PROXY = ({"group": "", "version": "v1", "kind": f"{of}ProxyOptions"} for of in ("Node", "Pod"))
+VMI = "virtualmachineinstances.subresources.kubevirt.io"
+
+
+@pytest.mark.parametrize(
+    ("resource", "changes", "obj", "kept", "target", "command"),
+    [
+        (KUBEVIRT, {"subResource": "console"}, None, f"{VMI}/console", Target("default", "", name="web"), []),
+        (KUBEVIRT, {"subResource": "vnc"}, {"path": 7}, f"{VMI}/vnc", Target("default", "", name="web"), []),
+        (
+            NODES,
+            {"subResource": "proxy", "kind": NODE_PROXY, "namespace": None},
+            {"path": "/run/shop/web/app"},
+            "nodes/proxy",
+            Target("", "", name="web"),
+            ["/run/shop/web/app"],
+        ),
+        (NODES, {"subResource": "proxy", "kind": NODE_PROXY}, {}, "nodes/proxy", Target("default", "", name="web"), []),
+        (
+            PODS,
+            {"subResource": "proxy", "kind": POD_PROXY},
+            {"path": "/"},
+            "pods/proxy",
+            Target("default", "web"),
+            ["/"],
+        ),
+    ],
+)
+def test_a_console_has_a_session_only_whatever_its_object(
+    review: Load,
+    resource: dict[str, str],
+    changes: dict[str, Any],
+    obj: object,
+    kept: str,
+    target: Target,
+    command: list[str],
+) -> None:
+    body = review("portforward", resource=resource, **changes)
+    body["request"]["object"] = obj
+
+    decision = decided(body)
+
+    assert (decision.reason, decision.patch, decision.warnings) == ("session-only", [], [])
+    (session,) = decision.sessions.values()
+    assert (session.verb, session.resource, session.target) == ("console", kept, target)
+    assert (session.command, session.tag, session.recorded) == (command, "none", False)
 
 
 @pytest.mark.parametrize(

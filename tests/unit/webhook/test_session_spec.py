@@ -92,7 +92,7 @@ def test_names_of_the_longest_that_kubernetes_takes_are_kept_whole(review: Load)
     asked = Asked("debug", container="c" * 63, node="n" * 253, generate_name="g" * 253)
     target = spec(review("exec-sh", name="p" * 253, namespace="s" * 63), asked).target
 
-    assert msgspec.structs.astuple(target) == ("s" * 63, "p" * 253, "c" * 63, "n" * 253, "g" * 253)
+    assert msgspec.structs.astuple(target) == ("s" * 63, "p" * 253, "c" * 63, "n" * 253, "g" * 253, "")
 
 
 # Each is longest in one way: bytes in JSON, in UTF-8, characters, words.
@@ -158,7 +158,8 @@ def test_an_extra_of_other_types_is_refused_and_named(review: Load, extra: objec
 
 def test_the_worst_request_still_fits(review: Load) -> None:
     worst = "\x01" * 200_000  # six bytes each in JSON
-    body = review("exec-sh", name=worst, namespace=worst)
+    resource = {"group": "\x01" * 250, "version": "v1", "resource": "\x01" * 250}
+    body = review("exec-sh", name=worst, namespace=worst, resource=resource, subResource=worst)
     extra = {key: [worst, worst] for key in DEFAULT_EXTRA_KEYS}
     body["request"]["userInfo"] = {"username": worst, "uid": worst, "groups": [worst, worst], "extra": extra}
 
