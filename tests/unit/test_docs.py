@@ -340,6 +340,13 @@ def test_every_reason_of_the_webhook_is_explained_and_no_other() -> None:
     assert told - {"reason"} - said == set()
 
 
+def test_every_warning_that_a_page_quotes_is_the_webhooks() -> None:
+    quoted = named(section(page("concepts/admission.md"), "## Why was nothing changed?"))
+    texts = {re.sub(r"\{[^}]*\}", "", each) for each in literals(REPO / "webhook")}
+    assert quoted
+    assert {each for each in quoted if not any(each in text for text in texts)} == set()
+
+
 def test_alerts_ask_for_metrics_that_exist() -> None:
     known = {name for name in named(page("reference/metrics.md")) if name.startswith("exectrail_")}
     alerts = section(page("reference/metrics.md"), "## Which ones should I watch?")
