@@ -84,7 +84,7 @@ def enter_by_the_runtime(admin: Cluster, namespace: str, *command: str) -> None:
 
 
 def enter_by_nodes_proxy(admin: Cluster, namespace: str, *command: str) -> None:
-    """What the right to `nodes/proxy` is enough for: the kubelet runs it in pod `web`, and no admission is asked."""
+    """What the right to `nodes/proxy` is enough for: the kubelet runs it in `web`; by default no webhook is asked."""
     words = quote(" ".join(command))  # where the kubelet parts it again
     path = f"/api/v1/nodes/{NODE_NAME}/proxy/run/{namespace}/web/app?cmd={words}"
     admin.kubectl("create", "--raw", path, "-f", "/dev/null")
