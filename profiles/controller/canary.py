@@ -28,7 +28,7 @@ _REASONS: tuple[tuple[Reason, str], ...] = (
 )
 _CALL_FAILED = "failed calling webhook"
 _URL = re.compile(r'Post "[^"]*": ')
-"""It names a timeout, whatever went wrong."""
+"""It has the word timeout, whatever went wrong."""
 
 
 class NotReached(Exception):
@@ -73,9 +73,10 @@ def ask(client: Client, namespace: str) -> None:
     try:
         answer = client.dry_run(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", lease, _Answer)
     except ApiError as error:
-        if _CALL_FAILED in str(error):
-            raise NotReached(_reason(str(error)), str(error)) from error
-        raise
+        if _CALL_FAILED not in str(error):
+            raise
+        said = _said(str(error))
+        raise NotReached(_reason(said), said) from error
     if answer.metadata.annotations.get(ANSWERED) != word:
         raise NotReached(
             "not-called",
@@ -83,8 +84,12 @@ def ask(client: Client, namespace: str) -> None:
         )
 
 
-def _reason(message: str) -> Reason:
-    said = _URL.sub("", message)
+def _said(message: str) -> str:
+    """What the API server says of the call, without the words around it and the URL, which are always the same."""
+    return _CALL_FAILED + _URL.sub("", message.partition(_CALL_FAILED)[2])
+
+
+def _reason(said: str) -> Reason:
     return next((reason for reason, pattern in _REASONS if re.search(pattern, said)), "bad-answer")
 
 

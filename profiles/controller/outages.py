@@ -35,6 +35,7 @@ class Outage(Struct, frozen=True, omit_defaults=True, rename={"since": "from"}):
     since: str
     """RFC 3339, UTC: when the webhook was last known to be reached."""
     reason: Reason
+    """What the first look found, and `message` in words."""
     message: str
     until: str = ""
     """When it was again; empty while it is not."""
@@ -57,11 +58,12 @@ class History(Struct, frozen=True):
         time = now.isoformat(timespec="seconds").replace("+00:00", "Z")
         outages = [*self.outages]
         before = self.open
-        if before and (failure is None or failure.reason != before.reason):
+        goes_on = before and failure and _alike(before, failure)
+        if before and not goes_on:
             outages[-1] = msgspec.structs.replace(before, until=time)
         if before is None and (unwatched := self._unwatched(now, time)):
             outages.append(unwatched)
-        if failure and (before is None or failure.reason != before.reason):
+        if failure and not goes_on:
             since = time if before or len(outages) > len(self.outages) else self.reached or time
             outages.append(Outage(since, failure.reason, failure.message[:_MESSAGE_CHARACTERS]))
         return History(outages[-MOST:], self.reached if failure else time)
@@ -70,6 +72,11 @@ class History(Struct, frozen=True):
         if not self.reached or now - datetime.fromisoformat(self.reached) <= UNWATCHED:
             return None
         return Outage(self.reached, "not-watched", "no controller could ask the API server", until=time)
+
+
+def _alike(outage: Outage, failure: Failure) -> bool:
+    """Whether it is one outage: the API server says of the same one now this and now that."""
+    return (outage.reason == "configuration") == (failure.reason == "configuration")
 
 
 def read(data: dict[str, str]) -> History:

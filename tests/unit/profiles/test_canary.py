@@ -73,9 +73,10 @@ def test_no_two_canaries_have_the_same_word(server: ApiServer) -> None:
 )
 def test_why_it_did_not_come_back_has_a_name(server: ApiServer, why: str, reason: str) -> None:
     server.canned.append((500, failed(why)))
-    with pytest.raises(canary.NotReached, match="failed calling webhook") as caught:
+    with pytest.raises(canary.NotReached) as caught:
         canary.ask(Client(server.url), "audit")
     assert caught.value.reason == reason
+    assert str(caught.value) == f'failed calling webhook "canary.exectrail.io": failed to call webhook: {why}'
 
 
 def test_a_request_that_no_webhook_saw_was_not_called(server: ApiServer) -> None:

@@ -38,9 +38,14 @@ def spans(history: History) -> list[tuple[str, str, str]]:
         ([(0, None), (30, GONE), (60, GONE)], [("12:00:00", "", "no-replica")]),
         ([(0, None), (30, GONE), (60, None)], [("12:00:00", "12:01:00", "no-replica")]),
         ([(0, GONE), (30, None)], [("12:00:00", "12:00:30", "no-replica")]),
+        ([(0, None), (30, GONE), (60, SLOW), (90, GONE), (120, None)], [("12:00:00", "12:02:00", "no-replica")]),
         (
-            [(0, None), (30, GONE), (60, SLOW), (90, None)],
-            [("12:00:00", "12:01:00", "no-replica"), ("12:01:00", "12:01:30", "timeout")],
+            [(0, None), (30, GONE), (60, CHANGED), (90, SLOW), (120, None)],
+            [
+                ("12:00:00", "12:01:00", "no-replica"),
+                ("12:01:00", "12:01:30", "configuration"),
+                ("12:01:30", "12:02:00", "timeout"),
+            ],
         ),
         (
             [(0, None), (30, GONE), (60, None), (90, CHANGED)],
