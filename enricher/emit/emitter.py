@@ -35,6 +35,10 @@ def _report_nothing(_session: Session, _record: Record) -> None:
     pass
 
 
+def _is_confirmed(entry: Entry) -> bool:
+    return entry.session is not None and entry.session.state == "confirmed"
+
+
 class HasFilters(Protocol):
     """Holds the set of filters in use; a reload replaces it."""
 
@@ -119,7 +123,7 @@ class Emitter:
             self._made(self._builder.claim(entry.claim, known, self._containers.cluster_uid))
         if known.session:
             self._start(known.session, known, now)
-        elif known.unmatched and entry.origin in ("untracked", "container"):
+        if known.unmatched and entry.origin not in _KUBELET and not _is_confirmed(entry):
             of_entry = Owner(known.container, known.container_id, entry)
             self._late_matches.add(of_entry, entry, known.unmatched, known.event.time, now)
 
@@ -144,8 +148,15 @@ class Emitter:
     def _match_late(self, found: Found, now: float) -> None:
         """Write what is known of an entry only now; what comes of it from here on has it as well."""
         entry = found.entry
+        if _is_confirmed(entry):
+            return
+        if claim := entry.session:  # it carries a UID that is not its own
+            self._open.pop((claim.request_uid, claim.entry), None)
+            if not claim.forged:
+                self._sessions.reject(claim, "other-command")
+        entry.origin, entry.session = "session", None
         if not found.alone:
-            entry.origin, entry.candidates = "session", found.meant
+            entry.candidates = found.meant
             self.ambiguous(found.meant, found.time)
             return
         session = assign(self._sessions, entry, found.by, found.meant[0], found.time)

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from enricher.containers.pods import Container, ContainerStatus, PodSpec, PodStatus
+from enricher.containers.pods import Container, ContainerStatus, EnvVar, PodSpec, PodStatus
 from enricher.events import Process
 from exectrail.contracts.record import Record
 from tests.unit.enricher.rig import (
@@ -123,6 +123,23 @@ def test_an_ephemeral_container_whose_request_shows_late_is_found_by_its_name() 
 
     assert (ran.origin, ran.user) == ("container", None)
     assert starts(rig.wait(40.0)) == [("alice", UID, "late", ["requestUID", "user"])]
+
+
+@pytest.mark.parametrize("borrowed", [True, False])
+def test_a_variable_with_another_uid_in_it_does_not_take_the_name_away(*, borrowed: bool) -> None:
+    env = [EnvVar("SPO_EXEC_REQUEST_UID", OTHER_UID)]
+    spec = PodSpec([Container("app", "shop:1")], ephemeral_containers=[Container("debugger", "tools", env)])
+    status = PodStatus(container_statuses=[ContainerStatus("app", "containerd://other")])
+    rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec, status=status))
+    ask(rig, *([matched_request(OTHER_UID, "bob")] if borrowed else []))
+    rig.happen(execute(INIT, "sh"))
+    rig.wait(0.5)
+    ask(rig, debug_request("debugger", tag="match"))
+
+    assert starts(rig.wait(40.0)) == [("alice", UID, "late", ["requestUID", "user"])]
+    (after,) = rig.happen(execute(INIT, "id"), now=41.0)
+    assert (after.user, after.request_uid) == ("alice", UID)
+    assert [session.request_uid for session in rig.emitter.open_sessions()] == [UID]
 
 
 def test_a_tag_whose_request_shows_late_and_is_for_another_command_is_forged_with_the_reason(rig: Rig) -> None:

@@ -7,6 +7,7 @@ request.
 
 import itertools
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, NamedTuple, get_args
 
 import pytest
@@ -238,7 +239,8 @@ def mallorys(cell: Cell) -> list[AuditSession]:
     return [AuditSession(ObjectMeta(name=OTHER_UID), spec)]
 
 
-def happens(cell: Cell) -> Rig:
+@cache
+def happens(cell: Cell) -> list[Record]:
     """Everything in its turn, each half a second after what came before it, and then a program more of each."""
     rig = node(cell)
     if cell.mode != "unseen":
@@ -257,31 +259,31 @@ def happens(cell: Cell) -> Rig:
     for event in (intruder(cell), *own(cell)):
         rig.happen(replace(at_request(rig, event, 3_000), argv=f"later-{event.process.pid}\0".encode()), now=now)
     rig.wait(now + 0.7)
-    return rig
+    return rig.records
 
 
-def name_of(rig: Rig, process: Process) -> Name:
+def name_of(records: list[Record], process: Process) -> Name:
     """What the last program of a process stands in the trail with."""
-    (record,) = [each for each in rig.records if each.argv == [f"later-{process.pid}"]]
+    (record,) = [each for each in records if each.argv == [f"later-{process.pid}"]]
     return Name(record.user, record.state, "user" in (record.weak or ()))
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=", ".join)
 def test_each_process_has_the_name_that_the_rules_give_it(cell: Cell) -> None:
-    rig = happens(cell)
+    records = happens(cell)
 
     rule = rule_for(cell, INTRUDERS)
-    assert name_of(rig, INTRUDER) == rule.name, rule.says
+    assert name_of(records, INTRUDER) == rule.name, rule.says
     if own(cell):
         rule = rule_for(cell, OWNERS)
-        assert name_of(rig, OWN) == rule.name, rule.says
+        assert name_of(records, OWN) == rule.name, rule.says
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=", ".join)
 def test_no_line_proves_a_name_to_a_process_that_did_not_come_of_that_users_request(cell: Cell) -> None:
     came_of = {"alice": {OWN.pid}, "mallory": {INTRUDER.pid} if "own" in cell.way else set()}
 
-    proven = [(str(record.user), record.pid) for record in happens(cell).records if is_proven(record)]
+    proven = [(str(record.user), record.pid) for record in happens(cell) if is_proven(record)]
 
     # Until the own process has come as well, who has its UID and its command cannot be told from it: SECURITY.md.
     is_limit = fits_as_well(cell) and cell.time == "before"
@@ -302,8 +304,8 @@ def test_each_rule_says_something(rules: list[Rule]) -> None:
 def test_the_intruder_who_came_first_is_said_to_be_in_doubt() -> None:
     cell = Cell("exec", "env", "the borrowed tag, the very command", "before")
 
-    rig = happens(cell)
+    records = happens(cell)
 
-    reasons = [(each.pid, each.reason) for each in rig.records if each.kind == "session" and each.state == "forged"]
+    reasons = [(each.pid, each.reason) for each in records if each.kind == "session" and each.state == "forged"]
     assert reasons == [(OWN.pid, "uid-contested")]
-    assert INIT.pid not in {each.pid for each in rig.records if each.user}
+    assert INIT.pid not in {each.pid for each in records if each.user}
