@@ -42,6 +42,7 @@ class Asked(Struct, frozen=True):
     time: str
     recorded: bool = False
     user: Requester = Requester()
+    tag: str = "none"
 
 
 class Status(Struct, frozen=True):
@@ -190,8 +191,8 @@ def _sort_open(session: Session, found: Survey, policy: Policy, now: datetime) -
 
 
 def _recordable(asked: Asked) -> bool:
-    """Whether a process of its own can come of the request, where processes are recorded."""
-    return asked.recorded and asked.verb in {"exec", "debug"}
+    """Whether a process of its own can come of the request, and be known for its own, where processes are recorded."""
+    return asked.recorded and asked.verb in {"exec", "debug"} and asked.tag != "none"
 
 
 def _node_at_request(session: Session, pod: Pod | None) -> str | None:

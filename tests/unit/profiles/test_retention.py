@@ -34,10 +34,16 @@ def at(ago: float) -> str:
 
 
 def asked(
-    verb: str = "exec", *, ago: float = 300, recorded: bool = True, phase: str = "Open", name: str = "s"
+    verb: str = "exec",
+    *,
+    ago: float = 300,
+    recorded: bool = True,
+    phase: str = "Open",
+    name: str = "s",
+    tag: str = "env",
 ) -> Session:
     meta = ObjectMeta(name=name, resource_version="7", creation_timestamp=at(ago))
-    return Session(meta, Asked(verb, Target("shop", "web-0"), at(ago), recorded), Status(phase))
+    return Session(meta, Asked(verb, Target("shop", "web-0"), at(ago), recorded, tag), Status(phase))
 
 
 def pod(node: str = "node1", ago: float = 3600, runtime: str = "") -> Pod:
@@ -66,6 +72,8 @@ def trail(
         ("a console starts no process of a pod", asked("console", ago=1)),
         ("exec where nothing is recorded", asked("exec", ago=1, recorded=False)),
         ("debug where nothing is recorded", asked("debug", ago=1, recorded=False)),
+        ("an exec whose process nothing would tie to it", asked("exec", ago=1, tag="none")),
+        ("a debug whose container nothing would tie to it", asked("debug", ago=1, tag="none")),
     ],
 )
 def test_what_nothing_could_record_is_closed_at_once(what: str, open_session: Session) -> None:
@@ -199,9 +207,16 @@ def test_it_reads_a_session_as_the_webhook_writes_it() -> None:
     written = session.AuditSession(
         ObjectMeta(name="uid", resource_version="7", creation_timestamp=at(300)),
         session.SessionSpec(
-            session.User("alice"), "exec", "pods/exec", Target("shop", "web-0"), at(300), ["sh"], recorded=True
+            session.User("alice"),
+            "exec",
+            "pods/exec",
+            Target("shop", "web-0"),
+            at(300),
+            ["sh"],
+            tag="match",
+            recorded=True,
         ),
     )
     read = msgspec.json.decode(msgspec.json.encode(written), type=Session)
-    asked = Asked("exec", Target("shop", "web-0"), at(300), recorded=True, user=Requester("alice"))
+    asked = Asked("exec", Target("shop", "web-0"), at(300), recorded=True, tag="match", user=Requester("alice"))
     assert read == Session(written.metadata, asked)
