@@ -43,7 +43,7 @@ def asked(
     tag: str = "env",
 ) -> Session:
     meta = ObjectMeta(name=name, resource_version="7", creation_timestamp=at(ago))
-    return Session(meta, Asked(verb, Target("shop", "web-0"), at(ago), recorded, tag), Status(phase))
+    return Session(meta, Asked(verb, Target("shop", "web-0"), at(ago), recorded, tag=tag), Status(phase))
 
 
 def pod(node: str = "node1", ago: float = 3600, runtime: str = "") -> Pod:

@@ -62,7 +62,10 @@ class Cluster:
 
 def opened(name: str, verb: str = "exec", ago: float = 300) -> Session:
     time = (NOW - timedelta(seconds=ago)).isoformat()
-    return Session(ObjectMeta(name=name, creation_timestamp=time), Asked(verb, Target("shop", name), time, True, "env"))
+    return Session(
+        ObjectMeta(name=name, creation_timestamp=time),
+        Asked(verb, Target("shop", name), time, recorded=True, tag="env"),
+    )
 
 
 def always() -> bool:
