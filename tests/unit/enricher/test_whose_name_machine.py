@@ -325,9 +325,11 @@ class WhoseName(RuleBasedStateMachine):
             return True
         if any(record.reason == "uid-contested" and record.request_uid == asked.uid for record in of_own):
             return True
-        # Without a tag, another process with the same words was the first, and nothing is proven of that.
-        weak = [record for record in self.records if record.request_uid == asked.uid and record.user]
-        return asked.tag == "match" and any("user" in (record.weak or ()) for record in weak)
+        # Without a tag, another request or process with the same words was the first; nothing is proven of that.
+        weak = [record for record in self.records if record.user and "user" in (record.weak or ())]
+        return asked.tag == "match" and any(
+            record.request_uid == asked.uid or record.pid == own.process.pid for record in weak
+        )
 
     # ---- the API ----
 
