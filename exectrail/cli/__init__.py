@@ -19,6 +19,8 @@ from exectrail.cli.exit_codes import INTERRUPTED
 SUBCOMMANDS = {
     "sessions": "list exec, attach, port-forward and debug requests",
     "show": "show one session with all its processes",
+    "untracked": "list who came into containers without a request",
+    "summary": "count sessions and programs by user, target and hour",
     "filter": "try a filter set on a trail",
     "profile": "check, merge and explain seccomp profiles",
 }
@@ -27,7 +29,8 @@ SUBCOMMANDS = {
 _EPILOG = """\
 exit codes:
   0    the result is shown
-  1    no session has this UID, or more than one has; the nearest UIDs are named
+  1    show: no session has this UID, or more than one has; the nearest UIDs are named
+       untracked: there are some
   2    could not look: wrong arguments, no readable file, a file that is no trail,
        a filter set or a profile with a mistake, a cluster that is unreachable or forbids it
   3    the result is shown, but some of it may be missing: records are missing or damaged,

@@ -12,6 +12,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _VERBS = ("exec", "attach", "portforward", "debug")
 _OUTCOMES = ("completed", "failed", "open", "never-started", "not-recorded", "ambiguous", "lost")
+_ORIGINS = ("session", "container", "probe", "hook", "untracked", "node")
 """As in `exectrail.contracts.session` and `exectrail.reading.choice`, which `--help` must not wait for."""
 
 
@@ -57,6 +58,11 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             *short, f"--{name}", metavar="NAME", action="append", help=f"only {what}; * stands for anything"
         )
+
+
+def add_origin(parser: argparse.ArgumentParser) -> None:
+    """Add where processes come from."""
+    parser.add_argument("--origin", action="append", choices=_ORIGINS, help="only processes of this origin")
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +150,7 @@ def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
     from exectrail.reading.choice import Choice, pattern  # noqa: PLC0415 - `--help` must not wait for it
 
     def patterns(name: str) -> "tuple[re.Pattern[str], ...]":
-        return tuple(pattern(each) for each in getattr(arguments, name) or ())
+        return tuple(pattern(each) for each in getattr(arguments, name, None) or ())
 
     return Choice(
         user=patterns("user"),
@@ -154,6 +160,7 @@ def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
         node=patterns("node"),
         verb=tuple(getattr(arguments, "verb", None) or ()),
         outcome=tuple(getattr(arguments, "outcome", None) or ()),
+        origin=tuple(getattr(arguments, "origin", None) or ()),
         since=resolved(arguments.since, now, utc=arguments.utc),
         until=resolved(arguments.until, now, utc=arguments.utc),
     )

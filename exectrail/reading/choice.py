@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from exectrail.contracts.record import Record
 from exectrail.reading.summary import Summary, moment
 
 Pattern = re.Pattern[str]
@@ -29,6 +30,7 @@ class Choice:
     node: tuple[Pattern, ...] = ()
     verb: tuple[str, ...] = ()
     outcome: tuple[str, ...] = ()
+    origin: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
 
@@ -43,6 +45,22 @@ class Choice:
             and (not self.verb or summary.verb in self.verb)
             and (not self.outcome or not outcomes(summary).isdisjoint(self.outcome))
             and self.in_time(summary.start_time)
+        )
+
+    def keeps_record(self, record: Record) -> bool:
+        """Whether a record is of interest; options about a whole session do not count."""
+        return self.keeps_target(record) and self.in_time(record.timestamp)
+
+    def keeps_target(self, record: Record) -> bool:
+        """The same at any time."""
+        place = record.resource
+        return (
+            _any(self.user, record.user)
+            and _any(self.namespace, place.namespace if place else None)
+            and _any(self.pod, place.pod if place else None)
+            and _any(self.container, place.container if place else None)
+            and _any(self.node, record.node.name)
+            and (not self.origin or record.origin in self.origin)
         )
 
     def in_time(self, time: str | None) -> bool:

@@ -138,14 +138,14 @@ def _audit_sessions(kubectl: Kubectl, name: str | None = None) -> Iterator[msgsp
         more = bool(page.metadata.continue_)
 
 
-def trails(kubectl: Kubectl, node: str | None = None, about: str | None = None) -> list[Source]:
-    """The trails of all nodes, or of one; of a trail that is a file only what is about one session, if one is given.
+def trails(kubectl: Kubectl, node: str | None = None, *only: str) -> list[Source]:
+    """The trails of all nodes, or of one; of a trail that is a file only what the options of the reader select.
 
     Raises:
         KubectlError: The pods cannot be listed, or none of them runs there.
 
     """
-    sources = [_file(kubectl, pod, about) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"]
+    sources = [_file(kubectl, pod, only) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"]
     if not sources:
         sources = [_log(kubectl, pod) for pod in _pods(kubectl, _ENRICHER, node)]
     if not sources:
@@ -164,11 +164,10 @@ def _mode(pod: _Pod) -> str:
     return pod.metadata.annotations.get(_LOGS_MODE, "file")
 
 
-def _file(kubectl: Kubectl, pod: _Pod, about: str | None) -> Source:
+def _file(kubectl: Kubectl, pod: _Pod, only: tuple[str, ...]) -> Source:
     node, meta = pod.spec.node_name, pod.metadata
     path = meta.annotations.get(_TRAIL, "/trail/trail.jsonl").replace("$(NODE_NAME)", node)
     exec_ = ("exec", f"--namespace={meta.namespace}", meta.name, f"--container={_READER}", "--", *_READS, path)
-    only = (f"--about={about}",) if about else ()
     return Source(f"trail of node {node}", lambda: kubectl.stream(*exec_, *only), marked=True)
 
 

@@ -252,7 +252,7 @@ def _read_all(search: Search, kubectl: Kubectl, summary: Summary | None, uid: st
     """Search what can be read; the first failure, if any."""
     try:
         about = summary.request_uid if summary else uid
-        sources = trails(kubectl, summary.node if summary else None, about)
+        sources = trails(kubectl, summary.node if summary else None, f"--about={about}")
     except KubectlError as error:
         report.problems.append(str(error))
         return error

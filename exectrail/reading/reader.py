@@ -1,14 +1,14 @@
 """What runs in the container `reader`: prints a node's trail, or what is in it of one session, and marks the end.
 
-`python -m exectrail.reading.reader FILE [--about UID]`. The last line is the end mark: without it the stream was cut.
-It also says which numbers were read, so that a selection shows as well as the whole whether records are missing.
+`python -m exectrail.reading.reader FILE [--about UID | --only WHAT]`. The last line is the end mark: without it the
+stream was cut. It also says which numbers were read, so that a selection shows as well as the whole whether records are
+missing.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +16,7 @@ import msgspec
 
 from exectrail.reading import segments
 from exectrail.reading.report import Report
-from exectrail.reading.trail import GAP, End, Source, Unreadable, lines
+from exectrail.reading.trail import GAP, SELECTIONS, End, Source, Unreadable, lines
 
 MODULE = "exectrail.reading.reader"
 
@@ -30,14 +30,13 @@ def of_file(file: Path, needles: tuple[bytes, ...] | None, report: Report) -> It
     """
     try:
         for stream in segments.read(file):
-            source = Source(str(file), partial(_as_it_is, stream), growing=True)
-            yield from lines(source, needles, report)
+            yield from lines(_source(file, stream), needles, report)
     except OSError as error:
         raise Unreadable(f"{error.filename or file}: {error.strerror or error}") from error
 
 
-def _as_it_is(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(stream)
+def _source(file: Path, stream: IO[bytes]) -> Source:
+    return Source(str(file), lambda: nullcontext(stream), growing=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -45,8 +44,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}")
     parser.add_argument("file", type=Path)
     parser.add_argument("--about", metavar="UID")
+    parser.add_argument("--only", choices=SELECTIONS)
     given = parser.parse_args(arguments)
-    needles = (given.about.encode(errors="surrogateescape"), GAP) if given.about else None
+    needles = (given.about.encode(errors="surrogateescape"), GAP) if given.about else SELECTIONS.get(given.only)
     report = Report()
     try:
         for line in of_file(given.file, needles, report):

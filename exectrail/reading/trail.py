@@ -8,7 +8,7 @@ many there are in between, and so many begin and end, no line needs to be looked
 written otherwise, or damaged, is read line by line.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import msgspec
 from exectrail.contracts.record import VERSION, Node, Record, decode, encode
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading import blocks
+from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
 
@@ -26,6 +27,12 @@ SESSION = b',"kind":"session","auditID":"'
 """In each `session` record as it is encoded, and in no other: a quote in a value is escaped."""
 GAP = b',"kind":"gap","auditID":"'
 """The same for `gap`."""
+EXEC = b',"kind":"exec","auditID":"'
+"""The same for `exec`."""
+UNTRACKED = b'"origin":"untracked"'
+"""In each record of a process that came in without a request."""
+SELECTIONS = {"untracked": (UNTRACKED,), "execs": (SESSION, EXEC)}
+"""What a reader needs of a trail, by the names that the cluster's reader knows."""
 
 END = b'{"kind":"end-of-trail"'
 """How the line begins by which the cluster's reader marks the end."""
@@ -78,6 +85,19 @@ def read(source: Source, needles: tuple[bytes, ...] | None, report: Report) -> I
         record = understood(line, report)
         if record:
             yield record
+
+
+def read_all(sources: Iterable[Source], needles: tuple[bytes, ...] | None, report: Report) -> Iterator[Record]:
+    """The same of several sources, one after the other; those that cannot be read are in the report."""
+    for source in sources:
+        try:
+            yield from read(source, needles, report)
+        except Unreadable as error:
+            report.problems.append(str(error))
+        except KubectlError as error:
+            report.problems.append(f"{source.name}: {error}")
+        else:
+            report.sources += 1
 
 
 def lines(source: Source, needles: tuple[bytes, ...] | None, report: Report) -> Iterator[bytes]:

@@ -467,3 +467,18 @@ def test_a_log_without_the_end_of_a_session_that_ended_exits_with_3(
 
     assert code == 3
     assert "the session has ended, but its end is not in what was read" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "only"), [("untracked", "--only=untracked"), ("summary", "--only=execs")], ids=["untracked", "summary"]
+)
+def test_what_stands_out_is_read_from_all_nodes(
+    command: str, only: str, cluster: FakeCluster, run: Show, trail: bytes
+) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2")
+    cluster.answers(f"exec {only}", out=trail + end(trail))
+
+    code, _, err = run(command)
+
+    assert (code, len([call for call in cluster.calls if call[0] == "exec"])) == (0, 2)
+    assert "missing" not in err

@@ -1,0 +1,94 @@
+"""`exectrail summary`: sessions and programs, counted."""
+
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from exectrail.cli import outcome, sources, terminal, text
+from exectrail.cli.arguments import add_origin, add_output, add_source, add_target, add_time, choice, number
+from exectrail.reading.counts import Counts, count
+from exectrail.reading.kubectl import KubectlError
+from exectrail.reading.report import Report
+from exectrail.reading.shell import visible
+from exectrail.reading.trail import SELECTIONS, read_all
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what to count."""
+    parser.description = "Count sessions and programs of trails by user, target, program, failed program and hour."
+    add_source(parser)
+    add_target(parser)
+    add_origin(parser)
+    add_time(parser)
+    parser.add_argument("--top", metavar="N", type=number, default=10, help="lines of each table (default %(default)s)")
+    add_output(parser, "table", "json")
+
+
+def run(arguments: Namespace) -> int:
+    """Count the records of the files, or of all nodes of the cluster."""
+    report = Report()
+    chosen = choice(arguments, datetime.now(UTC))
+    try:
+        records = read_all(sources.of(arguments, "execs"), SELECTIONS["execs"], report)
+        counts = count(filter(chosen.keeps_record, records))
+    except KubectlError as error:
+        return outcome.cannot_look(error, report)
+    if arguments.output == "json":
+        text.print_json(document(counts, arguments.top))
+    else:
+        for line in lines(counts, arguments.top, text.Clock(utc=arguments.utc)):
+            print(line)
+    return outcome.code(report, report.gaps())
+
+
+def document(counts: Counts, top: int) -> dict[str, Any]:
+    """The counts, of each kind the highest; hours in their order."""
+    return {
+        "sessions": counts.sessions,
+        "execs": counts.execs,
+        "failedExecs": counts.failed_execs,
+        "users": _both("user", counts.sessions_by_user, counts.execs_by_user, top),
+        "targets": _both("target", counts.sessions_by_target, counts.execs_by_target, top),
+        "programs": [{"program": name, "execs": times} for name, times in _top(counts.programs, top)],
+        "failed": [
+            {"program": name, "errno": errno, "execs": times} for (name, errno), times in _top(counts.failed, top)
+        ],
+        "hours": sorted(_both("hour", counts.sessions_by_hour, counts.execs_by_hour, top), key=lambda row: row["hour"]),
+    }
+
+
+def lines(counts: Counts, top: int, clock: text.Clock) -> Iterator[str]:
+    """The same as tables."""
+    made = document(counts, top)
+    yield f"{counts.sessions} sessions, {counts.execs} execs, of which {counts.failed_execs} failed"
+    name = "hour (UTC)" if clock.utc else "hour"
+    made["hours"] = [{name: clock.when(f"{row.pop('hour')}:00:00Z"), **row} for row in made["hours"]]
+    for title in ("users", "targets", "programs", "failed", "hours"):
+        if rows := made[title]:
+            yield ""
+            yield from _table([list(rows[0]), *(list(map(str, row.values())) for row in rows)])
+
+
+def _table(rows: list[list[str]]) -> Iterator[str]:
+    """Columns of which none is cut; numbers to the right."""
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(terminal.cells, column)) for column in zip(*shown, strict=True)]
+    for number_, row in enumerate(shown):
+        cells = []
+        for cell, width in zip(row, widths, strict=True):
+            space = " " * (width - terminal.cells(cell))
+            cells.append(space + cell if cell.isdecimal() else cell + space)
+        line = "  ".join(cells).rstrip()
+        yield terminal.styled(line.upper(), "bold" if terminal.coloured() else "") if number_ == 0 else line
+
+
+def _both(name: str, sessions: Counter[str], execs: Counter[str], top: int) -> list[dict[str, Any]]:
+    """Those with the most sessions, then with the most execs."""
+    keys = sorted({*sessions, *execs}, key=lambda key: (-sessions[key], -execs[key], key))
+    return [{name: key, "sessions": sessions[key], "execs": execs[key]} for key in keys[:top]]
+
+
+def _top(counter: Counter[Any], top: int) -> list[tuple[Any, int]]:
+    return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:top]

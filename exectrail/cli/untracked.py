@@ -1,0 +1,85 @@
+"""`exectrail untracked`: who came into containers without a request."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from exectrail.cli import outcome, sources, terminal, text
+from exectrail.cli.arguments import add_output, add_source, add_target, add_time, choice
+from exectrail.cli.exit_codes import FOUND
+from exectrail.cli.wrapping import Part, painted, wrapped
+from exectrail.reading.entries import Untracked, untracked
+from exectrail.reading.kubectl import KubectlError
+from exectrail.reading.report import Report
+from exectrail.reading.shell import join, visible
+from exectrail.reading.trail import SELECTIONS, read_all
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add where to look."""
+    parser.description = (
+        "List who came into containers without a request: when, where, from which login, and what they ran."
+        " Exits with 1 when there are some."
+    )
+    add_source(parser)
+    add_target(parser)
+    add_time(parser)
+    add_output(parser, "text", "json", "jsonl")
+
+
+def run(arguments: Namespace) -> int:
+    """List the entries of the files, or of all nodes of the cluster."""
+    report = Report()
+    chosen = choice(arguments, datetime.now(UTC))
+    try:
+        records = read_all(sources.of(arguments, "untracked"), SELECTIONS["untracked"], report)
+        found = [entry for entry in untracked(filter(chosen.keeps_target, records)) if chosen.in_time(entry.time)]
+    except KubectlError as error:
+        return outcome.cannot_look(error, report)
+    if arguments.output == "json":
+        text.print_json(found)
+    elif arguments.output == "jsonl":
+        for entry in found:
+            print(json.dumps(msgspec.to_builtins(entry)))
+    else:
+        _print(found, text.Clock(utc=arguments.utc))
+    code = outcome.code(report, report.gaps())
+    if not found and not code:
+        text.complain("no untracked entries")
+    return FOUND if found else code
+
+
+def _print(found: list[Untracked], clock: text.Clock) -> None:
+    width, coloured = terminal.width(), terminal.coloured()
+    for entry in found:
+        for number, parts in enumerate(_lines(entry, clock)):
+            lead = "" if number == 0 else "  "
+            for line in wrapped(parts, width and max(width - len(lead), 10)):
+                print(lead + painted(line, coloured=coloured))
+
+
+def _lines(entry: Untracked, clock: text.Clock) -> Iterator[list[Part]]:
+    place = "/".join(part for part in (entry.namespace, entry.pod, entry.container) if part) or "unknown container"
+    yield [(f"{clock.named(entry.time)}  ", ""), (visible(place), "bold"), (f"  on {visible(entry.node)}", "")]
+    yield [(f"from {_origin(entry)}", "bold red")]
+    for program in entry.programs:
+        yield [("$ ", "dim"), (join(program), "")]
+    if entry.execs > len(entry.programs):
+        yield [(f"and {entry.execs - len(entry.programs)} more", "yellow")]
+    ended = text.result(entry.exit) or "no exit recorded"
+    yield [(f"processes {entry.processes}, {ended}", "dim")]
+
+
+def _origin(entry: Untracked) -> str:
+    """Where it came from, as far as known."""
+    by = entry.entered_from
+    known = [
+        "no login to the node known" if entry.auid is None else f"the login of uid {entry.auid} (session {entry.ses})",
+        f"as uid {entry.uid}" if entry.uid is not None else "",
+        f"in {visible(by.cgroup)}" if by and by.cgroup else "",
+        f"started by {join(by.argv)}" if by and by.argv else "",
+    ]
+    return ", ".join(filter(None, known))

@@ -1,0 +1,207 @@
+"""`exectrail untracked` and `exectrail summary`: what stands out in trails."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exectrail import cli
+from exectrail.cli import summary
+from exectrail.contracts.record import EnteredFrom, Exit, Node, Record, Request, Resource, encode
+from exectrail.reading import entries
+from exectrail.reading.counts import count
+from exectrail.reading.entries import untracked
+
+Run = Callable[..., tuple[int, str, str]]
+LOGIN = EnteredFrom("/user.slice/user-1000.slice/session-3.scope", 1000, 3, ["nsenter", "-t", "4711", "-a", "sh"])
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*argv: object) -> tuple[int, str, str]:
+        code = cli.run(list(map(str, argv)))
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return command
+
+
+def record(seq: int, **fields: Any) -> Record:
+    common: dict[str, Any] = {
+        "version": "spo/v1_alpha",
+        "kind": "exec",
+        "audit_id": str(seq),
+        "timestamp": f"2026-11-23T14:{seq:02}:00.000Z",
+        "node": Node("node-1"),
+        "resource": Resource("shop", "web-0", "app"),
+        "seq": seq,
+        "prev": "0" * 64,
+    }
+    return Record(**common | fields)
+
+
+def entry(seq: int, key: str = "b-7-1", **fields: Any) -> Record:
+    mine = {"origin": "untracked", "process_key": key, "entry_key": "b-7-1", "container_id": "4f2a"}
+    return record(seq, **mine | fields)
+
+
+NSENTER = [
+    entry(1, argv=["sh"], uid=0, entered_from=LOGIN),
+    entry(2, "b-8-2", kind="clone", parent_key="b-7-1"),
+    entry(3, "b-8-2", argv=["cat", "/etc/shadow\x1b[2J"]),
+    entry(4, "b-8-2", argv=["nosuch"], errno="ENOENT"),
+    entry(5, "b-8-2", kind="exit", exit=Exit(0)),
+    entry(6, kind="exit", exit=Exit(3)),
+]
+OTHERS = [record(0, argv=["id"], origin="session", user="alice"), record(7, argv=["x"], origin="container")]
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Path:
+    path = tmp_path / "trail.jsonl"
+    path.write_bytes(b"".join(map(encode, sorted([*NSENTER, *OTHERS], key=lambda it: it.seq))))
+    return path
+
+
+def test_an_entry_is_told_with_its_time_its_login_and_what_it_ran(trail: Path, run: Run) -> None:
+    code, out, err = run("untracked", trail, "--utc")
+
+    assert (code, err) == (1, "")
+    assert out == (
+        "2026-11-23 14:01:00 UTC  shop/web-0/app  on node-1\n"
+        "  from the login of uid 1000 (session 3), as uid 0, in /user.slice/user-1000.slice/session-3.scope,"
+        " started by nsenter -t 4711 -a sh\n"
+        "  $ sh\n"
+        "  $ cat $'/etc/shadow\\x1b[2J'\n"
+        "  $ nosuch '[failed: ENOENT]'\n"
+        "  processes 2, exit 3\n"
+    )
+
+
+def test_an_entry_is_json_for_scripts(trail: Path, run: Run) -> None:
+    (found,) = json.loads(run("untracked", trail, "-o", "json")[1])
+
+    assert json.loads(run("untracked", trail, "-o", "jsonl")[1]) == found
+    assert found["enteredFrom"]["auid"] == 1000
+    assert found["execs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--since", "2026-11-23T14:00Z"], 1),
+        (["--since", "2026-11-23T14:02Z"], 0),
+        (["--until", "2026-11-23T14:01Z"], 0),
+        (["-n", "shop"], 1),
+        (["-n", "prod"], 0),
+        (["--node", "node-2"], 0),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_choose_entries(options: list[str], code: int, trail: Path, run: Run) -> None:
+    assert run("untracked", trail, *options)[0] == code
+
+
+def test_none_is_a_sentence_and_exit_code_0(alice_file: Path, run: Run) -> None:
+    assert run("untracked", alice_file) == (0, "", "exectrail: no untracked entries\n")
+
+
+def test_none_in_a_damaged_trail_is_not_exit_code_0(alice_file: Path, run: Run) -> None:
+    with alice_file.open("ab") as file:
+        file.write(b"half a line\n")
+
+    code, _, err = run("untracked", alice_file)
+
+    assert code == 3
+    assert "no untracked entries" not in err
+
+
+def test_records_without_a_key_stand_for_themselves() -> None:
+    keyless = [entry(seq, argv=["x"]) for seq in (1, 2)]
+    for each in keyless:
+        each.process_key = each.entry_key = None
+
+    assert len(untracked(keyless)) == 2
+
+
+def test_of_very_many_programs_the_first_are_kept_and_all_are_counted() -> None:
+    many = [entry(seq % 60, argv=[str(seq)]) for seq in range(entries.MOST_PROGRAMS + 5)]
+
+    (found,) = untracked(many)
+
+    assert (len(found.programs), found.execs) == (entries.MOST_PROGRAMS, entries.MOST_PROGRAMS + 5)
+
+
+# ---- summary ----
+
+RECORDS = [
+    record(0, kind="session", phase="start", user="alice", request=Request("exec", "pods/exec"), origin="session"),
+    record(1, user="alice", program="/usr/bin/dash", origin="session"),
+    record(2, user="alice", program="/usr/bin/id", origin="session"),
+    record(3, user="alice", program="nosuch", errno="ENOENT", origin="session"),
+    record(4, kind="session", phase="end", user="alice", origin="session"),
+    record(5, kind="session", phase="start", user="alice", reason="late", origin="session"),
+    record(6, program="/usr/bin/id", origin="container", resource=Resource("shop", "db-0", "pg")),
+    record(7, kind="session", phase="start", user="bob\x1b[2J", timestamp="2026-11-23T15:00:00.000Z"),
+]
+
+
+def test_sessions_and_programs_are_counted_by_what_an_auditor_asks_for() -> None:
+    assert summary.document(count(RECORDS), 10) == {
+        "sessions": 2,
+        "execs": 4,
+        "failedExecs": 1,
+        "users": [
+            {"user": "alice", "sessions": 1, "execs": 3},
+            {"user": "bob\x1b[2J", "sessions": 1, "execs": 0},
+            {"user": "(no user)", "sessions": 0, "execs": 1},
+        ],
+        "targets": [
+            {"target": "shop/web-0/app", "sessions": 2, "execs": 3},
+            {"target": "shop/db-0/pg", "sessions": 0, "execs": 1},
+        ],
+        "programs": [{"program": "/usr/bin/id", "execs": 2}, {"program": "/usr/bin/dash", "execs": 1}],
+        "failed": [{"program": "nosuch", "errno": "ENOENT", "execs": 1}],
+        "hours": [
+            {"hour": "2026-11-23T14", "sessions": 1, "execs": 4},
+            {"hour": "2026-11-23T15", "sessions": 1, "execs": 0},
+        ],
+    }
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Path:
+    path = tmp_path / "trail.jsonl"
+    path.write_bytes(b"".join(map(encode, RECORDS)))
+    return path
+
+
+def test_a_summary_reads_as_the_golden_text(counted: Path, golden: Callable[[str, str], None], run: Run) -> None:
+    code, out, err = run("summary", counted, "--utc")
+
+    assert (code, err) == (0, "")
+    assert out.replace("\n", "").isprintable()
+    golden("summary.txt", out)
+
+
+@pytest.mark.parametrize(
+    ("options", "execs"),
+    [
+        ([], 4),
+        (["--user", "alice"], 3),
+        (["--origin", "container"], 1),
+        (["--pod", "db-*"], 1),
+        (["--since", "2026-11-23T14:02Z"], 3),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_choose_what_is_counted(options: list[str], execs: int, counted: Path, run: Run) -> None:
+    assert json.loads(run("summary", counted, "-o", "json", *options)[1])["execs"] == execs
+
+
+def test_top_bounds_each_table(counted: Path, run: Run) -> None:
+    found = json.loads(run("summary", counted, "-o", "json", "--top", "1")[1])
+
+    assert [len(found[name]) for name in ("users", "targets", "programs", "failed", "hours")] == [1] * 5
