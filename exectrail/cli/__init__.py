@@ -19,6 +19,7 @@ from exectrail.cli.exit_codes import INTERRUPTED
 SUBCOMMANDS = {
     "sessions": "list exec, attach, port-forward and debug requests",
     "show": "show one session with all its processes",
+    "follow": "print records while they are written, from all nodes",
     "untracked": "list who came into containers without a request",
     "summary": "count sessions and programs by user, target and hour",
     "filter": "try a filter set on a trail",

@@ -12,6 +12,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _VERBS = ("exec", "attach", "portforward", "debug")
 _OUTCOMES = ("completed", "failed", "open", "never-started", "not-recorded", "ambiguous", "lost")
+KINDS = ("exec", "clone", "syscall", "exit", "session", "gap", "digest")
 _ORIGINS = ("session", "container", "probe", "hook", "untracked", "node")
 """As in `exectrail.contracts.session` and `exectrail.reading.choice`, which `--help` must not wait for."""
 

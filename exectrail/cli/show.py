@@ -9,14 +9,17 @@ from typing import Any
 
 import msgspec
 
-from exectrail.cli import files, outcome, session_tree, terminal, text
-from exectrail.cli.arguments import add_output, add_source, add_utc, number
-from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND
+from exectrail.cli import files, follow, outcome, session_tree, sources, terminal, text
+from exectrail.cli.arguments import KINDS, add_output, add_source, add_utc, number
+from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND, OK
 from exectrail.contracts.record import Record, decode
-from exectrail.reading.finding import Found, Search, UnknownSession, doubts, find_in_cluster
-from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.choice import Choice
+from exectrail.reading.finding import Found, Search, UnknownSession, doubts, ended, find_in_cluster
+from exectrail.reading.kubectl import KubectlError
+from exectrail.reading.live import Live
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report
+from exectrail.reading.trail import Unreadable
 
 _GAP = frozenset({"since", "timestamp", "lost", "atMost", "reason", "containerID"})
 """What is shown of a gap in JSON."""
@@ -31,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     width = "wrap lines at this width (default: the terminal's; no wrapping in files and pipes)"
     parser.add_argument("--width", metavar="COLUMNS", type=number, help=width)
     parser.add_argument("--raw", action="store_true", help="print the session's records as they are in the trail")
+    parser.add_argument("--follow", action="store_true", help="go on with new records until the session ends")
     add_output(parser, "tree", "json")
 
 
@@ -52,7 +56,30 @@ def run(arguments: Namespace) -> int:
         text.print_json(document(found))
     else:
         session_tree.show(found, text.Clock(utc=arguments.utc), arguments.width or terminal.width())
-    return outcome.code(report, doubts(found, report))
+    code = outcome.code(report, doubts(found, report))
+    return _follow(found, report, arguments) or code if arguments.follow else code
+
+
+def _follow(found: Found, report: Report, arguments: Namespace) -> int:
+    """Print the session's records that come, up to its end."""
+    live, kubectl = Live(), sources.kubectl(arguments)
+    node = found.summary.node
+    after = {name: numbers.ranges()[-1][1] for name, numbers in report.numbers.items()}
+    try:
+        if ended(found):
+            return OK
+        follow.begin(live, arguments.files, kubectl, after, node=node)
+        for record in follow.records(live, Report(), set(KINDS), Choice()):
+            if record.request_uid == found.summary.request_uid:
+                follow.show(record, "jsonl" if arguments.raw or arguments.output == "json" else "text", arguments.utc)
+                if record.phase == "end":
+                    break
+    except (KubectlError, Unreadable) as error:
+        return outcome.cannot_look(error, report)
+    finally:
+        live.end()
+        kubectl.end()
+    return OK
 
 
 def document(found: Found) -> dict[str, Any]:
@@ -95,7 +122,7 @@ def _escape(char: str) -> str:
 
 def _find(arguments: Namespace, report: Report) -> Found:
     if not arguments.files:
-        return find_in_cluster(arguments.uid, Kubectl(arguments.context, arguments.kubeconfig), report)
+        return find_in_cluster(arguments.uid, sources.kubectl(arguments), report)
     search = Search(arguments.uid, report)
     for source in files.sources(arguments.files):
         search.read(source)

@@ -43,12 +43,12 @@ def _without_bom(take: object) -> bytes:
     return start.removeprefix(_BOM)
 
 
-def backwards(stream: IO[bytes]) -> Iterator[bytes]:
-    """Blocks from the end of a file to its beginning; inside a block, lines have their order.
+def backwards(stream: IO[bytes], end: int | None = None) -> Iterator[bytes]:
+    """Blocks from the end of a file, or from a place in it, to its beginning; inside a block, lines have their order.
 
     The size is taken once: what is appended meanwhile is not read.
     """
-    at = stream.seek(0, os.SEEK_END)
+    at = stream.seek(0, os.SEEK_END) if end is None else end
     rest = b""  # the end of a line that begins further ahead
     cut = False
     while at:

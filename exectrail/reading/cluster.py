@@ -4,9 +4,11 @@ A trail is read through the idle `reader` container of the DaemonSet `node` wher
 enricher's log where the enricher writes to standard output. The pods say which, by annotation.
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -149,9 +151,53 @@ def trails(kubectl: Kubectl, node: str | None = None, *only: str) -> list[Source
     if not sources:
         sources = [_log(kubectl, pod) for pod in _pods(kubectl, _ENRICHER, node)]
     if not sources:
-        where = f"on node {node}" if node else "in this cluster"
-        raise KubectlError(f"no running pod of exectrail {where} (label {_LABELS}{_NODE}): no trail can be read")
+        raise _no_pod(node)
     return sources
+
+
+@dataclass(frozen=True)
+class LiveTrail:
+    """A node's trail that is followed."""
+
+    open: Callable[[int | None, str], AbstractContextManager[IO[bytes]]]
+    """Given the last number that is known (None: from now on) and its time."""
+    speaks: bool
+    """Whether it says something even where nothing is added."""
+
+
+def live_trails(kubectl: Kubectl, node: str | None = None) -> dict[str, LiveTrail]:
+    """The trails of all nodes, or of one, to be followed; by node.
+
+    Raises:
+        KubectlError: The pods cannot be listed, or none of them runs there.
+
+    """
+    found = {
+        pod.spec.node_name: LiveTrail(partial(_follow_file, kubectl, pod), speaks=True)
+        for pod in _pods(kubectl, _NODE, node)
+        if _mode(pod) != "stdout"
+    } or {
+        pod.spec.node_name: LiveTrail(partial(_follow_log, kubectl, pod), speaks=False)
+        for pod in _pods(kubectl, _ENRICHER, node)
+    }
+    if not found:
+        raise _no_pod(node)
+    return found
+
+
+def _follow_file(kubectl: Kubectl, pod: _Pod, after: int | None, _time: str) -> AbstractContextManager[IO[bytes]]:
+    begin = () if after is None else (f"--after={after}",)
+    return kubectl.stream(*_reads(pod), "--follow", *begin)
+
+
+def _follow_log(kubectl: Kubectl, pod: _Pod, after: int | None, time: str) -> AbstractContextManager[IO[bytes]]:
+    begin = ("--tail=0",) if after is None else (f"--since-time={time}",) if time else ()
+    return kubectl.stream(*_logs(pod), "--follow", *begin)
+
+
+def _no_pod(node: str | None) -> KubectlError:
+    where = f"on node {node}" if node else "in this cluster"
+    return KubectlError(f"no running pod of exectrail {where} (label {_LABELS}{_NODE}): no trail can be read")
 
 
 def _pods(kubectl: Kubectl, component: str, node: str | None) -> list[_Pod]:
@@ -165,17 +211,23 @@ def _mode(pod: _Pod) -> str:
 
 
 def _file(kubectl: Kubectl, pod: _Pod, only: tuple[str, ...]) -> Source:
-    node, meta = pod.spec.node_name, pod.metadata
-    path = meta.annotations.get(_TRAIL, "/trail/trail.jsonl").replace("$(NODE_NAME)", node)
-    exec_ = ("exec", f"--namespace={meta.namespace}", meta.name, f"--container={_READER}", "--", *_READS, path)
-    return Source(f"trail of node {node}", lambda: kubectl.stream(*exec_, *only), marked=True)
+    name = f"trail of node {pod.spec.node_name}"
+    return Source(name, lambda: kubectl.stream(*_reads(pod), *only), marked=True)
+
+
+def _reads(pod: _Pod) -> tuple[str, ...]:
+    meta = pod.metadata
+    path = meta.annotations.get(_TRAIL, "/trail/trail.jsonl").replace("$(NODE_NAME)", pod.spec.node_name)
+    return ("exec", f"--namespace={meta.namespace}", meta.name, f"--container={_READER}", "--", *_READS, path)
 
 
 def _log(kubectl: Kubectl, pod: _Pod) -> Source:
-    meta = pod.metadata
-    logs = ("logs", f"--namespace={meta.namespace}", meta.name, "--container=enricher")
     name = f"log of the enricher on node {pod.spec.node_name}"
-    return Source(name, lambda: kubectl.stream(*logs), pod_log=True, growing=True)
+    return Source(name, lambda: kubectl.stream(*_logs(pod)), pod_log=True, growing=True)
+
+
+def _logs(pod: _Pod) -> tuple[str, ...]:
+    return ("logs", f"--namespace={pod.metadata.namespace}", pod.metadata.name, "--container=enricher")
 
 
 def _decode(answer: bytes, kind: type[T]) -> T:

@@ -53,6 +53,11 @@ class Found:
         return list(map(decode, self.ambiguous_lines))
 
 
+def ended(found: Found) -> bool:
+    """Whether the session is over, by its records or by the API."""
+    return found.summary.end_time is not None or found.summary.outcome is not None
+
+
 def doubts(found: Found, report: Report) -> list[str]:
     """Why what was read of a session is not provably all of it, a sentence each."""
     records = found.records

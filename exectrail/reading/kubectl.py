@@ -44,6 +44,7 @@ class Kubectl:
         self._command = shlex.split(os.environ.get("KUBECTL", "")) or ["kubectl"]
         self._command += [f"--context={context}"] if context else []
         self._command += [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
+        self._running: set[subprocess.Popen[bytes]] = set()
 
     def get(self, *arguments: str) -> bytes:
         """What `kubectl get ARGUMENTS` prints.
@@ -55,6 +56,11 @@ class Kubectl:
         with self.stream("get", _TIMEOUT, *arguments) as output:
             return output.read()
 
+    def end(self) -> None:
+        """End all that run, also for other threads."""
+        for process in list(self._running):
+            process.terminate()
+
     @contextmanager
     def stream(self, *arguments: str) -> Iterator[IO[bytes]]:
         """The output of kubectl while it runs; to be read to its end, or left by an exception, which ends kubectl.
@@ -65,11 +71,14 @@ class Kubectl:
         """
         # A file and not a pipe: a pipe is not read while the output is, and a full one would stop kubectl.
         with tempfile.TemporaryFile() as errors, self._start(arguments, errors) as process:
+            self._running.add(process)
             try:
                 yield _output(process)
             except BaseException:
                 process.terminate()
                 raise
+            finally:
+                self._running.discard(process)
             if process.wait():
                 errors.seek(0)
                 raise self._error(errors.read().decode(errors="replace"), arguments)

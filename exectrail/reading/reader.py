@@ -2,11 +2,13 @@
 
 `python -m exectrail.reading.reader FILE [--about UID | --only WHAT]`. The last line is the end mark: without it the
 stream was cut. It also says which numbers were read, so that a selection shows as well as the whole whether records are
-missing.
+missing. `--follow [--after SEQ]` prints what is added; its first line says after which number it begins.
 """
 
 import argparse
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,11 +16,16 @@ from typing import IO
 
 import msgspec
 
-from exectrail.reading import segments
+from exectrail.reading import segments, tail
 from exectrail.reading.report import Report
-from exectrail.reading.trail import GAP, SELECTIONS, End, Source, Unreadable, lines
+from exectrail.reading.trail import GAP, SELECTIONS, End, Follows, Source, Unreadable, lines
 
 MODULE = "exectrail.reading.reader"
+
+
+_POLL = 0.2
+_SPEAK = 5.0
+"""Seconds."""
 
 
 def of_file(file: Path, needles: tuple[bytes, ...] | None, report: Report) -> Iterator[bytes]:
@@ -35,6 +42,29 @@ def of_file(file: Path, needles: tuple[bytes, ...] | None, report: Report) -> It
         raise Unreadable(f"{error.filename or file}: {error.strerror or error}") from error
 
 
+def follow(file: Path, after: int | None) -> int:
+    """Print what is added, until the one who reads has gone: an empty line now and then finds that out."""
+    out = sys.stdout.buffer
+    spoke = time.monotonic()
+    try:
+        after = tail.last(file) if after is None else after
+        out.write(msgspec.json.encode(Follows(after)) + b"\n")
+        for line in tail.added(file, after):
+            if line is not tail.IDLE:
+                out.write(line + b"\n")
+                continue
+            if time.monotonic() - spoke > _SPEAK:
+                out.write(b"\n")
+                spoke = time.monotonic()
+            out.flush()
+            time.sleep(_POLL)
+    except BrokenPipeError:
+        os._exit(0)  # without another try to write what is left
+    except OSError as error:
+        print(f"{error.filename or file}: {error.strerror or error}", file=sys.stderr)
+    return 1
+
+
 def _source(file: Path, stream: IO[bytes]) -> Source:
     return Source(str(file), lambda: nullcontext(stream), growing=True)
 
@@ -45,7 +75,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--about", metavar="UID")
     parser.add_argument("--only", choices=SELECTIONS)
+    parser.add_argument("--follow", action="store_true")
+    parser.add_argument("--after", metavar="SEQ", type=int)
     given = parser.parse_args(arguments)
+    if given.follow:
+        return follow(given.file, given.after)
     needles = (given.about.encode(errors="surrogateescape"), GAP) if given.about else SELECTIONS.get(given.only)
     report = Report()
     try:

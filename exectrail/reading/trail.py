@@ -52,6 +52,16 @@ class End(msgspec.Struct, tag_field="kind", tag="end-of-trail"):
     """Lines that are no records."""
 
 
+class Follows(msgspec.Struct, tag_field="kind", tag="follows"):
+    """The first line of a trail that is followed: begins after this number."""
+
+    after: int
+
+
+FOLLOWS = b'{"kind":"follows"'
+"""How its line begins."""
+
+
 class Unreadable(Exception):
     """A source cannot be read, or holds no trail; the message says which, where and what to do."""
 
@@ -153,6 +163,16 @@ def first_head(source: Source) -> "Head | None":
     except OSError as error:
         raise Unreadable(f"{source.name}: {error.strerror or error}") from error
     return None
+
+
+def head_of(line: bytes) -> "Head":
+    """What a line has if it is a record at all.
+
+    Raises:
+        msgspec.MsgspecError: It is none.
+
+    """
+    return _head.decode(line)
 
 
 def understood(line: bytes, report: Report) -> Record | None:

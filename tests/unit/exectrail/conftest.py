@@ -10,6 +10,8 @@ import pytest
 from exectrail.contracts.record import VERSION, Exit, Kind, Node, Record, Request, Resource, UserInfo, encode
 from exectrail.contracts.seal import GENESIS, seal
 
+from .fake_cluster import FakeCluster
+
 ALICE = "0b5e7c1e-6f1d-4a53-9d0c-4a8f6f0f3c11"
 BOB = "7d1f0a44-92b3-4c0e-8f21-d5b1c9f7e802"
 SCRIPT = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
@@ -106,6 +108,15 @@ def alice_file(alice_trail: list[Record], tmp_path: Path) -> Path:
     path = tmp_path / "trail.jsonl"
     path.write_bytes(b"".join(map(encode, alice_trail)))
     return path
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("KUBECTL", raising=False)
+    return FakeCluster(folder)
 
 
 @pytest.fixture

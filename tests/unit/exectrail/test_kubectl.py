@@ -1,10 +1,7 @@
 """Reading from a cluster, through a kubectl that answers from a table of files."""
 
 import json
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -12,63 +9,9 @@ from exectrail import cli
 from exectrail.contracts.record import Record, encode
 from exectrail.reading.kubectl import Kubectl, KubectlError
 
+from .fake_cluster import FakeCluster
+
 PRINT = ("python3", "-m", "exectrail.reading.reader")
-
-_PROGRAM = (
-    f"#!{sys.executable} -IS\n"
-    """
-import json, pathlib, sys
-here = pathlib.Path(__file__).parent
-words = sys.argv[1:]
-with open(here / "calls", "a") as calls:
-    print(json.dumps(words), file=calls)
-for pattern, code, out, err in json.loads((here / "answers").read_text()):
-    if all(any(word in given for given in words) for word in pattern):
-        sys.stdout.buffer.write((here / out).read_bytes() if out else b"")
-        sys.stderr.write(err)
-        sys.exit(code)
-sys.exit("unexpected: " + " ".join(words))
-"""
-)
-
-Answer = tuple[list[str], int, str, str]
-"""Words of the command line, exit code, file with the output, error output."""
-
-
-class FakeCluster:
-    """Gives the first answer whose words all stand in the command line, and keeps the command lines."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        program = folder / "kubectl"
-        program.write_text(_PROGRAM)
-        program.chmod(0o755)
-        self._answers: list[Answer] = []
-
-    def answers(self, words: str, *, code: int = 0, out: bytes | object = b"", err: str = "") -> None:
-        name = f"answer-{len(self._answers)}"
-        (self.folder / name).write_bytes(out if isinstance(out, bytes) else json.dumps(out).encode())
-        self._answers.append((words.split(), code, name, err))
-        (self.folder / "answers").write_text(json.dumps(self._answers))
-
-    @property
-    def calls(self) -> list[list[str]]:
-        return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
-
-    def has_pods(self, mode: str, trail: str, *nodes: str) -> None:
-        for component in ("node", "enricher"):
-            pods = [
-                _pod(component, node, {"exectrail.io/logs-mode": mode, "exectrail.io/trail": trail}) for node in nodes
-            ]
-            self.answers(f"get pods component%3D{component}", out={"items": pods})
-
-
-def _pod(component: str, node: str, annotations: dict[str, str]) -> dict[str, object]:
-    return {
-        "metadata": {"name": f"{component}-{node}", "namespace": "audit", "annotations": annotations},
-        "spec": {"nodeName": node},
-        "status": {"phase": "Running"},
-    }
 
 
 def _session(uid: str, status: dict[str, object], user: str = "alice") -> dict[str, object]:
@@ -86,15 +29,6 @@ def _session(uid: str, status: dict[str, object], user: str = "alice") -> dict[s
         },
         "status": status,
     }
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.delenv("KUBECTL", raising=False)
-    return FakeCluster(folder)
 
 
 @pytest.fixture

@@ -1,0 +1,122 @@
+"""`exectrail follow`: records, or sessions, while they are written."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from exectrail.cli import files, live_lines, outcome, sources, terminal, text
+from exectrail.cli.arguments import KINDS, add_origin, add_output, add_source, add_target, add_time, choice
+from exectrail.cli.exit_codes import OK
+from exectrail.contracts.record import Record
+from exectrail.reading import tail
+from exectrail.reading.choice import Choice
+from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.live import Live, Notice
+from exectrail.reading.report import Report, missing_records
+from exectrail.reading.shell import visible
+from exectrail.reading.trail import Unreadable, understood
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what to follow."""
+    parser.description = (
+        "Print records while they are written, from all nodes or from files, until interrupted."
+        " Restarts of pods, rotation and lost connections neither end it nor make it miss or repeat a record."
+    )
+    add_source(parser)
+    add_target(parser)
+    add_origin(parser)
+    kinds = "only records of this kind (default: all but clone and exit)"
+    parser.add_argument("--kind", action="append", choices=KINDS, help=kinds)
+    parser.add_argument("--sessions", action="store_true", help="only starts and ends of sessions: --kind session")
+    add_time(parser)
+    add_output(parser, "text", "jsonl")
+
+
+def run(arguments: Namespace) -> int:
+    """Follow the files, or the cluster."""
+    report = Report()
+    live = Live()
+    kubectl: Kubectl = sources.kubectl(arguments)
+    chosen = choice(arguments, datetime.now(UTC))
+    try:
+        begin(live, arguments.files, kubectl, {}, everything=arguments.since is not None)
+        for record in records(live, report, {"session"} if arguments.sessions else arguments.kind, chosen):
+            show(record, arguments.output, arguments.utc)
+    except (KubectlError, Unreadable) as error:
+        return outcome.cannot_look(error, report)
+    finally:
+        live.end()
+        kubectl.end()
+    return outcome.code(report, [], OK)
+
+
+def begin(
+    live: Live,
+    names: list[str],
+    kubectl: Kubectl,
+    after: dict[str, int],
+    *,
+    everything: bool = False,
+    node: str | None = None,
+) -> None:
+    """Start to follow files, or the cluster where there are none.
+
+    Args:
+        live: What gathers the lines.
+        names: The files.
+        kubectl: What reads the cluster.
+        after: By node, the number after which to begin.
+        everything: Whether to begin with what is there, where there is no such number; else from now on.
+        node: The only node of the cluster, if it is one.
+
+    Raises:
+        KubectlError: The pods cannot be listed.
+        Unreadable: A file cannot be read.
+
+    """
+    if not names:
+        live.follow_cluster(kubectl, after, everything=everything, node=node)
+        return
+    known = max(after.values(), default=tail.ALL if everything else None)
+    for source in files.sources(names):
+        try:
+            if source.path is None:
+                live.read(source)
+            else:
+                live.follow_file(source.path, known)
+        except OSError as error:
+            raise Unreadable(f"{source.name}: {error.strerror or error}") from error
+
+
+def records(live: Live, report: Report, kinds: "set[str] | list[str] | None", chosen: Choice) -> Iterator[Record]:
+    """The records of interest; what a person should know goes to standard error at once."""
+    last: dict[str, int] = {}
+    for line in live.lines():
+        if isinstance(line, Notice):
+            text.complain(visible(line.text))
+            continue
+        record = understood(line, report)
+        if record is None:
+            continue
+        node = record.node.name
+        expected = last.get(node, record.seq - 1) + 1
+        if record.seq > expected:
+            text.complain(missing_records(node, [(expected, record.seq - 1)]))
+        last[node] = record.seq
+        wanted = record.kind in kinds if kinds else record.kind not in ("clone", "exit")
+        if wanted and chosen.keeps_record(record):
+            yield record
+
+
+def show(record: Record, form: str, utc: bool) -> None:
+    """Print a record at once."""
+    if form == "jsonl":
+        print(json.dumps(msgspec.to_builtins(record), separators=(",", ":")))
+    else:
+        print(live_lines.line(record, text.Clock(utc=utc), coloured=terminal.coloured()))
+    sys.stdout.flush()

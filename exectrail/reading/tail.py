@@ -1,0 +1,153 @@
+"""What is added to a trail from now on, or after a number: over rotation, and over readers that begin anew."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from exectrail.contracts.seal import GENESIS
+from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.reading import blocks
+from exectrail.reading.gzipped import unpacked
+from exectrail.reading.segments import GZ, Names
+from exectrail.reading.trail import Head, head_of
+
+IDLE = b""
+"""Comes where nothing was added: time to wait a moment."""
+ALL = -1
+"""A number before all others."""
+_GENESIS = GENESIS.encode()
+
+
+class Cursor:
+    """Which lines of a node's trail are new: a reader that begins anew brings some again.
+
+    A trail whose state was lost begins at 0 again; such a beginning is new as well, unless it was there before.
+    """
+
+    def __init__(self, after: int = ALL) -> None:
+        self.after = after
+        self.time = ""
+        """Of the last line."""
+
+    def is_new(self, line: bytes) -> bool:
+        """Whether a line is new; it is the last one then. What is no record always is."""
+        head = _head_or_none(line)
+        if head is None:
+            return True
+        begins_anew = head.seq == 0 and _GENESIS in line and head.timestamp > self.time
+        if head.seq <= self.after and not begins_anew:
+            return False
+        self.after, self.time = head.seq, head.timestamp
+        return True
+
+
+def added(file: Path, after: int | None = None) -> Iterator[bytes]:
+    """Whole lines that are added, and `IDLE` whenever there are none.
+
+    Args:
+        file: The one that is being written; it may be away for a moment.
+        after: The number after which to begin; None: from now on.
+
+    Raises:
+        OSError: It cannot be read, or is not there at the beginning.
+
+    """
+    stream = file.open("rb")
+    end = _end(stream)
+    newest = _last(stream, end)
+    cursor = Cursor(newest if after is None else after)
+    if cursor.after == newest:
+        stream.seek(end)
+    else:
+        stream.seek(0)
+        yield from _of_closed(file, cursor)
+    while True:
+        with stream:
+            yield from _until_rotated(file, stream, cursor)
+        while not file.exists():
+            yield IDLE
+        stream = file.open("rb")
+        yield from _of_closed(file, cursor)
+
+
+def last(file: Path) -> int:
+    """The number of a file's last whole line; `ALL` where it has none.
+
+    Raises:
+        OSError: It cannot be read.
+
+    """
+    with file.open("rb") as stream:
+        return _last(stream, _end(stream))
+
+
+def _until_rotated(file: Path, stream: IO[bytes], cursor: Cursor) -> Iterator[bytes]:
+    rest = b""
+    while True:
+        rotated = _is_another(file, stream)  # looked at before the last read, which then has all of it
+        while data := stream.read(blocks.BLOCK):
+            *whole, rest = (rest + data).split(b"\n")
+            yield from filter(cursor.is_new, filter(None, whole))
+        if rotated:
+            return
+        yield IDLE
+
+
+def _is_another(file: Path, stream: IO[bytes]) -> bool:
+    """Whether the name stands for another file by now, or for the same one, emptied."""
+    try:
+        now, mine = file.stat(), os.fstat(stream.fileno())
+    except FileNotFoundError:
+        return True
+    return now.st_ino != mine.st_ino or now.st_size < stream.tell()
+
+
+def _of_closed(file: Path, cursor: Cursor) -> Iterator[bytes]:
+    """What is new in closed segments: rotation may have come more than once, or before this began."""
+    first = _first(file)
+    if first is not None and first <= cursor.after + 1:
+        return
+    needed: list[Path] = []
+    for segment in reversed(Names(file.name).among(each.name for each in file.parent.iterdir())):
+        path = next((p for p in (file.with_name(segment.name), file.with_name(segment.name + GZ)) if p.exists()), None)
+        if path is None:
+            continue
+        needed.insert(0, path)
+        first = _first(path)
+        if first is not None and first <= cursor.after + 1:
+            break
+    for path in needed:
+        with unpacked(path.open("rb")) as stream:
+            for block in blocks.forwards(stream):
+                yield from filter(cursor.is_new, filter(None, block.split(b"\n")))
+
+
+def _first(path: Path) -> int | None:
+    with unpacked(path.open("rb")) as stream:
+        for line in next(blocks.forwards(stream), b"").split(b"\n"):
+            if head := _head_or_none(line):
+                return head.seq
+    return None
+
+
+def _end(stream: IO[bytes]) -> int:
+    """Where the last whole line ends."""
+    end = stream.seek(0, os.SEEK_END)
+    begin = stream.seek(max(0, end - blocks.LONGEST_LINE))
+    return begin + stream.read(end - begin).rfind(b"\n") + 1
+
+
+def _last(stream: IO[bytes], end: int) -> int:
+    for block in blocks.backwards(stream, end):
+        for line in reversed(block.split(b"\n")):
+            if head := _head_or_none(line):
+                return head.seq
+    return ALL
+
+
+def _head_or_none(line: bytes) -> Head | None:
+    try:
+        return head_of(line)
+    except UNREADABLE:
+        return None

@@ -1,0 +1,61 @@
+"""A kubectl that answers from a table of files, for commands that read a cluster."""
+
+import json
+import sys
+from pathlib import Path
+
+_PROGRAM = (
+    f"#!{sys.executable} -IS\n"
+    """
+import json, pathlib, sys
+here = pathlib.Path(__file__).parent
+words = sys.argv[1:]
+with open(here / "calls", "a") as calls:
+    print(json.dumps(words), file=calls)
+for pattern, code, out, err in json.loads((here / "answers").read_text()):
+    if all(any(word in given for given in words) for word in pattern):
+        sys.stdout.buffer.write((here / out).read_bytes() if out else b"")
+        sys.stderr.write(err)
+        sys.exit(code)
+sys.exit("unexpected: " + " ".join(words))
+"""
+)
+
+Answer = tuple[list[str], int, str, str]
+"""Words of the command line, exit code, file with the output, error output."""
+
+
+class FakeCluster:
+    """Gives the first answer whose words all stand in the command line, and keeps the command lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        program = folder / "kubectl"
+        program.write_text(_PROGRAM)
+        program.chmod(0o755)
+        self._answers: list[Answer] = []
+
+    def answers(self, words: str, *, code: int = 0, out: bytes | object = b"", err: str = "") -> None:
+        name = f"answer-{len(self._answers)}"
+        (self.folder / name).write_bytes(out if isinstance(out, bytes) else json.dumps(out).encode())
+        self._answers.append((words.split(), code, name, err))
+        (self.folder / "answers").write_text(json.dumps(self._answers))
+
+    @property
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+
+    def has_pods(self, mode: str, trail: str, *nodes: str) -> None:
+        for component in ("node", "enricher"):
+            pods = [
+                _pod(component, node, {"exectrail.io/logs-mode": mode, "exectrail.io/trail": trail}) for node in nodes
+            ]
+            self.answers(f"get pods component%3D{component}", out={"items": pods})
+
+
+def _pod(component: str, node: str, annotations: dict[str, str]) -> dict[str, object]:
+    return {
+        "metadata": {"name": f"{component}-{node}", "namespace": "audit", "annotations": annotations},
+        "spec": {"nodeName": node},
+        "status": {"phase": "Running"},
+    }

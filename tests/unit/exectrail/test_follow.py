@@ -1,0 +1,331 @@
+"""Following trails: what is added comes once, over rotation, lost connections and restarts of pods."""
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exectrail import cli
+from exectrail.cli import follow, live_lines
+from exectrail.cli.text import Clock
+from exectrail.contracts.record import Exit, Node, Record, Request, Resource, encode
+from exectrail.contracts.seal import GENESIS
+from exectrail.reading import live as live_module
+from exectrail.reading import tail
+from exectrail.reading.choice import Choice
+from exectrail.reading.kubectl import Kubectl
+from exectrail.reading.live import Live, Notice
+from exectrail.reading.reader import MODULE
+from exectrail.reading.report import Report
+
+from .fake_cluster import FakeCluster
+
+
+def record(seq: int, **fields: Any) -> Record:
+    common: dict[str, Any] = {
+        "version": "spo/v1_alpha",
+        "kind": "exec",
+        "audit_id": str(seq),
+        "timestamp": f"2026-11-23T14:{seq // 60:02}:{seq % 60:02}.000Z",
+        "node": Node("node-1"),
+        "resource": Resource("shop", "web-0", "app"),
+        "argv": ["id", str(seq)],
+        "user": "alice",
+        "origin": "session",
+        "seq": seq,
+        "prev": "1" * 64,
+    }
+    return Record(**common | fields)
+
+
+def line(seq: int, **fields: Any) -> bytes:
+    return encode(record(seq, **fields))
+
+
+class Trail:
+    """A trail that is written and rotated as the enricher does it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.file, self.closed = folder, folder / "trail.jsonl", 0
+        self.file.touch()
+
+    def write(self, *numbers: int) -> None:
+        with self.file.open("ab") as file:
+            file.write(b"".join(map(line, numbers)))
+
+    def rotate(self, *, pack: bool = False) -> None:
+        self.closed += 1
+        closed = self.folder / f"trail-2026-11-23T14-58-{self.closed:02}.000.jsonl"
+        self.file.rename(closed)
+        self.file.touch()
+        if pack:
+            closed.with_name(f"{closed.name}.gz").write_bytes(gzip.compress(closed.read_bytes()))
+            closed.unlink()
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    return Trail(tmp_path)
+
+
+def numbers(lines: Iterator[bytes]) -> list[int]:
+    """Those that come until nothing is added."""
+    return [json.loads(each)["seq"] for each in iter(lambda: next(lines), tail.IDLE)]
+
+
+# ---- files ----
+
+
+def test_what_is_added_comes_once_and_what_was_there_does_not(trail: Trail) -> None:
+    trail.write(0, 1)
+    lines = tail.added(trail.file)
+
+    assert numbers(lines) == []
+    trail.write(2, 3)
+    assert numbers(lines) == [2, 3]
+    assert numbers(lines) == []
+
+
+def test_a_line_comes_when_it_is_whole(trail: Trail) -> None:
+    trail.write(0)
+    half = line(1)
+    with trail.file.open("ab") as file:
+        file.write(half[:50])
+    lines = tail.added(trail.file)
+    assert numbers(lines) == []
+    with trail.file.open("ab") as file:
+        file.write(half[50:])
+
+    assert numbers(lines) == [1]
+
+
+@pytest.mark.parametrize("pack", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize("rotations", [1, 2, 3])
+def test_rotation_loses_and_repeats_nothing(rotations: int, pack: bool, trail: Trail) -> None:
+    trail.write(0, 1)
+    lines = tail.added(trail.file)
+    assert numbers(lines) == []
+    expected = []
+    for rotation in range(rotations):
+        new = [2 + 2 * rotation, 3 + 2 * rotation]
+        trail.write(*new)
+        trail.rotate(pack=pack)
+        expected += new
+    trail.write(100)
+
+    assert [*numbers(lines), *numbers(lines)] == [*expected, 100]
+
+
+def test_a_reader_begins_after_a_number_also_in_closed_segments(trail: Trail) -> None:
+    trail.write(0, 1)
+    trail.rotate()
+    trail.write(2, 3)
+    trail.rotate(pack=True)
+    trail.write(4, 5)
+
+    assert numbers(tail.added(trail.file, 0)) == [1, 2, 3, 4, 5]
+    assert numbers(tail.added(trail.file, 3)) == [4, 5]
+    assert numbers(tail.added(trail.file, 5)) == []
+    assert numbers(tail.added(trail.file, tail.ALL)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_chain_that_begins_anew_is_followed_on(trail: Trail) -> None:
+    trail.write(7)
+    lines = tail.added(trail.file)
+    assert numbers(lines) == []
+    with trail.file.open("ab") as file:
+        file.write(line(0, prev=GENESIS, timestamp="2026-11-24T00:00:00.000Z"))
+        file.write(line(1, timestamp="2026-11-24T00:00:01.000Z"))
+
+    assert numbers(lines) == [0, 1]
+
+
+def test_the_cluster_reader_says_where_it_begins_and_ends_with_its_caller(trail: Trail) -> None:
+    trail.write(0, 1)
+    command = [sys.executable, "-m", MODULE, str(trail.file), "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b'{"kind":"follows","after":1}\n'
+        trail.write(2)
+        assert json.loads(process.stdout.readline())["seq"] == 2
+        process.stdout.close()
+        trail.write(3)
+        assert process.wait() == 0
+
+
+# ---- the command ----
+
+
+def test_standard_input_is_followed_to_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = line(0) + line(1, kind="clone") + line(2, user="bob") + line(4)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    assert cli.run(["follow", "-", "--utc", "--user", "alice"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        "2026-11-23 14:00:00  shop/web-0/app  alice  exec  id 0",
+        "2026-11-23 14:00:04  shop/web-0/app  alice  exec  id 4",
+    ]
+    assert printed.err == "exectrail: node node-1: 1 record is missing in what was read (seq 3)\n"
+
+
+def test_a_missing_file_cannot_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["follow", "/nonexistent.jsonl"]) == 2
+    assert "/nonexistent.jsonl: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_line_is_printed_as_soon_as_it_is_written(trail: Trail) -> None:
+    trail.write(0)
+    command = [sys.executable, "-m", "exectrail", "follow", str(trail.file), "--since", "2000-01-01", "-o", "jsonl"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["seq"] == 0
+        trail.write(1)
+        assert json.loads(process.stdout.readline())["seq"] == 1
+        trail.rotate()
+        trail.write(2)
+        assert json.loads(process.stdout.readline())["seq"] == 2
+        process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "alice  exec  id 1"),
+        ({"errno": "ENOENT"}, "alice  exec  id 1  failed: ENOENT"),
+        ({"kind": "exit", "pid": 7, "exit": Exit(3)}, "alice  exit  pid 7  exit 3"),
+        ({"kind": "clone", "pid": 7}, "alice  clone  pid 7"),
+        ({"kind": "syscall", "syscalls": ["ptrace"]}, "alice  called ptrace  id 1"),
+        ({"origin": "untracked", "user": None}, "untracked  exec  id 1"),
+        ({"state": "forged"}, "forged  exec  id 1"),
+        (
+            {"kind": "session", "phase": "start", "request": Request("exec", "x", ["sh"]), "request_uid": "u"},
+            "alice  session started  exec  sh  u",
+        ),
+        (
+            {"kind": "session", "phase": "end", "exit": Exit(3), "duration_ms": 7, "request_uid": "u"},
+            "alice  session ended  exit 3  7 ms  u",
+        ),
+        ({"kind": "session", "reason": "uid-used", "request_uid": "u"}, "alice  session claimed (uid-used)  u"),
+        ({"kind": "gap", "user": None, "origin": None, "lost": {"ring": 3}}, "app  gap  3 ring"),
+        ({"argv": ["\x1b[2J"]}, r"$'\x1b[2J'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_record_is_a_line_for_people(fields: dict[str, Any], said: str) -> None:
+    shown = live_lines.line(record(1, **fields), Clock(utc=True), coloured=False)
+
+    assert shown.endswith(said)
+    assert shown.isprintable()
+
+
+def test_what_was_and_what_is_to_be_followed_is_chosen(trail: Trail) -> None:
+    live = Live()
+    trail.write(0)
+    live.follow_file(trail.file, tail.ALL)
+    with trail.file.open("ab") as file:
+        file.write(line(1, kind="session", phase="start") + line(2, kind="exit"))
+    found = follow.records(live, Report(), {"session"}, Choice())
+
+    assert next(found).seq == 1
+    live.end()
+
+
+# ---- a cluster ----
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    monkeypatch.setattr(live_module, "FIRST_WAIT", 0.01)
+    made = Live()
+    yield made
+    made.end()
+
+
+def begins(after: int) -> bytes:
+    return b'{"kind":"follows","after":%d}\n' % after
+
+
+def test_a_lost_connection_is_taken_up_where_it_ended(cluster: FakeCluster, live: Live) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --follow --after=4", code=1, err="error: unable to upgrade connection\n")
+    cluster.answers("exec --follow --after=2", out=begins(2) + line(2) + line(3) + line(4))
+    cluster.answers("exec --follow --after=0", out=begins(0) + line(1) + line(2))
+    cluster.answers("exec --follow", out=begins(0))
+    live.follow_cluster(Kubectl(), {}, everything=False, node=None)
+
+    items = list(islice(live.lines(), 8))
+
+    lines = [item for item in items if not isinstance(item, Notice)]
+    assert [json.loads(each)["seq"] for each in lines] == [1, 2, 3, 4]
+    said = [item.text for item in items if isinstance(item, Notice)]
+    assert said[0] == "trail of node node-1: the connection ended; trying again"
+    assert said[-1].startswith("trail of node node-1: error: unable to upgrade connection")
+
+
+def test_logs_are_followed_from_the_time_of_the_last_line(cluster: FakeCluster, live: Live) -> None:
+    cluster.has_pods("stdout", "", "node-1")
+    cluster.answers("logs --follow --since-time=2026-11-23T14:00:01.000Z", out=line(1) + line(2))
+    cluster.answers("logs --follow --tail=0", out=line(0) + line(1))
+    cluster.answers("logs --follow --since-time=2026-11-23T14:00:02.000Z", out=line(2))
+    live.follow_cluster(Kubectl(), {}, everything=False, node=None)
+
+    found = (item for item in live.lines() if not isinstance(item, Notice))
+
+    assert [json.loads(each)["seq"] for each in islice(found, 3)] == [0, 1, 2]
+
+
+def test_a_node_that_comes_later_is_followed_from_its_beginning(
+    cluster: FakeCluster, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "NEW_NODES", 0.05)
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec node-node-1", out=begins(0))
+    cluster.answers("exec node-node-2", out=begins(0) + line(7, node=Node("node-2")))
+    live.follow_cluster(Kubectl(), {}, everything=False, node=None)
+    found = live.lines()
+    next(found)
+    (cluster.folder / "answer-0").write_bytes((cluster.folder / "answer-0").read_bytes().replace(b"node-1", b"node-2"))
+
+    assert next(item for item in found if b"node-2" in (item if isinstance(item, bytes) else b""))
+
+
+# ---- show --follow ----
+
+
+def test_a_session_is_shown_and_followed_to_its_end(trail: Trail) -> None:
+    mine = {"request_uid": "uid-1", "process_key": "k"}
+    with trail.file.open("ab") as file:
+        file.write(line(0, kind="session", phase="start", **mine) + line(1, **mine))
+    command = [sys.executable, "-m", "exectrail", "show", "uid-1", str(trail.file), "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdout
+        shown = iter(process.stdout.readline, b"")
+        assert any(b"id 1" in each for each in shown)
+        with trail.file.open("ab") as file:
+            file.write(line(2, argv=["other"]) + line(3, argv=["ls"], **mine))
+            file.write(line(4, kind="session", phase="end", outcome="completed", **mine))
+        rest = b"".join(shown)
+        assert process.wait() == 0
+
+    assert b"exec  ls" in rest
+    assert b"session ended  completed  uid-1" in rest
+    assert b"other" not in rest
+
+
+def test_a_session_that_has_ended_is_not_followed(trail: Trail) -> None:
+    with trail.file.open("ab") as file:
+        for seq, phase in enumerate(("start", "end")):
+            file.write(line(seq, kind="session", phase=phase, request_uid="uid-1", outcome="completed"))
+
+    assert cli.run(["show", "uid-1", str(trail.file), "--follow"]) == 0
