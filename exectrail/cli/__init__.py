@@ -6,6 +6,7 @@ not wait for a JSON library and a table renderer.
 
 import argparse
 import importlib
+import os
 import re
 import signal
 import sys
@@ -14,7 +15,7 @@ from pathlib import PurePath
 from typing import Any
 
 from exectrail import __version__
-from exectrail.cli.exit_codes import INTERRUPTED
+from exectrail.cli.exit_codes import INTERRUPTED, OK
 
 SUBCOMMANDS = {
     "sessions": "list exec, attach, port-forward and debug requests",
@@ -46,11 +47,18 @@ environment:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with the process's own arguments, as the kernel's default for a closed pipe: quietly."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # exectrail sessions | head
+    """Run the command with the process's own arguments; it ends quietly where its output is closed (`| head`)."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a text stream of the interpreter
-    return run(sys.argv[1:] if argv is None else argv, program(sys.argv[0]))
+    try:
+        code = run(sys.argv[1:] if argv is None else argv, program(sys.argv[0]))
+        sys.stdout.flush()
+    except BrokenPipeError:  # where there is no such signal
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return code
 
 
 def run(argv: Sequence[str], prog: str = "exectrail") -> int:

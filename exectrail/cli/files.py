@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from exectrail.reading.blocks import is_utf16
 from exectrail.reading.gzipped import is_gzip, unpacked
 from exectrail.reading.shell import visible
 from exectrail.reading.trail import Source
@@ -47,7 +48,7 @@ def _kind(path: Path) -> tuple[bool, bool]:
         if not stat.S_ISREG(path.stat().st_mode):
             return False, False
         with path.open("rb") as file:
-            return True, not is_gzip(file)
+            return True, not (is_gzip(file) or is_utf16(file.peek(2)))
     except OSError:  # to be said when it is read
         return False, False
 

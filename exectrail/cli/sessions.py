@@ -1,11 +1,13 @@
 """`exectrail sessions`: the requests that led into containers."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 
-from exectrail.cli import files, outcome, session_forms, session_table, terminal, text
+from exectrail.cli import files, outcome, progress, session_forms, session_table, terminal, text
 from exectrail.cli.arguments import add_output, add_request, add_source, add_target, add_time, choice, number
 from exectrail.cli.exit_codes import CANNOT_LOOK
 from exectrail.reading import session_list
@@ -36,9 +38,11 @@ def run(arguments: Namespace) -> int:
     report = Report()
     shown = 0
     try:
-        for line in _lines(_found(arguments, choice(arguments, datetime.now(UTC)), report), arguments):
-            print(line)
-            shown += 1
+        # On a terminal the list itself shows how far it is.
+        with nullcontext() if sys.stdout.isatty() else progress.shown(report):
+            for line in _lines(_found(arguments, choice(arguments, datetime.now(UTC)), report), arguments):
+                print(line)
+                shown += 1
     except KubectlError as error:
         return outcome.cannot_look(error, report)
     code = outcome.code(report, report.gaps())

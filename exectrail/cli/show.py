@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from exectrail.cli import files, follow, outcome, session_tree, sources, terminal, text
+from exectrail.cli import files, follow, outcome, progress, session_tree, sources, terminal, text
 from exectrail.cli.arguments import KINDS, add_output, add_source, add_utc, number
 from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND, OK
 from exectrail.contracts.record import Record, decode
@@ -42,7 +42,8 @@ def run(arguments: Namespace) -> int:
     """Show the session of this UID from the files, or from the cluster."""
     report = Report()
     try:
-        found = _find(arguments, report)
+        with progress.shown(report):
+            found = _find(arguments, report)
     except UnknownSession as error:
         code = outcome.code(report, [])
         if code != CANNOT_LOOK:
@@ -64,6 +65,7 @@ def _follow(found: Found, report: Report, arguments: Namespace) -> int:
     """Print the session's records that come, up to its end."""
     live, kubectl = Live(), sources.kubectl(arguments)
     node = found.summary.node
+    sys.stdout.flush()
     after = {name: numbers.ranges()[-1][1] for name, numbers in report.numbers.items()}
     try:
         if ended(found):

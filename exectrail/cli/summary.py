@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from exectrail.cli import outcome, sources, terminal, text
+from exectrail.cli import outcome, progress, sources, terminal, text
 from exectrail.cli.arguments import add_origin, add_output, add_source, add_target, add_time, choice, number
 from exectrail.reading.counts import Counts, count
 from exectrail.reading.kubectl import KubectlError
@@ -32,7 +32,8 @@ def run(arguments: Namespace) -> int:
     chosen = choice(arguments, datetime.now(UTC))
     try:
         records = read_all(sources.of(arguments, "execs"), SELECTIONS["execs"], report)
-        counts = count(filter(chosen.keeps_record, records))
+        with progress.shown(report):
+            counts = count(filter(chosen.keeps_record, records))
     except KubectlError as error:
         return outcome.cannot_look(error, report)
     if arguments.output == "json":

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from exectrail.cli import outcome, sources, terminal, text
+from exectrail.cli import outcome, progress, sources, terminal, text
 from exectrail.cli.arguments import add_output, add_source, add_target, add_time, choice
 from exectrail.cli.exit_codes import FOUND
 from exectrail.cli.wrapping import Part, painted, wrapped
@@ -36,7 +36,9 @@ def run(arguments: Namespace) -> int:
     chosen = choice(arguments, datetime.now(UTC))
     try:
         records = read_all(sources.of(arguments, "untracked"), SELECTIONS["untracked"], report)
-        found = [entry for entry in untracked(filter(chosen.keeps_target, records)) if chosen.in_time(entry.time)]
+        with progress.shown(report):
+            every = untracked(filter(chosen.keeps_target, records))
+        found = [entry for entry in every if chosen.in_time(entry.time)]
     except KubectlError as error:
         return outcome.cannot_look(error, report)
     if arguments.output == "json":

@@ -3,8 +3,9 @@
 Memory stays that of a block or two, whatever the stream: a line longer than any record comes as its beginning only.
 """
 
+import codecs
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 BLOCK = 1 << 17
@@ -18,7 +19,7 @@ _BOM = b"\xef\xbb\xbf"
 def forwards(stream: IO[bytes]) -> Iterator[bytes]:
     """Blocks in their order. The last one may end without a newline; a UTF-8 byte order mark is left out."""
     take = getattr(stream, "read1", stream.read)  # of a pipe what is there, not what will be
-    rest = _without_bom(take)
+    take, rest = _begin(take)
     cut = False
     while data := take(BLOCK):
         if cut:  # in the middle of a line that was given up
@@ -36,11 +37,28 @@ def forwards(stream: IO[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _without_bom(take: object) -> bytes:
-    start: bytes = b""
-    while len(start) < len(_BOM) and _BOM.startswith(start) and (more := take(len(_BOM) - len(start))):  # type: ignore[operator] # a stream's read
+def is_utf16(start: bytes) -> bool:
+    """Whether a file that begins so is UTF-16 with its byte order mark, as Windows PowerShell's `>` writes it."""
+    return start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+
+
+def _begin(take: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], bytes]:
+    """What to read on with, and the stream's first bytes: in UTF-8, without a byte order mark."""
+    start = b""
+    while len(start) < len(_BOM) and (more := take(len(_BOM) - len(start))):
         start += more
-    return start.removeprefix(_BOM)
+    if not is_utf16(start):
+        return take, start.removeprefix(_BOM)
+    decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
+    begun = decoder.decode(start).encode()
+
+    def taken(size: int) -> bytes:
+        while data := take(size):
+            if text := decoder.decode(data):
+                return text.encode(errors="replace")
+        return b""
+
+    return taken, begun
 
 
 def backwards(stream: IO[bytes], end: int | None = None) -> Iterator[bytes]:

@@ -4,11 +4,13 @@ kubectl's words are passed on, since they are what an administrator can act on; 
 tried, or the permission that is missing.
 """
 
+import codecs
 import os
 import re
 import shlex
 import subprocess
-import tempfile
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -69,8 +71,8 @@ class Kubectl:
             KubectlError: It could not be run, or failed by the end of its output.
 
         """
-        # A file and not a pipe: a pipe is not read while the output is, and a full one would stop kubectl.
-        with tempfile.TemporaryFile() as errors, self._start(arguments, errors) as process:
+        errors = _Errors()
+        with self._start(arguments, errors) as process:
             self._running.add(process)
             try:
                 yield _output(process)
@@ -80,23 +82,24 @@ class Kubectl:
             finally:
                 self._running.discard(process)
             if process.wait():
-                errors.seek(0)
-                raise self._error(errors.read().decode(errors="replace"), arguments)
+                raise self._error(errors.words(), arguments)
 
-    def _start(self, arguments: tuple[str, ...], errors: IO[bytes]) -> "subprocess.Popen[bytes]":
+    def _start(self, arguments: tuple[str, ...], errors: "_Errors") -> "subprocess.Popen[bytes]":
         try:
             return subprocess.Popen(
                 [*self._command, *arguments],
                 # Without credentials kubectl asks for a user name, on the very output that is read here.
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=errors,
+                stderr=errors.pipe,
             )
         except OSError as error:
             raise KubectlError(
                 f"cannot run {self._command[0]}: {error.strerror}. "
                 "Reading from a cluster needs kubectl on PATH (or the variable KUBECTL); a trail can be given as FILE."
             ) from error
+        finally:
+            errors.begin()
 
     def _error(self, stderr: str, arguments: tuple[str, ...]) -> KubectlError:
         words = _words(stderr) or f"kubectl {shlex.join(arguments)} failed without a word"
@@ -115,6 +118,54 @@ class Kubectl:
         command = [*self._command, "config", "view", "--minify", path]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         return visible(done.stdout.decode(errors="replace").strip()) or "kubectl's default address (no current context)"
+
+
+_ERROR = re.compile(r"error|Error|Unable to connect|The connection to the server|[EWIF]\d{4} |command terminated")
+"""How lines begin that kubectl itself ends with: they come with what to do, once it has ended."""
+_MOST_WORDS = 1 << 20
+
+
+class _Errors:
+    """Reads kubectl's error output while it runs: a pipe that is full would stop it.
+
+    A credential plugin asks there for a login, and waits for it. So on a terminal, what is no error is shown at once.
+    """
+
+    def __init__(self) -> None:
+        self._words = ""
+        self._shows = sys.stderr.isatty()
+        self._from, self.pipe = os.pipe()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def begin(self) -> None:
+        """Read, now that kubectl has its end of the pipe, or has not started."""
+        os.close(self.pipe)
+        self._thread.start()
+
+    def words(self) -> str:
+        """What was not shown, up to its end."""
+        self._thread.join()
+        return self._words
+
+    def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        begun = ""  # of a line, and not shown yet
+        while data := os.read(self._from, 1 << 16):
+            *lines, begun = (begun + decoder.decode(data)).split("\n")
+            for line in lines:
+                self._take(f"{line}\n")
+            if self._shows and begun and not _ERROR.match(begun):  # it may be a question, which has no end
+                self._take(begun)
+                begun = ""
+        self._take(begun)
+        os.close(self._from)
+
+    def _take(self, words: str) -> None:
+        if self._shows and not _ERROR.match(words):
+            sys.stderr.write("".join(c if c == "\n" else visible(c) for c in words))
+            sys.stderr.flush()
+        elif len(self._words) < _MOST_WORDS:
+            self._words += words
 
 
 def _output(process: "subprocess.Popen[bytes]") -> IO[bytes]:

@@ -19,6 +19,7 @@ import msgspec
 from exectrail.contracts.record import VERSION, Node, Record, decode, encode
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading import blocks
+from exectrail.reading.frames import Frames, hint
 from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
@@ -215,6 +216,7 @@ class _Picked:
         self._proven = source.pod_log
         self._refusal = ""
         self._line = self._refused = 0
+        self._frames = Frames()
         self._growing, self._marked, self._ended = source.growing, source.marked, False
 
     def of(self, block: bytes) -> Iterator[bytes]:
@@ -252,9 +254,11 @@ class _Picked:
             if not line or line.isspace() or (self._marked and self._is_end(line)):
                 continue
             try:
-                head = _head.decode(line)
+                line, head = self._record(line)  # noqa: PLW2901 - it may have been in a frame
             except UNREADABLE as error:
                 self._refuse(line, error)
+                continue
+            if head is None:
                 continue
             self._proven = True
             self._number(head.node.name, head.seq, head.seq)
@@ -262,6 +266,18 @@ class _Picked:
                 self._report.misunderstood(f"version {head.version}")
             elif self._needles is None or _has(line, self._needles):
                 yield line
+
+    def _record(self, line: bytes) -> "tuple[bytes, Head | None]":
+        """A record's line without a frame, and its head; no head for what is to be ignored."""
+        try:
+            return line, _head.decode(line)
+        except UNREADABLE:
+            inner = self._frames.inside(line)
+            if inner is None:
+                raise
+            if not inner or _is_log_line(inner):
+                return line, None
+            return inner, _head.decode(inner)
 
     def _is_end(self, line: bytes) -> bool:
         if not line.startswith(END):
@@ -278,9 +294,9 @@ class _Picked:
         if not _is_log_line(line):
             self._report.damaged += 1
             self._refused += 1
-            self._refusal = (
-                self._refusal or f"{self._name}:{self._line}: not a record of a trail: {visible(str(error))}"
-            )
+            if not self._refusal:
+                why = hint(line) or visible(str(error))
+                self._refusal = f"{self._name}:{self._line}: not a record of a trail: {why}"
 
 
 def _intact(block: bytes) -> tuple[str, int, int] | None:

@@ -1,5 +1,6 @@
 """The command as a whole: its start, its arguments, its exit codes, and what it prints of sessions."""
 
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exectrail import __version__, cli
-from exectrail.cli import arguments
+from exectrail.cli import arguments, exit_codes
 from exectrail.cli.text import span, target
 from exectrail.contracts import session
 from exectrail.contracts.meta import ObjectMeta
@@ -74,6 +75,24 @@ def test_a_reader_that_leaves_early_is_no_error(alice_file: Path) -> None:
     )
 
     assert (alone.stdout, alone.stderr) == (b"{", b"")
+
+
+def test_a_reader_that_leaves_early_is_no_error_where_there_is_no_sigpipe(alice_file: Path) -> None:
+    code = (
+        "import signal, sys; del signal.SIGPIPE; from exectrail.cli import main;"
+        "sys.exit(main(['show', '0b5e7c', '-', '-o', 'json']))"
+    )
+    command = ["bash", "-c", '"$0" -c "$1" | head -c 1; exit ${PIPESTATUS[0]}', sys.executable, code]
+    many = alice_file.read_bytes().replace(b'"argv":["id"]', b'"argv":["' + b"x" * 300_000 + b'"]')
+    done = subprocess.run(command, input=many, capture_output=True, check=False, env=ENV_C)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"{", b"")
+
+
+def test_the_exit_codes_of_the_help_are_all_there_are() -> None:
+    said = set(re.findall(r"^  (\d+) ", cli.parser("exectrail").format_help(), re.MULTILINE))
+
+    assert said == {str(code) for code in vars(exit_codes).values() if isinstance(code, int)}
 
 
 def test_standard_input_is_a_trail_too(alice_file: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading from a cluster, through a kubectl that answers from a table of files."""
 
 import json
+import os
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from exectrail.contracts.record import Record, encode
 from exectrail.reading.kubectl import Kubectl, KubectlError
 
 from .fake_cluster import FakeCluster
+from .terminals import on_terminal
 
 PRINT = ("python3", "-m", "exectrail.reading.reader")
 
@@ -416,3 +418,35 @@ def test_what_stands_out_is_read_from_all_nodes(
 
     assert (code, len([call for call in cluster.calls if call[0] == "exec"])) == (0, 2)
     assert "missing" not in err
+
+
+_ASKS = """\
+#!/bin/sh
+printf 'To sign in, open https://login.example/device and enter the code ABC-123\\nWaiting: ' >&2
+read answer < "$(dirname "$0")/answer"
+printf '{"items": []}'
+"""
+
+
+def test_a_login_prompt_of_a_plugin_reaches_the_person_at_once(cluster: FakeCluster) -> None:
+    (cluster.folder / "kubectl").write_text(_ASKS)
+    os.mkfifo(cluster.folder / "answer")
+    with on_terminal("sessions", stdout=False, stderr=True) as terminal:
+        shown = terminal.waits_for("Waiting: ")
+        assert "enter the code ABC-123\n" in shown
+
+        (cluster.folder / "answer").write_text("done\n")
+
+        assert "exectrail: no sessions" in terminal.rest()
+        assert terminal.process.wait() == 0
+
+
+def test_an_error_on_a_terminal_is_said_once_and_with_its_remedy(cluster: FakeCluster) -> None:
+    cluster.answers("get", code=1, err="Warning: old\nerror: You must be logged in to the server (Unauthorized)\n")
+    with on_terminal("sessions", stdout=False, stderr=True) as terminal:
+        shown = terminal.rest()
+
+        assert terminal.process.wait() == 2
+    assert shown.startswith("Warning: old\nexectrail: error: You must be logged in")
+    assert shown.count("logged in") == 1
+    assert "No valid credentials" in shown

@@ -4,8 +4,6 @@ import csv
 import gzip
 import io
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -29,6 +27,8 @@ from exectrail.reading.blocks import BLOCK
 from exectrail.reading.choice import Choice, pattern
 from exectrail.reading.report import Report
 from exectrail.reading.summary import Summary
+
+from .terminals import on_terminal
 
 Run = Callable[..., tuple[int, str, str]]
 UID = "0b5e7c1e-6f1d-4a53-9d0c-{:012x}"
@@ -197,25 +197,10 @@ def test_piped_lines_have_tabs_and_no_padding(alice_file: Path, run: Run) -> Non
 
 
 def on_a_terminal(*argv: str, columns: int, **env: str) -> str:
-    """What the command prints on a terminal of so many columns."""
-    leader, follower = pty.openpty()
-    pid = subprocess.Popen(
-        [sys.executable, "-m", "exectrail", *argv],
-        stdout=follower,
-        stdin=subprocess.DEVNULL,
-        env={"PATH": os.environ["PATH"], "COLUMNS": str(columns), "TERM": "xterm", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-        | env,
-    )
-    os.close(follower)
-    printed = b""
-    try:
-        while data := os.read(leader, 1 << 16):
-            printed += data
-    except OSError:  # how Linux ends a terminal
-        pass
-    os.close(leader)
-    assert pid.wait() == 0
-    return printed.decode().replace("\r\n", "\n")
+    with on_terminal(*argv, env={"COLUMNS": str(columns)} | env) as terminal:
+        shown = terminal.rest()
+        assert terminal.process.wait() == 0
+    return shown
 
 
 def test_a_narrow_terminal_shows_whole_names_and_uids(alice_file: Path, alice_uid: str) -> None:
@@ -225,9 +210,16 @@ def test_a_narrow_terminal_shows_whole_names_and_uids(alice_file: Path, alice_ui
     assert alice_uid in out
 
 
-def test_colours_are_for_terminals_and_no_color_ends_them(alice_file: Path) -> None:
-    assert "\x1b[" in on_a_terminal("sessions", str(alice_file), columns=200)
-    assert "\x1b[" not in on_a_terminal("sessions", str(alice_file), columns=200, NO_COLOR="1")
+def test_colours_are_for_terminals_and_no_color_ends_them(alice_file: Path, alice_uid: str) -> None:
+    for command in (["sessions"], ["show", alice_uid]):
+        assert "\x1b[" in on_a_terminal(*command, str(alice_file), columns=200)
+        assert "\x1b[" not in on_a_terminal(*command, str(alice_file), columns=200, NO_COLOR="1")
+
+
+def test_a_tree_is_wrapped_at_the_terminals_width(alice_file: Path, alice_uid: str) -> None:
+    out = on_a_terminal("show", alice_uid, str(alice_file), columns=60, NO_COLOR="1")
+
+    assert max(map(len, out.splitlines())) <= 60
 
 
 # ---- forms ----
