@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from bench import auditlog, filters, memory, parsing, pipeline, replica, storage, webhook
+from bench import auditlog, filters, memory, parsing, pipeline, reading, replica, storage, webhook
 from bench.figures import Figure, keep, show
 
 
@@ -26,6 +26,7 @@ def _figures(args: argparse.Namespace) -> Iterator[Figure]:
     yield from memory.figures()
     yield from filters.figures()
     yield from storage.figures()
+    yield from reading.figures()
     yield from auditlog.figures(args.backlog)
     yield from replica.figures()
     yield from webhook.figures(args.seconds)
