@@ -25,6 +25,8 @@ SUBCOMMANDS = {
     "summary": "count sessions and programs by user, target and hour",
     "filter": "try a filter set on a trail",
     "profile": "check, merge and explain seccomp profiles",
+    "completion": "print a script for shell completion",
+    "man": "print the manual page",
 }
 """What each does. The module `exectrail.cli.NAME` has `add_arguments(parser)` and `run(arguments)`."""
 

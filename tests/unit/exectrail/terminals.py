@@ -33,13 +33,13 @@ class OnTerminal:
 
 @contextmanager
 def on_terminal(
-    *argv: str, stdout: bool = True, stderr: bool = False, env: dict[str, str] | None = None
+    *argv: str, stdout: bool = True, stderr: bool = False, stdin: bool = False, env: dict[str, str] | None = None
 ) -> Iterator[OnTerminal]:
     """The command with these arguments; what does not go to the terminal is in `process.stdout` or `.stderr`."""
     leader, follower = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "exectrail", *argv],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=follower if stdout else subprocess.PIPE,
         stderr=follower if stderr else subprocess.PIPE,
         env={"PATH": os.environ["PATH"]} | TERMINAL | (env or {}),

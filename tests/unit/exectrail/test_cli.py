@@ -19,6 +19,8 @@ from exectrail.contracts.record import Exit
 from exectrail.reading import shell
 from exectrail.reading.summary import from_audit_session
 
+from .terminals import on_terminal
+
 ENV_C = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 
@@ -93,6 +95,18 @@ def test_the_exit_codes_of_the_help_are_all_there_are() -> None:
     said = set(re.findall(r"^  (\d+) ", cli.parser("exectrail").format_help(), re.MULTILINE))
 
     assert said == {str(code) for code in vars(exit_codes).values() if isinstance(code, int)}
+
+
+def test_a_long_reading_shows_how_far_it_is_on_a_terminal(alice_uid: str, alice_file: Path) -> None:
+    with on_terminal("show", alice_uid, "-", stdout=False, stderr=True, stdin=True) as terminal:
+        assert terminal.process.stdin and terminal.process.stdout
+        terminal.process.stdin.write(alice_file.read_bytes())
+        terminal.process.stdin.flush()
+        terminal.waits_for("reading: 22 records, ")
+        terminal.process.stdin.close()
+
+        assert b"sleep 0.1" in terminal.process.stdout.read()
+        assert terminal.rest().endswith("\r\x1b[K")
 
 
 def test_standard_input_is_a_trail_too(alice_file: Path) -> None:
