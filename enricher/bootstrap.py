@@ -62,7 +62,7 @@ class _Api:
 
     def __init__(self, args: argparse.Namespace, clock: Clock) -> None:
         self.client = client = Client.in_cluster()
-        self.containers, self.asked = Containers(), RequestIndex()
+        self.containers, self.asked = Containers(args.node_debug_labels), RequestIndex()
         self.attached = Attached(clock.stamp(clock.now_ms()))
         self.requests = config.Requests(client, args.namespace, self._request_changed, args.node)
         pod_changed, namespace_changed = self.containers.pod_changed, self.containers.namespace_changed

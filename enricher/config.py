@@ -31,6 +31,7 @@ from enricher.sensors.procconn.connector import ProcConnector
 from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.sensors.sensor import Sensor
 from enricher.sensors.unavailable import SensorUnavailable
+from exectrail.contracts.node_debug import labels
 from exectrail.contracts.session import GROUP_VERSION, PLURAL, AuditSession
 from exectrail.contracts.settings import FILTERS, LOG_LEVEL
 from exectrail.filter.file import FilterFile
@@ -263,6 +264,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--receive-buffer", type=positive, default=4 << 20, metavar="BYTES", help=help_)
     help_ = "name of this node (default $NODE_NAME or the host's name)"
     add("--node", default=os.environ.get("NODE_NAME", socket.gethostname()), help=help_)
+    help_ = "labels of pods that debug a node; one suffices, besides those that are known (default none)"
+    add("--node-debug-labels", type=labels, default="", metavar="KEY=VALUE,...", help=help_)
     help_ = "namespace of AuditSessions (default $POD_NAMESPACE or exectrail)"
     add("--namespace", default=os.environ.get("POD_NAMESPACE", "exectrail"), help=help_)
 

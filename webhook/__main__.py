@@ -94,7 +94,7 @@ def main() -> int:
     extra_keys = frozenset(options.extra_keys)
 
     def rules() -> Rules:
-        return Rules(extra_keys, key.value, options.tag_unknown)
+        return Rules(extra_keys, key.value, options.tag_unknown, options.node_debug_labels)
 
     def record(session: AuditSession) -> None:
         # Once the answer is sent: the writer's thread begins at once, and would hold Python's lock meanwhile.

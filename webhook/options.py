@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
+from exectrail.contracts.node_debug import labels
 from exectrail.service import logs
 from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS
 from webhook.reviews.tag_mode import Unknown
@@ -124,6 +125,8 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let the namespace label choose process-audit-only, too, which refuses nothing",
     )
+    label_help = "labels of pods that debug a node; one suffices, besides those that are known (default none)"
+    add("--node-debug-labels", type=labels, default="", metavar="KEY=VALUE,...", help=label_help)
     memory_help = "memory for AuditSessions that wait to be written, in MiB (default %(default)g)"
     add("--sessions-mib", type=_number(1), default=16.0, metavar="MIB", help=memory_help)
     for name, default, whose in (

@@ -6,14 +6,14 @@ and so is the container itself, where it is its pod's only one or the node shows
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
 
 from enricher.containers.pods import Container as ContainerSpec
 from enricher.containers.pods import Namespace, Pod, containers_of, ids_of, statuses_of
-from exectrail.contracts.node_debug import is_node_debug
+from exectrail.contracts.node_debug import Traits, is_node_debug
 from exectrail.contracts.profile import LOGGING_FILES
 from exectrail.contracts.record import Origin, Resource
 from exectrail.contracts.session import TAG_VARIABLE, opted_in
@@ -74,9 +74,15 @@ class Answer(Struct, frozen=True):
 
 
 class Containers:
-    """The node's containers. Fed from the mirrors' threads, read from the pipeline's."""
+    """The node's containers. Fed from the mirrors' threads, read from the pipeline's.
 
-    def __init__(self) -> None:
+    Args:
+        node_debug: Labels of a site's own pods for debugging a node.
+
+    """
+
+    def __init__(self, node_debug: Mapping[str, str] | None = None) -> None:
+        self._node_debug = node_debug or {}
         self.version = 0
         """Rises with every change that can alter an answer."""
         self.is_there: Callable[[str], bool] = lambda _id: True
@@ -105,8 +111,8 @@ class Containers:
             if new:
                 self._pods[_cgroup_uid(new)] = new
                 self._pod_of.update(dict.fromkeys(ids_of(new), _cgroup_uid(new)))
-                if is_node_debug_pod(new) and not new.status.is_over:
-                    self._debugging[_cgroup_uid(new)] = _tags_of(new)
+                if self.debugs_node(new) and not new.status.is_over:
+                    self._debugging[_cgroup_uid(new)] = self._tags_of(new)
                 if new.spec.ephemeral_containers:
                     known = added if old and _cgroup_uid(old) == _cgroup_uid(new) else {}
                     names = [each.name for each in new.spec.ephemeral_containers]
@@ -134,6 +140,20 @@ class Containers:
         with self._lock:
             return [pod for pod in self._pods.values() if not pod.status.is_over and self._is_recorded(pod)]
 
+    def debugs_node(self, pod: Pod) -> bool:
+        """Whether a pod is for debugging its node."""
+        contexts = (each.security_context for each in [*pod.spec.containers, *pod.spec.init_containers])
+        traits = Traits(
+            name=pod.metadata.name,
+            labels=pod.metadata.labels,
+            annotations=pod.metadata.annotations,
+            owned=bool(pod.metadata.owner_references),
+            host_pid=pod.spec.host_pid,
+            on_the_host=pod.spec.host_pid or pod.spec.host_network or pod.spec.host_ipc,
+            privileged=any(context and context.privileged for context in contexts),
+        )
+        return is_node_debug(traits, self._node_debug)
+
     def look(self, ref: CgroupRef) -> Answer:
         """What is known of a container now."""
         known = self._answers.get(ref)
@@ -153,7 +173,7 @@ class Containers:
             return Answer(self.version)
         spec = _spec_of(pod, ref, self.is_there)
         seen_ms = self._added.get(_cgroup_uid(pod), {}).get(spec.name) if spec else None
-        return Answer(self.version, recorded, _container(pod, spec, ref, seen_ms) if spec else None)
+        return Answer(self.version, recorded, self._container(pod, spec, ref, seen_ms) if spec else None)
 
     def forget(self, container_id: str) -> None:
         """Drop what is remembered of a container that is gone."""
@@ -162,35 +182,43 @@ class Containers:
 
     def _is_recorded(self, pod: Pod) -> bool | None:
         labels = self._labels.get(pod.metadata.namespace)
-        return None if labels is None else opted_in(labels) or is_node_debug_pod(pod)
+        return None if labels is None else opted_in(labels) or self.debugs_node(pod)
 
     def _pod(self, ref: CgroupRef) -> Pod | None:
         return self._pods.get(ref.pod_uid or self._pod_of.get(ref.container_id, ""))
+
+    def _container(self, pod: Pod, spec: ContainerSpec, ref: CgroupRef, seen_ms: int | None) -> Container:
+        is_ephemeral, status = _is_ephemeral(pod, spec), statuses_of(pod).get(ref.container_id)
+        debugs = pod.spec.node_name if self.debugs_node(pod) else ""
+        return Container(
+            id=ref.container_id,
+            resource=Resource(pod.metadata.namespace, pod.metadata.name, spec.name),
+            image=spec.image,
+            pod_uid=pod.metadata.uid,
+            tag=self._tag_of(pod, spec),
+            ephemeral=is_ephemeral,
+            debugs=debugs,
+            command=(*spec.command, *spec.args) if is_ephemeral or debugs else (),
+            created_ms=_ms(pod.metadata.creation_timestamp),
+            seen_ms=seen_ms,
+            started_ms=_ms(status.state.started_at) if status else None,
+            logged=_is_logged(pod, spec),
+            kubelet_commands=_kubelet_commands(spec),
+        )
+
+    def _tag_of(self, pod: Pod, spec: ContainerSpec) -> str | None:
+        """The tag that the webhook put into the spec; an ordinary container's author could write anything there."""
+        if not _is_ephemeral(pod, spec) and not self.debugs_node(pod):
+            return None
+        return next((each.value for each in spec.env if each.name == TAG_VARIABLE), None)
+
+    def _tags_of(self, pod: Pod) -> set[str]:
+        return {tag for each in containers_of(pod) if (tag := self._tag_of(pod, each))}
 
 
 def _cgroup_uid(pod: Pod) -> str:
     """The UID that the kubelet names a pod's cgroup by: of a static pod, its manifest's hash."""
     return pod.metadata.annotations.get("kubernetes.io/config.hash", pod.metadata.uid)
-
-
-def _container(pod: Pod, spec: ContainerSpec, ref: CgroupRef, seen_ms: int | None) -> Container:
-    is_ephemeral, status = _is_ephemeral(pod, spec), statuses_of(pod).get(ref.container_id)
-    debugs = pod.spec.node_name if is_node_debug_pod(pod) else ""
-    return Container(
-        id=ref.container_id,
-        resource=Resource(pod.metadata.namespace, pod.metadata.name, spec.name),
-        image=spec.image,
-        pod_uid=pod.metadata.uid,
-        tag=_tag_of(pod, spec),
-        ephemeral=is_ephemeral,
-        debugs=debugs,
-        command=(*spec.command, *spec.args) if is_ephemeral or debugs else (),
-        created_ms=_ms(pod.metadata.creation_timestamp),
-        seen_ms=seen_ms,
-        started_ms=_ms(status.state.started_at) if status else None,
-        logged=_is_logged(pod, spec),
-        kubelet_commands=_kubelet_commands(spec),
-    )
 
 
 def _ms(stamp: str | None) -> int | None:
@@ -222,29 +250,8 @@ def _spec_of(pod: Pod, ref: CgroupRef, is_there: Callable[[str], bool]) -> Conta
     return every[0] if len(every) == 1 else None
 
 
-def _tag_of(pod: Pod, spec: ContainerSpec) -> str | None:
-    """The tag that the webhook put into the spec; an ordinary container's author could write anything there."""
-    if not _is_ephemeral(pod, spec) and not is_node_debug_pod(pod):
-        return None
-    return next((each.value for each in spec.env if each.name == TAG_VARIABLE), None)
-
-
-def _tags_of(pod: Pod) -> set[str]:
-    return {tag for each in containers_of(pod) if (tag := _tag_of(pod, each))}
-
-
 def _is_ephemeral(pod: Pod, spec: ContainerSpec) -> bool:
     return any(each.name == spec.name for each in pod.spec.ephemeral_containers)
-
-
-def is_node_debug_pod(pod: Pod) -> bool:
-    """Whether a pod is for debugging its node."""
-    return is_node_debug(
-        pod.metadata.name,
-        pod.metadata.labels,
-        on_the_host=pod.spec.host_pid or pod.spec.host_network or pod.spec.host_ipc,
-        sees_the_root=any(volume.host_path and volume.host_path.path == "/" for volume in pod.spec.volumes),
-    )
 
 
 def _is_logged(pod: Pod, spec: ContainerSpec) -> bool:

@@ -60,18 +60,6 @@ class Container(Struct, frozen=True, rename="camel"):
     lifecycle: Lifecycle | None = None
 
 
-class HostPath(Struct, frozen=True):
-    """core/v1 HostPathVolumeSource."""
-
-    path: str = ""
-
-
-class Volume(Struct, frozen=True, rename="camel"):
-    """core/v1 Volume, as far as it shows the node."""
-
-    host_path: HostPath | None = None
-
-
 class PodSpec(Struct, frozen=True, rename="camel"):
     """core/v1 PodSpec."""
 
@@ -83,7 +71,6 @@ class PodSpec(Struct, frozen=True, rename="camel"):
     host_pid: bool = field(name="hostPID", default=False)
     host_network: bool = False
     host_ipc: bool = field(name="hostIPC", default=False)
-    volumes: list[Volume] = []
     runtime_class_name: str = ""
 
 

@@ -61,7 +61,8 @@ def main(argv: list[str]) -> int:
 
 
 def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) -> int:
-    client, clock, containers, recorder = Client.in_cluster(), Clock(), Containers(), Recorder(file)
+    client, clock, recorder = Client.in_cluster(), Clock(), Recorder(file)
+    containers = Containers(args.node_debug_labels)
     tables = Tables(recorder, containers)
     requests = config.Requests(client, args.namespace, tables.session_changed)
     watched = config.watch_node(client, args.node, tables.pod_changed, tables.namespace_changed)

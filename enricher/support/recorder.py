@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from enricher.audit.netlink_socket import AuditSource
 from enricher.clock import boot_to_wall_ns
-from enricher.containers.containers import CgroupRef, Containers, is_node_debug_pod
+from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import Container, Namespace, Pod
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.pending_event import Correlated
@@ -20,6 +20,7 @@ from enricher.procfs import Proc
 from enricher.support import recording
 from enricher.support.recording import NamespaceSeen, PodSeen, SessionSeen
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.node_debug import SOURCE
 from exectrail.contracts.session import TAG_VARIABLE, AuditSession
 
 _NLMSG_HEADER = 16
@@ -88,7 +89,7 @@ class Tables:
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         """A pod came, changed or went."""
         self._containers.pod_changed(old, new)
-        self._put(PodSeen(_key(new or old), lean_pod(new) if new else None))
+        self._put(PodSeen(_key(new or old), lean_pod(new, debugs=self._containers.debugs_node(new)) if new else None))
 
     def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
         """A namespace came, changed or went."""
@@ -202,12 +203,16 @@ class TappedCorrelator(Correlator):
         return self._source.text(record) if self._source else b""
 
 
-def lean_pod(pod: Pod) -> Pod:
+def lean_pod(pod: Pod, *, debugs: bool) -> Pod:
     """A pod without values of variables and commands, which may hold secrets.
 
     The variable that the webhook sets is kept, and the commands of containers that a request made: as in its session.
+
+    Args:
+        pod: The pod.
+        debugs: Whether it is for debugging its node.
+
     """
-    debugs = is_node_debug_pod(pod)
     spec = replace(
         pod.spec,
         containers=[_lean_container(each, asked_for=debugs) for each in pod.spec.containers],
@@ -215,7 +220,9 @@ def lean_pod(pod: Pod) -> Pod:
         ephemeral_containers=[_lean_container(each, asked_for=True) for each in pod.spec.ephemeral_containers],
     )
     meta = _lean_meta(pod.metadata, pod.metadata.labels)
-    return Pod(replace(meta, creation_timestamp=pod.metadata.creation_timestamp), spec, pod.status)
+    owners = pod.metadata.owner_references
+    created = pod.metadata.creation_timestamp
+    return Pod(replace(meta, creation_timestamp=created, owner_references=owners), spec, pod.status)
 
 
 def _lean_container(container: Container, *, asked_for: bool) -> Container:
@@ -224,7 +231,7 @@ def _lean_container(container: Container, *, asked_for: bool) -> Container:
 
 
 def _lean_meta(meta: ObjectMeta, labels: dict[str, str] | None = None) -> ObjectMeta:
-    annotations = {key: value for key, value in meta.annotations.items() if key == _CONFIG_HASH}
+    annotations = {key: value for key, value in meta.annotations.items() if key in (_CONFIG_HASH, SOURCE)}
     return ObjectMeta(meta.name, meta.namespace, meta.uid, labels=labels or {}, annotations=annotations)
 
 

@@ -18,19 +18,11 @@ MESSAGE_ANNOTATION = "exectrail.io/message"
 STATES: tuple[spo.State, ...] = get_args(spo.State)
 
 
-class Owner(Struct, frozen=True):
-    """meta/v1 OwnerReference."""
-
-    kind: str
-    name: str
-
-
 class Meta(ObjectMeta, frozen=True, omit_defaults=True, rename="camel"):
-    """meta/v1 ObjectMeta, with what deletion and ownership need."""
+    """meta/v1 ObjectMeta, with what deletion needs."""
 
     generation: int = 0
     finalizers: list[str] = field(default_factory=list)
-    owner_references: list[Owner] = field(default_factory=list)
 
 
 class Condition(Struct, frozen=True, omit_defaults=True, rename="camel"):

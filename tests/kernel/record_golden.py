@@ -17,12 +17,10 @@ from enricher.containers.pods import (
     EnvVar,
     ExecAction,
     Handler,
-    HostPath,
     Lifecycle,
     PodSpec,
     SeccompProfile,
     SecurityContext,
-    Volume,
 )
 from exectrail.contracts.session import TAG_VARIABLE
 from tests.kernel.fake_node import OURS, FakeNode, app, fake_node
@@ -109,7 +107,7 @@ def identical_execs_without_a_tag(node: FakeNode) -> None:
 
 def node_that_is_debugged(node: FakeNode) -> None:
     debugger = Container("debugger", "tools", env=[EnvVar(TAG_VARIABLE, ALICE)], command=["sh"])
-    spec = PodSpec([debugger], node_name="node1", host_pid=True, host_network=True, volumes=[Volume(HostPath("/"))])
+    spec = PodSpec([debugger], node_name="node1", host_pid=True, host_network=True)
     name = "node-debugger-node1-abcde"
     node.namespace("shop")
     node.run(None, "/bin/true", OURS, "before")

@@ -78,7 +78,7 @@ def decide(request: Request, known: Known, rules: Rules, now: str) -> Decision:
             if not found.asked:
                 return Decision("no-new-container")
         case "CREATE", "", "Pod":
-            found = _node_debug(request)
+            found = _node_debug(request, rules)
             if not found.asked:
                 return Decision("no-node-debug")
         case _:
@@ -169,8 +169,8 @@ def _started(
     return _Found(asked, patch, untagged, recorded=not out, matched=matched, warnings=warnings)
 
 
-def _node_debug(request: Request) -> _Found:
-    asked, patch, too_large = _made(request, lambda budget: node_debug(request, budget))
+def _node_debug(request: Request, rules: Rules) -> _Found:
+    asked, patch, too_large = _made(request, lambda budget: node_debug(request, budget, rules.node_debug))
     return _Found(asked, patch, too_large, recorded=True)
 
 

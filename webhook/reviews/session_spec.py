@@ -4,6 +4,7 @@ A client chooses the length of most of these words, and etcd holds every session
 cut says so.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -69,6 +70,8 @@ class Rules(Struct, frozen=True):
     """For hashes of commands; there is none until the key is there."""
     tag_unknown: Literal["env", "match"]
     """What tag mode `auto` is where no node has reported whether the container has `env`."""
+    node_debug: Mapping[str, str] = {}
+    """Labels of a site's own pods for debugging a node."""
 
 
 def session_spec(

@@ -14,7 +14,7 @@ LINES = (CHART / "values.yaml").read_text().splitlines()
 VALUES: Document = yaml.safe_load("\n".join(LINES))
 SCHEMA: Document = json.loads((CHART / "values.schema.json").read_text())
 
-OPEN = {"commonLabels", "nodeSelector", "podAnnotations", "podLabels", "affinity", "requests", "limits"}
+OPEN = {"commonLabels", "match", "nodeSelector", "podAnnotations", "podLabels", "affinity", "requests", "limits"}
 """Objects whose keys are the user's."""
 WHOLE = {"resources", "updateStrategy"}
 """Objects that are described as a whole."""

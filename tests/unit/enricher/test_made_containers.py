@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from enricher.containers.pods import Container, ContainerStatus, EnvVar, HostPath, Pod, PodSpec, PodStatus, Volume
+from enricher.containers.pods import Container, ContainerStatus, EnvVar, Pod, PodSpec, PodStatus
 from enricher.correlate.command import is_same_as_kept
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
@@ -37,7 +37,6 @@ def node_debugger(
         containers=[Container(name, "tools", variable(uid), command)],
         node_name=node,
         host_pid=True,
-        volumes=[Volume(HostPath("/"))],
     )
     return Pod(ObjectMeta(name=NODE_DEBUGGER, namespace="shop", uid="pod-1", creation_timestamp=created), spec)
 

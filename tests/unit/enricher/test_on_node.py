@@ -7,11 +7,9 @@ from enricher.containers.containers import NODE, CgroupRef
 from enricher.containers.pods import (
     Container,
     EnvVar,
-    HostPath,
     Pod,
     PodSpec,
     PodStatus,
-    Volume,
 )
 from enricher.events import Process, ProcessEvent
 from exectrail.contracts.meta import ObjectMeta
@@ -39,7 +37,6 @@ def test_a_node_debug_pod_is_recorded_in_every_namespace_as_who_made_it() -> Non
         containers=[Container("debugger", "tools", [EnvVar("SPO_EXEC_REQUEST_UID", UID)], command=["sh", "-c", "id"])],
         node_name="node1",
         host_pid=True,
-        volumes=[Volume(HostPath("/"))],
     )
     debugger = Pod(ObjectMeta(name="node-debugger-node1-abcde", namespace="shop", uid="pod-1"), spec)
     rig = Rig({}, debugger)
@@ -63,7 +60,6 @@ def node_debugger(tag: str = UID, phase: str = "Running") -> Pod:
     spec = PodSpec(
         containers=[Container("debugger", "tools", [EnvVar("SPO_EXEC_REQUEST_UID", tag)])],
         host_pid=True,
-        volumes=[Volume(HostPath("/"))],
     )
     meta = ObjectMeta(name=f"node-debugger-node1-{tag[:5]}", namespace="desk", uid=f"pod-of-{tag}")
     return Pod(meta, spec, PodStatus(phase=phase))

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from enricher.containers.containers import CgroupRef
-from enricher.containers.pods import Container, ContainerStatus, EnvVar, HostPath, Pod, PodSpec, PodStatus, Volume
+from enricher.containers.pods import Container, ContainerStatus, EnvVar, Pod, PodSpec, PodStatus
 from enricher.events import ExecEvent, Process, ProcessEvent
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
@@ -174,7 +174,6 @@ def node(cell: Cell) -> Rig:
             [Container("debugger", "tools", tag_in_spec(tag), [*COMMAND])],
             node_name="node1",
             host_pid=True,
-            volumes=[Volume(HostPath("/"))],
         )
         meta = ObjectMeta(
             name="node-debugger-1", namespace="shop", uid="pod-2", creation_timestamp="2026-11-23T12:00:00Z"
