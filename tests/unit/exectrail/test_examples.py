@@ -1,0 +1,93 @@
+"""Every example of the command in the documentation runs, as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exectrail import cli
+from exectrail.cli.command_line import commands
+from exectrail.contracts.record import Record, encode
+
+from .fake_cluster import FakeCluster
+
+REPO = Path(__file__).parents[3]
+UID = "b28d1bc0-51eb-43f5-85e7-8b4cb424ffd9"
+"""That of the README's session."""
+FILTERS = '[{"priority": 100, "level": "Metadata", "matchKeys": ["requestUID"]}]'
+PROFILE = """\
+apiVersion: security-profiles-operator.x-k8s.io/v1
+kind: SeccompProfile
+metadata: {name: %s}
+spec: {defaultAction: SCMP_ACT_ERRNO, %s}
+"""
+START = """\
+kubectl() { [ "$1" = exectrail ] && shift && exectrail "$@"; }
+mail() { cat > mailed; }
+"""
+
+
+def examples() -> list[tuple[str, str]]:
+    """Indented lines that run the command, and what a page shows of a terminal."""
+    runs = re.compile(r"^(?: {4}|\$ )((?:kubectl |source <\()?exectrail .*)$", re.MULTILINE)
+    pages = [*sorted((REPO / "docs").rglob("*.md")), REPO / "README.md"]
+    return [(str(page.relative_to(REPO)), line) for page in pages for line in runs.findall(page.read_text())]
+
+
+@pytest.fixture
+def folder(cluster: FakeCluster, alice_trail: list[Record], alice_uid: str, tmp_path: Path) -> Path:
+    """A folder with the files that examples name, and a cluster that has the same session."""
+    trail = b"".join(map(encode, alice_trail)).replace(alice_uid.encode(), UID.encode())
+    (tmp_path / "trail.jsonl").write_bytes(trail)
+    files = {
+        "filters.json": FILTERS,
+        "profile.yaml": PROFILE % ("profile", "baseProfileName: base"),
+        "base.yaml": PROFILE % ("base", ""),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / ".config/fish/completions").mkdir(parents=True)
+    (tmp_path / "man/man1").mkdir(parents=True)
+    program = cluster.folder / "exectrail"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m exectrail "$@"\n')
+    program.chmod(0o755)
+    numbers = f'{{"node-1":[[0,{len(alice_trail) - 1}]]}}'
+    cluster.answers("get auditsessions", out=b'{"items": []}')
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec", out=trail + f'{{"kind":"end-of-trail","numbers":{numbers},"damaged":0}}\n'.encode())
+    return tmp_path
+
+
+@pytest.mark.parametrize(("page", "example"), examples(), ids=str)
+def test_an_example_of_the_docs_runs(page: str, example: str, folder: Path, cluster: FakeCluster) -> None:
+    line = example.replace("/usr/local/share/man", str(folder / "man"))
+    env = os.environ | {"PYTHONPATH": str(REPO), "HOME": str(folder), "KUBECTL": str(cluster.folder / "kubectl")}
+
+    done = subprocess.run(
+        ["bash", "-c", f"{START}{line}"], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, re.sub(r"exectrail: no (sessions|untracked entries)\n", "", done.stderr)) == (0, "")
+
+
+def test_there_are_examples() -> None:
+    named = {word for _, example in examples() for word in example.split()}
+
+    assert named >= {"sessions", "show", "untracked", "filter", "profile", "completion", "man"}
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.name)
+def test_every_command_explains_itself_and_all_that_it_takes(
+    command: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, parser = command.name, command.parser  # type: ignore[attr-defined] # a Command
+    with pytest.raises(SystemExit) as stop:
+        cli.run([*name.split(), "--help"])
+
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert parser.description in " ".join(shown.split())
+    assert all(action.help or action.dest in {"subcommand", "help"} or action.choices for action in parser._actions)
