@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from enricher.trail.archive import Archive
-from enricher.trail.folder import Folder
+from enricher.trail.folder import FOLDER_MODE, Folder
 from enricher.trail.retention import Removed, Rotation
 from enricher.trail.syncer import Policy, Syncer
 from enricher.trail.tail import newest_first
@@ -74,6 +74,7 @@ class FileSink:
         self._syncer = Syncer(sync)
         self._archive = Archive(path, self._rotation)
         self._folder: Folder | None = None
+        self._refused = ""
         self._file: _File | None = None
         self._cut = 0
         """How many bytes of the next line are in the file already."""
@@ -202,6 +203,10 @@ class FileSink:
             except OSError:
                 folder.close()
                 raise
+            if folder.refused and folder.refused != self._refused:
+                expected = f"expected {os.getegid()} and {FOLDER_MODE:04o}"
+                log.warning("%s: %s, %s: see who may read the trail there", self._path.parent, folder.refused, expected)
+            self._refused = folder.refused
             self._folder = folder
         return self._folder
 

@@ -16,6 +16,9 @@ from typing import Self
 
 FILE_MODE, FOLDER_MODE = 0o640, 0o750
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO put in a file's place must not stop us
+_REFUSED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES)
+"""What file systems without owners and modes of their own say (CIFS, vfat, some of FUSE and NFS), or one of another
+owner."""
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _TRY_EVERY = 0.2
 
@@ -31,6 +34,9 @@ class Folder:
         path: Where it is.
         make: Make it where it is missing, and let in our group alone.
 
+    Attributes:
+        refused: Why it could not be let to our group alone; empty where it is.
+
     Raises:
         OSError: It cannot be made or opened, or is a symbolic link.
 
@@ -42,16 +48,22 @@ class Folder:
             path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._lock: int | None = None
-        # The kubelet makes a hostPath folder for root alone; a folder of another owner is left as it is.
-        with contextlib.suppress(PermissionError):
-            if make:
-                self._let_in_our_group()
+        self.refused = self._let_in_our_group() if make else ""
 
-    def _let_in_our_group(self) -> None:
+    def _let_in_our_group(self) -> str:
+        """Set group and mode where they differ: the kubelet makes a hostPath folder for root alone."""
         there = os.fstat(self._fd)
-        if (there.st_gid, stat.S_IMODE(there.st_mode)) != (os.getegid(), FOLDER_MODE):
-            os.fchown(self._fd, -1, os.getegid())
-            os.fchmod(self._fd, FOLDER_MODE)
+        group, mode = there.st_gid, stat.S_IMODE(there.st_mode)
+        try:
+            if group != os.getegid():
+                os.fchown(self._fd, -1, os.getegid())
+            if mode != FOLDER_MODE:
+                os.fchmod(self._fd, FOLDER_MODE)
+        except OSError as error:
+            if error.errno not in _REFUSED:
+                raise
+            return f"group and mode stay {group} and {mode:04o}: {error.strerror}"
+        return ""
 
     def __enter__(self) -> Self:
         return self

@@ -74,7 +74,7 @@ def test_labels_have_few_values() -> None:
 def test_every_collector_drops_standard_error_and_joins_lines(name: str) -> None:
     text = (FOLDER / name).read_text()
     assert re.search(r'stream=\\"stderr\\"}"\n\s+action\s+= "drop"|regex: stream \^stdout\$|\.stream == "stdout"', text)
-    assert re.search(r"stage\.cri|multiline\.parser: cri|auto_partial_merge: true", text)
+    assert re.search(r"stage\.cri|multiline\.parser: docker, cri|auto_partial_merge: true", text)
 
 
 def in_bytes(size: str | int) -> int:

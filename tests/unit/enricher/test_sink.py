@@ -1,5 +1,6 @@
 """The trail's file and its segments; and standard output."""
 
+import errno
 import gzip
 import os
 import re
@@ -88,6 +89,47 @@ def test_a_fifo_in_the_files_place_is_refused_and_does_not_stop_us(file: Path, o
     os.mkfifo(file)
 
     with pytest.raises(OSError, match=r"No such device or address|no regular file"):
+        open_sink()
+
+
+@pytest.mark.parametrize(
+    "refused", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM], ids=errno.errorcode.get
+)
+@pytest.mark.parametrize("call", ["fchown", "fchmod"])
+def test_a_file_system_without_owners_or_modes_is_warned_about_once_and_written_to(
+    file: Path,
+    open_sink: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    refused: int,
+    call: str,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(refused, os.strerror(refused))
+
+    file.parent.mkdir(mode=0o700)
+    monkeypatch.setattr(os, call, refuse)
+    monkeypatch.setattr(os, "getegid", lambda: os.getgid() + 1 if call == "fchown" else os.getgid())
+    sink = open_sink()
+    write(sink, LINE)
+    file.parent.rename(file.parent.with_name("moved"))
+    file.parent.mkdir(mode=0o700)
+    sink.maintain()
+    write(sink, LINE)
+
+    assert file.read_bytes() == LINE
+    (warning,) = [each.getMessage() for each in caplog.records if "group and mode" in each.getMessage()]
+    assert f"group and mode stay {os.getgid()} and 0700: {os.strerror(refused)}, expected" in warning
+
+
+def test_another_error_of_the_folder_is_still_one(file: Path, open_sink: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    file.parent.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "fchmod", fail)
+
+    with pytest.raises(OSError, match="no memory"):
         open_sink()
 
 
