@@ -31,13 +31,13 @@ from enricher.sensors.procconn.connector import ProcConnector
 from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.sensors.sensor import Sensor
 from enricher.sensors.unavailable import SensorUnavailable
-from exectrail.contracts.node_debug import labels
 from exectrail.contracts.session import GROUP_VERSION, PLURAL, AuditSession
 from exectrail.contracts.settings import FILTERS, LOG_LEVEL
 from exectrail.filter.file import FilterFile
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from exectrail.service import logs
+from exectrail.service.label_flag import labels
 
 S = TypeVar("S", bound=AuditSource)
 

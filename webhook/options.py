@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
-from exectrail.contracts.node_debug import labels
 from exectrail.service import logs
+from exectrail.service.label_flag import labels
 from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS
 from webhook.reviews.tag_mode import Unknown
 from webhook.serving.callers import Limits

@@ -27,24 +27,26 @@ def ours(node: str, hostname: str, look_up: Callable[[str], str] = canonical) ->
         look_up: Finds the hostname with its domain. It may take its time: a thread asks it.
 
     """
-    own = {_whole(node), _whole(hostname)}
-
-    @lru_cache(maxsize=64)  # names are the senders' choice
-    def is_ours(name: str) -> bool:
-        name = _whole(name)
-        if name in own or _is_local(name):
-            return True
-        if _is_address(name) or ("." in name and any("." in each and not _is_address(each) for each in own)):
-            return False
-        return name.partition(".")[0] in {each.partition(".")[0] for each in own if not _is_address(each)}
+    own = frozenset({_whole(node), _whole(hostname)})
 
     def learn() -> None:
+        nonlocal own
         if name := look_up(hostname):
-            own.add(_whole(name))
-            is_ours.cache_clear()
+            own |= {_whole(name)}
 
     threading.Thread(target=learn, name="own-name", daemon=True).start()
-    return is_ours
+    return lambda name: _is_ours(name, own)
+
+
+@lru_cache(maxsize=64)  # names are the senders' choice
+def _is_ours(name: str, own: frozenset[str]) -> bool:
+    name = _whole(name)
+    if name in own or _is_local(name):
+        return True
+    hosts = [each for each in own if not _is_address(each)]
+    if _is_address(name) or ("." in name and any("." in each for each in hosts)):
+        return False
+    return name.partition(".")[0] in {each.partition(".")[0] for each in hosts}
 
 
 def _whole(name: str) -> str:

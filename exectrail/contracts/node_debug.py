@@ -4,7 +4,6 @@ The chart's entry `nodedebug.exectrail.io` has the same rule in CEL. tests/unit/
 clients that make such pods, and evaluates both.
 """
 
-import argparse
 import re
 from collections.abc import Mapping
 
@@ -20,7 +19,6 @@ SOURCE = "debug.openshift.io/source-resource"
 
 _NAME = "node-debugger-"  # kubectl before 1.34 sets no label
 _names_a_node = re.compile(r"(^|[=/])nodes?/").search
-_LABEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]*)=([A-Za-z0-9_.-]*)")
 
 
 class Traits(Struct, frozen=True):
@@ -58,18 +56,3 @@ def is_node_debug(pod: Traits, match: Mapping[str, str]) -> bool:
         return True
     # k9s, Lens, kubectl-node-shell: what is privileged among the node's processes can enter it, `nsenter -t 1`.
     return pod.privileged and pod.host_pid and not pod.owned
-
-
-def labels(text: str) -> dict[str, str]:
-    """A flag's value, `KEY=VALUE,...`.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-
-    """
-    found: dict[str, str] = {}
-    for each in filter(None, text.split(",")):
-        if not (match := _LABEL.fullmatch(each)):
-            raise argparse.ArgumentTypeError(f"{each!r} is no label: expected KEY=VALUE")
-        found[match[1]] = match[2]
-    return found

@@ -59,8 +59,8 @@ ON_THE_HOST = "sleep 1; chroot /host /bin/true {word}; exit 5"
 
 @pytest.mark.parametrize(
     ("profile", "script"),
-    [("general", IN_THE_POD), ("sysadmin", ON_THE_HOST)],
-    ids=["unprivileged", "privileged"],
+    [("general", IN_THE_POD), ("netadmin", IN_THE_POD), ("sysadmin", ON_THE_HOST)],
+    ids=["unprivileged", "without the node's root", "privileged"],
 )
 def test_what_a_node_debug_pod_does_is_the_session_of_its_maker(
     admin: Cluster, plain: str, profile: str, script: str

@@ -18,6 +18,7 @@ from .sessions import Person, api_audit_event, auditsessions
 
 SHOW_TAG = ("sh", "-c", f"echo ${TAG_VARIABLE}")
 NODE_DEBUG_ANNOTATION = f"nodedebug.exectrail.io/{TAG_VARIABLE}"
+PRIVILEGED = {"name": "app", "image": "tools", "securityContext": {"privileged": True}}
 HOST = {"nodeName": "node1", "hostPID": True, "volumes": [{"name": "root", "hostPath": {"path": "/"}}]}
 
 
@@ -156,8 +157,10 @@ def node_debugs(admin: Cluster) -> list[dict[str, Any]]:
         ("any", {"nodeName": "node1"}, {"app.kubernetes.io/managed-by": "kubectl-debug"}, True),
         ("any", {"nodeName": "node1"}, {"debug.openshift.io/managed-by": "oc-debug"}, True),
         ("any", HOST, {}, False),
-        ("node-debugger-x", HOST | {"hostPID": False}, {}, True),
+        ("node-debugger-x", HOST | {"hostPID": False}, {}, False),
         ("node-debugger-x", HOST | {"volumes": []}, {}, True),
+        ("any", HOST | {"containers": [PRIVILEGED]}, {}, True),
+        ("any", HOST | {"hostPID": False, "containers": [PRIVILEGED]}, {}, False),
         ("node-debugger-x", {"nodeName": "node1"}, {}, False),
         ("node-debugger-x", {"hostPID": True, "volumes": HOST["volumes"]}, {}, False),
         ("any", {}, {"app.kubernetes.io/managed-by": "kubectl-debug"}, False),

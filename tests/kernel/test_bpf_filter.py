@@ -64,16 +64,29 @@ def test_pods_under_several_roots_are_told(
 
 
 @pytest.mark.parametrize("nested", ["", "/a", "/a/b", "/a/b/c"])
-def test_a_container_right_below_its_root_is_decided_on_with_all_below_it(
+def test_a_container_right_below_its_root_is_followed_out_of_all_below_it(
     pods: FakePods, program: BpfProgram, drain: Drain, nested: str
 ) -> None:
     """Of a runtime that names one cgroup for pod and container."""
     name = "kubepods-pod1.slice:cri-containerd:1"
     container = pods.container(name)
-    program.decide(container.id, record=False)
-    (pods.container(name + nested) if nested else container).run("/bin/true")
+    program.decide(container.id, record=True)
+    inside = pods.container(name + nested) if nested else container
+    inside.run("/bin/sh", "-c", 'echo 0 > "$0/cgroup.procs"; exec /bin/true', pods.root.parent)
 
-    assert drain() == []
+    events = drain()
+    assert [event.outside for event in events] == [False, True, True]
+    assert {event.cgroup for event in events[1:]} == {container.id}
+
+
+def test_what_is_ignored_right_below_a_root_hides_no_container_below_it(
+    pods: FakePods, program: BpfProgram, drain: Drain
+) -> None:
+    container = pods.container("burstable/pod1/container1")
+    program.decide((pods.root / "burstable").stat().st_ino, record=False)
+    container.run("/bin/true")
+
+    assert len(drain()) == 2
 
 
 def test_roots_are_bounded(pods: FakePods, program: BpfProgram) -> None:

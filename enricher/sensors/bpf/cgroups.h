@@ -147,11 +147,19 @@ static __always_inline enum decision decision_for(struct config *from, struct cg
 	*container = BPF_CORE_READ(cgroup, kn, id);
 	__u8 *decision = bpf_map_lookup_elem(&cgroups, container);
 
-	for (__u32 below = 3; below > 0; below--) {
+	for (__u32 below = 3; below > 1; below--) {
 		if (!decision && level > root + below) {
 			*container = ancestor_id(cgroup, root + below);
 			decision = bpf_map_lookup_elem(&cgroups, container);
 		}
 	}
-	return decision ? *decision : UNDECIDED;
+	if (decision)
+		return *decision;
+	/* One that is ignored there may be a class of pods, such as kubepods/burstable, and says nothing of them. */
+	if (level > root + 1) {
+		*container = ancestor_id(cgroup, root + 1);
+		if (is_recorded(*container))
+			return RECORD;
+	}
+	return UNDECIDED;
 }

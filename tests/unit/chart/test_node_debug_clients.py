@@ -12,7 +12,7 @@ import pytest
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import Namespace, Pod
 from exectrail.contracts.meta import ObjectMeta
-from exectrail.contracts.node_debug import labels
+from exectrail.service.label_flag import labels
 from tests.unit.chart.rendered import HelmTemplate, container, only, pod_spec
 from webhook.reviews.exec_metadata import decide
 from webhook.reviews.review import decode
