@@ -65,10 +65,10 @@ class PodRoots:
             root = self._root_of(each, folder)
             if root is None or (root not in known and len(self.known) >= MOST_ROOTS):
                 strange[each] = f"/{folder.relative_to(self.tree)}"
-            elif root not in known:
+            elif root not in known and (there := _cgroup(root, self.known[0].hierarchy)):
                 known.add(root)
-                fresh.append(Cgroup(root.stat().st_ino, root, self.known[0].hierarchy))
-                self.known.append(fresh[-1])
+                fresh.append(there)
+                self.known.append(there)
         return fresh, strange
 
     def _root_of(self, container: str, folder: Path) -> Path | None:
@@ -92,8 +92,16 @@ def _best(cgroup_root: Path) -> tuple[Path, list[Cgroup]]:
         looked_at = ", ".join(map(str, there.values()))
         raise SensorUnavailable(f"no kubepods cgroup in {looked_at}; is this a node with a kubelet?")
     best = next((each for each in with_roots if any(map(_has_pods, by_tree[each]))), with_roots[0])
-    roots = [Cgroup(root.stat().st_ino, root, best) for root in by_tree[best]]
+    roots = [found for root in by_tree[best] if (found := _cgroup(root, best))]
     return there[best], roots[:MOST_ROOTS]
+
+
+def _cgroup(folder: Path, hierarchy: Hierarchy) -> Cgroup | None:
+    """None where it is gone meanwhile."""
+    try:
+        return Cgroup(folder.stat().st_ino, folder, hierarchy)
+    except FileNotFoundError:
+        return None
 
 
 def _by_name(tree: Path) -> list[Path]:
