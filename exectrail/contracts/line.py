@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
 from exectrail.contracts.record import Record, encode
 
@@ -16,10 +17,8 @@ LONGEST_LINE: Final = 250_000
 
 _RESERVED: Final = 1_000
 """Bytes for the names of what was cut."""
+_LONGEST_ESCAPE: Final = len(r"\u0001")
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(str).decode
-_LONGEST_STEP: Final = 6
-"""Bytes of the longest character in JSON."""
 
 
 def line_of(record: Record) -> bytes:
@@ -31,69 +30,83 @@ def line_of(record: Record) -> bytes:
 def _cut_line(record: Record) -> bytes:
     fields = msgspec.to_builtins(record)
     names = fields.pop("truncated", [])
-    cut = _cut_values(fields, LONGEST_LINE - _RESERVED - len(_encode(names)))
-    changed = [name for name, value in fields.items() if cut[name] != value]
+    values = {name: _encode(value) for name, value in fields.items()}
+    cut = _cut_values(fields, values, LONGEST_LINE - _RESERVED - len(_encode(names)))
+    changed = [name for name, value in values.items() if bytes(cut[name]) != value]
     return _encode(cut | {"truncated": list(dict.fromkeys([*names, *changed]))}) + b"\n"
 
 
-def cut(value: Any, most: int) -> Any:  # noqa: ANN401 - any JSON
-    """The value itself, or as much of its beginning as `most` bytes of JSON hold; numbers are never cut.
+def cut(value: Any, most: int) -> Raw:  # noqa: ANN401 - any JSON
+    """A value in JSON, or as much of its beginning as `most` bytes hold; numbers are never cut.
 
     Args:
         value: JSON.
         most: Bytes, at least 2.
 
     """
-    if len(_encode(value)) <= most:
-        return value
+    return _cut(value, _encode(value), most)
+
+
+def _cut(value: Any, encoded: bytes, most: int) -> Raw:  # noqa: ANN401 - any JSON
+    if len(encoded) <= most:
+        return Raw(encoded)
     match value:
         case str():
-            return _cut_text(value, most)
+            return Raw(_cut_text(encoded, most - 1) + b'"')
         case list():
             return _cut_list(value, most)
         case dict():
-            return _cut_values(value, most)
+            values = {name: _encode(each) for name, each in value.items()}
+            return Raw(_encode(_cut_values(value, values, most)))
         case _:
-            return value
+            return Raw(encoded)
 
 
-def _cut_text(text: str, most: int) -> str:
-    # What JSON escapes is not to be cut within, nor is a character of several bytes.
-    encoded = _encode(text)[: max(1, most - 1)]
-    for end in range(len(encoded), max(0, len(encoded) - _LONGEST_STEP), -1):
-        try:
-            return _decode(encoded[:end] + b'"')
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-    return ""
+def _cut_text(encoded: bytes, end: int) -> bytes:
+    """The beginning of a JSON string, without its closing quote, cut between two characters."""
+    while encoded[end] & 0xC0 == 0x80:  # within a character of several bytes
+        end -= 1
+    for begin in range(max(1, end - _LONGEST_ESCAPE + 1), end):
+        if encoded[begin] == ord("\\") and (begin - len(encoded[:begin].rstrip(b"\\"))) % 2 == 0:
+            escape = _LONGEST_ESCAPE if encoded[begin + 1] == ord("u") else 2
+            if begin + escape > end:
+                return encoded[:begin]
+    return encoded[:end]
 
 
-def _cut_list(items: list[Any], most: int) -> list[Any]:
-    kept: list[Any] = []
+def _cut_list(items: list[Any], most: int) -> Raw:
+    kept: list[bytes] = []
     room = most - len(b"[]")
     for item in items:
-        size = len(_encode(item)) + len(b",")
-        if size > room:
-            rest = cut(item, max(2, room - 1))
-            return [*kept, rest] if len(_encode(rest)) < room else kept
-        kept.append(item)
-        room -= size
-    return kept
+        encoded = _encode(item)
+        if len(encoded) + len(b",") > room:
+            rest = bytes(_cut(item, encoded, max(2, room - 1)))
+            kept += [rest] if len(rest) < room else []
+            break
+        kept.append(encoded)
+        room -= len(encoded) + len(b",")
+    return Raw(b"[" + b",".join(kept) + b"]")
 
 
-def _cut_values(fields: dict[str, Any], most: int) -> dict[str, Any]:
-    """The fields, the largest values cut to one size; where the keys alone are too long, the last are left out."""
-    kept: dict[str, Any] = {}
+def _cut_values(fields: dict[str, Any], values: dict[str, bytes], most: int) -> dict[str, Raw]:
+    """The fields, the largest values cut to one size; where the keys alone are too long, the last are left out.
+
+    Args:
+        fields: The fields.
+        values: Their values in JSON.
+        most: Bytes of all together.
+
+    """
+    kept: list[str] = []
     room = most - len(b"{}")
-    for name, value in fields.items():
+    for name in fields:
         smallest = len(_encode(name)) + len(b':"",')
         if smallest > room:
             break
-        kept[name] = value
+        kept.append(name)
         room -= smallest
-    sizes = {name: len(_encode(value)) for name, value in kept.items()}
-    share = _share(sizes.values(), room + 2 * len(sizes))
-    return {name: value if sizes[name] <= share else cut(value, share) for name, value in kept.items()}
+    share = _share((len(values[name]) for name in kept), room + 2 * len(kept))
+    return {name: _cut(fields[name], values[name], share) for name in kept}
 
 
 def _share(sizes: Iterable[int], room: int) -> int:
