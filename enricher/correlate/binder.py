@@ -56,7 +56,8 @@ class Binder:
             return WAITS if waits or _may_be_made(pending, container) else None
         if not self._sessions.settle(session):
             return WAITS
-        self._spare_init(pending, container)
+        if pending.opens:
+            self._spare_init(pending, container)
         if session.forged and self._set_aside(pending):
             return self.resolve(pending, container)
         return session

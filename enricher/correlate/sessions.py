@@ -7,7 +7,7 @@ request the API has not shown yet is `unconfirmed`.
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 from weakref import ReferenceType, WeakValueDictionary, ref
 
@@ -163,9 +163,10 @@ class Sessions:
         """The UIDs that are taken, and by which entry."""
         return self._taken.copy()
 
-    def restore(self, bound: Mapping[str, Process]) -> None:
-        """Take UIDs as taken that were so before a restart."""
+    def restore(self, bound: Mapping[str, Process], sessions: Iterable[Session] = ()) -> None:
+        """Take UIDs as taken that were so before a restart, with the sessions that go on."""
         self._taken.update(bound)
+        self._holders.update({each.request_uid: each for each in sessions if bound.get(each.request_uid) == each.entry})
 
     def match(
         self, container: Container, argv: bytes, wall_ms: int, *, tagged: bool, truncated: bool = False

@@ -87,8 +87,9 @@ class Memory:
         if kept is None:
             return Restored([], set(), [])
         if kept.boot_id == boot_id:
-            self._sessions.restore(kept.bound)
-            return restore(kept, self._correlator.tree, Proc())
+            restored = restore(kept, self._correlator.tree, Proc())
+            self._sessions.restore(kept.bound, restored.sessions)
+            return restored
         # No process of this boot has bound them.
         self._sessions.restore(dict.fromkeys(kept.bound, Process(0, 0)))
         return Restored([session_of(each) for each in kept.sessions if not each.ended], set(), [])

@@ -18,6 +18,7 @@ from enricher.containers.pods import (
     Started,
 )
 from enricher.correlate.process_tree import Entry, Node
+from enricher.correlate.sessions import Session
 from enricher.events import ExecEvent, Process
 from exectrail.contracts.command_hash import command_hash
 from exectrail.contracts.record import Record
@@ -28,6 +29,7 @@ from tests.unit.enricher.rig import (
     INIT,
     OTHER_UID,
     REQUESTED_MS,
+    SECOND,
     UID,
     Rig,
     ask,
@@ -287,6 +289,19 @@ def test_of_two_that_come_with_the_uid_and_the_command_of_one_request_it_is_said
     assert who(first, OWN) == ("alice", UID, "confirmed")
     assert who(second, OWN) == (None, UID, "forged")
     assert [record.reason for record in second if record.kind == "session"] == ["uid-contested"]
+    assert (later.user, later.weak) == ("alice", ["requestUID", "user"])
+
+
+def test_that_either_may_have_borrowed_is_said_also_of_a_session_that_was_open_before_a_restart(rig: Rig) -> None:
+    ask(rig, request())
+    before = Session(UID, INTRUDER, started=10 * SECOND, audit=request(), checked=True, start_seq=3)
+    entry = Entry(INTRUDER, "session", before)
+    rig.correlator.tree.backfill(Node(INTRUDER, INIT, APP, 10 * SECOND, entry))
+    rig.sessions.restore({UID: INTRUDER}, [before])
+
+    comes_in(rig, *OWN, entry=ENTRY)
+    (later,) = rig.happen(execute(INTRUDER, "id"))
+
     assert (later.user, later.weak) == ("alice", ["requestUID", "user"])
 
 

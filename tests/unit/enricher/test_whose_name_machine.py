@@ -267,8 +267,8 @@ class WhoseName(RuleBasedStateMachine):
         open_before = []
         if not forgets:
             kept = checkpoint.decode(checkpoint.encode(kept))
-            self.rig.sessions.restore(kept.bound)
             open_before = restore(kept, self.rig.correlator.tree, proc).sessions
+            self.rig.sessions.restore(kept.bound, open_before)
         for home in self.homes:
             infos = [self._info(ran) for ran in self.ran if ran.alive and ran.cgroup == home.cgroup]
             backfill(self.rig.correlator.tree, home.id, infos)
