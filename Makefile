@@ -57,7 +57,7 @@ fuzz: $(BIN)/.ready ## Fuzz the parser of audit records for a minute, or for FUZ
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
 	@mkdir -p build/fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_audit_record -max_total_time=$(or $(FUZZ_SECONDS),60) -artifact_prefix=build/ build/fuzz
-	WHOSE_NAME_EXAMPLES=1500 $(BIN)/pytest -q tests/unit/enricher/test_whose_name_machine.py
+	WHOSE_NAME_EXAMPLES=1500 $(BIN)/pytest -q --timeout=1200 tests/unit/enricher/test_whose_name_machine.py
 
 lint: $(BIN)/.ready ## Format, lint, types, layers of the parts, words
 	$(BIN)/ruff format --check .
