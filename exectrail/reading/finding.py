@@ -37,8 +37,8 @@ class Found:
     """Those of processes that this request or another one started; none of the records says which."""
     gaps: list[Record] = field(default_factory=list)
     """What was lost on its node, or in its container, while it ran."""
-    ended: bool = False
-    """Whether the API says that it ended."""
+    completed: bool = False
+    """Whether the API says that it ended, so that the trail must have its end. (One of an attach has none.)"""
     unread: bool = False
     """Whether nothing is known of its processes because the trail that may have them could not be read."""
 
@@ -68,7 +68,7 @@ def doubts(found: Found, report: Report) -> list[str]:
     ends = [r for r in records if r.kind == "session" and r.phase == "end"]
     if not starts:
         said.append("the session's beginning is not in what was read")
-    if found.ended and not ends:
+    if found.completed and not ends:
         said.append("the session has ended, but its end is not in what was read")
     node = records[0].node.name
     first, last = min(r.seq for r in records), max((r.seq for r in ends), default=None)
@@ -77,7 +77,9 @@ def doubts(found: Found, report: Report) -> list[str]:
     missing = [
         (begin, end) for begin, end in report.numbers[node].missing() if end > first and (last is None or begin < last)
     ]
-    if missing:
+    if missing and report.records <= len(found.lines) + len(found.ambiguous_lines) + len(found.gaps):
+        said.append("only this session's records were read: whether some of them are missing cannot be seen")
+    elif missing:
         said.append(missing_records(node, missing))
     return said
 
@@ -233,7 +235,7 @@ def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:
         raise
     if summary:
         found.summary = found.summary.filled(summary)
-        found.ended = summary.end_time is not None
+        found.completed = summary.outcome == "completed"
     return found
 
 

@@ -118,7 +118,10 @@ def test_a_requests_uid_returns_the_whole_session(shipped: Shipped) -> None:
     found = shipped.answer("What happened in a session?")
 
     assert found == expected
-    shown = Cluster().exectrail("show", shipped.uid, "-", stdin="".join(f"{line}\n" for line in found)).stdout
+    # A selection of the trail: that nothing of it is missing cannot be seen, which the exit code says.
+    done = Cluster().exectrail("show", shipped.uid, "-", stdin="".join(f"{line}\n" for line in found), check=False)
+    shown = done.stdout
+    assert done.returncode in {0, 3}
     assert shown == Cluster().exectrail("show", shipped.uid).stdout
     for words in ("alice", "exit 3", "├── id", "ls /", "head -2"):
         assert words in shown

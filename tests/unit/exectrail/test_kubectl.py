@@ -394,7 +394,7 @@ def test_a_stream_that_ended_before_the_trail_is_said_and_exits_with_3(
 def test_a_log_without_the_end_of_a_session_that_ended_exits_with_3(
     cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
 ) -> None:
-    ended: dict[str, object] = {"node": "node-1", "endTime": "2026-11-23T14:58:03.300Z"}
+    ended: dict[str, object] = {"node": "node-1", "outcome": "completed"}
     cluster.answers("get auditsessions", out={"items": [_session(alice_uid, ended)]})
     cluster.has_pods("stdout", "", "node-1")
     cluster.answers("logs", out=b"".join(trail.splitlines(keepends=True)[:8]))

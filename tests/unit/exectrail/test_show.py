@@ -420,21 +420,32 @@ def shown_of(lines: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("kept", "code", "sentence"),
     [
-        ([0, 1, 2, 3, 4], 0, ""),
-        ([1, 2, 3, 4], 3, "the session's beginning is not in what was read"),
-        ([0, 1, 3, 4], 3, "node n: 1 record is missing in what was read (seq 2)"),
+        ([0, 1, 2, 3, 4, 5], 0, ""),
+        ([1, 2, 3, 4, 5], 3, "the session's beginning is not in what was read"),
+        ([0, 1, 3, 4, 5], 3, "node n: 1 record is missing in what was read (seq 2)"),
     ],
     ids=["whole", "no beginning", "a hole"],
 )
 def test_what_is_not_provably_the_whole_is_said_and_exits_with_3(
     kept: list[int], code: int, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = content(record(process_key="k"), record(process_key="l"), record(process_key="m")).splitlines(True)
+    mine = [record(process_key=key) for key in "klm"]
+    lines = [*content(*mine).splitlines(keepends=True), encode(record(request_uid="uid-2", seq=5))]
 
     found, err = shown_of([lines[at] for at in kept], tmp_path, capsys)
 
     assert found == code
     assert sentence in err
+
+
+def test_a_selection_of_a_sessions_records_is_said_to_be_one(
+    alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = [line for line in alice_file.read_bytes().splitlines(keepends=True) if alice_uid.encode() in line]
+    alice_file.write_bytes(b"".join(mine))
+
+    assert cli.run(["show", alice_uid, str(alice_file)]) == 3
+    assert "only this session's records were read" in capsys.readouterr().err
 
 
 def test_a_hole_before_or_after_a_session_whose_processes_have_ended_does_not_matter(
