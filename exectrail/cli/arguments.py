@@ -10,11 +10,14 @@ if TYPE_CHECKING:
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_VERBS = ("exec", "attach", "portforward", "debug")
-_OUTCOMES = ("completed", "failed", "open", "never-started", "not-recorded", "ambiguous", "lost")
+VERBS = ("exec", "attach", "portforward", "debug")
+OUTCOMES = ("completed", "failed", "open", "never-started", "not-recorded", "ambiguous", "lost")
 KINDS = ("exec", "clone", "syscall", "exit", "session", "gap", "digest")
-_ORIGINS = ("session", "container", "probe", "hook", "untracked", "node")
-"""As in `exectrail.contracts.session` and `exectrail.reading.choice`, which `--help` must not wait for."""
+ORIGINS = ("session", "container", "probe", "hook", "untracked", "node")
+"""As in the contracts, which `--help` must not wait for.
+
+Of outcomes, `failed` is any result but exit code 0, and `open` is none.
+"""
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -63,16 +66,16 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def add_origin(parser: argparse.ArgumentParser) -> None:
     """Add where processes come from."""
-    parser.add_argument("--origin", action="append", choices=_ORIGINS, help="only processes of this origin")
+    parser.add_argument("--origin", action="append", choices=ORIGINS, help="only processes of this origin")
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Add of which kind and with which end."""
-    parser.add_argument("--verb", action="append", choices=_VERBS, help="only requests of this kind")
+    parser.add_argument("--verb", action="append", choices=VERBS, help="only requests of this kind")
     parser.add_argument(
         "--outcome",
         action="append",
-        choices=_OUTCOMES,
+        choices=OUTCOMES,
         help="only with this outcome; failed: with another result than 0; open: with no end recorded",
     )
 

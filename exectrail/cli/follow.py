@@ -83,7 +83,7 @@ def begin(
         live.follow_cluster(kubectl, after, everything=everything, node=node)
         return
     known = max(after.values(), default=tail.ALL if everything else None)
-    for source in files.sources(names):
+    for source in files.sources(names, closed=False):
         try:
             if source.path is None:
                 live.read(source)

@@ -10,9 +10,6 @@ from exectrail.reading.summary import Summary, moment
 
 Pattern = re.Pattern[str]
 
-OUTCOMES = ("completed", "failed", "open", "never-started", "not-recorded", "ambiguous", "lost")
-"""What `--outcome` takes: the outcomes of records, `failed` for a result other than 0, `open` for no end."""
-
 
 def pattern(text: str) -> Pattern:
     """What a name must be, with `*` for anything."""
@@ -72,7 +69,7 @@ class Choice:
 
 
 def outcomes(summary: Summary) -> set[str]:
-    """All of `OUTCOMES` that are true of a session."""
+    """What `--outcome` may say of a session: its outcome, or `open`; `failed` for any result but exit code 0."""
     found: set[str] = {summary.outcome or "open"}
     if summary.exit and (summary.exit.signal or summary.exit.code):
         found.add("failed")

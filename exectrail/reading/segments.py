@@ -62,6 +62,11 @@ class Names:
         return Segment(stamp, f"{self._before}-{stamp}{self._after}")
 
 
+def is_closed(name: str) -> bool:
+    """Whether a file is a closed segment, by its name."""
+    return re.search(rf"-{_STAMP}(?:\.|\Z)", name) is not None
+
+
 def _moment(stamp: str) -> datetime:
     try:
         return datetime.strptime(stamp, _FORMAT).replace(tzinfo=UTC)

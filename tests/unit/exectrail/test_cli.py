@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from exectrail import __version__, cli
 from exectrail.cli import arguments, exit_codes
 from exectrail.cli.text import span, target
-from exectrail.contracts import session
+from exectrail.contracts import record, session
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Exit
 from exectrail.reading import shell
@@ -89,6 +90,20 @@ def test_a_reader_that_leaves_early_is_no_error_where_there_is_no_sigpipe(alice_
     done = subprocess.run(command, input=many, capture_output=True, check=False, env=ENV_C)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"{", b"")
+
+
+@pytest.mark.parametrize(
+    ("offered", "contract"),
+    [
+        (arguments.KINDS, record.Kind),
+        (arguments.ORIGINS, record.Origin),
+        (arguments.VERBS, session.Verb),
+        (tuple(each for each in arguments.OUTCOMES if each not in {"failed", "open"}), record.Outcome),
+    ],
+    ids=["kinds", "origins", "verbs", "outcomes"],
+)
+def test_the_choices_of_options_are_those_of_records(offered: tuple[str, ...], contract: object) -> None:
+    assert set(offered) == set(get_args(contract))
 
 
 def test_the_exit_codes_of_the_help_are_all_there_are() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from exectrail import cli
-from exectrail.cli import follow, live_lines
+from exectrail.cli import files, follow, live_lines
 from exectrail.cli.text import Clock
 from exectrail.contracts.record import Exit, Node, Record, Request, Resource, encode
 from exectrail.contracts.seal import GENESIS
@@ -196,6 +196,14 @@ def test_a_line_is_printed_as_soon_as_it_is_written(trail: Trail) -> None:
         trail.write(2)
         assert json.loads(process.stdout.readline())["seq"] == 2
         process.terminate()
+
+
+def test_of_a_folder_only_what_is_being_written_is_followed(trail: Trail) -> None:
+    trail.write(0)
+    trail.rotate(pack=True)
+    trail.rotate()
+
+    assert [source.name for source in files.sources([str(trail.folder)], closed=False)] == [str(trail.file)]
 
 
 @pytest.mark.parametrize(

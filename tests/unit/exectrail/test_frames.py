@@ -142,6 +142,20 @@ def test_trails_of_several_nodes_in_one_file_are_read_as_they_are(
     assert capsys.readouterr().out.split()[-3:] == [alice_uid, "7d1f0a44-92b3-4c0e-8f21-d5b1c9f7e802", "99999999-other"]
 
 
+def test_trails_of_two_clusters_whose_nodes_have_one_name_are_apart(
+    alice_file: Path, alice_uid: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = alice_file.read_bytes().replace(alice_uid.encode(), b"99999999-other").replace(b"9c7d0000", b"77777777")
+    (tmp_path / "other.jsonl").write_bytes(other.replace(b"2026-11-23", b"2026-11-24"))
+    both = [str(alice_file), str(tmp_path / "other.jsonl")]
+
+    assert cli.run(["sessions", "-o", "name", *both]) == 0
+    assert {alice_uid, "99999999-other"} <= set(capsys.readouterr().out.split())
+    for uid in (alice_uid, "99999999-other"):
+        assert cli.run(["show", uid, *both]) == 0
+        assert "processes  6\n" in capsys.readouterr().out
+
+
 def test_half_a_line_at_the_end_is_said_and_exits_with_3(
     alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,7 +174,7 @@ def test_a_file_that_may_not_be_read_is_named_and_the_rest_is_shown(
     folder.mkdir()
 
     assert cli.run(["show", alice_uid, str(folder), str(alice_file)]) == 3
-    assert f"{folder}: Is a directory" in capsys.readouterr().err
+    assert f"{folder}: a folder without a trail" in capsys.readouterr().err
 
 
 @given(st.binary())

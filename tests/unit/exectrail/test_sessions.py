@@ -466,6 +466,15 @@ def test_a_folder_is_read_as_the_trails_in_it(folder: Path, run: Run) -> None:
     assert all(it["outcome"] == "completed" for it in found)
 
 
+def test_a_segment_that_is_there_packed_and_plain_counts_once(folder: Path, run: Run) -> None:
+    packed = folder / "trail-2026-11-23T14-03-00.000.jsonl.gz"
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+
+    assert [source.name for source in files.sources([str(folder), str(folder / "trail.jsonl")])] == [
+        str(folder / name) for name in ("other.jsonl", packed.with_suffix("").name, "trail.jsonl")
+    ]
+
+
 def test_files_in_any_order_make_the_same_list(folder: Path, run: Run) -> None:
     files = sorted(folder.glob("*.jsonl*"))
 

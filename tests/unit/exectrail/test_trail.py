@@ -128,7 +128,7 @@ def test_whatever_the_bytes_a_file_is_read_or_refused(content: bytes | list[byte
     ("make", "complaint"),
     [
         (Path.exists, "No such file or directory"),
-        (Path.mkdir, "Is a directory"),
+        (Path.mkdir, "a folder without a trail: names of trails end in .jsonl"),
         (lambda path: path.write_bytes(b"#!/bin/sh\n\x1b[2J"), ":1: not a record of a trail"),
     ],
     ids=["missing", "a folder", "a script"],
