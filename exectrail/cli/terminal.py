@@ -36,11 +36,11 @@ def cells(text: str) -> int:
     return cell_len(text)
 
 
-def show(what: "RenderableType", columns: int | None = None) -> None:
+def show(what: "RenderableType") -> None:
     """Print it, taking text literally. Rich fills up tables with spaces: none of them reach a file."""
     from rich.console import Console  # noqa: PLC0415 - costs more than the rest of the command
 
-    console = Console(width=columns or width() or _UNBOUNDED, highlight=False, markup=False, emoji=False)
+    console = Console(width=width() or _UNBOUNDED, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(what)
     for line in capture.get().splitlines():

@@ -61,12 +61,12 @@ def _begin(take: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], bytes]
     return taken, begun
 
 
-def backwards(stream: IO[bytes], end: int | None = None) -> Iterator[bytes]:
+def backwards(stream: IO[bytes], before: int | None = None) -> Iterator[bytes]:
     """Blocks from the end of a file, or from a place in it, to its beginning; inside a block, lines have their order.
 
     The size is taken once: what is appended meanwhile is not read.
     """
-    at = stream.seek(0, os.SEEK_END) if end is None else end
+    at = stream.seek(0, os.SEEK_END) if before is None else before
     rest = b""  # the end of a line that begins further ahead
     cut = False
     while at:

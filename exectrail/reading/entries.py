@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
-from exectrail.contracts.record import EnteredFrom, Record
-from exectrail.contracts.record import Exit as _Exit
+from exectrail.contracts.record import EnteredFrom, Exit, Record
 
 MOST_PROGRAMS = 100
 """So many programs of an entry are kept; `execs` counts all."""
@@ -32,7 +31,7 @@ class Untracked(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """What it ran, with arguments, in its order; failed ones end in their error."""
     execs: int = 0
     processes: int = 0
-    exit: _Exit | None = None
+    exit: Exit | None = None
     """How the entry itself ended."""
 
 

@@ -74,10 +74,12 @@ def doubts(found: Found, report: Report) -> list[str]:
     first, last = min(r.seq for r in records), max((r.seq for r in ends), default=None)
     if last is not None and any(process.exit is None for _, process in walk(build(records))):
         last = None  # what it left behind may go on after its end
-    missing = [
-        (begin, end) for begin, end in report.numbers[node].missing() if end > first and (last is None or begin < last)
-    ]
-    if missing and report.records <= len(found.lines) + len(found.ambiguous_lines) + len(found.gaps):
+    numbers = report.numbers[node]
+    missing = [(begin, end) for begin, end in numbers.missing() if end > first and (last is None or begin < last)]
+    own = len(found.lines) + len(found.ambiguous_lines) + len(found.gaps)
+    if numbers.scattered:
+        said.append("most records are missing: what was read is a selection of a trail")
+    elif missing and report.records <= own:
         said.append("only this session's records were read: whether some of them are missing cannot be seen")
     elif missing:
         said.append(missing_records(node, missing))

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exectrail.contracts.record import Record, decode, encode
+from exectrail.reading import report as report_module
 from exectrail.reading.reader import MODULE
-from exectrail.reading.report import Report
+from exectrail.reading.report import Numbers, Report
 from exectrail.reading.trail import END, End, Source, read
 
 
@@ -87,3 +90,26 @@ def test_what_is_missing_or_damaged_on_the_node_is_said_where_it_is_read(
 
     assert list(report.gaps()) == ["node node-1: 3 records are missing in what was read (seq 9-11)"]
     assert report.damaged == 1
+
+
+@given(st.lists(st.integers(0, 40), max_size=60))
+def test_what_is_missing_is_what_was_not_read_in_between(read_: list[int]) -> None:
+    numbers = Numbers()
+    for number in read_:
+        numbers.add(number, number)
+
+    missing = {number for first, last in numbers.missing() for number in range(first, last + 1)}
+
+    assert missing == set(range(min(read_, default=0), max(read_, default=0))) - set(read_)
+    assert numbers.count == len(read_)
+
+
+def test_a_selection_with_gaps_everywhere_is_said_to_be_one_without_holding_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(report_module, "_MOST_RANGES", 10)
+    report = Report()
+    for number in range(0, 100, 2):
+        report.numbers["n"].add(number, number)
+
+    assert list(report.gaps()) == ["node n: most records are missing: what was read is a selection of a trail"]
