@@ -42,7 +42,8 @@ class Worker:
     def when(self, due: Callable[[], object], seconds: float | None = None) -> Iterator[None]:
         """Wait until there is something to do, or the end, at most so long; then hold the lock."""
         with self.lock:
-            self.lock.wait_for(lambda: self.closing or due(), seconds)
+            most = None if seconds is None else min(seconds, threading.TIMEOUT_MAX)  # a longer one would end the thread
+            self.lock.wait_for(lambda: self.closing or due(), most)
             yield
 
     def close(self, seconds: float) -> None:

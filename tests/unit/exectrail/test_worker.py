@@ -74,3 +74,16 @@ def test_a_wait_ends_when_its_time_is_up() -> None:
 
     with worker.when(lambda: False, 0.01):
         assert not worker.closing
+
+
+def test_a_wait_for_longer_than_a_lock_takes_ends_with_the_worker() -> None:
+    over = threading.Event()
+
+    def run() -> None:
+        with worker.when(lambda: False, 1e12):
+            over.set()
+
+    worker = Worker("patient", run)
+    worker.start()
+    worker.close(10)
+    assert over.is_set()

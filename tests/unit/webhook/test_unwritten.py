@@ -152,4 +152,4 @@ def test_at_the_end_what_waits_is_written_once_more(server: ApiServer) -> None:
     sessions.add(session("u2"), "shutdown")
     sessions.close(5)
 
-    assert [each.uid for each in own(patches(server)[-1]).sessions] == ["u2"]
+    assert [each.uid for each in own(patches(server)[-1]).sessions] == ["u1", "u2"]

@@ -253,7 +253,8 @@ sys.exit(main())
 
     assert result.returncode == 70
     messages = [json.loads(line)["message"] for line in result.stderr.splitlines()]
-    assert messages[-2:] == ["the server failed; the process ends", "ended"]
+    last = ["the server failed; the process ends", "ended"]
+    assert [each for each in messages if each in last] == last  # another thread may say something as well
 
 
 def test_a_session_that_the_writer_cannot_take_is_a_fault_that_is_counted(
