@@ -51,7 +51,9 @@ def changes(expected: list[dict[str, Any]], live: list[dict[str, Any]]) -> list[
 
 def _changed(entry: Entry, live: Entry, canary: Entry) -> Iterator[str]:
     for field in (entry.keys() | _NARROWING) - {"clientConfig"}:
-        if (entry.get(field) or None) != (live.get(field) or None):
+        wider = field == "matchConditions" and not live.get(field)
+        # cert-manager before 1.13 takes conditions out: more is asked then, and nothing is hidden.
+        if (entry.get(field) or None) != (live.get(field) or None) and not wider:
             yield field
     # The canary came back by the CA and the secret path of its own entry, so these are right.
     (service, _), (now, token) = _service(entry), _service(live)

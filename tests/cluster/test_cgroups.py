@@ -74,6 +74,9 @@ def _move_away(folder: Path) -> Path:
     tree = next(top.parent for top in kubepods() if top in folder.parents)
     target = tree / _ELSEWHERE / f"libpod-{folder.name}.scope"
     target.mkdir(parents=True)
+    for below, name in ((target.parent, "cpus"), (target.parent, "mems"), (target, "cpus"), (target, "mems")):
+        if (file := below / f"cpuset.{name}").exists() and not file.read_text().strip():  # v1: none can join without
+            file.write_text((below.parent / file.name).read_text())
     for pid in (folder / "cgroup.procs").read_text().split():
         with suppress(ProcessLookupError):
             (target / "cgroup.procs").write_text(pid)

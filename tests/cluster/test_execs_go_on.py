@@ -18,8 +18,16 @@ from .test_api_server_away import api_server_away
 EXECS = 200
 _LOOPS = 2
 _PORT = 9443
-_AWAY = ("connection refused", "was refused", "connection reset", "EOF", "apiserver not ready", "connection lost")
-"""What kubectl says where there is no API server to ask, which is no fault of ours."""
+_AWAY = (
+    "connection refused",
+    "was refused",
+    "connection reset",
+    "EOF",
+    "apiserver not ready",
+    "connection lost",
+    "is forbidden: User",
+)
+"""What kubectl says where there is no API server, or one that knows no rights yet: no fault of ours."""
 
 
 @contextmanager
@@ -108,7 +116,9 @@ def _serves_its_secret(admin: Cluster) -> None:
     """Wait until each replica does. The kubelet brings a changed Secret within a minute, or when a pod changes."""
     leaf = _certificate(admin, "exectrail-webhook-tls")
     for each in _replicas(admin):
-        admin.kubectl("annotate", "pod", "-n", NAMESPACE, each["metadata"]["name"], f"look={uuid.uuid4()}")
+        admin.kubectl(
+            "annotate", "pod", "-n", NAMESPACE, each["metadata"]["name"], f"look={uuid.uuid4()}", "--overwrite"
+        )
     for each in _replicas(admin):
         address = (each["status"]["podIP"], _PORT)
         eventually(lambda address=address: ssl.get_server_certificate(address) in leaf, 90)  # type: ignore[misc]

@@ -110,3 +110,9 @@ def test_a_ca_that_the_chart_gives_is_compared_with_that() -> None:
 
 def test_entries_of_others_do_no_harm() -> None:
     assert changes(EXPECTED, [*live(), {"name": "more.example"}]) == []
+
+
+def test_conditions_that_are_gone_hide_nothing() -> None:
+    expected = copy.deepcopy(EXPECTED)
+    exec_of(expected)["matchConditions"] = [{"name": "some", "expression": "true"}]
+    assert changes(expected, live()) == []
