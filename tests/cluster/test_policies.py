@@ -125,3 +125,27 @@ def test_an_exec_into_the_release_goes_only_into_the_reader(alice: Person) -> No
 
     assert "an exec goes only into the container reader" in refused.stderr
     assert read.returncode == 0, read.stderr
+
+
+@pytest.mark.values("policies.namespaceLabels.users[0]=carol", "policies.namespaceLabels.groups[0]=platform")
+@pytest.mark.parametrize(
+    ("who", "may"),
+    [
+        (("--as=mallory", "--as-group=system:masters"), False),
+        (("--as=carol", "--as-group=system:masters"), True),
+        (("--as=dave", "--as-group=platform", "--as-group=system:masters"), True),
+    ],
+    ids=["any user", "a user who is named", "a group that is named"],
+)
+def test_who_opts_namespaces_in_and_out_is_whom_the_values_name(
+    admin: Cluster, plain: str, who: tuple[str, ...], may: bool
+) -> None:
+    def label(*changes: str) -> str:
+        return admin.kubectl("label", "namespace", plain, *changes, *who, check=False).stderr
+
+    refused = "only those named in policies.namespaceLabels"
+    eventually(lambda: (refused in label("exectrail.io/tag=match")) is not may)
+    assert label("team=a", "--overwrite") == ""
+    if may:
+        assert label("exectrail.io/tag-") == ""
+    assert "exectrail.io/tag" not in admin.get("namespace", plain)["metadata"]["labels"]
