@@ -83,7 +83,7 @@ def cases() -> Iterator[tuple[str, str, bytes, bytes]]:
         (WORDS, "pod-create", "request.object.spec.containers.0.securityContext.capabilities.", "add"),
         (OBJECTS, "ephemeralcontainers", "request.", "oldObject.spec.ephemeralContainers"),
         (OBJECTS, "ephemeralcontainers", "request.object.spec.", "ephemeralContainers ephemeralContainers.1.env"),
-        (OBJECTS, "pod-node-debug", "request.object.spec.", "containers initContainers volumes"),
+        (OBJECTS, "pod-node-debug", "request.object.spec.", "containers initContainers"),
         (OBJECTS, "pod-create", "request.object.spec.", "containers initContainers"),
     ):
         for member in members.split():
@@ -213,7 +213,7 @@ def test_an_exec_that_is_too_large_for_the_api_server_passes_with_a_warning_and_
         ("ephemeralcontainers", "spec.ephemeralContainers", b'[{"name":"a"}@]', b',{"name":"b"}', ""),
         ("ephemeralcontainers", "spec.ephemeralContainers.1.env", b"[{}@]", b",{}", "dbg2"),
         ("pod-node-debug", "spec.containers", b'[{"name":"a"}@]', b',{"name":"b"}', ""),
-        ("pod-node-debug", "spec.volumes", b"[{}@]", b",{}", ""),
+        ("pod-node-debug", "spec.initContainers", b'[{"name":"a"}@]', b',{"name":"b"}', ""),
     ],
 )
 def test_a_pod_with_more_in_it_than_is_read_passes_with_a_warning_and_has_a_session(
