@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-VERBS = ("exec", "attach", "portforward", "debug")
+VERBS = ("exec", "attach", "portforward", "debug", "console", "break-glass")
 OUTCOMES = ("completed", "failed", "open", "never-started", "not-recorded", "ambiguous", "lost")
 KINDS = ("exec", "clone", "syscall", "exit", "session", "gap", "digest")
 ORIGINS = ("session", "container", "probe", "hook", "untracked", "node")
