@@ -92,19 +92,21 @@ def test_an_unknown_mode_gives_a_warning(alice: Person, matched: str, recorded: 
 
 @pytest.fixture
 def other_node(admin: Cluster, recorded: str) -> Iterator[str]:
-    """A node's word on pods that no node of this cluster has: admission comes before a pod is looked up."""
+    """A node's word on its pods. No such node runs, but admission comes before a node is asked."""
     trail = {
         "apiVersion": "exectrail.io/v1alpha1",
         "kind": "NodeTrail",
         "metadata": {"name": "elsewhere"},
     }
-    admin.apply(trail)
+    admin.apply(trail, *(pod(recorded, name, nodeName="elsewhere") for name in ("bare", "full")))
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     status = {"heartbeat": now, "env": {f"{recorded}/bare/app": False, f"{recorded}/full/app": True}}
     patch = json.dumps({"status": status})
     admin.kubectl("patch", "nodetrail", "elsewhere", "--subresource=status", "--type=merge", "-p", patch)
     yield recorded
     admin.kubectl("delete", "nodetrail", "elsewhere")
+    gone = ("--force", "--grace-period=0", "--ignore-not-found")
+    admin.kubectl("delete", "pod", "-n", recorded, "bare", "full", *gone)
 
 
 @pytest.mark.parametrize(("name", "tag"), [("bare", "match"), ("full", "env")])
