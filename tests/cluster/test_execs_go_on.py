@@ -26,8 +26,9 @@ _AWAY = (
     "apiserver not ready",
     "connection lost",
     "is forbidden: User",
+    "pod does not exist",
 )
-"""What kubectl says where there is no API server, or one that knows no rights yet: no fault of ours."""
+"""What kubectl says without an API server, with one that knows no rights yet, or with a kubelet that knows no pods."""
 
 
 @contextmanager
