@@ -59,8 +59,7 @@ CERTIFICATE_REJECTED = Counter(
 )
 CONFIGURATION_REPAIRED = Counter(
     "exectrail_webhook_configuration_repaired",
-    "How often the webhook has set a field of its MutatingWebhookConfiguration right.",
-    ["field"],
+    "How often the webhook has set the CAs in its MutatingWebhookConfiguration right.",
 )
 CERTIFICATE_REFUSED_SECONDS = Gauge(
     "exectrail_webhook_certificate_refused_seconds",

@@ -5,6 +5,7 @@ mounted one comes up to a minute late, and each write is bound to the version it
 """
 
 import logging
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -14,18 +15,22 @@ from typing import TypeVar
 from msgspec import Struct
 
 from exectrail.contracts.meta import ObjectMeta
-from exectrail.k8s.client import Client
+from exectrail.k8s.client import ApiError, Client
 from exectrail.k8s.mirror import HasMetadata, Mirror
+from exectrail.service.backoff import Backoff
 from webhook import metrics
+from webhook.certificates.apart import Failed
 from webhook.certificates.pair import Pair
 from webhook.certificates.plan import CA_CHAIN, LEAF_CHAIN, LEAF_KEY, Policy, State, plan
 from webhook.issuer import configuration
 from webhook.issuer.configuration import Configuration, Sightings
-from webhook.issuer.rounds import Rounds
 from webhook.sparse_log import SparseLog
 
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _SYNCING, _WRITTEN, _ABSENT = timedelta(seconds=0.1), timedelta(seconds=5), timedelta(seconds=10)
 """When to look again: while lists come in, where the own change has to come back, where something is not there."""
+_CHANGED = {409, 422}
+"""The API's answers where an object is not what it was: to a version, and to a JSON patch's `test`."""
 
 log = logging.getLogger(__name__)
 sparse = SparseLog(log)
@@ -63,7 +68,7 @@ class Issuer:
         self._client, self._policy = client, policy
         self._secret_name = f"{namespace}/{secret}"
         self._secret_path = f"/api/v1/namespaces/{namespace}/secrets"
-        self._rounds, self._sightings = Rounds("certificates", self._round), Sightings()
+        self._news, self._sightings = threading.Event(), Sightings()
         self._secrets = Mirror(
             client, self._secret_path, Secret, self._noticed, fieldSelector=f"metadata.name={secret}"
         )
@@ -79,7 +84,7 @@ class Issuer:
         for mirror in (self._secrets, self._configurations):
             metrics.MIRROR_AGE.labels(mirror.resource).set_function(mirror.age)
             mirror.start()
-        self._rounds.start()
+        threading.Thread(target=self._run, name="issuer", daemon=True).start()
 
     def version(self) -> object:
         """As `webhook.serving.tls.Source`."""
@@ -93,8 +98,28 @@ class Issuer:
         return Pair(data[LEAF_CHAIN], data[LEAF_KEY])
 
     def _noticed(self, _old: object, _new: object) -> None:
-        self._rounds.noticed()
+        self._news.set()
         self.changed()
+
+    def _run(self) -> None:
+        backoff, wait = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST), timedelta(0)
+        while True:
+            self._news.wait(wait.total_seconds())
+            self._news.clear()
+            try:
+                wait = self._round()
+                backoff.reset()
+                continue
+            except ApiError as error:
+                if error.status in _CHANGED:
+                    log.info("not written, because it has changed: %s", error)
+                else:
+                    sparse.warning("issuer", f"cannot look after certificates: {error}")
+            except Failed as error:
+                sparse.warning("issuer", f"cannot look after certificates: {error}")
+            except Exception:  # without this thread no certificate is ever renewed
+                log.exception("fault while looking after certificates")
+            wait = timedelta(seconds=backoff.next())
 
     def _round(self) -> timedelta:
         """Take the next step; returns when to look again, if nothing changes before."""
@@ -132,7 +157,7 @@ class Issuer:
             self.trusted = True
             return None
         self._client.json_patch(f"{configuration.PATH}/{registered.metadata.name}", steps)
-        metrics.CONFIGURATION_REPAIRED.labels("caBundle").inc()
+        metrics.CONFIGURATION_REPAIRED.inc()
         log.info("wrote caBundle", extra={"entries": len(steps) // 2})
         return _WRITTEN
 
