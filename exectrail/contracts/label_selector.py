@@ -32,9 +32,7 @@ class LabelSelector(Struct, frozen=True, rename="camel"):
         return None
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether it means an object with these labels."""
-        if self.mistake():
-            return False
+        """Whether it means an object with these labels; to be asked only where there is no `mistake`."""
         return all(labels.get(key) == value for key, value in (self.match_labels or {}).items()) and all(
             _holds(each, labels) for each in self.match_expressions or []
         )

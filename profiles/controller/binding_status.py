@@ -3,7 +3,7 @@
 Pure. The webhook decides on new pods; here is only said what came of it, and why nothing can.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from exectrail.contracts import spo
 from exectrail.contracts.images import image_of, pattern_of
@@ -23,8 +23,7 @@ def status(binding: Binding, pods: Iterable[Pod]) -> BindingStatus:
         pods: Those of its namespace.
 
     """
-    active = sorted(pod.key for pod in pods if _is_bound(pod, binding))
-    return BindingStatus(active[:MOST_WORKLOADS])
+    return BindingStatus(sorted(pod.key for pod in _bound(binding, pods))[:MOST_WORKLOADS])
 
 
 def problem(binding: Binding, profile: Profile | None) -> Event | None:
@@ -60,15 +59,17 @@ def finalizers(binding: Binding) -> list[str]:
     return [each for each in there if each != LOCK_FINALIZER] if binding.metadata.deletion_timestamp else there
 
 
-def _is_bound(pod: Pod, binding: Binding) -> bool:
+def _bound(binding: Binding, pods: Iterable[Pod]) -> Iterator[Pod]:
     ref, selector = binding.spec.profile_ref, binding.spec.pod_selector
-    if ref.kind != KIND or not (selector is None or selector.matches(pod.metadata.labels)):
-        return False
+    if ref.kind != KIND or (selector and selector.mistake()):
+        return
     file, pattern = spo.profile_file(ref.name), pattern_of(binding.spec.image)
-    if file not in files_of(pod):
-        return False
-    of_pod = file_of(pod.spec.security_context)
-    return any(
-        pattern.matches(image_of(each.image)) and (file_of(each.security_context) or of_pod) == file
-        for each in pod.spec.every_container
-    )
+    for pod in pods:
+        if file not in files_of(pod) or not (selector is None or selector.matches(pod.metadata.labels)):
+            continue
+        of_pod = file_of(pod.spec.security_context)
+        if any(
+            pattern.matches(image_of(each.image)) and (file_of(each.security_context) or of_pod) == file
+            for each in pod.spec.every_container
+        ):
+            yield pod
