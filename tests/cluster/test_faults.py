@@ -8,14 +8,6 @@ from .cluster import eventually
 from .product import NAMESPACE
 from .sessions import Person, auditsessions, closed, records_of
 
-_IMPATIENT = pytest.mark.values(
-    "sessions.retention.count=3",
-    "controller.extraArgs[0]=--interval=1",
-    # Above the time between two heartbeats: the next one proves that the node would have seen the process.
-    "controller.extraArgs[1]=--start-grace=3",
-    "enricher.extraArgs[0]=--heartbeat=2",
-)
-
 
 @pytest.mark.values("enricher.capabilities.bpf=false")
 def test_without_the_capability_for_ebpf_it_goes_on_and_says_what_is_weak(alice: Person, profiled: str) -> None:
@@ -34,7 +26,12 @@ def test_without_the_capability_for_ebpf_it_goes_on_and_says_what_is_weak(alice:
     assert all("argv" in (record.weak or []) for record in records)
 
 
-@_IMPATIENT
+@pytest.mark.values(
+    "controller.extraArgs[0]=--interval=1",
+    # Above the time between two heartbeats: the next one proves that the node would have seen the process.
+    "controller.extraArgs[1]=--start-grace=3",
+    "enricher.extraArgs[0]=--heartbeat=2",
+)
 def test_an_exec_that_never_becomes_a_process_is_closed_as_never_started(alice: Person, recorded: str) -> None:
     # kubectl asks twice: its WebSocket request is refused, so it tries SPDY.
     done, sessions = alice.does_all(
@@ -47,7 +44,7 @@ def test_an_exec_that_never_becomes_a_process_is_closed_as_never_started(alice: 
         assert closed(session["metadata"]["name"])["outcome"] == "never-started"
 
 
-@_IMPATIENT
+@pytest.mark.values("sessions.retention.count=3", "controller.extraArgs[0]=--interval=1")
 def test_sessions_are_deleted_when_there_are_too_many(alice: Person, plain: str) -> None:
     for _ in range(5):
         alice.does("exec", "-n", plain, "web", "--", "true")

@@ -66,8 +66,10 @@ class Storm:
         """Wait until it is recorded."""
 
         def uid() -> str:
-            starts = [each.request_uid for each in self._since.records() if each.phase == "start"]
-            return starts[0] or "" if starts else ""
+            starts = [each for each in self._since.records() if each.phase == "start"]
+            # The trail may get another session's start first: the API server is not asked for each at once.
+            uids = [each.request_uid for each in starts if each.request and _STORM in (each.request.command or ())]
+            return uids[0] or "" if uids else ""
 
         self.uid = eventually(uid)
 

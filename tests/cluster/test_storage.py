@@ -6,8 +6,8 @@ from exectrail.contracts.record import decode
 from exectrail.contracts.seal import seal
 
 from .cluster import Cluster
-from .product import NAMESPACE, TRAIL
-from .sessions import Person, trail, whole_lines
+from .product import NAMESPACE, TRAIL, looked_into
+from .sessions import Person, whole_lines
 
 _BURST = "for i in $(seq 200); do /bin/true $i; done"
 
@@ -47,14 +47,14 @@ def test_a_stopped_enricher_has_written_all_that_it_read_and_goes_on_with_the_ch
     alice: Person, admin: Cluster, recorded: str
 ) -> None:
     since = Path(TRAIL).stat().st_size
-    alice.does("exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c", _BURST)
+    looked_into(f"{recorded}/web/app")
+    _, session = alice.does("exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c", _BURST)
     admin.kubectl("delete", "pod", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=enricher", "--wait")
     admin.kubectl("rollout", "status", "-n", NAMESPACE, "ds/exectrail-enricher", "--timeout=60s")
 
-    # While a pod to debug the node was open, the trail got what others ran on the node as well.
-    here = [r for r in trail() if r.kind == "exec" and r.resource and r.resource.namespace == recorded]
-    numbers = [r.argv[1] for r in here if r.argv and r.argv[0] == "/bin/true"]
-
-    assert numbers[-200:] == [str(i) for i in range(1, 201)]
+    lines = whole_lines(Path(TRAIL).read_bytes()[since:])
+    mine = [r for r in map(decode, lines) if r.request_uid == session["metadata"]["name"]]
+    numbers = [r.argv[1] for r in mine if r.argv and r.argv[0] == "/bin/true"]
+    assert numbers == [str(i) for i in range(1, 201)]
     alice.executes(recorded, "true")
     _check_chain(since)
