@@ -19,6 +19,7 @@ from exectrail.service import logs, threads
 from webhook import metrics
 from webhook.app import Health, Webhook, admission_app, status_app
 from webhook.certificates.plan import Policy
+from webhook.cluster.catch_up import CatchUp
 from webhook.cluster.view import View
 from webhook.issuer.issuer import Issuer
 from webhook.options import options as read_options
@@ -108,9 +109,11 @@ def main() -> int:
         options.total_limit,
         writer.took,
     )
+    catch_up = CatchUp(lambda namespace: view.policies(namespace).opted_in, view.hurry)
     webhook = Webhook(
         view.known,
         view.policies,
+        catch_up.wait,
         rules,
         record,
         required.write,

@@ -55,6 +55,8 @@ log = logging.getLogger(__name__)
 sparse = SparseLog(log)
 
 Decide = Callable[[review.Request], Decision]
+Prepare = Callable[[str], Awaitable[None]]
+"""What is waited for before the decision about a request in this namespace."""
 Settle = Callable[[review.Request, Decision], Awaitable[Decision]]
 """What is still to be done before the answer, and may take a while."""
 
@@ -78,13 +80,15 @@ class Webhook(Struct, frozen=True):
     """What admission needs from the outside.
 
     `known` is what is known of a namespace and a pod in it, by their names; `policies` what a namespace wants for its
-    new pods; `rules` what holds at this moment; `record` takes an AuditSession for writing and returns at once; `write`
-    writes some before it returns, or says why it cannot; `refused` takes one of a request that is refused; `namespace`
-    is the release's, in which sessions are made and no pod is changed.
+    new pods; `catch_up` waits a moment for that, where it is not known; `rules` what holds at this moment; `record`
+    takes an AuditSession for writing and returns at once; `write` writes some before it returns, or says why it cannot;
+    `refused` takes one of a request that is refused; `namespace` is the release's, in which sessions are made and no
+    pod is changed.
     """
 
     known: Callable[[str, str], Known]
     policies: Callable[[str], Policies]
+    catch_up: Callable[[str], Awaitable[None]]
     rules: Callable[[], Rules]
     record: Callable[[AuditSession], None]
     write: Callable[[list[AuditSession]], Awaitable[str | None]]
@@ -173,10 +177,10 @@ def _count(name: str, verb: str, decision: Decision) -> None:
 def admission_app(webhook: Webhook, health: Health) -> ASGIApp:
     """Build what the TLS port serves."""
     reviews = {
-        BINDING_PATH: _Review("binding", webhook.bind, health),
+        BINDING_PATH: _Review("binding", webhook.bind, health, prepare=webhook.catch_up),
         EXEC_METADATA_PATH: _Review("exec-metadata", webhook.tag, health),
         CANARY_PATH: _Review("canary", webhook.canary, health),
-        REQUIRED_PATH: _Review("exec-metadata-required", webhook.tag_required, health, webhook.settle),
+        REQUIRED_PATH: _Review("exec-metadata-required", webhook.tag_required, health, settle=webhook.settle),
         BREAK_GLASS_PATH: _Review("break-glass", webhook.break_glass, health),
     }
     others = Starlette(
@@ -233,8 +237,17 @@ class _TooLarge(Exception):
 class _Review:
     """One of the webhooks, as an ASGI application."""
 
-    def __init__(self, name: str, decide: Decide, health: Health, settle: Settle | None = None) -> None:
-        self._name, self._decide, self._health, self._settle = name, decide, health, settle
+    def __init__(
+        self,
+        name: str,
+        decide: Decide,
+        health: Health,
+        *,
+        prepare: Prepare | None = None,
+        settle: Settle | None = None,
+    ) -> None:
+        self._name, self._decide, self._health = name, decide, health
+        self._prepare, self._settle = prepare, settle
         self._latency = metrics.LATENCY.labels(name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -242,7 +255,7 @@ class _Review:
         try:
             body = await _body(receive)
             began = time.perf_counter()
-            answer = await self._settled(body) if self._settle else respond(self._name, self._decide, body)
+            answer = await self._answer(body)
         except ClientDisconnect:
             await self._refuse(400, "the body ended early")(scope, receive, send)
         except _TooLarge:
@@ -254,8 +267,10 @@ class _Review:
             await self._send(answer, send)
             self._latency.observe(time.perf_counter() - began)
 
-    async def _settled(self, body: bytes) -> bytes:
+    async def _answer(self, body: bytes) -> bytes:
         request = review.decode(body)
+        if self._prepare:
+            await self._prepare(request.namespace)
         decision = _decided(self._name, self._decide, request)
         try:
             decision = await self._settle(request, decision) if self._settle else decision

@@ -91,7 +91,7 @@ class Mirror(Generic[O]):
         self._optional, self._missing = optional, False
         self._ask_again_at = 0.0
         self._heard_at = time.monotonic()
-        self._stop = threading.Event()
+        self._stop, self._hurry = threading.Event(), threading.Event()
 
     def start(self) -> None:
         """Mirror in a thread of its own, which ends with the process."""
@@ -100,6 +100,11 @@ class Mirror(Generic[O]):
     def stop(self) -> None:
         """End the mirror at the next event or retry."""
         self._stop.set()
+        self._hurry.set()
+
+    def hurry(self) -> None:
+        """Have it try again at once, where it waits after a failure: somebody needs what it lacks."""
+        self._hurry.set()
 
     def age(self) -> float:
         """Seconds since the API server last sent anything, at first since the start; about a minute where all is well.
@@ -131,7 +136,13 @@ class Mirror(Generic[O]):
             # A watch that held for a while ended by accident: only quick failures in a row back off.
             if time.monotonic() - began > _BACKOFF_MOST:
                 backoff.reset()
-            self._stop.wait(backoff.next())
+            self._pause(backoff.next())
+
+    def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        # Not less, however many are in a hurry: the server may be away.
+        if not self._stop.wait(min(seconds, _BACKOFF_FIRST)):
+            self._hurry.wait(seconds - _BACKOFF_FIRST)
 
     def _is_missing(self) -> None:
         self._heard_at = time.monotonic()

@@ -110,6 +110,10 @@ class View:
         labels = found.metadata.labels if found else None
         return Policies(labels, bindings, self._profiles.objects, self._allow_unconfined)
 
+    def hurry(self) -> None:
+        """Have the namespaces looked at at once, where the API server was away."""
+        self._namespaces.hurry()
+
     def has_namespace(self, name: str) -> bool:
         """Whether there is such a namespace, as far as known."""
         return name in self._namespaces.objects

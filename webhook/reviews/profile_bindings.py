@@ -118,6 +118,11 @@ class Policies(Struct, frozen=True):
         return self.labels is not None and spo.BINDING_LABEL in self.labels
 
     @property
+    def opted_in(self) -> bool:
+        """Whether the namespace wants profiles at all, as far as known."""
+        return bool(self.built_in) or self.by_bindings
+
+    @property
     def applicable(self) -> tuple[Binding, ...]:
         """The bindings that apply."""
         return (self.bindings or ()) if self.by_bindings else ()

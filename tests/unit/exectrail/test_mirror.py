@@ -1,6 +1,7 @@
 """A mirror shows what the server has, and what it last had while the server is away."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from exectrail.contracts.meta import ObjectMeta
 from exectrail.k8s import mirror as mirror_module
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
+from exectrail.service.backoff import Backoff
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.waiting import until
 
@@ -231,6 +233,28 @@ def test_while_the_server_is_dead_the_last_state_stays_and_then_it_recovers(api:
     api.start()
     watched.wait_for(("1", "2"))
     assert watched.labels() == {"a": "2"}
+
+
+def test_in_a_hurry_it_tries_again_at_once_but_not_more_often_than_after_a_first_failure(
+    api: ApiServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "_BACKOFF_FIRST", 0.1)
+    monkeypatch.setattr(Backoff, "next", lambda _: 60.0)
+    api.set("a", v="1")
+    watched = start()
+    api.wait_until_watched()
+    api.stop()
+    until(lambda: watched.mirror.failures > 0)
+    before, failures = time.monotonic(), watched.mirror.failures
+    for _ in range(100):
+        watched.mirror.hurry()
+        time.sleep(0.005)
+    assert watched.mirror.failures - failures <= (time.monotonic() - before) / 0.1 + 1
+
+    api.set("a", v="2")
+    api.start()
+    watched.mirror.hurry()
+    watched.wait_for(("1", "2"))
 
 
 def test_an_unreadable_object_does_not_stop_the_others(api: ApiServer, start: Start) -> None:

@@ -15,6 +15,7 @@ from exectrail.contracts.session import AuditSession
 from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.webhook.process import EMPTY_SECRET, KEY_SECRET, Process
 from webhook.app import Health, Webhook
+from webhook.cluster.catch_up import CatchUp
 from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.session_spec import DEFAULT_EXTRA_KEYS, Rules
 from webhook.reviews.tag_mode import Known
@@ -90,6 +91,7 @@ def webhook(sessions: list[AuditSession], namespaces: dict[str, dict[str, str]],
     return Webhook(
         known=lambda namespace, _pod: Known(namespaces.get(namespace)),
         policies=lambda namespace: Policies(namespaces.get(namespace)),
+        catch_up=CatchUp(namespaces.__contains__, lambda: None, seconds=0).wait,
         rules=lambda: rules,
         record=sessions.append,
         write=written,

@@ -106,7 +106,7 @@ def test_an_answer_comes_in_one_piece(webhook: Webhook, review: Load) -> None:
 def test_an_answer_that_is_not_taken_ends_the_connection(
     webhook: Webhook, review: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhook.app.respond", lambda *_: b"x" * 6_000_000)
+    monkeypatch.setattr("webhook.app.review.answer", lambda *_: b"x" * 6_000_000)
     body = json.dumps(review("exec-sh")).encode()
     before = ended("answer-timeout") + ended("unread-timeout")
     with serving(webhook, Limits(answer_seconds=SOON)) as port, socket.socket() as connection:
