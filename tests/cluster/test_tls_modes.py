@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from webhook.certificates.pem import blocks
 
 from .cluster import Cluster, eventually
@@ -19,6 +21,7 @@ from .test_callers import fail_open
 SECRET = "exectrail-self-managed-tls"
 KEY_SECRET = "exectrail-command-key"
 WEBHOOK = f"system:serviceaccount:{NAMESPACE}:exectrail-webhook"
+_SELF_MANAGED = pytest.mark.values("tls.mode=self-managed")
 _SETTLED = 120
 """Seconds until a new CA signs: it has to be trusted for one minute."""
 
@@ -92,6 +95,47 @@ def test_an_upgrade_to_self_managed_and_its_rotations_miss_no_exec(alice: Person
         eventually(lambda: all(new | set(blocks(first["ca.crt"])) <= each for each in trusted(admin)))
         eventually(lambda: secret(admin)["tls.crt"] != second["tls.crt"], _SETTLED)
     assert set(blocks(secret(admin)["tls.crt"])[1:]) == new
+
+
+@_SELF_MANAGED
+def test_replicas_that_are_replaced_take_the_certificate_that_is_there(alice: Person, plain: str) -> None:
+    before = secret(alice.admin)
+    with execs(alice, plain):
+        alice.admin.kubectl("rollout", "restart", "-n", NAMESPACE, "deploy/exectrail-webhook")
+        alice.admin.kubectl("rollout", "status", "-n", NAMESPACE, "deploy/exectrail-webhook", "--timeout=90s")
+
+    assert secret(alice.admin) == before
+
+
+@_SELF_MANAGED
+def test_a_blanked_ca_bundle_is_repaired(alice: Person, plain: str) -> None:
+    expected = trusted(alice.admin)
+    blank(alice.admin)
+
+    eventually(lambda: trusted(alice.admin) == expected, 10)
+    with execs(alice, plain):
+        pass
+
+
+@_SELF_MANAGED
+def test_an_upgrade_keeps_the_certificate_and_whom_the_api_server_trusts(
+    alice: Person, release: Release, plain: str
+) -> None:
+    before, expected = secret(alice.admin), trusted(alice.admin)
+    with execs(alice, plain):
+        release.with_values("tls.mode=self-managed", "logLevel=debug")
+
+    assert (secret(alice.admin), trusted(alice.admin)) == (before, expected)
+
+
+@_SELF_MANAGED
+def test_the_webhook_may_write_its_own_secrets_and_its_own_configuration_alone(admin: Cluster) -> None:
+    assert all(may(admin, "patch", "secrets", name) for name in (SECRET, KEY_SECRET))
+    assert may(admin, "patch", "mutatingwebhookconfigurations", RELEASE)
+    assert not may(admin, "create", "secrets")
+    assert not may(admin, "get", "secrets", "exectrail-ca")
+    assert not may(admin, "patch", "mutatingwebhookconfigurations", "cert-manager-webhook")
+    assert not may(admin, "create", "mutatingwebhookconfigurations")
 
 
 def test_a_certificate_of_cert_manager_that_is_renewed_misses_no_exec(alice: Person, plain: str) -> None:
