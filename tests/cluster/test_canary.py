@@ -113,8 +113,8 @@ def test_a_webhook_that_is_reached_is_seen_to_be(reached: Cluster) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "reasons"),
-    [(wrong_ca, {"certificate"})],
-    ids=["wrong CA"],
+    [(no_replica, {"no-replica", "unreachable", "timeout"}), (wrong_ca, {"certificate"})],
+    ids=["no replica", "wrong CA"],
 )
 def test_a_webhook_that_is_not_reached_is_seen_and_the_time_of_it_is_known(
     reached: Cluster, alice: Person, plain: str, fault: Any, reasons: set[str]
