@@ -11,7 +11,7 @@ from exectrail.contracts.meta import ObjectMeta
 from webhook.certificates.pem import blocks
 
 PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-_INJECTED = "cert-manager.io/inject-ca-from"
+INJECTED = "cert-manager.io/inject-ca-from"
 
 
 class ClientConfig(Struct, frozen=True, rename="camel"):
@@ -41,7 +41,7 @@ class Configuration(Struct, frozen=True):
     @property
     def ours(self) -> bool:
         """Whether it is ours to write: cert-manager's cainjector would set it back, again and again."""
-        return _INJECTED not in self.metadata.annotations
+        return INJECTED not in self.metadata.annotations
 
 
 def patch(configuration: Configuration, bundle: bytes) -> list[dict[str, Any]]:

@@ -32,6 +32,11 @@ _SYNCING, _WRITTEN, _ABSENT = timedelta(seconds=0.1), timedelta(seconds=5), time
 _CHANGED = {409, 422}
 """The API's answers where an object is not what it was: to a version, and to a JSON patch's `test`."""
 
+_NOT_OURS = (
+    "is still cert-manager's. Helm leaves an annotation that somebody else has set as well; remove it: "
+    f"kubectl annotate mutatingwebhookconfiguration {{}} {configuration.INJECTED}-"
+)
+
 log = logging.getLogger(__name__)
 sparse = SparseLog(log)
 
@@ -149,7 +154,11 @@ class Issuer:
     def _register(self, registered: Configuration | None, bundle: bytes) -> timedelta | None:
         """Have the API server trust these CAs; nothing to wait for where it does."""
         if registered is None or not registered.ours:
-            what = "is not there" if registered is None else "is still cert-manager's"
+            what = (
+                "is not there: helm upgrade makes it"
+                if registered is None
+                else _NOT_OURS.format(registered.metadata.name)
+            )
             sparse.warning("configuration", f"cannot write caBundle: the configuration {what}")
             return _ABSENT
         steps = configuration.patch(registered, bundle)
