@@ -20,7 +20,6 @@ pytestmark = pytest.mark.values("controller.extraArgs[1]=--canary-interval=2")
 
 MINUTE = 60
 CONFIGURATION = "mutatingwebhookconfiguration/exectrail"
-INJECTED = "cert-manager.io/inject-ca-from"
 
 
 def metric(admin: Cluster, name: str) -> float:
@@ -68,6 +67,9 @@ def no_replica(admin: Cluster) -> Iterator[None]:
     scale = ("scale", "-n", NAMESPACE, "deploy/exectrail-webhook")
     admin.kubectl(*scale, "--replicas=0")
     try:
+        # They answer on while they end.
+        ended = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=webhook", "--for=delete", "--timeout=90s")
+        admin.kubectl("wait", "pod", *ended)
         yield
     finally:
         admin.kubectl(*scale, "--replicas=2")
@@ -76,16 +78,18 @@ def no_replica(admin: Cluster) -> Iterator[None]:
 
 @contextmanager
 def wrong_ca(admin: Cluster) -> Iterator[None]:
-    """The API server trusts another CA; the one who would put the right one back does not know."""
-    source = admin.get(CONFIGURATION)["metadata"]["annotations"][INJECTED]
-    admin.kubectl("annotate", CONFIGURATION, f"{INJECTED}-")
+    """The API server trusts another CA; cert-manager, which would put the right one back, is away."""
+    before, injector = entries(admin), ("-n", "cert-manager", "deploy/cert-manager-cainjector")
+    admin.kubectl("scale", *injector, "--replicas=0")
+    admin.kubectl("wait", "-n", "cert-manager", "pod", "-l", "app=cainjector", "--for=delete", "--timeout=60s")
     other = base64.b64encode(pki.CA.read_bytes()).decode()
-    paths = [f"/webhooks/{index}/clientConfig/caBundle" for index in range(len(entries(admin)))]
+    paths = [f"/webhooks/{index}/clientConfig/caBundle" for index in range(len(before))]
     change(admin, *({"op": "replace", "path": path, "value": other} for path in paths))
     try:
         yield
     finally:
-        admin.kubectl("annotate", CONFIGURATION, f"{INJECTED}={source}")
+        admin.kubectl("scale", *injector, "--replicas=1")
+        eventually(lambda: entries(admin) == before, 2 * MINUTE)
 
 
 @contextmanager

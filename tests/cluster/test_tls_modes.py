@@ -75,6 +75,21 @@ def drop(admin: Cluster, *keys: str) -> None:
     admin.kubectl("patch", "secret", SECRET, "-n", NAMESPACE, "--type=merge", f"--patch={change}")
 
 
+def blank(admin: Cluster) -> None:
+    """Take from every entry what it trusts."""
+    entries = range(len(trusted(admin)))
+    steps = [{"op": "remove", "path": f"/webhooks/{at}/clientConfig/caBundle"} for at in entries]
+    patch = f"--patch={json.dumps(steps)}"
+    admin.kubectl("patch", "mutatingwebhookconfiguration", RELEASE, "--type=json", patch)
+
+
+def may(admin: Cluster, verb: str, resource: str, name: str = "") -> bool:
+    """Whether the webhook may do that in the release's namespace."""
+    what = f"{resource}/{name}" if name else resource
+    asked = admin.kubectl("auth", "can-i", verb, what, "-n", NAMESPACE, f"--as={WEBHOOK}", check=False)
+    return asked.stdout.strip() == "yes"
+
+
 def test_an_upgrade_to_self_managed_and_its_rotations_miss_no_exec(alice: Person, release: Release, plain: str) -> None:
     admin = alice.admin
     with execs(alice, plain):
