@@ -22,6 +22,7 @@ from webhook.certificates.plan import Policy
 from webhook.cluster.catch_up import CatchUp
 from webhook.cluster.view import View
 from webhook.issuer.issuer import Issuer
+from webhook.issuer.secret_path import SecretPath
 from webhook.options import options as read_options
 from webhook.reviews.session_spec import Rules
 from webhook.serving.callers import Limits
@@ -76,6 +77,7 @@ def main() -> int:
         unwritten.add,
         Spool(options.spool_dir) if options.spool_dir else None,
     )
+    admits = _secret_path(options, client, trusted)
     certificate.start()
     view.start()
     key.start()
@@ -127,7 +129,7 @@ def main() -> int:
     )
     bounds = Bounds(limits)
     servers = [
-        Server(admission_app(webhook, health), admission, bounds, certificate.server_context()),
+        Server(admission_app(webhook, health, admits), admission, bounds, certificate.server_context()),
         Server(status_app(health), status, bounds),
     ]
     gc.collect()
@@ -159,6 +161,18 @@ def _certificate(options: argparse.Namespace, client: Client) -> tuple[Certifica
     issuer.changed = certificate.changed
     issuer.start()
     return certificate, {"CA in the webhook configuration": lambda: issuer.trusted}
+
+
+def _secret_path(
+    options: argparse.Namespace, client: Client, conditions: dict[str, Callable[[], bool]]
+) -> Callable[[str], bool]:
+    """Which paths may be called; adds what has to hold before."""
+    if not options.path_secret:
+        return lambda _token: True
+    path = SecretPath(client, options.namespace, options.path_secret, options.webhook_configuration)
+    path.start()
+    conditions["secret path in the webhook configuration"] = lambda: path.called
+    return path.admits
 
 
 def _issuer(options: argparse.Namespace, client: Client) -> Issuer:

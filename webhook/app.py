@@ -174,8 +174,12 @@ def _count(name: str, verb: str, decision: Decision) -> None:
     _requests(name, verb, "patched" if decision.patch else "unchanged", decision.reason).inc()
 
 
-def admission_app(webhook: Webhook, health: Health) -> ASGIApp:
-    """Build what the TLS port serves."""
+def _every_path(_token: str) -> bool:
+    return True
+
+
+def admission_app(webhook: Webhook, health: Health, admits: Callable[[str], bool] = _every_path) -> ASGIApp:
+    """Build what the TLS port serves. `admits` says by what follows a path's first part whether it may be called."""
     reviews = {
         BINDING_PATH: _Review("binding", webhook.bind, health, prepare=webhook.catch_up),
         EXEC_METADATA_PATH: _Review("exec-metadata", webhook.tag, health),
@@ -192,8 +196,12 @@ def admission_app(webhook: Webhook, health: Health) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # Reviews go past Starlette's middleware and routing, which take half as long as the decision.
-        review = reviews.get(scope["path"]) if scope.get("method") == "POST" else None
-        await (review or others)(scope, receive, send)
+        what, _, token = scope["path"][1:].partition("/")
+        review = reviews.get(f"/{what}") if scope.get("method") == "POST" else None
+        if review and not admits(token):
+            await review.forbid(scope, receive, send)
+        else:
+            await (review or others)(scope, receive, send)
 
     return app
 
@@ -279,6 +287,10 @@ class _Review:
             log.exception("fault in %s; the request is refused", self._name, extra={"uid": request.uid})
             decision = Decision("error", refusal=_refusal(request.namespace, "internal error of exectrail"))
         return review.answer(request, decision)
+
+    async def forbid(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a call, whatever its body."""
+        await self._refuse(403, "not the path that the webhook configuration has")(scope, receive, send)
 
     async def _send(self, answer: bytes, send: Send) -> None:
         """Send it in pieces, as fast as the caller takes it: at once, a large one would be there three times."""

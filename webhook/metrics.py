@@ -59,7 +59,8 @@ CERTIFICATE_REJECTED = Counter(
 )
 CONFIGURATION_REPAIRED = Counter(
     "exectrail_webhook_configuration_repaired",
-    "How often the webhook has set the CAs in its MutatingWebhookConfiguration right.",
+    "How often the webhook has set a field of its MutatingWebhookConfiguration right.",
+    ["field"],
 )
 CERTIFICATE_REFUSED_SECONDS = Gauge(
     "exectrail_webhook_certificate_refused_seconds",

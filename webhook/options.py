@@ -23,6 +23,8 @@ def options() -> argparse.Namespace:
     found = parse.parse_args()
     if found.self_managed_secret and not (found.server_name and found.webhook_configuration):
         parse.error("--self-managed-secret needs --server-name and --webhook-configuration")
+    if found.path_secret and not found.webhook_configuration:
+        parse.error("--path-secret needs --webhook-configuration")
     if found.tls_renew_before >= found.tls_duration:
         parse.error("--tls-renew-before must be shorter than --tls-duration")
     if found.tls_ca_renew_before >= found.tls_ca_duration:
@@ -56,7 +58,14 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--webhook-configuration",
         metavar="NAME",
-        help="MutatingWebhookConfiguration whose caBundle is kept right, with --self-managed-secret",
+        help="MutatingWebhookConfiguration in which caBundle (with --self-managed-secret) and paths (with "
+        "--path-secret) are kept right",
+    )
+    add(
+        "--path-secret",
+        metavar="NAME",
+        help="admit only calls to a path that ends with a token from this Secret, which has to be there and is filled "
+        "in when it is empty; needs --webhook-configuration",
     )
     for name, default, what in (
         ("--tls-duration", "8760h", "how long an own certificate is valid"),

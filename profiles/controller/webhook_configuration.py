@@ -38,30 +38,37 @@ def changes(expected: list[dict[str, Any]], live: list[dict[str, Any]]) -> list[
 
     """
     there = {str(entry.get("name")): entry for entry in live}
-    trusted = _ca(there.get(ENTRY, {}))
+    canary = there.get(ENTRY, {})
     found = []
     for entry in expected:
         name = entry["name"]
         if name not in there:
             found.append(f"{name} is missing")
-        elif fields := sorted(_changed(entry, there[name], trusted)):
+        elif fields := sorted(_changed(entry, there[name], canary)):
             found.append(f"{name} has another {', '.join(fields)}")
     return found
 
 
-def _changed(entry: Entry, live: Entry, trusted: str) -> Iterator[str]:
+def _changed(entry: Entry, live: Entry, canary: Entry) -> Iterator[str]:
     for field in (entry.keys() | _NARROWING) - {"clientConfig"}:
         wider = field == "matchConditions" and not live.get(field)
         # cert-manager before 1.13 takes conditions out: more is asked then, and nothing is hidden.
         if (entry.get(field) or None) != (live.get(field) or None) and not wider:
             yield field
-    config, now = entry["clientConfig"], live.get("clientConfig", {})
-    if config.get("service") != now.get("service"):
+    # The canary came back by the CA and the secret path of its own entry, so these are right.
+    (service, _), (now, token) = _service(entry), _service(live)
+    if service != now or token != _service(canary)[1]:
         yield "service"
-    # The canary came back by the CA of its own entry, so that one is right.
-    if _ca(live) != (config.get("caBundle") or trusted):
+    if _ca(live) != (_ca(entry) or _ca(canary)):
         yield "caBundle"
 
 
 def _ca(entry: Entry) -> str:
     return str(entry.get("clientConfig", {}).get("caBundle") or "")
+
+
+def _service(entry: Entry) -> tuple[dict[str, Any], str]:
+    """Where it is called, and the secret that the webhook may have put behind the path."""
+    service = dict(entry.get("clientConfig", {}).get("service") or {})
+    what, _, token = str(service.get("path", ""))[1:].partition("/")
+    return service | {"path": f"/{what}"}, token

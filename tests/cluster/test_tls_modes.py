@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from webhook.certificates.pem import blocks
+from webhook.issuer.configuration import parted
 
 from .cluster import Cluster, eventually
 from .product import NAMESPACE, RELEASE, Release
@@ -20,6 +21,7 @@ from .test_callers import fail_open
 
 SECRET = "exectrail-self-managed-tls"
 KEY_SECRET = "exectrail-command-key"
+PATH_SECRET = "exectrail-webhook-path"
 WEBHOOK = f"system:serviceaccount:{NAMESPACE}:exectrail-webhook"
 _SELF_MANAGED = pytest.mark.values("tls.mode=self-managed")
 _SETTLED = 120
@@ -69,10 +71,10 @@ def trusted(admin: Cluster) -> list[set[bytes]]:
     return [set(blocks(base64.b64decode(each["clientConfig"].get("caBundle", "")))) for each in entries]
 
 
-def drop(admin: Cluster, *keys: str) -> None:
-    """Remove keys of the Secret, which has them made anew."""
+def drop(admin: Cluster, *keys: str, name: str = SECRET) -> None:
+    """Remove keys of a Secret, which has them made anew."""
     change = json.dumps({"data": dict.fromkeys(keys)})
-    admin.kubectl("patch", "secret", SECRET, "-n", NAMESPACE, "--type=merge", f"--patch={change}")
+    admin.kubectl("patch", "secret", name, "-n", NAMESPACE, "--type=merge", f"--patch={change}")
 
 
 def blank(admin: Cluster) -> None:
@@ -124,10 +126,10 @@ def test_replicas_that_are_replaced_take_the_certificate_that_is_there(alice: Pe
 
 @_SELF_MANAGED
 def test_a_blanked_ca_bundle_is_repaired(alice: Person, plain: str) -> None:
-    expected = trusted(alice.admin)
+    own = set(blocks(secret(alice.admin)["ca.crt"]))
     blank(alice.admin)
 
-    eventually(lambda: trusted(alice.admin) == expected, 10)
+    eventually(lambda: all(own <= each for each in trusted(alice.admin)), 10)
     with execs(alice, plain):
         pass
 
@@ -136,11 +138,54 @@ def test_a_blanked_ca_bundle_is_repaired(alice: Person, plain: str) -> None:
 def test_an_upgrade_keeps_the_certificate_and_whom_the_api_server_trusts(
     alice: Person, release: Release, plain: str
 ) -> None:
-    before, expected = secret(alice.admin), trusted(alice.admin)
+    before = secret(alice.admin)
+    own = set(blocks(before["ca.crt"]))
     with execs(alice, plain):
         release.with_values("tls.mode=self-managed", "logLevel=debug")
 
-    assert (secret(alice.admin), trusted(alice.admin)) == (before, expected)
+    assert secret(alice.admin) == before
+    assert all(own <= each for each in trusted(alice.admin))
+
+
+def paths(admin: Cluster) -> set[str]:
+    """What follows the first part of each entry's path."""
+    entries = admin.get("mutatingwebhookconfiguration", RELEASE)["webhooks"]
+    return {parted(each["clientConfig"]["service"]["path"])[1] for each in entries}
+
+
+def set_back(admin: Cluster) -> None:
+    """Take from every entry what is secret of its path."""
+    entries = admin.get("mutatingwebhookconfiguration", RELEASE)["webhooks"]
+    plain = [parted(each["clientConfig"]["service"]["path"])[0] for each in entries]
+    steps = [
+        {"op": "replace", "path": f"/webhooks/{at}/clientConfig/service/path", "value": path}
+        for at, path in enumerate(plain)
+    ]
+    admin.kubectl("patch", "mutatingwebhookconfiguration", RELEASE, "--type=json", f"--patch={json.dumps(steps)}")
+
+
+def test_a_secret_path_comes_changes_and_goes_without_an_exec_that_is_missed(
+    alice: Person, release: Release, plain: str
+) -> None:
+    admin = alice.admin
+    with execs(alice, plain):
+        release.with_values("webhook.secretPath.enabled=true")
+    first = secret(admin, PATH_SECRET)["token"].decode()
+    assert paths(admin) == {first}
+
+    with execs(alice, plain):
+        drop(admin, "token", name=PATH_SECRET)
+        eventually(lambda: len(paths(admin)) == 1 and paths(admin) != {first})
+
+    with execs(alice, plain):
+        release.with_values("webhook.secretPath.enabled=true", "logLevel=debug")
+    second = secret(admin, PATH_SECRET)["token"].decode()
+    assert paths(admin) == {second}
+
+    set_back(admin)
+    eventually(lambda: paths(admin) == {second}, 10)
+    with execs(alice, plain):
+        release.with_values()
 
 
 @_SELF_MANAGED

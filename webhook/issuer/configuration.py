@@ -14,10 +14,17 @@ PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 INJECTED = "cert-manager.io/inject-ca-from"
 
 
+class Service(Struct, frozen=True):
+    """Where an entry's calls go."""
+
+    path: str = ""
+
+
 class ClientConfig(Struct, frozen=True, rename="camel"):
     """How the API server calls one entry."""
 
     ca_bundle: bytes | None = None
+    service: Service = Service()
 
 
 class Entry(Struct, frozen=True, rename="camel"):
@@ -49,13 +56,35 @@ def patch(configuration: Configuration, bundle: bytes) -> list[dict[str, Any]]:
 
     A JSON patch (RFC 6902) that fails where the object has changed since.
     """
-    wanted, steps = set(blocks(bundle)), []
-    for at, entry in enumerate(configuration.webhooks):
-        if set(blocks(entry.client_config.ca_bundle or b"")) != wanted:
-            steps += [
-                {"op": "test", "path": f"/webhooks/{at}/name", "value": entry.name},
-                {"op": "add", "path": f"/webhooks/{at}/clientConfig/caBundle", "value": b64encode(bundle).decode()},
-            ]
+    wanted, text = set(blocks(bundle)), b64encode(bundle).decode()
+    wrong = {
+        at: text
+        for at, entry in enumerate(configuration.webhooks)
+        if set(blocks(entry.client_config.ca_bundle or b"")) != wanted
+    }
+    return _steps(configuration, "caBundle", wrong)
+
+
+def patch_paths(configuration: Configuration, token: str) -> list[dict[str, Any]]:
+    """What to change so that the path of each entry ends with this token; as `patch`."""
+    paths = [parted(entry.client_config.service.path) for entry in configuration.webhooks]
+    wrong = {at: f"{base}/{token}" for at, (base, found) in enumerate(paths) if found != token}
+    return _steps(configuration, "service/path", wrong)
+
+
+def parted(path: str) -> tuple[str, str]:
+    """A path's first segment, which says what is asked, and the rest, which proves who asks."""
+    base, _, token = path.removeprefix("/").partition("/")
+    return f"/{base}", token
+
+
+def _steps(configuration: Configuration, field: str, wrong: dict[int, str]) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
+    for at, value in wrong.items():
+        steps += [
+            {"op": "test", "path": f"/webhooks/{at}/name", "value": configuration.webhooks[at].name},
+            {"op": "add", "path": f"/webhooks/{at}/clientConfig/{field}", "value": value},
+        ]
     version = configuration.metadata.resource_version
     return [{"op": "test", "path": "/metadata/resourceVersion", "value": version}, *steps] if steps else []
 

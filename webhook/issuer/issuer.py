@@ -5,7 +5,6 @@ mounted one comes up to a minute late, and each write is bound to the version it
 """
 
 import logging
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -15,23 +14,20 @@ from typing import TypeVar
 from msgspec import Struct
 
 from exectrail.contracts.meta import ObjectMeta
-from exectrail.k8s.client import ApiError, Client
+from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import HasMetadata, Mirror
-from exectrail.service.backoff import Backoff
 from webhook import metrics
-from webhook.certificates.apart import Failed
 from webhook.certificates.pair import Pair
 from webhook.certificates.plan import CA_CHAIN, LEAF_CHAIN, LEAF_KEY, Policy, State, plan
 from webhook.issuer import configuration
 from webhook.issuer.configuration import Configuration, Sightings
+from webhook.issuer.rounds import Rounds
 from webhook.sparse_log import SparseLog
 
-_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
 _SYNCING, _WRITTEN, _ABSENT = timedelta(seconds=0.1), timedelta(seconds=5), timedelta(seconds=10)
 """When to look again: while lists come in, where the own change has to come back, where something is not there."""
-_CHANGED = {409, 422}
-"""The API's answers where an object is not what it was: to a version, and to a JSON patch's `test`."""
 
+_NOT_THERE = "is not there: helm upgrade makes it"
 _NOT_OURS = (
     "is still cert-manager's. Helm leaves an annotation that somebody else has set as well; remove it: "
     f"kubectl annotate mutatingwebhookconfiguration {{}} {configuration.INJECTED}-"
@@ -73,7 +69,7 @@ class Issuer:
         self._client, self._policy = client, policy
         self._secret_name = f"{namespace}/{secret}"
         self._secret_path = f"/api/v1/namespaces/{namespace}/secrets"
-        self._news, self._sightings = threading.Event(), Sightings()
+        self._rounds, self._sightings = Rounds("certificates", self._round), Sightings()
         self._secrets = Mirror(
             client, self._secret_path, Secret, self._noticed, fieldSelector=f"metadata.name={secret}"
         )
@@ -89,7 +85,7 @@ class Issuer:
         for mirror in (self._secrets, self._configurations):
             metrics.MIRROR_AGE.labels(mirror.resource).set_function(mirror.age)
             mirror.start()
-        threading.Thread(target=self._run, name="issuer", daemon=True).start()
+        self._rounds.start()
 
     def version(self) -> object:
         """As `webhook.serving.tls.Source`."""
@@ -103,28 +99,8 @@ class Issuer:
         return Pair(data[LEAF_CHAIN], data[LEAF_KEY])
 
     def _noticed(self, _old: object, _new: object) -> None:
-        self._news.set()
+        self._rounds.noticed()
         self.changed()
-
-    def _run(self) -> None:
-        backoff, wait = Backoff(_BACKOFF_FIRST, _BACKOFF_MOST), timedelta(0)
-        while True:
-            self._news.wait(wait.total_seconds())
-            self._news.clear()
-            try:
-                wait = self._round()
-                backoff.reset()
-                continue
-            except ApiError as error:
-                if error.status in _CHANGED:
-                    log.info("not written, because it has changed: %s", error)
-                else:
-                    sparse.warning("issuer", f"cannot look after certificates: {error}")
-            except Failed as error:
-                sparse.warning("issuer", f"cannot look after certificates: {error}")
-            except Exception:  # without this thread no certificate is ever renewed
-                log.exception("fault while looking after certificates")
-            wait = timedelta(seconds=backoff.next())
 
     def _round(self) -> timedelta:
         """Take the next step; returns when to look again, if nothing changes before."""
@@ -154,11 +130,7 @@ class Issuer:
     def _register(self, registered: Configuration | None, bundle: bytes) -> timedelta | None:
         """Have the API server trust these CAs; nothing to wait for where it does."""
         if registered is None or not registered.ours:
-            what = (
-                "is not there: helm upgrade makes it"
-                if registered is None
-                else _NOT_OURS.format(registered.metadata.name)
-            )
+            what = _NOT_OURS.format(registered.metadata.name) if registered else _NOT_THERE
             sparse.warning("configuration", f"cannot write caBundle: the configuration {what}")
             return _ABSENT
         steps = configuration.patch(registered, bundle)
@@ -166,7 +138,7 @@ class Issuer:
             self.trusted = True
             return None
         self._client.json_patch(f"{configuration.PATH}/{registered.metadata.name}", steps)
-        metrics.CONFIGURATION_REPAIRED.inc()
+        metrics.CONFIGURATION_REPAIRED.labels("caBundle").inc()
         log.info("wrote caBundle", extra={"entries": len(steps) // 2})
         return _WRITTEN
 

@@ -10,7 +10,7 @@
 {{- end -}}
 
 {{/*
-How the API server reaches the webhook. Call with (dict "root" $ "path" PATH).
+How the API server reaches the webhook. Call with (dict "root" $ "entry" NAME "path" PATH).
 `caBundle` is there only where this chart knows it: others write it in every other mode, and Helm's server-side apply would
 fight for it at every upgrade.
 */}}
@@ -23,8 +23,25 @@ caBundle: {{ .existingSecret.caBundle | trim | b64enc }}
 service:
   name: {{ include "exectrail.name" (dict "root" .root "component" "webhook") }}
   namespace: {{ .root.Release.Namespace | quote }}
-  path: {{ .path }}
+  path: {{ include "exectrail.tls.livePath" . }}
   port: 443
+{{- end -}}
+
+{{/*
+An entry's path as the cluster has it, where the webhook has put its secret behind it: set back, calls would be refused until
+the webhook has repaired it, and Helm's server-side apply would fail. It stays when secretPath is disabled: the webhook then
+answers whatever is behind its paths.
+*/}}
+{{- define "exectrail.tls.livePath" -}}
+{{- $path := .path -}}
+{{- $live := lookup "admissionregistration.k8s.io/v1" "MutatingWebhookConfiguration" "" (include "exectrail.fullname" .root) | default dict -}}
+{{- range $live.webhooks -}}
+{{- $found := dig "clientConfig" "service" "path" "" . -}}
+{{- if and (eq .name $.entry) (hasPrefix (printf "%s/" $.path) $found) -}}
+{{- $path = $found -}}
+{{- end -}}
+{{- end -}}
+{{- $path -}}
 {{- end -}}
 
 {{/* Fails where the values of `tls` contradict each other. */}}

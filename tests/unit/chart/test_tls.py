@@ -101,6 +101,25 @@ def test_the_webhook_speaks_no_older_tls_than_the_values_say(
     assert f"--tls-min-version={version}" in webhook["args"]
 
 
+@pytest.mark.parametrize("mode", ["cert-manager", "self-managed"])
+def test_a_secret_path_has_an_empty_secret_and_rights_by_name(helm_template: HelmTemplate, mode: str) -> None:
+    documents = helm_template({"webhook": {"secretPath": {"enabled": True}}, "tls": {"mode": mode}}, release="prod")
+    (secret,) = [each for each in documents if each["kind"] == "Secret" and "path" in each["metadata"]["name"]]
+    assert secret.keys() == {"apiVersion", "kind", "metadata", "type"}
+    webhook = container(pod_spec(documents, "webhook"), "webhook")
+    assert f"--path-secret={secret['metadata']['name']}" in webhook["args"]
+    assert webhook["args"].count("--webhook-configuration=prod-exectrail") == 1
+    rules = [rule for kind in ("ClusterRole", "Role") for rule in only(documents, kind, "webhook")["rules"]]
+    named = {name: rule["verbs"] for rule in rules for name in rule.get("resourceNames", [])}
+    assert named["prod-exectrail-webhook-path"] == named["prod-exectrail"] == ["list", "watch", "patch"]
+
+
+def test_by_default_the_webhook_has_no_right_to_its_configuration(helm_template: HelmTemplate) -> None:
+    documents = helm_template()
+    assert "mutatingwebhookconfigurations" not in str(only(documents, "ClusterRole", "webhook"))
+    assert "--webhook-configuration" not in str(pod_spec(documents, "webhook"))
+
+
 @pytest.mark.parametrize("cidrs", [[], ["10.0.0.1/32", "fd00::/64"]])
 def test_admission_is_reached_from_the_api_servers_alone_where_the_values_name_them(
     helm_template: HelmTemplate, cidrs: list[str]

@@ -16,7 +16,7 @@ from webhook.certificates.pair import Pair
 from webhook.certificates.pem import blocks
 from webhook.certificates.plan import Policy, State
 from webhook.certificates.x509 import examine
-from webhook.issuer import issuer
+from webhook.issuer import issuer, rounds
 from webhook.issuer.configuration import PATH, Configuration, patch
 from webhook.issuer.issuer import Issuer
 
@@ -49,10 +49,10 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("_WRITTEN", "_ABSENT"):
         monkeypatch.setattr(issuer, name, timedelta(seconds=0.05))
     monkeypatch.setattr(own_ca, "_SOON", timedelta(seconds=0.05))
-    monkeypatch.setattr(issuer, "_BACKOFF_MOST", 0.05)
+    monkeypatch.setattr(rounds, "_BACKOFF_MOST", 0.05)
     yield
     while RUNNING:  # their threads would go on, with waits and processes
-        RUNNING.pop()._round = lambda: timedelta(days=1)  # type: ignore[method-assign]
+        RUNNING.pop()._rounds._step = lambda: timedelta(days=1)
 
 
 @pytest.fixture

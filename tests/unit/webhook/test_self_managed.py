@@ -59,6 +59,7 @@ def handshake(certificate: Certificate, ca: bytes) -> None:
     [
         (["--self-managed-secret", "own", "--server-name", NAME], "needs --server-name and --webhook-configuration"),
         (["--self-managed-secret", "own", "--webhook-configuration", "x"], "needs --server-name and"),
+        (["--path-secret", "path"], "--path-secret needs --webhook-configuration"),
         (["--tls-duration", "720h"], "--tls-renew-before must be shorter than --tls-duration"),
         (["--tls-ca-duration", "10000h"], "--tls-ca-renew-before must be shorter than --tls-ca-duration"),
         (["--tls-ca-renew-before", "8759h"], "--tls-ca-renew-before must not be shorter than --tls-duration"),
