@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from enricher import pid_namespace
 from enricher.audit.auditlog import AuditLogSource
 from enricher.audit.choice import AUTO, NONE, Choice, choose
 from enricher.audit.kernel_lost import KernelLost
@@ -134,6 +135,7 @@ class SourceNeeds(NamedTuple):
 
 def _netlink(needs: SourceNeeds) -> Source:
     args = needs.args
+    _refuse_where_nested("audit netlink", "the kernel sends audit records to the machine below it only")
     audit = AuditSource.open(args.receive_buffer)
     _say_if_capped(args.receive_buffer, audit.receive_buffer())
     return NetlinkSource(audit, needs.state, args.audit_log, needs.is_ours, needs.ready)
@@ -143,8 +145,15 @@ def _auditlog(needs: SourceNeeds) -> Source:
     args = needs.args
     if args.audit_log is None:
         raise SourceUnavailable("auditd's log: no flag --audit-log says where it is")
+    _refuse_where_nested("auditd's log", "the pids in it are those of the machine below it")
     wait = args.audit_source == "auditlog"
     return AuditLogSource.open(args.audit_log, needs.state, needs.is_ours, needs.ready, wait=wait)
+
+
+def _refuse_where_nested(what: str, why: str) -> None:
+    """Audit knows the machine's pids and namespaces only: there, what it says could be joined to the wrong process."""
+    if pid_namespace.is_nested():
+        raise SourceUnavailable(f"{what}: {pid_namespace.NESTED}, and {why}")
 
 
 SOURCES: dict[str, Callable[[SourceNeeds], Source]] = {"netlink": _netlink, "auditlog": _auditlog}
@@ -173,6 +182,9 @@ def open_kernel_lost(*, asked: bool) -> KernelLost | None:
     if not asked:
         return None
     try:
+        _refuse_where_nested(
+            "the kernel's count of lost audit records", "the kernel tells it to the machine below it only"
+        )
         return KernelLost.open()
     except SourceUnavailable as error:
         log.error("%s", error)
@@ -188,9 +200,7 @@ class OpenSensor(NamedTuple):
 
 SENSORS: dict[str, Callable[[argparse.Namespace, Clock, object | None], OpenSensor]] = {
     "bpf": lambda args, _clock, _source: bpf_sensor(args.cgroup_root),
-    "procconn": lambda args, _clock, _source: procconn_sensor(
-        args.cgroup_root, ProcConnector.open(args.receive_buffer)
-    ),
+    "procconn": lambda args, _clock, _source: procconn_sensor(args.cgroup_root, _connector(args.receive_buffer)),
     "proc": lambda args, clock, source: proc_sensor(args.cgroup_root, clock, source),
 }
 """How each sensor is opened, by its name, with the flags, the clock and the audit source; the best first."""
@@ -222,6 +232,14 @@ def bpf_sensor(cgroup_root: Path) -> OpenSensor:
     sensor = BpfSensor(roots.known, cgroups.pids)
     cgroups.on_root = sensor.watch
     return OpenSensor(sensor, cgroups)
+
+
+def _connector(receive_buffer: int) -> ProcConnector:
+    """Where the node is itself a container, the kernel would not even answer."""
+    if pid_namespace.is_nested():
+        why = "the kernel reports processes to the machine below it only"
+        raise SensorUnavailable(f"proc connector: {pid_namespace.NESTED}, and {why}")
+    return ProcConnector.open(receive_buffer)
 
 
 def procconn_sensor(cgroup_root: Path, connector: ProcConnector) -> OpenSensor:

@@ -1,13 +1,12 @@
 """The node's own processes: told while somebody debugs the node, and only then."""
 
-import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, ProcessEvent
-from enricher.sensors.bpf import program as bpf
 from enricher.sensors.bpf.program import BpfProgram
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer, FakePods
@@ -87,16 +86,33 @@ def test_who_goes_from_the_node_into_a_recorded_container_is_the_containers(
     assert not any(event.outside or event.entered_by_namespace for event in in_container)
 
 
-def test_processes_that_the_node_cannot_see_are_not_its_own(
-    pods: FakePods, bpf_object: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the node is a container of the machine (kind), its pid namespace is not the machine's."""
-    monkeypatch.setattr(bpf, "OWN_PID_NAMESPACE", tmp_path)
-    program = BpfProgram.open(pods.cgroup, object_path=bpf_object)
-    try:
-        program.report_node(report=True)
+# As an agent in a node that is a container of the machine (kind), whose pid namespace is not the machine's.
+IN_A_CONTAINER = """
+import subprocess, sys
+from pathlib import Path
+from enricher.cgroup import Cgroup
+from enricher.sensors.bpf.program import BpfProgram
+root = Path(sys.argv[1])
+program = BpfProgram.open(Cgroup(root.stat().st_ino, root), object_path=Path(sys.argv[2]))
+program.report_node(report=True)
+print("ready", flush=True)
+sys.stdin.readline()
+own = subprocess.Popen(["/bin/true", "of-the-node"])
+own.wait()
+execs = [each for each in program.events() if hasattr(each, "argv")]
+print([(each.argv, each.process.pid == own.pid, each.on_node) for each in execs])
+program.close()
+"""
+
+
+def test_processes_that_the_node_cannot_see_are_not_its_own(pods: FakePods, bpf_object: Path) -> None:
+    node = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", IN_A_CONTAINER)
+    with subprocess.Popen(
+        [*node, pods.root, bpf_object], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
         subprocess.run(RUN, check=False, stderr=subprocess.DEVNULL)
-        assert [event for event in program.events() if getattr(event, "on_node", False)] == []
-    finally:
-        program.close()
-    assert tmp_path.stat().st_ino != os.stat("/proc/self/ns/pid").st_ino
+        said, _ = process.communicate("\n", timeout=30)
+
+    assert said == str([(b"/bin/true\0of-the-node\0", True, True)]) + "\n"

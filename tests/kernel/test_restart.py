@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -66,7 +66,7 @@ class Shell:
 class Node:
     """A node with one container and an enricher."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, init: Sequence[str] = ("sleep", "1000")) -> None:
         self.folder, self.api, self.state = folder, folder / "api", folder / "state"
         self.trail = folder / "trail/trail.jsonl"
         self.api.mkdir()
@@ -82,7 +82,8 @@ class Node:
         self.sandbox = sandbox
         self.container.started.append(
             subprocess.Popen(
-                ["/bin/sh", "-c", 'echo 0 > "$0/cgroup.procs" && exec sleep 1000', self.container.folder],
+                ["/bin/sh", "-c", JOIN_AND_EXEC, self.container.folder, *init],
+                stdin=subprocess.PIPE,
                 start_new_session=True,
             )
         )

@@ -189,7 +189,7 @@ def causes_of_loss() -> set[str]:
     source: typing.Any = SimpleNamespace(lost=lambda: from_sources)
     kernel: typing.Any = SimpleNamespace(lost=0)
     nothing_lost: typing.Any = SimpleNamespace(
-        _program=SimpleNamespace(lost=int, undecodable=0), _connector=SimpleNamespace(dropped=int)
+        _program=SimpleNamespace(lost=int, undecodable=0, without_pid=int), _connector=SimpleNamespace(dropped=int)
     )
     sensors: list[typing.Any] = [SimpleNamespace(lost=partial(sensor.lost, nothing_lost)) for sensor in SENSORS]
     asked = {cause for each in sensors for cause in Losses(each, source, kernel, nothing).before_reading()}

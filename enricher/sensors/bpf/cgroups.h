@@ -20,6 +20,8 @@ struct config {
 	__u32 node_pid_ns;        /* inode number of the node's own pid namespace */
 	__u32 hierarchy;          /* which tree the roots are in */
 	__u32 levels[MOST_ROOTS]; /* how deep each root lies; 0 until its first task was met */
+	__u32 node_level;         /* how deep that namespace lies; 0 for the machine's own, and until the first sweep */
+	__u32 zero;
 };
 
 struct {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 #include "filter.h"
 #include "kernel.h"
+#include "pids.h"
 #include "sample.h"
 #include "strings.h"
 
@@ -33,28 +35,49 @@ static __always_inline void count_lost(void)
 		__sync_fetch_and_add(count, 1); /* where tracepoints can be preempted, per CPU is not enough */
 }
 
+/* What was not sent because the node has no id for its process: the machine put that into a pod, past the node. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} without_pid SEC(".maps");
+
+static __always_inline void count_without_pid(void)
+{
+	__u32 zero = 0;
+	__u64 *count = bpf_map_lookup_elem(&without_pid, &zero);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
 static __always_inline void send(void *sample, __u64 size)
 {
 	if (bpf_ringbuf_output(&ring, sample, size, 0))
 		count_lost();
 }
 
-static __always_inline void fill_head(struct head *head, enum kind kind, struct task_struct *task,
-				      const struct cgroup_ref *ref)
+/* False, and counted, where there is nothing to send. */
+static __always_inline bool fill_head(struct config *from, struct head *head, enum kind kind,
+				      struct task_struct *task, const struct cgroup_ref *ref)
 {
 	head->kind = kind;
 	head->how = ref->how;
-	head->pid = BPF_CORE_READ(task, tgid);
+	head->pid = pid_of(from, task);
 	head->time = bpf_ktime_get_boot_ns();
 	head->start = BPF_CORE_READ(task, group_leader, start_boottime);
 	head->cgroup = ref->id;
+	if (!head->pid)
+		count_without_pid();
+	return head->pid;
 }
 
-static __always_inline void fill_identity(struct identity *identity, struct task_struct *task,
+static __always_inline void fill_identity(struct config *from, struct identity *identity, struct task_struct *task,
 					  struct task_struct *parent)
 {
 	identity->parent_start = BPF_CORE_READ(parent, group_leader, start_boottime);
-	identity->parent_pid = BPF_CORE_READ(parent, tgid);
+	identity->parent_pid = pid_of(from, parent);
 	identity->uid = BPF_CORE_READ(task, cred, uid.val);
 	identity->gid = BPF_CORE_READ(task, cred, gid.val);
 }

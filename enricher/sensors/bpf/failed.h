@@ -133,8 +133,9 @@ static __always_inline void exec_failed(long result, int first)
 		return;
 	}
 	read_arguments(arguments);
-	fill_head(&sample->head, EXEC_FAILED, task, &ref);
-	fill_identity(&sample->identity, task, BPF_CORE_READ(task, real_parent));
+	if (!fill_head(from, &sample->head, EXEC_FAILED, task, &ref))
+		return;
+	fill_identity(from, &sample->identity, task, BPF_CORE_READ(task, real_parent));
 	sample->error = -result;
 	__u64 size = offsetof(struct exec_failed, strings) +
 		     fill_failed_strings(sample, &ref, (void *)arguments[first], (void *)arguments[first + 1]);

@@ -68,7 +68,7 @@ static __always_inline bool passes(struct config *from, struct cgroup_ref *ref, 
 {
 	bool by_cgroup = passes_by_cgroup(from, ref, task);
 
-	return passes_by_mark(ref, mark_of(marked)) || by_cgroup || passes_by_namespace(from, ref, task);
+	return passes_by_mark(ref, mark_of(from, marked)) || by_cgroup || passes_by_namespace(from, ref, task);
 }
 
 /*
@@ -77,7 +77,7 @@ static __always_inline bool passes(struct config *from, struct cgroup_ref *ref, 
  */
 static __always_inline bool passes_on_node(struct config *from, struct cgroup_ref *ref, struct task_struct *task)
 {
-	if (!node_is_reported() || ref->in_a_pod || !is_on_node(from, task))
+	if (!node_is_reported() || ref->in_a_pod || !pid_of(from, task))
 		return false;
 	ref->id = 0;
 	ref->how = ON_NODE;
@@ -85,10 +85,10 @@ static __always_inline bool passes_on_node(struct config *from, struct cgroup_re
 }
 
 /* From now on the process passes wherever it goes. A container that is undecided gives no mark: the sweep will. */
-static __always_inline void keep(struct cgroup_ref *ref, struct task_struct *task)
+static __always_inline void keep(struct config *from, struct cgroup_ref *ref, struct task_struct *task)
 {
 	__u64 container = ref->how ? ref->id : ref->own;
 
 	if (container)
-		set_mark(task, container, ref->how);
+		set_mark(from, task, container, ref->how);
 }

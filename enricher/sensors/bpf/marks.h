@@ -12,6 +12,7 @@
 
 #include "cgroups.h"
 #include "kernel.h"
+#include "pids.h"
 #include "sample.h"
 
 #define TICK 10000000 /* ns: user space knows a process's start in clock ticks only */
@@ -48,9 +49,9 @@ static __always_inline __u64 start_ticks(struct task_struct *task)
 }
 
 /* The mark of the task's process, if its container is still recorded. */
-static __always_inline struct mark *mark_of(struct task_struct *task)
+static __always_inline struct mark *mark_of(struct config *from, struct task_struct *task)
 {
-	__u32 pid = BPF_CORE_READ(task, tgid);
+	__u32 pid = pid_of(from, task);
 	struct mark *mark = bpf_map_lookup_elem(&marks, &pid);
 
 	if (!mark || mark->start != start_ticks(task) || !is_recorded(mark->container))
@@ -58,12 +59,12 @@ static __always_inline struct mark *mark_of(struct task_struct *task)
 	return mark;
 }
 
-static __always_inline void set_mark(struct task_struct *task, __u64 container, __u32 how)
+static __always_inline void set_mark(struct config *from, struct task_struct *task, __u64 container, __u32 how)
 {
-	__u32 pid = BPF_CORE_READ(task, tgid);
+	__u32 pid = pid_of(from, task);
 	struct mark mark = { .start = start_ticks(task), .container = container, .how = how & BY_NAMESPACE };
 
-	if (!bpf_map_update_elem(&marks, &pid, &mark, BPF_ANY))
+	if (!pid || !bpf_map_update_elem(&marks, &pid, &mark, BPF_ANY))
 		return;
 	__u32 zero = 0;
 	__u64 *count = bpf_map_lookup_elem(&unmarked, &zero);

@@ -15,6 +15,7 @@
 
 #include "cgroups.h"
 #include "kernel.h"
+#include "pids.h"
 
 /* Mount namespace -> cgroup id of its container. */
 struct {
@@ -36,15 +37,6 @@ static __always_inline __u64 mount_namespace(struct task_struct *task)
 	if (bpf_core_field_exists(since->ns.ns_id))
 		return BPF_CORE_READ(since, ns.ns_id);
 	return BPF_CORE_READ(namespace, ns.inum);
-}
-
-/* The task's number in its pid namespace, the innermost of those that it has a number in. */
-static __always_inline struct upid *innermost(struct task_struct *task)
-{
-	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-
-	return (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-	       BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
 }
 
 /* The init of the task's pid namespace; NULL if that is the node's. */

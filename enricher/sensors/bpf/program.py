@@ -12,6 +12,7 @@ from ctypes import byref, c_uint8, c_uint32, c_uint64
 from pathlib import Path
 from typing import Self
 
+from enricher import pid_namespace
 from enricher.cgroup import MOST_ROOTS, Cgroup, Hierarchy
 from enricher.events import Process, ProcessEvent
 from enricher.sensors.bpf import preconditions
@@ -29,14 +30,13 @@ BATCH = 512
 _BATCH_IS_FULL = -1
 _RECORD, _IGNORE = 1, 2  # enum decision in cgroups.h
 _HIERARCHIES: dict[Hierarchy, int] = {"v2": 0, "memory": 1, "pids": 2}  # enum hierarchy in cgroups.h
-_CONFIG = struct.Struct(f"={MOST_ROOTS}QQII{MOST_ROOTS}I")  # struct config in cgroups.h
+_CONFIG = struct.Struct(f"={MOST_ROOTS}QQII{MOST_ROOTS}II4x")  # struct config in cgroups.h
+_NODE_LEVEL = -1
 _MARK = struct.Struct("=QQIxxxx")  # struct mark in marks.h
 
 _TRACEPOINTS = ("on_fork", "on_exec", "on_exit")
 _SYSCALLS = ("on_execve_result", "on_execveat_result")
 _SWEEP = "on_sweep"
-
-OWN_PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 # struct bpf_prog_info, include/uapi/linux/bpf.h; older kernels leave what they do not know untouched, that is zero
 _PROGRAM_INFO_SIZE = 232
@@ -46,7 +46,7 @@ _RECURSION_MISSES = struct.Struct("=208xQ")
 class BpfProgram:
     """The forks, execs and exits of the node's pods. Not for use by several threads at once.
 
-    Has to run in the node's own pid namespace, to know it.
+    Has to run in the node's own pid namespace: pids are as that one has them, also where it is not the machine's.
 
     Attributes:
         undecodable: How many samples were not understood: an object file of another version than this module.
@@ -162,6 +162,10 @@ class BpfProgram:
         """Events that found the ring full, by the CPU they happened on."""
         return self._per_cpu("lost")
 
+    def without_pid(self) -> int:
+        """Events that were not reported: their processes are the machine's, in a pod of a node that is a container."""
+        return sum(self._per_cpu("without_pid"))
+
     def unmarked(self) -> int:
         """Processes of recorded containers whose mark found no room: they are lost from sight if they move out."""
         return sum(self._per_cpu("unmarked"))
@@ -175,11 +179,13 @@ class BpfProgram:
 
     def _start(self, root: Cgroup) -> None:
         others, levels = [0] * (MOST_ROOTS - 1), [0] * MOST_ROOTS
-        node_pid_namespace = OWN_PID_NAMESPACE.stat().st_ino
-        self._configure([root.id, *others, 0, node_pid_namespace, _HIERARCHIES[root.hierarchy], *levels])
+        namespace = pid_namespace.own()
+        self._configure([root.id, *others, 0, namespace, _HIERARCHIES[root.hierarchy], *levels, 0])
         sweeper = self._call.bpf_program__attach_iter(self._program(_SWEEP), None)
         self._sweeper = self._keep_link(sweeper, "attach to the list of processes")
         self._sweep()  # before any exec can teach it the node's own mount namespace as a container's
+        if namespace != pid_namespace.INITIAL and not self._config()[_NODE_LEVEL]:
+            raise SensorUnavailable(f"the kernel shows no process of this agent's pid namespace {namespace}")
         for name in _TRACEPOINTS:
             self._attach(name, "attach to the process tracepoints")
         self.missing = (*self._namespace_is_missing(), *self._errno_is_missing())

@@ -42,12 +42,13 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 		return 0; /* a thread */
 	if (!from || !passes(from, &ref, child, creator))
 		return 0;
-	keep(&ref, child);
+	keep(from, &ref, child);
 	struct fork sample = {};
 
-	fill_head(&sample.head, FORK, child, &ref);
+	if (!fill_head(from, &sample.head, FORK, child, &ref))
+		return 0;
 	/* The creator, not child->real_parent: with CLONE_PARENT that is the grandparent, and the line would break. */
-	fill_identity(&sample.identity, child, creator);
+	fill_identity(from, &sample.identity, child, creator);
 	__u64 length = copy_cgroup_name(sample.cgroup_name, &ref);
 
 	sample.identity.cgroup_name_size = length;
@@ -148,7 +149,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!from || !(passes(from, &ref, task, task) || passes_on_node(from, &ref, task)))
 		return 0;
-	keep(&ref, task);
+	keep(from, &ref, task);
 	if (ref.own)
 		learn_mount_namespace(from, task, ref.own);
 	__u32 cpu = bpf_get_smp_processor_id();
@@ -158,8 +159,9 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 		count_lost();
 		return 0;
 	}
-	fill_head(&sample->head, EXEC, task, &ref);
-	fill_identity(&sample->identity, task, BPF_CORE_READ(task, real_parent));
+	if (!fill_head(from, &sample->head, EXEC, task, &ref))
+		return 0;
+	fill_identity(from, &sample->identity, task, BPF_CORE_READ(task, real_parent));
 	sample->seccomp = has_seccomp_filter(task);
 	sample->mounts_of_parent = mount_namespace(task) == mount_namespace(BPF_CORE_READ(task, real_parent));
 	__u64 size = offsetof(struct exec, strings) + fill_strings(sample, &ref, task, binprm);
@@ -213,12 +215,11 @@ static __always_inline __u32 wait_status(struct task_struct *task)
 	return BPF_CORE_READ(task, group_leader, exit_code);
 }
 
-static __always_inline void send_exit(struct task_struct *task, const struct cgroup_ref *ref)
+static __always_inline void send_exit(struct config *from, struct task_struct *task, const struct cgroup_ref *ref)
 {
 	struct exit sample = {};
 
-	fill_head(&sample.head, EXIT, task, ref);
-	if (!is_first_to_report(&sample.head))
+	if (!fill_head(from, &sample.head, EXIT, task, ref) || !is_first_to_report(&sample.head))
 		return;
 	sample.status = wait_status(task);
 	send(&sample, sizeof(sample));
@@ -237,9 +238,9 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	/* Not by namespace: what has neither run a program there nor forked, as the runtime's helpers, was not reported. */
 	bool by_cgroup = passes_by_cgroup(from, &ref, task);
 
-	if (passes_by_mark(&ref, mark_of(task)) || by_cgroup || passes_on_node(from, &ref, task))
-		send_exit(task, &ref);
-	drop_mark(BPF_CORE_READ(task, tgid));
+	if (passes_by_mark(&ref, mark_of(from, task)) || by_cgroup || passes_on_node(from, &ref, task))
+		send_exit(from, task, &ref);
+	drop_mark(pid_of(from, task));
 	return 0;
 }
 

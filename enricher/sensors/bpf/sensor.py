@@ -131,8 +131,12 @@ class BpfSensor:
                 self._entering.add(each.process)
 
     def lost(self) -> dict[str, int]:
-        """Events for which the ring buffer had no room, and those that were not understood."""
-        return {"ring-full": self._program.lost(), "undecodable": self._program.undecodable}
+        """Events that found no room, that were not understood, or whose processes this node cannot see."""
+        return {
+            "ring-full": self._program.lost(),
+            "undecodable": self._program.undecodable,
+            "without-pid": self._program.without_pid(),
+        }
 
     def lost_per_cpu(self) -> list[int]:
         """Events that found the ring full, by the CPU they happened on."""

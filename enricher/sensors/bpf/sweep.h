@@ -13,14 +13,16 @@
 #include "filter.h"
 #include "kernel.h"
 
-/* The node's own mount namespace is that of its init, to which every task in its pid namespace leads. */
+/* Every task in the node's pid namespace shows how deep that lies, and leads to its init, whose mounts are the node's. */
 static __always_inline void learn_node(struct config *to, struct task_struct *task)
 {
 	struct pid_namespace *namespace = BPF_CORE_READ(innermost(task), ns);
 	struct task_struct *init = BPF_CORE_READ(namespace, child_reaper);
 
-	if (BPF_CORE_READ(namespace, ns.inum) == to->node_pid_ns)
-		to->node_mnt_ns = mount_namespace(init);
+	if (BPF_CORE_READ(namespace, ns.inum) != to->node_pid_ns)
+		return;
+	to->node_level = BPF_CORE_READ(task, thread_pid, level);
+	to->node_mnt_ns = mount_namespace(init);
 }
 
 SEC("iter/task")
@@ -37,8 +39,8 @@ int on_sweep(struct bpf_iter__task *ctx)
 	passes_by_cgroup(from, &ref, task);
 	if (!ref.own)
 		return 0;
-	if (!mark_of(task))
-		keep(&ref, task);
+	if (!mark_of(from, task))
+		keep(from, &ref, task);
 	learn_mount_namespace(from, task, ref.own);
 	return 0;
 }

@@ -41,7 +41,9 @@ from tests.unit.enricher.rig import Rig, by_namespace, end, execute, fork, pod
 POD = "11111111-2222-3333-4444-555555555555"
 OLD, NEW = "a" * 64, "b" * 64
 NAMES = ("bpf", "procconn", "proc")
-BELOW = {"events", "procfs", "clock", "netlink", "cgroup", "syscalls", "argv", "runtimes", "sensors"}
+BELOW = {
+    "events", "procfs", "clock", "netlink", "cgroup", "pid_namespace", "syscalls", "argv", "runtimes", "sensors"
+}  # fmt: skip
 """The modules of the enricher that a sensor may use."""
 
 

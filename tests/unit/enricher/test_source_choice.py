@@ -1,17 +1,24 @@
 """Which audit source is used, and that the reason is reported."""
 
+import argparse
 import errno
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import cast
 
 import pytest
 
+from enricher import pid_namespace
 from enricher.audit.choice import choose
 from enricher.audit.kernel_lost import EVERY, KernelLost
 from enricher.audit.netlink_socket import SourceUnavailable
+from enricher.audit.progress import SourceState
 from enricher.audit.source import Source
+from enricher.clock import Clock
+from enricher.config import SENSORS, choose_source
+from enricher.sensors.unavailable import SensorUnavailable
 
 
 class Opened:
@@ -108,3 +115,32 @@ def test_the_kernel_is_asked_each_few_seconds_only() -> None:
 def test_a_kernel_that_refuses_later_counts_nothing_and_stops_nothing() -> None:
     refused = struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -errno.EPERM)
     assert counted(Answers(status(1), refused, status(3)), 4) == 2
+
+
+@pytest.mark.parametrize("asked", ["auto", "netlink", "auditlog"])
+def test_a_node_that_is_a_container_has_no_audit_source_and_says_why(
+    asked: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Audit would give the machine's pids there, which are other processes' on the node."""
+    monkeypatch.setattr(pid_namespace, "own", lambda: 4026532500)
+    args = argparse.Namespace(
+        audit_source=asked, audit_log=tmp_path / "audit.log", node="kind-worker", receive_buffer=1 << 20
+    )
+    args.audit_log.touch()
+    try:
+        reason = choose_source(args, SourceState(tmp_path / "source.json", "boot", 0), lambda: True).reason
+    except SourceUnavailable as error:
+        reason = str(error)
+
+    sources = {"netlink": "audit netlink", "auditlog": "auditd's log"}
+    expected = [sources[asked]] if asked in sources else list(sources.values())
+    assert [said.split(": ")[0] for said in reason.split("; ")] == expected
+    assert reason.count("this node is itself a container") == len(expected)
+
+
+def test_a_node_that_is_a_container_has_no_proc_connector(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pid_namespace, "own", lambda: 4026532500)
+    args = argparse.Namespace(cgroup_root=tmp_path, receive_buffer=1 << 20)
+
+    with pytest.raises(SensorUnavailable, match="this node is itself a container"):
+        SENSORS["procconn"](args, Clock(), None)
