@@ -12,11 +12,12 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from exectrail.contracts import webhook_configuration
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.webhook_configuration import Configuration
 from exectrail.k8s.client import ApiError, Client
-from profiles.controller import canary, metrics, outages, webhook_configuration
+from profiles.controller import canary, metrics, outages
 from profiles.controller.outages import Failure, History
-from profiles.controller.webhook_configuration import Configuration
 
 _NOT_LEADING_SECONDS = 1.0
 _COMPONENT = "exectrail-controller"

@@ -9,7 +9,7 @@ import pytest
 
 from exectrail.contracts.canary import LABEL
 from exectrail.contracts.label_selector import LabelSelector
-from profiles.controller.webhook_configuration import changes
+from exectrail.contracts.webhook_configuration import changes
 from tests.unit.chart.pod_security import violations
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec, workloads
 from webhook.app import BINDING_PATH, BREAK_GLASS_PATH, CANARY_PATH, EXEC_METADATA_PATH, REQUIRED_PATH

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from profiles.controller.webhook_configuration import changes
+from exectrail.contracts.webhook_configuration import changes
 
 Entries = list[dict[str, Any]]
 
