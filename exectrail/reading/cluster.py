@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, TypeVar
+from typing import IO
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,6 +18,7 @@ from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.session import AuditSession
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.listing import decoded, listed
 from exectrail.reading.report import Report
 from exectrail.reading.summary import Summary, from_audit_session
 from exectrail.reading.trail import Source
@@ -31,9 +32,6 @@ _READER = "reader"
 _LOGS_MODE, _TRAIL = "exectrail.io/logs-mode", "exectrail.io/trail"
 _READS = ("python3", "-m", "exectrail.reading.reader")
 """What prints a trail with its closed segments in the container."""
-
-
-T = TypeVar("T")
 
 
 class _Metadata(Struct):
@@ -58,15 +56,6 @@ class _Pod(Struct):
 
 class _PodList(Struct):
     items: list[_Pod]
-
-
-class _ListMeta(Struct, frozen=True, rename={"continue_": "continue"}):
-    continue_: str = ""
-
-
-class _RawList(Struct):
-    items: list[msgspec.Raw]
-    metadata: _ListMeta = _ListMeta()
 
 
 class _Named(Struct):
@@ -130,14 +119,8 @@ def audit_session_names(kubectl: Kubectl) -> list[str]:
 
 
 def _audit_sessions(kubectl: Kubectl, name: str | None = None) -> Iterator[msgspec.Raw]:
-    """The objects as the API server has them, page by page: `kubectl get -o json` would take seconds to indent them."""
-    query = {"limit": str(_PAGE)} | ({"fieldSelector": f"metadata.name={name}"} if name else {})
-    more = True
-    while more:
-        page = _decode(kubectl.get("--raw", f"{_AUDIT_SESSIONS}?{urlencode(query)}"), _RawList)
-        yield from page.items
-        query["continue"] = page.metadata.continue_
-        more = bool(page.metadata.continue_)
+    query = {"fieldSelector": f"metadata.name={name}"} if name else {}
+    return listed(kubectl, _AUDIT_SESSIONS, _PAGE, **query)
 
 
 def trails(kubectl: Kubectl, node: str | None = None, *only: str) -> list[Source]:
@@ -202,7 +185,7 @@ def _no_pod(node: str | None) -> KubectlError:
 
 def _pods(kubectl: Kubectl, component: str, node: str | None) -> list[_Pod]:
     query = urlencode({"labelSelector": f"{_LABELS}{component}"})
-    pods = _decode(kubectl.get("--raw", f"/api/v1/pods?{query}"), _PodList).items
+    pods = decoded(kubectl.get("--raw", f"/api/v1/pods?{query}"), _PodList).items
     return [pod for pod in pods if pod.status.phase == "Running" and node in (None, pod.spec.node_name)]
 
 
@@ -228,10 +211,3 @@ def _log(kubectl: Kubectl, pod: _Pod) -> Source:
 
 def _logs(pod: _Pod) -> tuple[str, ...]:
     return ("logs", f"--namespace={pod.metadata.namespace}", pod.metadata.name, "--container=enricher")
-
-
-def _decode(answer: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(answer, type=kind)
-    except UNREADABLE as error:
-        raise KubectlError(f"kubectl's answer cannot be read: {error}") from error

@@ -39,6 +39,10 @@ class Forbidden(KubectlError):
     """The user may not do this in the cluster."""
 
 
+class NotFound(KubectlError):
+    """The cluster has no such object, or no such kind of them."""
+
+
 class Kubectl:
     """The program named by the environment variable KUBECTL, else `kubectl` on PATH."""
 
@@ -55,7 +59,16 @@ class Kubectl:
             KubectlError: It failed.
 
         """
-        with self.stream("get", _TIMEOUT, *arguments) as output:
+        return self.ask("get", _TIMEOUT, *arguments)
+
+    def ask(self, *arguments: str) -> bytes:
+        """What kubectl prints.
+
+        Raises:
+            KubectlError: It failed.
+
+        """
+        with self.stream(*arguments) as output:
             return output.read()
 
     def end(self) -> None:
@@ -106,7 +119,7 @@ class Kubectl:
         if needed := _FORBIDDEN.search(words):
             return Forbidden(f"{words}\n{_permission(*needed.groups())}")
         if _NOT_INSTALLED.search(words):
-            return KubectlError(f"{words}\nIs exectrail installed in this cluster? A trail can be given as FILE.")
+            return NotFound(f"{words}\nIs exectrail installed in this cluster? A trail can be given as FILE.")
         if _NO_CREDENTIALS.search(words):
             return KubectlError(f"{words}\nNo valid credentials for this cluster: does `kubectl get namespaces` work?")
         if _UNREACHABLE.search(words):
