@@ -28,6 +28,11 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="trail or folder of trails to read, - for standard input (default: the cluster)",
     )
+    add_cluster(parser)
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add which cluster."""
     parser.add_argument("--context", metavar="NAME", help="kubeconfig context, passed on to kubectl")
     parser.add_argument("--kubeconfig", metavar="PATH", help="kubeconfig file, passed on to kubectl")
 
