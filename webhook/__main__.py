@@ -9,7 +9,9 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Raw
 
@@ -20,6 +22,7 @@ from webhook import metrics
 from webhook.app import Health, Webhook, admission_app, status_app
 from webhook.certificates.plan import Policy
 from webhook.cluster.catch_up import CatchUp
+from webhook.cluster.session_labels import SessionLabels
 from webhook.cluster.view import View
 from webhook.issuer.issuer import Issuer
 from webhook.issuer.secret_path import SecretPath
@@ -64,13 +67,13 @@ def main() -> int:
     except RuntimeError as error:
         log.critical("%s", error)
         return 1
-    sessions = f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}"
     view = View(client, allow_unconfined=options.allow_unconfined)
     key = CommandKey(client, options.namespace, options.command_key_secret)
     unwritten = UnwrittenSessions(client, options.namespace, options.unwritten_configmap, options.identity)
     session_limits = SessionLimits(options.user_limit, options.namespace_limit)
+    create = partial(_create, client, f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}", view)
     writer = SessionWriter(
-        lambda body: client.create(sessions, Raw(body)),
+        create,
         int(options.sessions_mib * (1 << 20)),
         session_limits,
         options.total_limit,
@@ -105,7 +108,7 @@ def main() -> int:
         asyncio.get_running_loop().call_soon(_put, writer, session, known)
 
     required = RequiredWriter(
-        lambda body, seconds: client.create(sessions, Raw(body), seconds),
+        create,
         options.required_seconds,
         session_limits,
         options.total_limit,
@@ -201,6 +204,13 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
     except OSError as error:
         reason, _, _ = str(error.strerror).partition(" (")  # which address that was stands here already
         raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
+
+
+def _create(client: Client, path: str, view: View, body: bytes, seconds: float | None = None) -> None:
+    """Create an AuditSession, given as JSON, in at most so many seconds; `ApiError` where that fails."""
+    until = time.monotonic() + seconds if seconds else None
+    labelled = Raw(SessionLabels(view.places).added(body, seconds))
+    client.create(path, labelled, max(0.01, until - time.monotonic()) if until else None)
 
 
 def _put(writer: SessionWriter, session: AuditSession, known: bool) -> None:

@@ -42,6 +42,11 @@ SESSIONS_DROPPED = Counter(
     "AuditSessions that were never written, by cause.",
     ["cause"],
 )
+SESSIONS_LABELLED = Counter(
+    "exectrail_webhook_sessions_labelled",
+    "Attempts to write an AuditSession, by the agents that watch it.",
+    ["agents"],
+)
 REQUIRED = Counter(
     "exectrail_webhook_required",
     "Requests in namespaces that require a record, by what became of them.",

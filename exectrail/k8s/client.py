@@ -136,14 +136,14 @@ class Client:
         """Close the connections; the next request opens another one."""
         self._http.clear()
 
-    def get(self, path: str, kind: type[T]) -> T:
-        """Read one object."""
-        return _decode(self._send("GET", path).data, kind)
+    def get(self, path: str, kind: type[T], seconds: float | None = None) -> T:
+        """Read one object, in so many seconds; `ApiError` 404 where there is none."""
+        return _decode(self._send("GET", path, timeout=_within(seconds)).data, kind)
 
     def create(self, path: str, obj: object, seconds: float | None = None) -> None:
         """Create an object in the collection at `path`, in so many seconds; `ApiError` 409 where its name is taken."""
-        timeout = urllib3.Timeout(total=seconds) if seconds else _TIMEOUT
-        self._send("POST", path, body=msgspec.json.encode(obj), content_type="application/json", timeout=timeout)
+        body = msgspec.json.encode(obj)
+        self._send("POST", path, body=body, content_type="application/json", timeout=_within(seconds))
 
     def dry_run(self, path: str, obj: object, kind: type[T]) -> T:
         """What a new object would be after admission; it is not stored."""
@@ -252,6 +252,10 @@ class Client:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token.read_text().strip()}"
         return headers
+
+
+def _within(seconds: float | None) -> urllib3.Timeout:
+    return urllib3.Timeout(total=seconds) if seconds else _TIMEOUT
 
 
 def _decode(data: bytes, kind: type[T]) -> T:

@@ -1,1 +1,1 @@
-"""What the webhook knows of the cluster, as live copies."""
+"""What the webhook knows of the cluster: live copies, and where pods are."""

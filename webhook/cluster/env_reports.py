@@ -32,6 +32,11 @@ class EnvReports:
         elif old:
             self._reports.pop(old.metadata.name, None)
 
+    def names(self, node: str, pod: str) -> bool:
+        """Whether a node's last report is about a pod, `namespace/name`."""
+        report = self._reports.get(node)
+        return report is not None and pod in report.pods
+
     def has_env(self, namespace: str, pod: str, container: str, node: str, now: datetime) -> bool | None:
         """Whether the container has the program; `None` where its own node has not reported it in the last two minutes.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from exectrail.k8s.mirror import Mirror
 from webhook import metrics
 from webhook.cluster.bindings import Bindings, kept
 from webhook.cluster.env_reports import EnvReports
+from webhook.cluster.places import Places
 from webhook.reviews.profile_bindings import Policies, ProfileBinding, SeccompProfile
 from webhook.reviews.tag_mode import Known
 
@@ -34,24 +35,6 @@ def _kept_namespace(found: Labelled) -> Labelled:
     return found if found.metadata == metadata else Labelled(metadata)
 
 
-class _Spec(Struct, frozen=True, rename="camel"):
-    node_name: str = ""
-
-
-class _Meta(Struct, frozen=True):
-    """As much of a pod's metadata as is used: all pods of the cluster come by, and have annotations by the KiB."""
-
-    name: str = ""
-    namespace: str = ""
-
-
-class PlacedPod(Struct, frozen=True):
-    """A pod, of which only its node matters."""
-
-    metadata: _Meta = _Meta()
-    spec: _Spec = _Spec()
-
-
 class View:
     """Namespaces and their policies, the few pods that choose a tag mode of their own, and nodes' reports.
 
@@ -66,12 +49,9 @@ class View:
         self._env, self._bindings = EnvReports(), Bindings()
         self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled, keep=_kept_namespace)
         self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
-        # Of each pod its node, which alone may report on it. Requests are answered without: whether a container has
-        # `env` is unknown then.
-        running = "status.phase!=Succeeded,status.phase!=Failed"
-        self._places = Mirror(client, "/api/v1/pods", PlacedPod, keep=_placed, fieldSelector=running)
+        self.places = Places(client, self._env)
         trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
-        reports = Mirror(client, trails, NodeTrail, self._env.changed)
+        reports = Mirror(client, trails, NodeTrail, self._reported)
         bindings, *older = spo.paths(spo.PROFILE_BINDINGS)
         self._profile_bindings = Mirror(
             client, bindings, ProfileBinding, self._bindings.changed, kept, older=older, optional=True
@@ -81,7 +61,6 @@ class View:
         self.mirrors: tuple[Mirror[Any], ...] = (
             self._namespaces,
             self._pods,
-            self._places,
             reports,
             self._profile_bindings,
             self._profiles,
@@ -89,6 +68,7 @@ class View:
 
     def start(self) -> None:
         """Begin to look, in threads of their own."""
+        self.places.start()
         for mirror in self.mirrors:
             of_one = [each for each in self.mirrors if each.resource == mirror.resource]
             metrics.MIRROR_AGE.labels(mirror.resource).set_function(partial(_oldest, of_one))
@@ -121,8 +101,7 @@ class View:
     def known(self, namespace: str, pod: str) -> Known:
         """What is known now of a namespace and a pod in it."""
         found, labelled = self._namespaces.objects.get(namespace), self._pods.objects.get(f"{namespace}/{pod}")
-        place = self._places.objects.get(f"{namespace}/{pod}")
-        node = place.spec.node_name if place else ""
+        node = self.places.node(namespace, pod)
         return Known(
             found.metadata.labels if found else None,
             labelled.metadata.labels if labelled else {},
@@ -130,19 +109,13 @@ class View:
             found.metadata.annotations.get(BREAK_GLASS_ANNOTATION, "") if found else "",
         )
 
+    def _reported(self, old: NodeTrail | None, new: NodeTrail | None) -> None:
+        self._env.changed(old, new)
+        self.places.changed(old, new)
+
 
 def _oldest(mirrors: list[Mirror[Any]]) -> float:
     return max(mirror.age() for mirror in mirrors)
-
-
-def _placed(pod: PlacedPod) -> PlacedPod:
-    """What to keep of a pod: the same object for all that are on one node."""
-    return _on(pod.spec.node_name)
-
-
-@cache
-def _on(node: str) -> PlacedPod:
-    return PlacedPod(spec=_Spec(node))
 
 
 def _asked(mirror: Mirror[Any]) -> bool:

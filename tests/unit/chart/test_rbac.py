@@ -5,7 +5,7 @@ from tests.unit.chart.rendered import Document, HelmTemplate
 EXPECTED = {
     ("ClusterRole", "webhook"): {
         "namespaces": "list watch",
-        "pods": "list watch",
+        "pods": "get list watch",
         "nodetrails.exectrail.io": "list watch",
         "profilebindings.security-profiles-operator.x-k8s.io": "list watch",
         "seccompprofiles.security-profiles-operator.x-k8s.io": "list watch",

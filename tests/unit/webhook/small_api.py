@@ -49,7 +49,7 @@ class SmallApi(Client):
         with self.changed:
             return {key: base64.b64decode(text) for key, text in self.objects[path].get("data", {}).items()}
 
-    def get(self, path: str, kind: type[T]) -> T:
+    def get(self, path: str, kind: type[T], seconds: float | None = None) -> T:
         with self.changed:
             self._may("get")
             if path not in self.objects:
