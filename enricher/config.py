@@ -25,6 +25,7 @@ from enricher.containers.pod_roots import PodRoots
 from enricher.containers.pods import Namespace, Pod
 from enricher.containers.proc_cgroups import ProcCgroupResolver
 from enricher.correlate.request_expiry import EXPIRED, is_over
+from enricher.correlate.requests_elsewhere import RequestsElsewhere
 from enricher.procfs import Proc
 from enricher.sensors.bpf.sensor import BpfSensor
 from enricher.sensors.proc.sensor import ProcSensor
@@ -32,6 +33,7 @@ from enricher.sensors.procconn.connector import ProcConnector
 from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.sensors.sensor import Sensor
 from enricher.sensors.unavailable import SensorUnavailable
+from exectrail.contracts import node_label
 from exectrail.contracts.session import GROUP_VERSION, PLURAL, AuditSession
 from exectrail.contracts.settings import FILTERS, LOG_LEVEL
 from exectrail.filter.file import FilterFile
@@ -49,13 +51,14 @@ log = logging.getLogger("enricher")
 
 
 class Requests(Mirror[AuditSession]):
-    """The requests that the webhook wrote down, in one namespace.
+    """The requests that the webhook wrote down, in one namespace: a node's shard of them, and those of no known node.
 
     Args:
         client: Where to ask.
         namespace: Where AuditSessions are.
         on_change: As a mirror's.
-        node: Of what is over for this node, no more is kept than that it was there; None keeps all.
+        node: Whose they are. Of what is over for it, no more is kept than that it was there. None watches all, and
+            keeps them whole.
 
     """
 
@@ -68,18 +71,32 @@ class Requests(Mirror[AuditSession]):
     ) -> None:
         path = f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}"
         super().__init__(client, path, AuditSession, on_change, self._as_needed if node else None)
+        if node:
+            self._selectors["labelSelector"] = node_label.selector(node)
         self._namespace, self._node = namespace, node or ""
+        self._elsewhere = RequestsElsewhere(client, path) if node else None
         self._missed: dict[str, None] = {}
+
+    def start(self) -> None:
+        """Watch, and ask for what is not watched, in threads of their own."""
+        super().start()
+        if self._elsewhere:
+            self._elsewhere.start()
 
     def get(self, uid: str) -> AuditSession | None:
         """The request of a process with this tag, as known now; `EXPIRED` if no process can come of it any more."""
         found = self.objects.get(f"{self._namespace}/{uid}")
+        if self._elsewhere and found is None:
+            found = self._elsewhere.get(uid)
         if found is None:
             self._missed[uid] = None
             if len(self._missed) > _MOST_MISSED:
                 del self._missed[next(iter(self._missed))]
             return None
-        self._missed.pop(uid, None)
+        if uid in self._missed:
+            del self._missed[uid]
+            if self._elsewhere:
+                self._elsewhere.forget(uid)
         return found if found.spec.verb in ("exec", "debug") else EXPIRED
 
     def _as_needed(self, audit: AuditSession) -> AuditSession:

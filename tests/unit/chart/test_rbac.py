@@ -48,7 +48,7 @@ EXPECTED = {
         "nodetrails/status.exectrail.io": "patch",
     },
     ("Role", "enricher"): {
-        "auditsessions.exectrail.io": "list watch",
+        "auditsessions.exectrail.io": "get list watch",
         "auditsessions/status.exectrail.io": "patch",
         "secrets exectrail-command-key": "get",
     },

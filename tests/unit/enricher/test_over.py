@@ -18,6 +18,7 @@ from enricher.correlate.request_index import RequestIndex
 from enricher.correlate.sessions import Session, Sessions
 from enricher.events import Process
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.node_label import selector
 from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession, SessionSpec, SessionStatus, Target, User
 from exectrail.k8s.client import Client
@@ -238,11 +239,17 @@ def test_uids_that_are_asked_for_in_vain_are_remembered_within_a_bound(
     assert list(node.requests._missed) == ["two", "three"]
 
 
+def test_an_agent_asks_for_its_nodes_shard_and_what_has_none(api: ApiServer, node: Node) -> None:
+    node.look()
+    assert [each.query["labelSelector"] for each in api.asked] == [selector(HERE)]
+
+
 def test_without_a_node_all_is_kept_whole(api: ApiServer) -> None:
     put(api, ask(outcome="completed", node=HERE))
     requests = Requests(Client(api.url), "exectrail")
     requests._list()
 
+    assert "labelSelector" not in api.asked[-1].query
     kept = requests.get("one")
     assert kept
     assert kept.spec.user.username == "alice"
