@@ -119,7 +119,7 @@ def watch_node(
 ) -> list[Mirror[Any]]:
     """Mirrors of all namespaces and of this node's pods, to be started."""
     return [
-        Mirror(client, "/api/v1/namespaces", Namespace, namespace_changed),
+        Mirror(client, "/api/v1/namespaces", Namespace, namespace_changed, metadata_only=True),
         Mirror(client, "/api/v1/pods", Pod, pod_changed, fieldSelector=f"spec.nodeName={node}"),
     ]
 

@@ -35,6 +35,10 @@ _KEEP_ALIVE = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 ]
+_JSON = "application/json"
+# Whole objects where a server does not do that, as an aggregated one may not (API concepts, "Metadata-only fetches").
+_METADATA = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
+_METADATA_LIST = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{_JSON}"
 
 T = TypeVar("T")
 
@@ -165,7 +169,7 @@ class Client:
         """Delete an object; `ApiError` 404 where there is none."""
         self._send("DELETE", path)
 
-    def pages(self, path: str, kind: type[T], **selectors: str) -> Iterator[Page[T]]:
+    def pages(self, path: str, kind: type[T], *, metadata_only: bool = False, **selectors: str) -> Iterator[Page[T]]:
         """All objects of the collection at `path` as they are at one moment, page by page: never all at once in memory.
 
         An object that cannot be decoded is left out with a warning: it must not hide the others.
@@ -173,6 +177,7 @@ class Client:
         Args:
             path: The collection, e.g. `/api/v1/pods`.
             kind: What to decode each object into.
+            metadata_only: Whether the API server is to send no more than each object's metadata.
             selectors: `fieldSelector` and `labelSelector`.
 
         Raises:
@@ -181,17 +186,25 @@ class Client:
         """
         decoder = msgspec.json.Decoder(kind)
         query = {"limit": str(_PAGE), **selectors}
+        accept = _METADATA_LIST if metadata_only else _JSON
         more = True
         while more:
-            found = _decode(self._send("GET", path, query=query).data, _List)
+            found = _decode(self._send("GET", path, query=query, accept=accept).data, _List)
             yield Page(_readable(found.items or [], decoder), found.metadata.resource_version)
             query["continue"] = found.metadata.continue_
             more = bool(found.metadata.continue_)
 
     def watch(
-        self, path: str, kind: type[T], resource_version: str, seconds: int, **selectors: str
+        self,
+        path: str,
+        kind: type[T],
+        resource_version: str,
+        seconds: int,
+        *,
+        metadata_only: bool = False,
+        **selectors: str,
     ) -> Iterator[Event[T]]:
-        """Changes since `resource_version`, until the server ends the watch after `seconds`.
+        """Changes since `resource_version`, until the server ends the watch after `seconds`; of each object as `pages`.
 
         An object that cannot be decoded is left out with a warning; its version is passed on as a bookmark's.
 
@@ -207,7 +220,8 @@ class Client:
             **selectors,
         }
         timeout = urllib3.Timeout(connect=5.0, read=seconds + 30.0)
-        response = self._send("GET", path, query=query, timeout=timeout, stream=True)
+        accept = _METADATA if metadata_only else _JSON
+        response = self._send("GET", path, query=query, accept=accept, timeout=timeout, stream=True)
         decoder = msgspec.json.Decoder(kind)
         try:
             for line in _lines(response):
@@ -225,6 +239,7 @@ class Client:
         query: dict[str, str] | None = None,
         body: bytes | None = None,
         content_type: str | None = None,
+        accept: str = _JSON,
         timeout: urllib3.Timeout = _TIMEOUT,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
@@ -234,7 +249,7 @@ class Client:
                 self.server + path,
                 fields=query,
                 body=body,
-                headers=self._headers(content_type),
+                headers=self._headers(content_type, accept),
                 timeout=timeout,
                 preload_content=not stream,
                 redirect=False,
@@ -245,8 +260,8 @@ class Client:
             raise _refusal(response)
         return response
 
-    def _headers(self, content_type: str | None) -> dict[str, str]:
-        headers = {"Accept": "application/json", "User-Agent": "exectrail"}
+    def _headers(self, content_type: str | None, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": "exectrail"}
         if content_type:
             headers["Content-Type"] = content_type
         if self._token:

@@ -63,6 +63,7 @@ class Mirror(Generic[O]):
             served (404).
         optional: Whether the cluster may lack the collection (404), because its CRD comes later or goes. It has no
             objects then, and the mirror looks for it again now and then.
+        metadata_only: Whether the API server is to send no more than the metadata of each object.
         selectors: `fieldSelector` and `labelSelector`.
 
     """
@@ -77,6 +78,7 @@ class Mirror(Generic[O]):
         *,
         older: Sequence[str] = (),
         optional: bool = False,
+        metadata_only: bool = False,
         **selectors: str,
     ) -> None:
         self.objects: dict[str, O] = {}
@@ -88,7 +90,7 @@ class Mirror(Generic[O]):
         """What the collection is of, e.g. `namespaces`."""
         self._client, self._paths, self._path, self._kind = client, (path, *older), path, kind
         self._on_change, self._keep, self._selectors = on_change, keep, selectors
-        self._optional, self._missing = optional, False
+        self._optional, self._missing, self._metadata_only = optional, False, metadata_only
         self._ask_again_at = 0.0
         self._heard_at = time.monotonic()
         self._stop, self._hurry = threading.Event(), threading.Event()
@@ -166,7 +168,8 @@ class Mirror(Generic[O]):
     def _list_at(self, path: str) -> str:
         self._path = path
         gone, version = set(self.objects), ""
-        for page in self._client.pages(self._path, self._kind, **self._selectors):
+        asked = self._client.pages(self._path, self._kind, metadata_only=self._metadata_only, **self._selectors)
+        for page in asked:
             self._heard_at = time.monotonic()
             for item in page.items:
                 key = _key(item.metadata)
@@ -182,7 +185,10 @@ class Mirror(Generic[O]):
         while not self._stop.is_set():
             seconds = int(_WATCH_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the nodes' load
             began, before = time.monotonic(), version
-            for event in self._client.watch(self._path, self._kind, version, seconds, **self._selectors):
+            events = self._client.watch(
+                self._path, self._kind, version, seconds, metadata_only=self._metadata_only, **self._selectors
+            )
+            for event in events:
                 version = event.resource_version
                 self._heard_at = time.monotonic()
                 if event.object is not None:

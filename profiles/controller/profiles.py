@@ -109,7 +109,7 @@ class Profiles:
         self._bindings = Mirror(client, f"{base}/{spo.PROFILE_BINDINGS}", Binding, self._binding_changed)
         self._statuses = Mirror(client, f"{base}/{spo.NODE_STATUSES}", NodeStatus, self._status_changed)
         self._pods = Mirror(client, "/api/v1/pods", Pod, self._pod_changed, needed)
-        self._nodes = Mirror(client, "/api/v1/nodes", Node, self._node_changed)
+        self._nodes = Mirror(client, "/api/v1/nodes", Node, self._node_changed, metadata_only=True)
         self._mirrors = (self._profiles, self._bindings, self._statuses, self._pods, self._nodes)
 
     def run(self, stop: threading.Event) -> None:

@@ -26,7 +26,9 @@ class FolderClient(Client):
         super().__init__("http://127.0.0.1:1")
         self._folder = folder
 
-    def watch(self, path: str, kind: type[T], resource_version: str, seconds: int, **_: str) -> Iterator[Event[T]]:
+    def watch(
+        self, path: str, kind: type[T], resource_version: str, seconds: int, *, metadata_only: bool = False, **_: str
+    ) -> Iterator[Event[T]]:
         seen, deadline = int(resource_version), time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in self._lines(path)[seen:]:
@@ -45,7 +47,7 @@ class FolderClient(Client):
         file = self._folder / f"{path.rpartition('/')[2]}.jsonl"
         return file.read_bytes().splitlines() if file.exists() else []
 
-    def pages(self, path: str, kind: type[T], **_: str) -> Iterator[Page[T]]:
+    def pages(self, path: str, kind: type[T], *, metadata_only: bool = False, **_: str) -> Iterator[Page[T]]:
         lines = self._lines(path)
         yield Page((msgspec.json.decode(line, type=kind) for line in lines), str(len(lines)))
 

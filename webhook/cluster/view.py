@@ -47,8 +47,8 @@ class View:
     def __init__(self, client: Client, *, allow_unconfined: bool = False) -> None:
         self._allow_unconfined = allow_unconfined
         self._env, self._bindings = EnvReports(), Bindings()
-        self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled, keep=_kept_namespace)
-        self._pods = Mirror(client, "/api/v1/pods", Labelled, labelSelector=TAG_LABEL)
+        self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled, keep=_kept_namespace, metadata_only=True)
+        self._pods = Mirror(client, "/api/v1/pods", Labelled, metadata_only=True, labelSelector=TAG_LABEL)
         self.places = Places(client, self._env)
         trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
         reports = Mirror(client, trails, NodeTrail, self._reported)

@@ -132,6 +132,21 @@ def test_a_watch_begins_after_its_version_and_ends_with_the_server(api: ApiServe
     assert (query["allowWatchBookmarks"], query["timeoutSeconds"]) == ("true", "60")
 
 
+@pytest.mark.parametrize("metadata_only", [True, False])
+def test_where_metadata_is_enough_no_more_is_asked_for(api: ApiServer, client: Client, metadata_only: bool) -> None:
+    api.set("web", "shop")
+    (page,) = client.pages(PODS, Pod, metadata_only=metadata_only)
+    watched = client.watch(PODS, Pod, page.resource_version, 60, metadata_only=metadata_only)
+    api.set("web", "shop", a="b")
+    assert next(watched).object
+
+    accepted = [each.headers["Accept"].split(",")[0].partition(";")[2] for each in api.asked]
+    kinds = ("as=PartialObjectMetadataList", "as=PartialObjectMetadata")
+    assert accepted == ([f"{kind};g=meta.k8s.io;v=v1" for kind in kinds] if metadata_only else ["", ""])
+    assert all(each.headers["Accept"].rpartition(",")[2] == "application/json" for each in api.asked)
+    assert not any("metadata_only" in each.query for each in api.asked)
+
+
 @pytest.mark.parametrize("gone_as_event", [False, True], ids=["HTTP status", "ERROR event"])
 def test_a_version_that_is_too_old_is_a_410(api: ApiServer, client: Client, gone_as_event: bool) -> None:
     api.gone_as_event = gone_as_event

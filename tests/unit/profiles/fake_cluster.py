@@ -72,7 +72,7 @@ class FakeCluster:
 
     # ---- the lean client ----
 
-    def pages(self, path: str, kind: type, **selectors: str) -> Iterator[Page[Any]]:
+    def pages(self, path: str, kind: type, *, metadata_only: bool = False, **selectors: str) -> Iterator[Page[Any]]:
         if not self.served:
             raise ApiError(404, "NotFound", "not served")
         with self._changed:
@@ -81,7 +81,14 @@ class FakeCluster:
             yield Page(iter(items), str(len(self._log[path])))
 
     def watch(
-        self, path: str, kind: type, resource_version: str, seconds: int, **selectors: str
+        self,
+        path: str,
+        kind: type,
+        resource_version: str,
+        seconds: int,
+        *,
+        metadata_only: bool = False,
+        **selectors: str,
     ) -> Iterator[Event[Any]]:
         at = int(resource_version)
         while True:

@@ -75,7 +75,7 @@ class SmallApi(Client):
             except jsonpatch.JsonPatchTestFailed as error:
                 raise ApiError(422, "Invalid", "a test of the patch failed") from error
 
-    def pages(self, path: str, kind: type[T], **selectors: str) -> Iterator[Page[T]]:
+    def pages(self, path: str, kind: type[T], *, metadata_only: bool = False, **selectors: str) -> Iterator[Page[T]]:
         with self.changed:
             self._may("list")
             named = self._selected(path, selectors)
@@ -84,7 +84,14 @@ class SmallApi(Client):
         yield Page(iter(items), version)
 
     def watch(
-        self, path: str, kind: type[T], resource_version: str, seconds: int, **selectors: str
+        self,
+        path: str,
+        kind: type[T],
+        resource_version: str,
+        seconds: int,
+        *,
+        metadata_only: bool = False,
+        **selectors: str,
     ) -> Iterator[Event[T]]:
         at, named = int(resource_version), self._selected(path, selectors)
         while True:
