@@ -97,6 +97,18 @@ def number(given: str) -> int:
     return int(given)
 
 
+def uid(given: str) -> str:
+    """A session's UID, or the beginning of it.
+
+    Raises:
+        argparse.ArgumentTypeError: It is empty.
+
+    """
+    if not given.strip():
+        raise argparse.ArgumentTypeError("it is empty: is a variable of the shell unset?")
+    return given.strip()
+
+
 def duration(text: str) -> timedelta:
     """A span of time such as `90s`, `1h`, `1h30m` or `2d`.
 

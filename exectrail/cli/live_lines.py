@@ -3,6 +3,7 @@
 from exectrail.cli import text
 from exectrail.cli.wrapping import Part, painted
 from exectrail.contracts.record import Record
+from exectrail.reading import words
 from exectrail.reading.shell import join, visible
 
 
@@ -30,7 +31,7 @@ def _what(record: Record) -> list[Part]:
         case "exec" | "syscall":
             return _program(record)
         case "exit":
-            how = (text.result(record.exit), text.result_style(record.exit))
+            how = (words.result(record.exit), text.result_style(record.exit))
             return [("exit", "dim"), (f"pid {record.pid}", ""), how]
         case "gap":
             lost = ", ".join(f"{count} {visible(cause)}" for cause, count in (record.lost or {}).items())
@@ -42,8 +43,8 @@ def _what(record: Record) -> list[Part]:
 def _session(record: Record) -> list[Part]:
     uid = (visible(record.request_uid or ""), "")
     if record.phase == "end":
-        how = (text.result(record.exit) or record.outcome or "", text.result_style(record.exit))
-        return [("session ended", "bold"), how, (text.span(record.duration_ms), ""), uid]
+        how = (words.result(record.exit) or record.outcome or "", text.result_style(record.exit))
+        return [("session ended", "bold"), how, (words.span(record.duration_ms), ""), uid]
     request = record.request
     asked = [visible(request.verb), join(request.command or [])] if request else []
     said = "session started" if record.phase else f"session claimed ({visible(record.reason or 'forged')})"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from exectrail.cli import text
-from exectrail.cli.exit_codes import CANNOT_LOOK, INCOMPLETE, OK
+from exectrail.cli.exit_codes import CANNOT_LOOK, INCOMPLETE, NOT_FOUND, OK
 from exectrail.reading.report import Report
 
 
@@ -17,6 +17,13 @@ def code(report: Report, gaps: Iterable[str], otherwise: int = OK) -> int:
     if report.problems and not report.sources:
         return CANNOT_LOOK
     return INCOMPLETE if said else otherwise
+
+
+def unknown(error: Exception, report: Report) -> int:
+    """Say that no session has this UID, or that what may have it could not be read."""
+    if code(report, []) != CANNOT_LOOK:
+        text.complain(error)
+    return CANNOT_LOOK if report.problems else NOT_FOUND
 
 
 def cannot_look(error: Exception, report: Report) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 from exectrail.cli import terminal, text
+from exectrail.reading import words
 from exectrail.reading.shell import join, visible
 from exectrail.reading.summary import Summary
 
@@ -36,9 +37,9 @@ class Table:
             clock.header: lambda it: clock.when(it.start_time),
             "USER": lambda it: visible(it.user or ""),
             "VERB": lambda it: visible(it.verb or ""),
-            "TARGET": text.target,
-            "RESULT": text.outcome,
-            "DURATION": lambda it: text.span(it.duration_ms),
+            "TARGET": words.target,
+            "RESULT": words.outcome,
+            "DURATION": lambda it: words.span(it.duration_ms),
             "UID": lambda it: visible(it.request_uid),
         }
         if wide:

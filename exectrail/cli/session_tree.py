@@ -10,6 +10,7 @@ from functools import partial
 from exectrail.cli import terminal, text
 from exectrail.cli.wrapping import Part, painted, wrapped
 from exectrail.contracts.record import Record
+from exectrail.reading import words
 from exectrail.reading.finding import Found
 from exectrail.reading.process_tree import Exec, Node, Process, build, walk
 from exectrail.reading.shell import join, visible
@@ -20,8 +21,6 @@ _NAME = 11
 """Columns of the names in the header."""
 _DEEPEST = 120
 """Columns of guides; a process further down stands there, and says how deep it is."""
-_OWN_CALLS = ("execve", "execveat", "clone", "clone3", "fork", "vfork")
-"""System calls that the tree shows anyway."""
 
 _Line = list[Part]
 _Lines = Callable[[Process], list[_Line]]
@@ -42,12 +41,11 @@ def lines(found: Found, clock: text.Clock, width: int | None) -> Iterator[_Line]
         if any(part for part, _ in parts):
             yield from _hung([(f"{name:{_NAME}}", "bold")], [(" " * _NAME, "")], parts, width)
     yield []
-    request = f"{_or(found.summary.user)} {_or(found.summary.verb)} {text.target(found.summary)}".rstrip()
-    yield from wrapped([(request, "bold")], width)
+    yield from wrapped([(words.heading(found.summary), "bold")], width)
     maybe = build(found.ambiguous)
     yield from _tree(roots, _described, width, more=bool(maybe))
     if maybe:
-        yield from wrapped([("└── ", "dim"), ("started by this request or by another", "yellow")], width)
+        yield from wrapped([("└── ", "dim"), (words.BY_TWO, "yellow")], width)
         describe = partial(_described_of_two, own=found.summary.request_uid)
         yield from _tree(maybe, describe, width, indent="    ")
     elif not count:
@@ -88,7 +86,7 @@ def _hung(first: _Line, later: _Line, parts: _Line, width: int | None) -> Iterat
 
 
 def _facts(summary: Summary, seen: int, clock: text.Clock) -> list[tuple[str, _Line]]:
-    ended = ", ".join(part for part in (summary.outcome, text.result(summary.exit)) if part)
+    ended = ", ".join(part for part in (summary.outcome, words.result(summary.exit)) if part)
     return [
         ("session", _plain(summary.request_uid)),
         ("user", _plain(summary.user or "unknown")),
@@ -97,14 +95,14 @@ def _facts(summary: Summary, seen: int, clock: text.Clock) -> list[tuple[str, _L
         ("verb", _plain(summary.verb)),
         ("command", [(join(summary.command or []), "")]),
         ("tty", _plain("" if summary.tty is None else "yes" if summary.tty else "no")),
-        ("container", [(text.target(summary), "")]),
+        ("container", [(words.target(summary), "")]),
         ("image", _plain(summary.image)),
         ("node", _plain(summary.node)),
         ("state", [(summary.state or "", _ALARM if summary.state == "forged" else "")]),
-        ("outcome", [(ended or "no end recorded", text.result_style(summary.exit))]),
-        ("duration", [(text.span(summary.duration_ms), "")]),
-        ("processes", [(_count(summary.processes, seen), "")]),
-        ("lost", [(_losses(summary.lost), _ALARM)]),
+        ("outcome", [(ended or words.NO_END, text.result_style(summary.exit))]),
+        ("duration", [(words.span(summary.duration_ms), "")]),
+        ("processes", [(words.processes(summary.processes, seen), "")]),
+        ("lost", [(words.losses(summary.lost), _ALARM)]),
         ("weak", _plain(", ".join(summary.weak))),
         ("reason", _plain(summary.reason)),
     ]
@@ -114,27 +112,15 @@ def _plain(value: str | None) -> _Line:
     return [(visible(value or ""), "")]
 
 
-def _count(recorded: int | None, seen: int) -> str:
-    return f"{recorded}, of which {seen} are in what was read" if recorded not in (None, seen) else str(seen)
-
-
-def _losses(lost: dict[str, int]) -> str:
-    return ", ".join(f"{count} {visible(cause)}" for cause, count in lost.items())
-
-
 def _gap(gap: Record, clock: text.Clock) -> _Line:
     """What may be missing, since when and why."""
     since = f"from {clock.when(gap.since)} to " if gap.since else ""
-    where = " in its container" if gap.container_id else " on its node"
-    at_most = f"at most {_losses(gap.at_most)}" if gap.at_most else ""
-    what = ", ".join(filter(None, (_losses(gap.lost or {}), at_most))) or "something may be missing"
-    why = f" ({visible(gap.reason)})" if gap.reason else ""
-    return [(f"{since}{clock.named(gap.timestamp)}: ", ""), (f"lost{where}: {what}{why}", _ALARM)]
+    return [(f"{since}{clock.named(gap.timestamp)}: ", ""), (words.loss(gap), _ALARM)]
 
 
 def _described(process: Process) -> list[_Line]:
     """The lines of a process: one for each program, and for each that it failed to run; results on the last."""
-    runs = [run for run in process.execs if run.errno or run in process.programs]
+    runs = process.runs
     found = [_program(run, first=number == 0) for number, run in enumerate(runs)]
     if not any(run.errno is None for run in runs):
         forked = f"{visible(process.fork_of)} (fork)" if process.fork_of else "(fork)"
@@ -169,19 +155,14 @@ def _program(run: Exec, *, first: bool) -> _Line:
 
 def _results(process: Process) -> list[Part]:
     """What follows a process's last program, and in which style."""
-    other = [name for name in process.syscalls if name not in _OWN_CALLS]
     cut = [name for name in process.truncated if name not in ("argv", "cmdLine")]
     alarms = [mark for mark in (process.origin, process.state) if mark in ("untracked", "forged")]
     return [
-        (text.result(process.exit) or "no exit recorded", text.result_style(process.exit)),
-        (text.span(process.duration_ms), "dim"),
-        (visible("called " + ", ".join(other)) if other else "", ""),
+        (words.result(process.exit) or words.NO_EXIT, text.result_style(process.exit)),
+        (words.span(process.duration_ms), "dim"),
+        (visible("called " + ", ".join(process.calls)) if process.calls else "", ""),
         (" ".join(alarms), _ALARM),
         ("unconfirmed" if process.state == "unconfirmed" else "", "yellow"),
         (visible("weak: " + ", ".join(process.weak)) if process.weak else "", "yellow"),
         (visible("cut: " + ", ".join(cut)) if cut else "", "yellow"),
     ]
-
-
-def _or(value: str | None) -> str:
-    return visible(value or "unknown")

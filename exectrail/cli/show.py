@@ -1,7 +1,5 @@
 """`exectrail show UID`: one session, its processes and how each ended."""
 
-import argparse
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
@@ -9,16 +7,17 @@ from typing import Any
 
 import msgspec
 
-from exectrail.cli import files, follow, outcome, progress, session_tree, sources, terminal, text
-from exectrail.cli.arguments import KINDS, add_output, add_source, add_utc, number
-from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND, OK
+from exectrail.cli import follow, outcome, progress, session_tree, sources, terminal, text
+from exectrail.cli.arguments import KINDS, add_output, add_source, add_utc, number, uid
+from exectrail.cli.exit_codes import OK
 from exectrail.contracts.record import Record, decode
 from exectrail.reading.choice import Choice
-from exectrail.reading.finding import Found, Search, UnknownSession, doubts, ended, find_in_cluster
+from exectrail.reading.finding import Found, UnknownSession, doubts, ended
 from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.live import Live
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report
+from exectrail.reading.shell import visible_json
 from exectrail.reading.trail import Unreadable
 
 _GAP = frozenset({"since", "timestamp", "lost", "atMost", "reason", "containerID"})
@@ -28,7 +27,7 @@ _GAP = frozenset({"since", "timestamp", "lost", "atMost", "reason", "containerID
 def add_arguments(parser: ArgumentParser) -> None:
     """Add which session to show."""
     parser.description = "Show one session: user, command, container, each process and how it ended."
-    parser.add_argument("uid", metavar="UID", type=_uid, help="UID of the request, or its first 6 characters or more")
+    parser.add_argument("uid", metavar="UID", type=uid, help="UID of the request, or its first 6 characters or more")
     add_source(parser)
     add_utc(parser)
     width = "wrap lines at this width (default: the terminal's; no wrapping in files and pipes)"
@@ -43,12 +42,9 @@ def run(arguments: Namespace) -> int:
     report = Report()
     try:
         with progress.shown(report):
-            found = _find(arguments, report)
+            found = sources.session(arguments, report)
     except UnknownSession as error:
-        code = outcome.code(report, [])
-        if code != CANNOT_LOOK:
-            text.complain(error)
-        return CANNOT_LOOK if report.problems else NOT_FOUND
+        return outcome.unknown(error, report)
     except KubectlError as error:
         return outcome.cannot_look(error, report)
     if arguments.raw:
@@ -111,27 +107,4 @@ def _gap(gap: Record) -> dict[str, Any]:
 def _print_raw(found: Found) -> None:
     """The records in their order; on a terminal with escapes for what it might obey."""
     for line in sorted([*found.lines, *found.ambiguous_lines], key=lambda line: decode(line).seq):
-        said = line.decode(errors="backslashreplace")
-        if sys.stdout.isatty():
-            said = "".join(c if c.isprintable() else _escape(c) for c in said)
-        print(said)
-
-
-def _escape(char: str) -> str:
-    """As JSON writes it in ASCII."""
-    return json.dumps(char)[1:-1] if ord(char) >= 0x80 else f"\\u{ord(char):04x}"
-
-
-def _find(arguments: Namespace, report: Report) -> Found:
-    if not arguments.files:
-        return find_in_cluster(arguments.uid, sources.kubectl(arguments), report)
-    search = Search(arguments.uid, report)
-    for source in files.sources(arguments.files):
-        search.read(source)
-    return search.found()
-
-
-def _uid(given: str) -> str:
-    if not given.strip():
-        raise argparse.ArgumentTypeError("it is empty: is a variable of the shell unset?")
-    return given.strip()
+        print(visible_json(line) if sys.stdout.isatty() else line.decode(errors="backslashreplace"))

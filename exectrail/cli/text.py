@@ -1,4 +1,4 @@
-"""How times, durations and results read."""
+"""How times read and results look on a terminal."""
 
 import json
 import re
@@ -54,43 +54,11 @@ class Clock:
         return f"{self.when(stamp)} UTC" if self.utc and stamp else self.when(stamp)
 
 
-def span(milliseconds: int | None) -> str:
-    """A duration, as coarse as a reader wants it: `7 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`."""
-    if milliseconds is None:
-        return ""
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    seconds = milliseconds // 1000
-    if seconds < 60:
-        return f"{milliseconds / 1000:.1f} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds // 60 % 60} min"
-
-
-def result(how: Exit | None) -> str:
-    """`exit 3`, or `killed by SIGKILL`; empty if unknown."""
-    if how is None or how == Exit():
-        return ""
-    return f"exit {how.code}" if how.signal is None else f"killed by {visible(how.signal)}"
-
-
 def result_style(how: Exit | None) -> str:
     """Green for success, red for a signal, yellow for any other exit code."""
     if how is None:
         return "dim"
     return "red" if how.signal else "yellow" if how.code else "green"
-
-
-def target(summary: Summary) -> str:
-    """namespace/pod/container, as far as known."""
-    return visible("/".join(part for part in (summary.namespace, summary.pod, summary.container) if part))
-
-
-def outcome(summary: Summary) -> str:
-    """How a session ended, or that nothing says it did; first of all, that its UID is not its own."""
-    ended = result(summary.exit) or summary.outcome or "no end recorded"
-    return f"forged, {ended}" if summary.state == "forged" else ended
 
 
 def outcome_style(summary: Summary) -> str:

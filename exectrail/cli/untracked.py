@@ -11,6 +11,7 @@ from exectrail.cli import outcome, progress, sources, terminal, text
 from exectrail.cli.arguments import add_output, add_source, add_target, add_time, choice
 from exectrail.cli.exit_codes import FOUND
 from exectrail.cli.wrapping import Part, painted, wrapped
+from exectrail.reading import words
 from exectrail.reading.entries import Untracked, untracked
 from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
@@ -71,7 +72,7 @@ def _lines(entry: Untracked, clock: text.Clock) -> Iterator[list[Part]]:
         yield [("$ ", "dim"), (join(program), "")]
     if entry.execs > len(entry.programs):
         yield [(f"and {entry.execs - len(entry.programs)} more", "yellow")]
-    ended = text.result(entry.exit) or "no exit recorded"
+    ended = words.result(entry.exit) or words.NO_EXIT
     yield [(f"processes {entry.processes}, {ended}", "dim")]
 
 

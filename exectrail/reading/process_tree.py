@@ -13,6 +13,9 @@ from msgspec import Struct
 from exectrail.contracts.record import Exit, Origin, Record, State
 from exectrail.contracts.session import TAG_VARIABLE
 
+_OWN_CALLS = ("execve", "execveat", "clone", "clone3", "fork", "vfork")
+"""System calls that a tree shows anyway."""
+
 
 class Exec(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """A program that a process ran, or, with `errno`, failed to run. `tag` marks the `env` that carries the UID."""
@@ -67,6 +70,17 @@ class Process(Struct, kw_only=True, rename="camel", omit_defaults=True):
         """The execs that succeeded, without the tag's, unless nothing came after it."""
         done = [run for run in self.execs if run.errno is None]
         return [run for run in done if not run.tag] or done[-1:]
+
+    @property
+    def runs(self) -> list[Exec]:
+        """The same, and among them those that failed, in their order."""
+        shown = {run.seq for run in self.programs}
+        return [run for run in self.execs if run.errno or run.seq in shown]
+
+    @property
+    def calls(self) -> list[str]:
+        """System calls besides those that made processes and ran programs."""
+        return [name for name in self.syscalls if name not in _OWN_CALLS]
 
 
 @dataclass

@@ -5,6 +5,7 @@ terminal, hide lines or answer back; a bidirectional override could make one com
 visible here, as escapes.
 """
 
+import json
 import shlex
 from collections.abc import Iterable
 
@@ -16,6 +17,12 @@ _NAMED = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "\\": r"\\", "'": r"\'"}
 def visible(text: str) -> str:
     """The text with everything that does not print (controls, format characters, odd spaces) as escapes."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def visible_json(line: bytes) -> str:
+    """A line of JSON that means the same, with escapes as JSON has them for what does not print."""
+    text = line.decode(errors="backslashreplace")
+    return text if text.isprintable() else "".join(c if c.isprintable() else _json_escape(c) for c in text)
 
 
 def join(argv: Iterable[str]) -> str:
@@ -32,6 +39,10 @@ def quote(argument: str) -> str:
     if _ACTIVE_IN_DOUBLE_QUOTES.isdisjoint(argument):
         return f'"{argument}"'
     return "$'" + "".join(_NAMED.get(c, c) for c in argument) + "'"
+
+
+def _json_escape(char: str) -> str:
+    return json.dumps(char)[1:-1] if ord(char) >= 0x80 else f"\\u{ord(char):04x}"
 
 
 def _escape(char: str) -> str:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from exectrail import __version__, cli
 from exectrail.cli import arguments, exit_codes
-from exectrail.cli.text import span, target
 from exectrail.contracts import record, session
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Exit
 from exectrail.reading import shell
 from exectrail.reading.summary import from_audit_session
+from exectrail.reading.words import span, target
 
 from .terminals import on_terminal
 

@@ -1,0 +1,68 @@
+"""What is read of sessions and processes, in words: the same on a terminal and on a page."""
+
+from exectrail.contracts.record import Exit, Record
+from exectrail.reading.shell import visible
+from exectrail.reading.summary import Summary
+
+NO_END = "no end recorded"
+"""Of a session without an outcome."""
+NO_EXIT = "no exit recorded"
+"""Of a process without a result."""
+BY_TWO = "started by this request or by another"
+"""Over processes that another request may have started as well."""
+
+
+def span(milliseconds: int | None) -> str:
+    """A duration, as coarse as a reader wants it: `7 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    seconds = milliseconds // 1000
+    if seconds < 60:
+        return f"{milliseconds / 1000:.1f} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds // 60 % 60} min"
+
+
+def result(how: Exit | None) -> str:
+    """`exit 3`, or `killed by SIGKILL`; empty if unknown."""
+    if how is None or how == Exit():
+        return ""
+    return f"exit {how.code}" if how.signal is None else f"killed by {visible(how.signal)}"
+
+
+def target(summary: Summary) -> str:
+    """namespace/pod/container, as far as known."""
+    return visible("/".join(part for part in (summary.namespace, summary.pod, summary.container) if part))
+
+
+def heading(summary: Summary) -> str:
+    """Who did what where."""
+    return f"{visible(summary.user or 'unknown')} {visible(summary.verb or 'unknown')} {target(summary)}".rstrip()
+
+
+def outcome(summary: Summary) -> str:
+    """How a session ended, or that nothing says it did; first of all, that its UID is not its own."""
+    ended = result(summary.exit) or summary.outcome or NO_END
+    return f"forged, {ended}" if summary.state == "forged" else ended
+
+
+def processes(recorded: int | None, seen: int) -> str:
+    """How many processes a session had, and how many of them were read where that is another number."""
+    return f"{recorded}, of which {seen} are in what was read" if recorded not in (None, seen) else str(seen)
+
+
+def losses(lost: dict[str, int]) -> str:
+    """How many were lost, by cause."""
+    return ", ".join(f"{count} {visible(cause)}" for cause, count in lost.items())
+
+
+def loss(gap: Record) -> str:
+    """What a gap says is missing, where and why."""
+    where = " in its container" if gap.container_id else " on its node"
+    at_most = f"at most {losses(gap.at_most)}" if gap.at_most else ""
+    what = ", ".join(filter(None, (losses(gap.lost or {}), at_most))) or "something may be missing"
+    why = f" ({visible(gap.reason)})" if gap.reason else ""
+    return f"lost{where}: {what}{why}"
