@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "untracked": "list who came into containers without a request",
     "summary": "count sessions and programs by user, target and hour",
     "doctor": "say whether a cluster is covered, and what to do",
+    "report": "write sessions to an HTML file that opens anywhere",
     "filter": "try a filter set on a trail",
     "profile": "check, merge and explain seccomp profiles",
     "completion": "print a script for shell completion",
@@ -34,10 +35,12 @@ SUBCOMMANDS = {
 _EPILOG = """\
 exit codes:
   0    the result is shown
-  1    show: no session has this UID, or more than one has; the nearest UIDs are named
+  1    show, report: no session has this UID, or more than one has; the nearest UIDs are named
+       report: no session is chosen
        untracked: there are some; doctor: there are errors or warnings
   2    could not look: wrong arguments, no readable file, a file that is no trail,
-       a filter set or a profile with a mistake, a cluster that is unreachable or forbids it
+       a filter set or a profile with a mistake, a cluster that is unreachable or forbids it,
+       a report's file that is there already or cannot be written
   3    the result is shown, but some of it may be missing: records are missing or damaged,
        or a file among several cannot be read; standard error says what;
        doctor: no error or warning, but something could not be looked at

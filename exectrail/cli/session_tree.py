@@ -123,8 +123,7 @@ def _described(process: Process) -> list[_Line]:
     runs = process.runs
     found = [_program(run, first=number == 0) for number, run in enumerate(runs)]
     if not any(run.errno is None for run in runs):
-        forked = f"{visible(process.fork_of)} (fork)" if process.fork_of else "(fork)"
-        found.insert(0, [(forked if process.cloned is not None else "?", "")])
+        found.insert(0, [(words.unnamed(process), "")])
         if runs:
             found[1] = [("→ ", "dim"), *found[1]]
     if process.pid is not None:
@@ -142,14 +141,13 @@ def _described_of_two(process: Process, own: str) -> list[_Line]:
 
 def _program(run: Exec, *, first: bool) -> _Line:
     """A program and all its arguments, after an arrow where it replaced another one."""
-    command = join(run.words) if run.words else visible(run.cmd_line or run.program or "?")
-    line = [("" if first else "→ ", "dim"), (command, "yellow" if run.errno else "bold")]
+    line = [("" if first else "→ ", "dim"), (words.command(run), "yellow" if run.errno else "bold")]
     if "argv" in run.truncated:
-        line.append((" … (cut: more arguments than are kept)", "yellow"))
+        line.append((f" … ({words.CUT})", "yellow"))
     if run.errno:
         line.append((f"  failed: {visible(run.errno)}", "yellow"))
     if run.tag:
-        line.append(("  by env, no exec of its own", "dim"))
+        line.append((f"  {words.BY_ENV}", "dim"))
     return line
 
 

@@ -19,7 +19,8 @@ from exectrail.reading.summary import LATE, Summary, from_records
 SHORTEST_PREFIX = 6
 _REMEMBERED = 2000
 """Other sessions' UIDs that are kept for naming the nearest ones: the last of a trail."""
-_MOST_GAPS = 10_000
+MOST_GAPS = 10_000
+"""So many gaps are kept: the last of all trails."""
 
 
 class UnknownSession(Exception):
@@ -128,7 +129,7 @@ class Search:
         self._report = report
         self._lines: dict[str, list[bytes]] = defaultdict(list)
         self._ambiguous: dict[str, list[bytes]] = defaultdict(list)
-        self._gaps: deque[Record] = deque(maxlen=_MOST_GAPS)
+        self._gaps: deque[Record] = deque(maxlen=MOST_GAPS)
         self._seen: set[tuple[str, int, str]] = set()
         self._sources: list[trail.Source] = []
 

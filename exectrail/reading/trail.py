@@ -32,7 +32,15 @@ EXEC = b',"kind":"exec","auditID":"'
 """The same for `exec`."""
 UNTRACKED = b'"origin":"untracked"'
 """In each record of a process that came in without a request."""
-SELECTIONS = {"untracked": (UNTRACKED,), "execs": (SESSION, EXEC)}
+OF_A_REQUEST = b'"requestUID":"'
+"""In each record that is of a request."""
+OF_ONE_OF_SEVERAL = b'"candidates":['
+"""In each that is of one of several requests."""
+SELECTIONS = {
+    "untracked": (UNTRACKED,),
+    "execs": (SESSION, EXEC),
+    "sessions": (OF_A_REQUEST, OF_ONE_OF_SEVERAL, GAP),
+}
 """What a reader needs of a trail, by the names that the cluster's reader knows."""
 
 END = b'{"kind":"end-of-trail"'

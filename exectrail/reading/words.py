@@ -1,13 +1,18 @@
 """What is read of sessions and processes, in words: the same on a terminal and on a page."""
 
 from exectrail.contracts.record import Exit, Record
-from exectrail.reading.shell import visible
+from exectrail.reading.process_tree import Exec, Process
+from exectrail.reading.shell import join, visible
 from exectrail.reading.summary import Summary
 
 NO_END = "no end recorded"
 """Of a session without an outcome."""
 NO_EXIT = "no exit recorded"
 """Of a process without a result."""
+CUT = "cut: more arguments than are kept"
+"""Of a program."""
+BY_ENV = "by env, no exec of its own"
+"""Of a program that the tag's `env` ran within itself."""
 BY_TWO = "started by this request or by another"
 """Over processes that another request may have started as well."""
 
@@ -47,6 +52,18 @@ def outcome(summary: Summary) -> str:
     """How a session ended, or that nothing says it did; first of all, that its UID is not its own."""
     ended = result(summary.exit) or summary.outcome or NO_END
     return f"forged, {ended}" if summary.state == "forged" else ended
+
+
+def command(run: Exec) -> str:
+    """A program and all its arguments, as a shell would take them."""
+    return join(run.words) if run.words else visible(run.cmd_line or run.program or "?")
+
+
+def unnamed(process: Process) -> str:
+    """A process that ran no program of its own."""
+    if process.cloned is None:
+        return "?"
+    return f"{visible(process.fork_of)} (fork)" if process.fork_of else "(fork)"
 
 
 def processes(recorded: int | None, seen: int) -> str:

@@ -41,7 +41,7 @@ def test_help_lists_the_exit_codes() -> None:
 def test_help_imports_nothing_that_is_slow() -> None:
     code = "import sys; from exectrail import cli; cli.parser('x').format_help(); print(*sys.modules)"
 
-    assert not {"msgspec", "rich", "urllib3", "subprocess"} & set(run(code=code).stdout.decode().split())
+    assert not {"jinja2", "msgspec", "rich", "urllib3", "subprocess"} & set(run(code=code).stdout.decode().split())
 
 
 def test_nothing_of_the_command_needs_an_http_client(alice_file: Path, alice_uid: str) -> None:

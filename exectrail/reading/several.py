@@ -1,0 +1,115 @@
+"""The records of several sessions, read in one pass over the trails and handed out session by session.
+
+They wait in a file without a name, so that memory holds one session, not all of them.
+"""
+
+from array import array
+from collections import deque
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import IO
+
+from exectrail.contracts.record import Record, decode
+from exectrail.reading import trail
+from exectrail.reading.finding import MOST_GAPS, Found, gaps_during
+from exectrail.reading.kubectl import KubectlError
+from exectrail.reading.report import Report
+from exectrail.reading.summary import Summary, from_records
+
+
+class Several:
+    """Collects the records of sessions with these UIDs; what could not be read is in the report.
+
+    Raises:
+        OSError: There is no room for them, in `TMPDIR`.
+
+    """
+
+    def __init__(self, uids: Collection[str], report: Report) -> None:
+        self._report = report
+        self._own = {uid: array("Q") for uid in uids}
+        """Where in the file the records of each session begin."""
+        self._ambiguous = {uid: array("Q") for uid in uids}
+        self._gaps: deque[Record] = deque(maxlen=MOST_GAPS)
+        self._file = TemporaryFile()  # noqa: SIM115 - it lives as long as this
+        self._size = 0
+
+    def read(self, sources: Iterable[trail.Source]) -> bool:
+        """Read all of these trails; whether each could be read to its end."""
+        before = len(self._report.problems)
+        for source in sources:
+            try:
+                for line in trail.lines(source, trail.SELECTIONS["sessions"], self._report):
+                    self._take(line)
+            except trail.Unreadable as error:
+                self._report.problems.append(str(error))
+            except KubectlError as error:
+                self._report.problems.append(f"{source.name}: {error}")
+            else:
+                self._report.sources += 1
+        return len(self._report.problems) == before
+
+    def _take(self, line: bytes) -> None:
+        record = trail.understood(line, self._report)
+        if record is None:
+            return
+        if record.kind == "gap":
+            self._gaps.append(record)
+        elif record.request_uid:
+            self._keep(line, self._own.get(record.request_uid))
+        elif record.origin == "session":
+            for uid in record.candidates or ():
+                self._keep(line, self._ambiguous.get(uid))
+
+    def _keep(self, line: bytes, at: "array[int] | None") -> None:
+        if at is not None:
+            at.append(self._size)
+            self._size += self._file.write(line + b"\n")
+
+    def found(self, summary: Summary) -> Found:
+        """One of the sessions, with its records; `summary` fills in what they do not say."""
+        uid = summary.request_uid
+        own, ambiguous = self._lines(self._own[uid]), self._lines(self._ambiguous[uid])
+        found = Found(summary, own, ambiguous, completed=summary.outcome == "completed")
+        records = found.records
+        if records:
+            found.summary = from_records(uid, records).filled(summary)
+            gaps = gaps_during(records, self._gaps)
+            found.gaps = list({(gap.node.name, gap.seq, gap.audit_id): gap for gap in gaps}.values())
+        return found
+
+    def _lines(self, begins: "array[int]") -> list[bytes]:
+        """Lines of the file; of records that were read twice, as from a copy of a trail, the first."""
+        lines: dict[tuple[str, int, str], bytes] = {}
+        for begin in begins:
+            self._file.seek(begin)
+            line = self._file.readline().removesuffix(b"\n")
+            record = decode(line)
+            lines.setdefault((record.node.name, record.seq, record.audit_id), line)
+        return list(lines.values())
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()
+
+
+def copied(source: trail.Source, into: IO[bytes]) -> trail.Source:
+    """A source that can be read once only, copied into a file so that it can be read again.
+
+    Raises:
+        Unreadable: It cannot be opened, read or copied.
+
+    """
+
+    def reopen() -> AbstractContextManager[IO[bytes]]:
+        into.seek(0)
+        return nullcontext(into)
+
+    try:
+        with source.open() as stream:
+            copyfileobj(stream, into)
+    except OSError as error:
+        raise trail.Unreadable(f"{source.name}: {error.strerror or error}") from error
+    return trail.Source(source.name, reopen, again=True)
