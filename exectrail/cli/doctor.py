@@ -96,7 +96,7 @@ def _print(found: Diagnosis) -> None:
             print()
             continue
         for number, line in enumerate(wrapped(parts, width and max(width - len(indent), 10))):
-            print((indent if number == 0 else " " * len(indent)) + painted(line, coloured=coloured))
+            print(((indent if number == 0 else " " * len(indent)) + painted(line, coloured=coloured)).rstrip())
 
 
 def _lines(found: Diagnosis) -> Iterator[tuple[str, list[Part]]]:

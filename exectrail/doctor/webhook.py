@@ -109,6 +109,10 @@ def _changed(seen: Seen, live: Configuration) -> list[str]:
 def _outages(seen: Seen) -> Iterator[Finding]:
     kept = next((each for each in seen.config_maps.items if each.metadata.name.endswith(_OUTAGES)), None)
     if kept is None:
+        if seen.config_maps.known:
+            yield _not_watched(
+                seen, f"namespace {seen.release.namespace}: no ConfigMap with a name that ends in {_OUTAGES}"
+            )
         return
     name = f"ConfigMap {seen.release.namespace}/{kept.metadata.name}"
     outages, reached = _read(kept), moment(kept.data.get("reached", ""))
@@ -119,22 +123,14 @@ def _outages(seen: Seen) -> Iterator[Finding]:
             "webhook",
             "not-reached",
             "error",
-            "the controller's canary does not come back from the webhook",
+            "the controller finds the webhook not reached, or its configuration changed",
             [f"{name}: since {each.since}, reason {each.reason}: {each.message}" for each in goes_on],
             "requests pass unrecorded, or are refused where failurePolicy is Fail",
             remedy,
         )
     elif reached is None or seen.now - reached > _UNWATCHED:
         since = f"data.reached={kept.data['reached']}, {age(seen.now - reached)} ago" if reached else "no data.reached"
-        yield Finding(
-            "webhook",
-            "not-watched",
-            "warning",
-            "the controller has not seen lately that the webhook is reached",
-            [f"{name}: {since}"],
-            "requests may pass unrecorded, or not: nothing looks",
-            f"see `kubectl logs -n {seen.release.namespace} -l app.kubernetes.io/component=controller`",
-        )
+        yield _not_watched(seen, f"{name}: {since}")
     past = [each for each in outages if each.until and (end := moment(each.until)) and seen.now - end < _RECENT]
     if past:
         yield Finding(
@@ -146,6 +142,18 @@ def _outages(seen: Seen) -> Iterator[Finding]:
             "requests of that time may have no AuditSession; their processes are `untracked`",
             f"{remedy}. The API server's audit log has the requests",
         )
+
+
+def _not_watched(seen: Seen, found: str) -> Finding:
+    return Finding(
+        "webhook",
+        "not-watched",
+        "warning",
+        "the controller has not seen lately that the webhook is reached",
+        [found],
+        "requests may pass unrecorded, or not: nothing looks",
+        f"see `kubectl logs -n {seen.release.namespace} -l app.kubernetes.io/component=controller`",
+    )
 
 
 def _read(kept: ConfigMap) -> list[_Outage]:

@@ -77,19 +77,26 @@ def no_replica(admin: Cluster) -> Iterator[None]:
 
 
 @contextmanager
-def wrong_ca(admin: Cluster) -> Iterator[None]:
-    """The API server trusts another CA; cert-manager, which would put the right one back, is away."""
+def no_injector(admin: Cluster) -> Iterator[None]:
+    """Nobody puts the right `caBundle` back, until the end: cert-manager's part for that is away."""
     before, injector = entries(admin), ("-n", "cert-manager", "deploy/cert-manager-cainjector")
     admin.kubectl("scale", *injector, "--replicas=0")
-    admin.kubectl("wait", "-n", "cert-manager", "pod", "-l", "app=cainjector", "--for=delete", "--timeout=60s")
-    other = base64.b64encode(pki.CA.read_bytes()).decode()
-    paths = [f"/webhooks/{index}/clientConfig/caBundle" for index in range(len(before))]
-    change(admin, *({"op": "replace", "path": path, "value": other} for path in paths))
     try:
+        admin.kubectl("wait", "-n", "cert-manager", "pod", "-l", "app=cainjector", "--for=delete", "--timeout=60s")
         yield
     finally:
         admin.kubectl("scale", *injector, "--replicas=1")
         eventually(lambda: entries(admin) == before, 2 * MINUTE)
+
+
+@contextmanager
+def wrong_ca(admin: Cluster) -> Iterator[None]:
+    """The API server trusts another CA."""
+    other = base64.b64encode(pki.CA.read_bytes()).decode()
+    paths = [f"/webhooks/{index}/clientConfig/caBundle" for index in range(len(entries(admin)))]
+    with no_injector(admin):
+        change(admin, *({"op": "replace", "path": path, "value": other} for path in paths))
+        yield
 
 
 @contextmanager

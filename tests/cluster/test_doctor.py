@@ -3,8 +3,6 @@
 import base64
 import json
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from .cluster import Cluster, eventually
 from .node.pki import NODE_NAME
 from .product import NAMESPACE, TRAIL, install, namespace, pod
 from .sessions import Person, whole_lines
-from .test_canary import CONFIGURATION, INJECTED, change, entries, no_replica
+from .test_canary import change, entries, no_injector, no_replica
 
 MINUTE = 60
 LEFT_BY_OTHERS = (
@@ -89,22 +87,10 @@ def test_a_webhook_without_a_replica_is_found(admin: Cluster) -> None:
     assert "spec.replicas=0" in found["part-not-ready"]["found"][0]
 
 
-@contextmanager
-def blank_ca(admin: Cluster) -> Iterator[None]:
-    """The API server trusts no CA for execs; the one who would put the right one back does not know."""
-    source = admin.get(CONFIGURATION)["metadata"]["annotations"][INJECTED]
-    (index,) = [n for n, each in enumerate(entries(admin)) if each["name"] == "execmetadata.exectrail.io"]
-    admin.kubectl("annotate", CONFIGURATION, f"{INJECTED}-")
-    try:
-        change(admin, {"op": "remove", "path": f"/webhooks/{index}/clientConfig/caBundle"})
-        yield
-    finally:
-        admin.kubectl("annotate", CONFIGURATION, f"{INJECTED}={source}")
-        eventually(lambda: all(each["clientConfig"].get("caBundle") for each in entries(admin)), MINUTE)
-
-
 def test_a_blank_ca_bundle_is_found(admin: Cluster) -> None:
-    with blank_ca(admin):
+    (index,) = [n for n, each in enumerate(entries(admin)) if each["name"] == "execmetadata.exectrail.io"]
+    with no_injector(admin):
+        change(admin, {"op": "remove", "path": f"/webhooks/{index}/clientConfig/caBundle"})
         found = doctor(admin)
 
     assert found["ca-bundle"]["found"] == [

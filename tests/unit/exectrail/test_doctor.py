@@ -174,6 +174,7 @@ def test_a_cluster_that_is_covered_has_no_finding() -> None:
         (lambda it: outages(it, None, "no endpoints"), "not-reached", "error", "reason no-replica: no endpoints"),
         (lambda it: outages(it, None, ago=0.5), "not-watched", "warning", "12 h ago"),
         (lambda it: it.config_maps[0].pop("data"), "not-watched", "warning", "no data.reached"),
+        (lambda it: it.config_maps.pop(0), "not-watched", "warning", "namespace audit: no ConfigMap"),
         (lambda it: outages(it, None, "x", None), "past-outages", "notice", "until 2026-11-29T11:59:30Z"),
         (
             lambda it: it.configurations.append(

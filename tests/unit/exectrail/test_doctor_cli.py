@@ -77,6 +77,11 @@ def test_a_covered_cluster_gets_a_sentence_for_each_area(
 def spoilt(covered: CoveredCluster) -> None:
     """A node without eBPF, an old pod, a loss."""
     covered.trails[0] = trail("n1", sensor="proc", lost=5, lostByCause={"vanished": 5})
+    late_pod(covered)
+
+
+def late_pod(covered: CoveredCluster) -> None:
+    """One that started before its namespace asked for the profile."""
     covered.namespaces.append(namespace("late", stamp(days=1), profile="process-audit"))
     covered.pods.append(pod("checkout-7d4b9c8f6-x2x7q", "late", node="n2"))
 
@@ -114,7 +119,7 @@ def test_it_runs_on_a_terminal(cluster: FakeCluster, covered: CoveredCluster) ->
     with on_terminal("doctor", env={"COLUMNS": "60"}) as shown:
         printed = shown.rest()
 
-    assert "ok  release: release trail in namespace audit is looked at: \n    webhook, controller" in printed
+    assert "ok  release: release trail in namespace audit is looked at:\n    webhook, controller" in printed
     assert printed.endswith("\x1b[1mThis cluster is covered: no findings.\x1b[0m\n")
 
 
@@ -297,6 +302,18 @@ def section(heading: str) -> str:
     """What docs/tasks/doctor.md says under a heading."""
     page = (REPO / "docs/tasks/doctor.md").read_text()
     return page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_the_example_of_the_docs_is_what_is_printed(
+    seen: CoveredCluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_pod(seen)
+    monkeypatch.setattr(terminal, "width", lambda: 100)
+
+    _, out, _ = run()
+
+    page = (REPO / "docs/tasks/doctor.md").read_text()
+    assert out == page.partition("```console\n")[2].partition("```")[0]
 
 
 def test_the_docs_name_each_finding_and_no_other() -> None:
