@@ -105,7 +105,7 @@ class Mirror(Generic[O]):
         self._hurry.set()
 
     def hurry(self) -> None:
-        """Have it try again at once, where it waits after a failure: somebody needs what it lacks."""
+        """Have it try again at once, where it waits after a failure: a caller needs what it lacks."""
         self._hurry.set()
 
     def age(self) -> float:

@@ -29,7 +29,7 @@ _SYNCING, _WRITTEN, _ABSENT = timedelta(seconds=0.1), timedelta(seconds=5), time
 
 _NOT_THERE = "is not there: helm upgrade makes it"
 _NOT_OURS = (
-    "is still cert-manager's. Helm leaves an annotation that somebody else has set as well; remove it: "
+    "is still cert-manager's. Helm leaves an annotation that others have set as well; remove it: "
     f"kubectl annotate mutatingwebhookconfiguration {{}} {configuration.INJECTED}-"
 )
 
