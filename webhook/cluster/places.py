@@ -29,6 +29,7 @@ _MOST_FRESH = 1024
 _PAUSE_SECONDS = 0.01
 """Between two pods that NodeTrails name: at a start there may be as many as the cluster has pods."""
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.5, 30.0
+_STOP_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 sparse = SparseLog(log)
@@ -81,6 +82,10 @@ class Places:
     def start(self) -> None:
         """Begin to ask for what NodeTrails name."""
         self._worker.start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._worker.close(_STOP_SECONDS)
 
     def node(self, namespace: str, pod: str) -> str:
         """The node that may report on a pod, as far as known; empty where it is not. Returns at once."""

@@ -11,7 +11,7 @@ from webhook.certificates.apart import Failed
 from webhook.sparse_log import SparseLog
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
-_CHANGED = {409, 422}
+_CONFLICT, _INVALID = 409, 422
 """The API's answers where an object is not what it was: to a version, and to a JSON patch's `test`."""
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,10 @@ class Rounds:
                 backoff.reset()
                 continue
             except ApiError as error:
-                if error.status in _CHANGED:
+                if error.status == _CONFLICT:
                     log.info("not written, because it has changed: %s", error)
+                elif error.status == _INVALID:  # or what was written is refused for good
+                    sparse.warning(self._what, f"{self._what}: not written; has it changed? The API server: {error}")
                 else:
                     sparse.warning(self._what, f"cannot look after {self._what}: {error}")
             except Failed as error:

@@ -6,6 +6,7 @@ it, and then it becomes part of the paths in the webhook configuration, which fe
 
 import hmac
 import logging
+import re
 import secrets
 import threading
 import time
@@ -25,6 +26,8 @@ from webhook.sparse_log import SparseLog
 
 TOKEN, CREATED = "token", "created"
 _TOKEN_BYTES = 32
+_TOKEN = re.compile(r"[0-9a-z]{32,64}")
+"""The API server takes a path only if each of its parts is a DNS subdomain in lower case (RFC 1123)."""
 _ROTATE = timedelta(days=30)
 _SETTLE = timedelta(seconds=5)
 """From a new token until it is called: all replicas have to know it."""
@@ -57,7 +60,7 @@ def due(data: dict[str, bytes], now: datetime) -> Due:
         age = now - created
     except (KeyError, ValueError, TypeError):  # a time without its zone is a TypeError
         return Due(new=True)
-    if len(token) < _TOKEN_BYTES or not token.replace("-", "").replace("_", "").isalnum() or age >= _ROTATE:
+    if not _TOKEN.fullmatch(token) or age >= _ROTATE:
         return Due(new=True)
     return Due(new=False, wait=max(timedelta(0), min(_SETTLE, _SETTLE - age)))
 
@@ -155,7 +158,7 @@ class SecretPath:
         return _SOON if len(self._accepted.tokens) > 1 else _RARELY
 
     def _write(self, secret: Secret) -> None:
-        values = {TOKEN: secrets.token_urlsafe(_TOKEN_BYTES), CREATED: datetime.now(UTC).isoformat()}
+        values = {TOKEN: secrets.token_hex(_TOKEN_BYTES), CREATED: datetime.now(UTC).isoformat()}
         data = {key: b64encode(value.encode()).decode() for key, value in values.items()}
         version = {"resourceVersion": secret.metadata.resource_version}
         self._client.patch(f"{self._path}/{secret.metadata.name}", {"metadata": version, "data": data})

@@ -3,6 +3,7 @@
 import base64
 import copy
 import json
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -13,6 +14,17 @@ import msgspec
 from exectrail.k8s.client import ApiError, Client, Event, Page
 
 T = TypeVar("T")
+
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+"""As the API server has it in its answer; it allows 253 characters."""
+
+
+def _validate(service_path: str) -> None:
+    for number, part in enumerate(service_path.split("/")[1:]):
+        if not _SUBDOMAIN.fullmatch(part) or len(part) > 253:
+            message = f"segment[{number}]: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric"
+            raise ApiError(422, "Invalid", message)
 
 
 class SmallApi(Client):
@@ -71,9 +83,12 @@ class SmallApi(Client):
         with self.changed:
             self._may("json_patch")
             try:
-                self.put(path, jsonpatch.apply_patch(self.objects[path], json.loads(json.dumps(steps))))
+                changed = jsonpatch.apply_patch(self.objects[path], json.loads(json.dumps(steps)))
             except jsonpatch.JsonPatchTestFailed as error:
                 raise ApiError(422, "Invalid", "a test of the patch failed") from error
+            for each in changed.get("webhooks", ()):
+                _validate(each["clientConfig"].get("service", {}).get("path", ""))
+            self.put(path, changed)
 
     def pages(self, path: str, kind: type[T], *, metadata_only: bool = False, **selectors: str) -> Iterator[Page[T]]:
         with self.changed:

@@ -45,7 +45,9 @@ class Cluster:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setattr(places_module, "_BACKOFF_FIRST", 0.001)
     with ApiServer() as api:
-        yield Cluster(api)
+        cluster = Cluster(api)
+        yield cluster
+        cluster.places.stop()
 
 
 def test_the_place_of_a_pod_is_its_node_and_when_it_was_made(cluster: Cluster) -> None:

@@ -26,6 +26,7 @@ def view(api: ApiServer) -> Iterator[View]:
     yield view
     for mirror in view.mirrors:
         mirror.stop()
+    view.places.stop()
 
 
 def start(view: View) -> None:
