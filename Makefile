@@ -24,11 +24,14 @@ cluster-down: ## End it and remove what it made; caches stay
 parts: ## What the node needs, built into the cache: minutes at the first run, then nothing
 	@$(NODE) parts
 
+browser: ## Chromium, if it is missing
+	@$(NODE) browser
+
 image: ## The product's image, in the node's and buildah's storage
 	@$(NODE) image
 
 ##@ Test
-test: $(BIN)/.ready $(BPF) parts ## Every test: unit, kernel, cluster
+test: $(BIN)/.ready $(BPF) parts browser ## Every test: unit, browser, load, kernel, cluster
 	$(BIN)/pytest --numprocesses=2 --durations=15
 
 test-unit: $(BIN)/.ready ## No privileges needed; under a minute
@@ -36,6 +39,9 @@ test-unit: $(BIN)/.ready ## No privileges needed; under a minute
 
 test-load: $(BIN)/.ready ## What the webhook bears: attacks, the largest bodies; no privileges, a minute or two
 	$(BIN)/pytest tests/load
+
+test-browser: $(BIN)/.ready browser ## Reports in Chromium, as a reader uses them; installs it where it is missing
+	$(BIN)/pytest tests/browser
 
 test-kernel: $(BIN)/.ready $(BPF) ## Real audit subsystem and BPF; needs root
 	$(BIN)/pytest tests/kernel
@@ -102,4 +108,4 @@ $(BPF): enricher/sensors/bpf/Makefile $(wildcard enricher/sensors/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/sensors/bpf
 
-.PHONY: demo cluster-up cluster-down parts image test test-unit test-load test-kernel test-kernels test-cluster test-steady coverage fuzz lint bench format requirements clean help
+.PHONY: demo cluster-up cluster-down parts browser image test test-unit test-load test-browser test-kernel test-kernels test-cluster test-steady coverage fuzz lint bench format requirements clean help

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import packages, parts
+from . import browser, packages, parts
 from .components import LOKI_BUILD
 from .config import kubeconfig
 from .daemons import daemons
@@ -39,6 +39,11 @@ def main() -> int:
 def _packages() -> None:
     with _lock():
         packages.install()
+
+
+def _browser() -> None:
+    with _lock():
+        browser.install()
 
 
 def _parts() -> None:
@@ -96,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "say which services run; exit code 1 unless all do"),
         ("env", _env, 'print the exports for using the node: eval "$(... env)"'),
         ("packages", _packages, "install the system packages that are missing, and nothing else"),
+        ("browser", _browser, "install Chromium if it is missing, and nothing else"),
         ("parts", _parts, "build what the node, the product and the tests need, into the cache, and nothing else"),
         ("image", _image, "build the product's image if its sources changed, and import it"),
     ):

@@ -28,7 +28,11 @@ def _is_there(provided: str) -> bool:
 
 def install() -> None:
     """Install what is missing. Raises NodeError where there is no apt-get or it fails."""
-    wanted = missing()
+    install_these(missing())
+
+
+def install_these(wanted: tuple[Package, ...]) -> None:
+    """Install packages. Raises NodeError as `install`."""
     if not wanted:
         return
     names = [package.name for package in wanted]
