@@ -18,6 +18,7 @@ from .product import TRAIL, install, looked_into, may_enter, namespace, pod
 COMMAND = "id; ls / | head -2; (sleep 0.1; true) & wait; exit 3"
 _SHOP = "shop"
 _LEFT = REPOSITORY / "build/demo/trail.jsonl"
+_REPORT = _LEFT.with_name("report.html")
 
 
 def main() -> int:
@@ -51,6 +52,7 @@ def _demo() -> str:
     print(admin.exectrail("show", uid).stdout)
     _LEFT.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(TRAIL, _LEFT)
+    admin.exectrail("report", uid, "--html", str(_REPORT), "--force")
     return uid
 
 
@@ -68,7 +70,8 @@ def _closed(admin: Cluster, fresh: set[str]) -> str:
 
 
 def _look_around(uid: str, seconds: float) -> None:
-    trail = _LEFT.relative_to(Path.cwd()) if _LEFT.is_relative_to(Path.cwd()) else _LEFT
+    here = Path.cwd()
+    trail, report = (file.relative_to(here) if file.is_relative_to(here) else file for file in (_LEFT, _REPORT))
     records = sum(json.loads(line).get("requestUID") == uid for line in _LEFT.read_text().splitlines())
     say(f"""\
 The demo took {seconds:.0f} s. The trail is in {trail} ({records} records of this session).
@@ -82,7 +85,9 @@ Look around:
   {shlex.quote(sys.executable)} -m exectrail show {uid} {trail}
 
 Tear down:
-  make cluster-down""")
+  make cluster-down
+
+The session as a page for any browser: {report}""")
 
 
 if __name__ == "__main__":
