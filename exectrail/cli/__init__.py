@@ -101,13 +101,23 @@ def parser(prog: str) -> argparse.ArgumentParser:
 class Subcommand(argparse.ArgumentParser):
     """A subcommand's command line, which its module fills in when it is first used."""
 
+    filled = False
+
     def fill(self) -> None:
         """Import the module, which adds the arguments."""
+        self.filled = True
         module = importlib.import_module(f"{__name__}.{self.prog.rpartition(' ')[2]}")
         module.add_arguments(self)
         self.set_defaults(run=module.run)
 
     def parse_known_args(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - argparse's signature
-        """Parse; argparse calls this once, when this subcommand is the one that was named."""
+        """Parse; argparse calls this when this subcommand is the one that was named.
+
+        Its options may stand among UID and files; argparse parses that in two rounds, which come here again.
+        """
+        if self.filled:
+            return super().parse_known_args(*arguments, **options)
         self.fill()
-        return super().parse_known_args(*arguments, **options)
+        if any(action.nargs == argparse.PARSER for action in self._actions):  # it has subcommands of its own
+            return super().parse_known_args(*arguments, **options)
+        return self.parse_known_intermixed_args(*arguments, **options)

@@ -124,6 +124,13 @@ def test_a_long_reading_shows_how_far_it_is_on_a_terminal(alice_uid: str, alice_
         assert terminal.rest().endswith("\r\x1b[K")
 
 
+def test_options_may_stand_between_a_uid_and_its_files(alice_file: Path, alice_uid: str) -> None:
+    done = run("show", alice_uid, "--utc", str(alice_file), "-o", "json", str(alice_file))
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b'"sleep"' in done.stdout
+
+
 def test_standard_input_is_a_trail_too(alice_file: Path) -> None:
     assert b"sleep 0.1" in run("show", "0b5e7c", "-", stdin=alice_file.read_bytes()).stdout
 
