@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 BPF := enricher/sensors/bpf/sensor.bpf.o
 NODE := $(PYTHON) -m tests.cluster.node
 PARTS := exectrail webhook enricher profiles
+NESTED_TESTS := $(addprefix tests/kernel/test_,bpf_on_node.py bpf_exec.py bpf_cgroup_v1.py entering.py nested_node.py) \
+  $(addprefix tests/cluster/test_,nested.py origins.py untracked.py cgroups.py)
 
 ##@ Use
 demo: $(BIN)/.ready ## A real cluster, the chart, a real `kubectl exec`, and the chain it leaves
@@ -51,6 +53,9 @@ test-kernels: $(BIN)/.ready ## The kernel's tests on older and newer kernels, pu
 
 test-cluster: $(BIN)/.ready parts ## On the real node; needs root
 	$(BIN)/pytest tests/cluster
+
+test-nested: $(BIN)/.ready $(BPF) parts ## On a node that is a container itself, as with kind: some of the cluster's and kernel's tests; root
+	$(BIN)/python -m tests.nested $(BIN)/pytest $(NESTED_TESTS)
 
 test-steady: $(BIN)/.ready $(BPF) parts ## The kernel's tests RUNS times (10) beside the cluster's, with BUSY loops (0); an hour
 	$(BIN)/python -m tests.steady --runs=$(or $(RUNS),10) --busy=$(or $(BUSY),0)
@@ -108,4 +113,4 @@ $(BPF): enricher/sensors/bpf/Makefile $(wildcard enricher/sensors/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/sensors/bpf
 
-.PHONY: demo cluster-up cluster-down parts browser image test test-unit test-load test-browser test-kernel test-kernels test-cluster test-steady coverage fuzz lint bench format requirements clean help
+.PHONY: demo cluster-up cluster-down parts browser image test test-unit test-load test-browser test-kernel test-kernels test-cluster test-nested test-steady coverage fuzz lint bench format requirements clean help
