@@ -32,6 +32,10 @@ browser: ## Chromium, if it is missing
 image: ## The product's image, in the node's and buildah's storage
 	@$(NODE) image
 
+quickstart: ## What docs/tasks/quickstart.md says, on kind and on k3d; needs docker, kind, k3d, kubectl, helm
+	sh docs/tasks/quickstart/kind.sh && kind delete cluster --name exectrail
+	sh docs/tasks/quickstart/k3d.sh && k3d cluster delete exectrail
+
 ##@ Test
 test: $(BIN)/.ready $(BPF) parts browser ## Every test: unit, browser, load, kernel, cluster
 	$(BIN)/pytest --numprocesses=2 --durations=15
@@ -113,4 +117,4 @@ $(BPF): enricher/sensors/bpf/Makefile $(wildcard enricher/sensors/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/sensors/bpf
 
-.PHONY: demo cluster-up cluster-down parts browser image test test-unit test-load test-browser test-kernel test-kernels test-cluster test-nested test-steady coverage fuzz lint bench format requirements clean help
+.PHONY: demo quickstart cluster-up cluster-down parts browser image test test-unit test-load test-browser test-kernel test-kernels test-cluster test-nested test-steady coverage fuzz lint bench format requirements clean help

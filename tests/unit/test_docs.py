@@ -490,6 +490,31 @@ def test_every_attack_names_a_test_that_tries_it_but_for_stated_limits() -> None
         assert f"\ndef {name}(" in (DOCS / "reference" / link).read_text(), attack
 
 
+# ---- the quickstart ----
+
+
+def commands(text: str) -> list[str]:
+    """What a section tells the reader to type."""
+    return re.findall(r"^ {4}(.+)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("tool", ["kind", "k3d"])
+def test_the_quickstart_is_what_its_script_runs(tool: str) -> None:
+    text = page("tasks/quickstart.md")
+    headings = (f"make a cluster with {tool}", "install exectrail there", "see an exec")
+    told = [each for name in headings for each in commands(section(text, f"## How do I {name}?"))]
+    lines = (DOCS / f"tasks/quickstart/{tool}.sh").read_text().splitlines()
+    ran = [line for line in lines if line and not line.startswith(("#", "set ", "cd "))]
+
+    assert told == ran
+
+
+def test_the_quickstarts_clusters_go_as_the_page_says() -> None:
+    removed = commands(section(page("tasks/quickstart.md"), "## How do I remove it?"))
+    recipe = (REPO / "Makefile").read_text().partition("\nquickstart:")[2].partition("\n\n")[0]
+    assert removed == re.findall(r"&& (.+)$", recipe, re.MULTILINE)
+
+
 # ---- the pages themselves ----
 
 

@@ -47,7 +47,7 @@ def _files(*names: str, why: str) -> dict[str, str]:
 
 _LEDGER = (
     *("bpf_compat", "bpf_evasion", "bpf_exec", "bpf_failed", "bpf_filter", "bpf_fork_exit", "bpf_on_node"),
-    *("bpf_older_kernels", "bpf_paths", "bpf_runtime", "entering", "many_at_once"),
+    *("bpf_older_kernels", "bpf_paths", "bpf_runtime", "entering", "many_at_once", "nested_node"),
 )
 _V1 = _files("bpf_cgroup_v1", why="there is no tree of v1")
 _ALWAYS = _files("sink_faults", why="it is about file systems, and the same on every kernel") | {
