@@ -8,7 +8,7 @@ INITIAL: Final = 0xEFFFFFFC
 
 OWN: Final = Path("/proc/self/ns/pid")
 
-NESTED: Final = "this node is itself a container (as with kind, k3d or minikube on docker)"
+NESTED: Final = "this node is itself a container (as with kind and k3d), or the enricher has no hostPID"
 
 
 def own() -> int:
