@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--filters", type=Path, metavar="FILE", help=filters_help)
     settings_help = "folder of the settings: its files, read anew when they change, go before --filters and --log-level"
     add("--settings-dir", type=Path, metavar="DIR", help=settings_help)
-    heartbeat_help = "interval between two reports to NodeTrail, in seconds (default %(default)s)"
+    heartbeat_help = "shortest interval between two reports to NodeTrail, in seconds (default %(default)s)"
     add("--heartbeat", type=config.positive, default=30, metavar="SECONDS", help=heartbeat_help)
     add("--look-for-env", action="store_true", help="report which containers have a program `env`")
     metrics_help = "address for /healthz, /readyz and /metrics, plain HTTP (default %(default)s)"

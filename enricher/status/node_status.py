@@ -1,6 +1,7 @@
 """What this node reports of itself, and when: a snapshot each second, and its NodeTrail."""
 
 import copy
+import math
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from enricher.clock import Clock
 from enricher.containers.env_binary import EnvReport
 from enricher.correlate.correlator import Correlator
 from enricher.sensors.sensor import Sensor
+from enricher.status.heartbeat import interval, jittered
 from enricher.status.losses import Losses
 from enricher.status.reporter import Reporter
 from enricher.status.snapshot import Snapshot
@@ -32,7 +34,7 @@ class NodeStatus:
         checkpoint_failures: How often the checkpoint could not be written.
         env: Looks for `env` programs; None where it may not.
         uncovered: Finds the pods that are to be recorded and cannot be.
-        heartbeat: How often to report, in seconds.
+        heartbeat: How often to report, in seconds; less often in a large cluster.
 
     """
 
@@ -67,8 +69,12 @@ class NodeStatus:
         found = (self._found_env(), self._found_uncovered(now))
         self.snapshot = self._look(now)
         if self._reporter and (any(found) or now >= self._next):
-            self._next = now + self._heartbeat
+            self._next = now + jittered(self._interval)
             self._reporter.node(self.snapshot.trail)
+
+    @property
+    def _interval(self) -> float:
+        return interval(self._heartbeat, self._reporter.nodes if self._reporter else 1)
 
     def _look(self, now: float) -> Snapshot:
         sensor, filters, tree = self._sensor, self._filters, self._correlator.tree
@@ -106,6 +112,7 @@ class NodeStatus:
             uncovered_pods=len(self._uncovered),
             since=self._since,
             heartbeat=self._clock.stamp(time.time_ns() // 1_000_000),
+            heartbeat_seconds=math.ceil(self._interval),
         )
 
     def _found_uncovered(self, now: float) -> bool:

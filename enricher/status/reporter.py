@@ -5,6 +5,7 @@ kept, so that a long absence of the API server costs no more memory than the ses
 """
 
 import logging
+import random
 import time
 from collections import OrderedDict
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from enricher.correlate.sessions import Session
+from enricher.status.heartbeat import jittered
 from exectrail.contracts import nodetrail
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus
@@ -24,6 +26,8 @@ from exectrail.service.worker import Worker
 
 _MOST = 10_000
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 10.0
+_COUNT_EVERY = 600.0
+"""How often to ask how many nodes report."""
 _UNSEEN_FOR = 60.0
 """How long to wait for a session that the API does not know yet: the webhook writes it after its answer."""
 
@@ -57,7 +61,10 @@ class Reporter:
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._trail: NodeTrailStatus | None = None
         self._worker = Worker("report", self._run)
-        self._env_written: set[str] | None = None
+        self.nodes = 1
+        """How many nodes report, by the API's last word."""
+        self._count_at = time.monotonic() + random.uniform(0, _COUNT_EVERY / 10)  # noqa: S311 - spreads load
+        self._env_written: dict[str, bool] | None = None
 
     @property
     def waiting(self) -> int:
@@ -128,6 +135,7 @@ class Reporter:
             status = self._waiting[uid] if uid else None
         if trail:
             self._write_node(trail)
+            self._count()
         done = bool(uid and status and self._write_session(uid, status))
         with self._worker.changing():
             if self._trail is trail:
@@ -155,9 +163,8 @@ class Reporter:
         return True
 
     def _write_node(self, status: NodeTrailStatus) -> None:
-        # A merge patch keeps what it does not name: null takes out the containers that are gone.
-        gone = dict.fromkeys((self._env_written or set()) - status.env.keys())
-        body = {"status": msgspec.to_builtins(status) | {"env": status.env | gone}}
+        whole = msgspec.to_builtins(status)
+        body = {"status": {**whole, "env": _changed(self._env_written or {}, status.env)}}
         path = f"{self._trails_path}/{self._node}/status"
         try:
             if self._env_written is None:  # what an enricher before this one wrote
@@ -167,5 +174,18 @@ class Reporter:
             if error.status != 404:
                 raise
             self._client.create(self._trails_path, NodeTrail(ObjectMeta(name=self._node)))
-            self._client.patch(path, body)
-        self._env_written = set(status.env)
+            self._client.patch(path, {"status": whole})
+        self._env_written = status.env
+
+    def _count(self) -> None:
+        if time.monotonic() >= self._count_at:
+            self._count_at = time.monotonic() + jittered(_COUNT_EVERY)
+            self.nodes = self._client.count(self._trails_path)
+
+
+def _changed(before: dict[str, bool], now: dict[str, bool]) -> dict[str, bool | None]:
+    """What to say of the containers in a merge patch, which keeps what it does not name: null takes one out."""
+    return {
+        **dict.fromkeys(before.keys() - now.keys()),
+        **{key: has for key, has in now.items() if before.get(key) is not has},
+    }

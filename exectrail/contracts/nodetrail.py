@@ -1,5 +1,6 @@
 """The NodeTrail: a node's own word on how well it records. One per node, named like it, written by its enricher."""
 
+from datetime import timedelta
 from typing import Literal
 
 from msgspec import Struct
@@ -22,6 +23,13 @@ MOST_DETAIL = 512
 
 MOST_UNCOVERED = 512
 """The most pods in `NodeTrailStatus.uncovered`; `uncovered_pods` counts all."""
+
+
+HEARTBEAT = 30
+"""Seconds between two reports of a node, in a cluster of few."""
+LONGEST_HEARTBEAT = 300
+"""The same in a very large one. A node that says more is taken to mean this."""
+_HEARTBEATS_TO_MISS = 4
 
 
 class UncoveredPod(Struct, frozen=True, omit_defaults=True):
@@ -57,13 +65,20 @@ class NodeTrailStatus(Struct, frozen=True, rename="camel"):
     since: str = ""
     """When this agent started: RFC 3339, UTC. What happened before it was not seen by it."""
     heartbeat: str = ""
-    """RFC 3339, UTC. A NodeTrail older than two minutes is not fresh: it is not known what its node does."""
+    """RFC 3339, UTC. A NodeTrail that is older than `fresh_for` is not fresh: it is not known what its node does."""
+    heartbeat_seconds: int = HEARTBEAT
+    """How often its node reports."""
     env: dict[str, bool] = {}
     """Containers of opted-in namespaces by `namespace/pod/container`: whether a program `env` was found in them."""
     uncovered: list[UncoveredPod] = []
     """Pods that are to be recorded and cannot be."""
     uncovered_pods: int = 0
     """How many those are, also where the list is cut."""
+
+    @property
+    def fresh_for(self) -> timedelta:
+        """How old it may be: two minutes in a cluster of few nodes."""
+        return timedelta(seconds=_HEARTBEATS_TO_MISS * min(max(self.heartbeat_seconds, HEARTBEAT), LONGEST_HEARTBEAT))
 
 
 class NodeTrail(Struct, frozen=True, rename={"api_version": "apiVersion"}):

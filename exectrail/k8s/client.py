@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 import urllib3
-from msgspec import Struct
+from msgspec import Struct, field
 
 from exectrail.contracts.unreadable import UNREADABLE
 
@@ -79,9 +79,10 @@ class Page(Struct, Generic[T], frozen=True):
     resource_version: str
 
 
-class _ListMeta(Struct, rename={"resource_version": "resourceVersion", "continue_": "continue"}):
+class _ListMeta(Struct, rename="camel"):
     resource_version: str = ""
-    continue_: str = ""
+    continue_: str = field(default="", name="continue")
+    remaining_item_count: int = 0
 
 
 class _List(Struct):
@@ -193,6 +194,11 @@ class Client:
             yield Page(_readable(found.items or [], decoder), found.metadata.resource_version)
             query["continue"] = found.metadata.continue_
             more = bool(found.metadata.continue_)
+
+    def count(self, path: str) -> int:
+        """How many objects the collection at `path` has; all but one of them stay where they are."""
+        found = _decode(self._send("GET", path, query={"limit": "1"}).data, _List)
+        return len(found.items or []) + found.metadata.remaining_item_count
 
     def watch(
         self,

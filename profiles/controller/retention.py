@@ -21,9 +21,6 @@ from exectrail.contracts.nodetrail import NodeTrail
 from exectrail.contracts.session import Target
 from profiles.controller.shares import Aged, surplus
 
-HEARTBEAT_FRESH = timedelta(seconds=120)
-"""A NodeTrail that is older says nothing about its node."""
-
 SUBSTANTIATED_SENSOR = "bpf"
 """The only sensor that sees every process. A look into /proc misses short ones: no proof that none was there."""
 
@@ -149,8 +146,10 @@ def survey(sessions: Iterable[Session], policy: Policy, now: datetime) -> Survey
     return found
 
 
-def verdict(session: Session, pod: Pod | None, trail_of: Callable[[str], NodeTrail | None], now: datetime) -> Close:
-    """How an overdue session ended.
+def verdict(
+    session: Session, pod: Pod | None, trail_of: Callable[[str], NodeTrail | None], now: datetime
+) -> Close | None:
+    """How an overdue session ended; `None` where its node has yet to report, which it does more rarely among many.
 
     Args:
         session: One of `Survey.overdue`.
@@ -161,8 +160,8 @@ def verdict(session: Session, pod: Pod | None, trail_of: Callable[[str], NodeTra
     """
     node = _node_at_request(session, pod)
     trail = trail_of(node) if node else None
-    if trail and _saw_all_since(trail, _requested(session), now) and _covers(trail, pod):
-        return _close(session, "never-started", node)
+    if trail and (beat := _sees_all_since(trail, _requested(session), now)) and _covers(trail, pod):
+        return _close(session, "never-started", node) if _requested(session) <= beat else None
     return _close(session, "not-recorded", node)
 
 
@@ -208,16 +207,17 @@ def _node_at_request(session: Session, pod: Pod | None) -> str | None:
     return pod.spec.node_name or None
 
 
-def _saw_all_since(trail: NodeTrail, time: datetime, now: datetime) -> bool:
-    """Whether no process can have escaped this node since then."""
+def _sees_all_since(trail: NodeTrail, time: datetime, now: datetime) -> datetime | None:
+    """Until when no process can have escaped this node since then; `None` where one can."""
     beat, since = _instant(trail.status.heartbeat), _instant(trail.status.since)
-    return (
+    sees = (
         trail.status.sensor == SUBSTANTIATED_SENSOR
         and beat is not None
         and since is not None
-        and now - beat < HEARTBEAT_FRESH
-        and since <= time <= beat
+        and now - beat < trail.status.fresh_for
+        and since <= time
     )
+    return beat if sees else None
 
 
 def _covers(trail: NodeTrail, pod: Pod | None) -> bool:

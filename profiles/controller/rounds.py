@@ -133,7 +133,8 @@ class Rounds:
 
     def _settle(self, session: Session, trail: Callable[[str], NodeTrail | None], now: datetime) -> None:
         pod = self._api.pod(session.spec.target.namespace, session.spec.target.pod)
-        self._close(retention.verdict(session, pod, trail, now), now)
+        if closing := retention.verdict(session, pod, trail, now):
+            self._close(closing, now)
 
 
 def _announced(before: bool, now: bool) -> bool:

@@ -6,8 +6,6 @@ from msgspec import Struct
 
 from exectrail.contracts.nodetrail import NodeTrail
 
-_FRESH = timedelta(minutes=2)
-
 _Pods = dict[str, dict[str, bool]]
 
 
@@ -17,6 +15,7 @@ class _Report(Struct, frozen=True):
     pods: _Pods
     """By `namespace/pod` and container."""
     at: datetime | None
+    fresh_for: timedelta
 
 
 class EnvReports:
@@ -38,13 +37,13 @@ class EnvReports:
         return report is not None and pod in report.pods
 
     def has_env(self, namespace: str, pod: str, container: str, node: str, now: datetime) -> bool | None:
-        """Whether the container has the program; `None` where its own node has not reported it in the last two minutes.
+        """Whether the container has the program; `None` where its own node has not reported it lately.
 
         What other nodes say of it does not count: root on a node could have tags put in front of any command, which
         fails then where there is no `env`. Without a container's name the answer holds for all of the pod's.
         """
         report = self._reports.get(node) if node else None
-        if report is None or report.at is None or now - report.at > _FRESH:
+        if report is None or report.at is None or now - report.at > report.fresh_for:
             return None  # the pod's name may stand for another image by now
         said = report.pods.get(f"{namespace}/{pod}", {})
         if container:
@@ -57,7 +56,7 @@ def _report(trail: NodeTrail) -> _Report:
     for key, has in trail.status.env.items():
         pod, _, container = key.rpartition("/")
         pods.setdefault(pod, {})[container] = has
-    return _Report(pods, _instant(trail.status.heartbeat))
+    return _Report(pods, _instant(trail.status.heartbeat), trail.status.fresh_for)
 
 
 def _instant(text: str) -> datetime | None:

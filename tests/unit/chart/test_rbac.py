@@ -44,7 +44,7 @@ EXPECTED = {
         "namespaces": "list watch",
         "pods": "list watch",
         "runtimeclasses.node.k8s.io": "list watch",
-        "nodetrails.exectrail.io": "create",
+        "nodetrails.exectrail.io": "create list",
         "nodetrails/status.exectrail.io": "patch",
     },
     ("Role", "enricher"): {

@@ -14,7 +14,7 @@ from enricher.metrics import AgentCollector
 from enricher.netlink import SocketCounters
 from enricher.status.losses import Losses
 from enricher.status.node_status import NodeStatus
-from exectrail.contracts.nodetrail import MOST_UNCOVERED, UncoveredPod
+from exectrail.contracts.nodetrail import MOST_UNCOVERED, NodeTrailStatus, UncoveredPod
 from tests.unit.enricher.rig import Rig
 
 
@@ -181,3 +181,26 @@ def test_what_a_scrape_reads_does_not_change_while_it_reads(rig: Rig, agent: Age
     agent.status.publish(1.0)
 
     assert (scraped.tally.read["process"], agent.status.snapshot.tally.read["process"]) == (1, 2)
+
+
+class Reported:
+    """Stands in for the reporter of a cluster of many nodes."""
+
+    def __init__(self) -> None:
+        self.nodes, self.trails = 5000, list[NodeTrailStatus]()
+
+    def node(self, trail: NodeTrailStatus) -> None:
+        self.trails.append(trail)
+
+
+def test_in_a_large_cluster_it_reports_more_rarely_and_says_so(agent: Agent) -> None:
+    reporter = Reported()
+    agent.status._reporter = reporter  # type: ignore[assignment]
+
+    for now in range(1000, 1091):
+        agent.status.publish(now)
+    assert [each.heartbeat_seconds for each in reporter.trails] == [100]
+
+    for now in range(1091, 1112):
+        agent.status.publish(now)
+    assert len(reporter.trails) == 2

@@ -145,3 +145,40 @@ def test_containers_that_are_gone_are_taken_out_of_the_report(api: ApiServer, re
     assert status_of(before) == {"env": None, "lostByCause": None}
     assert status_of(first)["env"] == {"a/b/c": True}
     assert status_of(second)["env"] == {"a/b/c": None, "d/e/f": False}
+
+
+def test_of_the_containers_only_changes_are_sent(api: ApiServer, reporter: Reporter) -> None:
+    env = {"a/b/c": True, "a/b/d": True}
+    for number, now in enumerate((env, env, {**env, "a/b/d": False})):
+        reporter.node(NodeTrailStatus(env=now))
+        asked(api, lambda seen, number=number: len(seen) == 2 + number)  # type: ignore[misc]
+        reporter.drain(10)
+
+    _, first, same, changed = (status_of(each) for each in api.asked)
+    assert (first["env"], same["env"], changed["env"]) == (env, {}, {"a/b/d": False})
+
+
+def test_a_nodetrail_that_was_deleted_is_made_anew_with_all_containers(api: ApiServer, reporter: Reporter) -> None:
+    reporter.node(NodeTrailStatus(env={"a/b/c": True}))
+    reporter.drain(10)
+    api.canned.append(NOT_FOUND)
+    reporter.node(NodeTrailStatus(env={"a/b/c": True}))
+
+    *_, last = asked(api, lambda seen: len(seen) == 5)
+
+    assert status_of(last)["env"] == {"a/b/c": True}
+
+
+def test_now_and_then_it_asks_how_many_nodes_report(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enricher.status.reporter._COUNT_EVERY", 0.0)
+    for number in range(7):
+        api.set(f"node{number}")
+    reporter = Reporter(Client(api.url), "node1", "exectrail")
+    reporter.start()
+    assert reporter.nodes == 1
+
+    reporter.node(NodeTrailStatus())
+    until(lambda: reporter.nodes == 7)
+
+    (counted,) = (each for each in api.asked if each.method == "GET")
+    assert (counted.path, counted.query) == ("/apis/exectrail.io/v1alpha1/nodetrails", {"limit": "1"})

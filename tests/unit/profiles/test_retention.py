@@ -124,18 +124,34 @@ def test_never_started_is_claimed_only_where_a_process_would_have_been_seen(
     what: str, target: Pod | None, trails: list[NodeTrail], outcome: str, node: str | None
 ) -> None:
     closing = verdict(asked(ago=300), target, {t.metadata.name: t for t in trails}.get, NOW)
+    assert closing
     assert (closing.outcome, closing.node, closing.resource_version) == (outcome, node, "7")
 
 
 def test_a_heartbeat_from_before_the_request_says_nothing_about_it() -> None:
-    closing = verdict(asked(ago=100), pod(), {"node1": trail(beat=110)}.get, NOW)
+    trails, later = {"node1": trail(beat=110)}, NOW + timedelta(seconds=11)
+    assert verdict(asked(ago=100), pod(), trails.get, NOW) is None  # its node's next one may still come
+
+    closing = verdict(asked(ago=100), pod(), trails.get, later)
+    assert closing
     assert closing.outcome == "not-recorded"
 
 
 @pytest.mark.parametrize("heartbeat", ["", "yesterday", "2026-11-23T12:00:00"])
 def test_a_heartbeat_that_is_no_time_counts_as_none(heartbeat: str) -> None:
     silent = msgspec.structs.replace(trail(), status=NodeTrailStatus(sensor="bpf", heartbeat=heartbeat))
-    assert verdict(asked(), pod(), {"node1": silent}.get, NOW).outcome == "not-recorded"
+    closing = verdict(asked(), pod(), {"node1": silent}.get, NOW)
+    assert closing
+    assert closing.outcome == "not-recorded"
+
+
+@pytest.mark.parametrize(("seconds", "fresh"), [(0, 120), (30, 120), (100, 400), (300, 1200), (10**9, 1200)])
+def test_a_node_that_reports_more_rarely_is_believed_for_longer_within_a_bound(seconds: int, fresh: int) -> None:
+    for beat, outcome in ((fresh - 1, "never-started"), (fresh, "not-recorded")):
+        rare = msgspec.structs.replace(trail(beat=beat).status, heartbeat_seconds=seconds, since="2026-01-01T00:00:00Z")
+        closing = verdict(asked(ago=2000), pod(ago=3000), {"node1": NodeTrail(trail().metadata, rare)}.get, NOW)
+        assert closing
+        assert closing.outcome == outcome
 
 
 def test_sessions_older_than_the_retention_are_deleted_in_every_phase() -> None:

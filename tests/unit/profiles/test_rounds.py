@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from exectrail.contracts.meta import ObjectMeta
@@ -164,3 +165,18 @@ def test_a_replica_that_does_not_lead_looks_at_nothing_but_is_alive(monkeypatch:
     run_until(cluster, 1, work, monkeypatch)
     assert beats[:6] == [0] * 6
     assert cluster.looks == 1
+
+
+def test_a_session_whose_node_has_yet_to_report_is_left_for_a_later_round() -> None:
+    cluster = Cluster(opened("early"), opened("late", ago=200))
+    at = NOW - timedelta(seconds=250)
+    said = cluster.trail("node1")
+    assert said
+    status = msgspec.structs.replace(said.status, heartbeat=at.isoformat(), heartbeat_seconds=100)
+    cluster.trail = lambda _node: msgspec.structs.replace(said, status=status)  # type: ignore[method-assign, assignment]
+
+    Rounds(cluster, Policy(), always).round(NOW)
+    assert cluster.closed == {"early": "never-started"}
+
+    Rounds(cluster, Policy(), always).round(NOW + timedelta(seconds=150))
+    assert cluster.closed == {"early": "never-started", "late": "not-recorded"}  # it did not report any more
