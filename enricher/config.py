@@ -70,7 +70,7 @@ class Requests(Mirror[AuditSession]):
         node: str | None = None,
     ) -> None:
         path = f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}"
-        super().__init__(client, path, AuditSession, on_change, self._as_needed if node else None)
+        super().__init__(client, path, AuditSession, on_change, self._as_needed if node else None, few=bool(node))
         if node:
             self._selectors["labelSelector"] = node_label.selector(node)
         self._namespace, self._node = namespace, node or ""
@@ -120,7 +120,7 @@ def watch_node(
     """Mirrors of all namespaces and of this node's pods, to be started."""
     return [
         Mirror(client, "/api/v1/namespaces", Namespace, namespace_changed, metadata_only=True),
-        Mirror(client, "/api/v1/pods", Pod, pod_changed, fieldSelector=f"spec.nodeName={node}"),
+        Mirror(client, "/api/v1/pods", Pod, pod_changed, few=True, fieldSelector=f"spec.nodeName={node}"),
     ]
 
 

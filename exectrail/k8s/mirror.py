@@ -64,6 +64,7 @@ class Mirror(Generic[O]):
         optional: Whether the cluster may lack the collection (404), because its CRD comes later or goes. It has no
             objects then, and the mirror looks for it again now and then.
         metadata_only: Whether the API server is to send no more than the metadata of each object.
+        few: Whether the selectors leave few of many (`Client.pages`).
         selectors: `fieldSelector` and `labelSelector`.
 
     """
@@ -79,6 +80,7 @@ class Mirror(Generic[O]):
         older: Sequence[str] = (),
         optional: bool = False,
         metadata_only: bool = False,
+        few: bool = False,
         **selectors: str,
     ) -> None:
         self.objects: dict[str, O] = {}
@@ -91,6 +93,7 @@ class Mirror(Generic[O]):
         self._client, self._paths, self._path, self._kind = client, (path, *older), path, kind
         self._on_change, self._keep, self._selectors = on_change, keep, selectors
         self._optional, self._missing, self._metadata_only = optional, False, metadata_only
+        self._few = few
         self._ask_again_at = 0.0
         self._heard_at = time.monotonic()
         self._stop, self._hurry = threading.Event(), threading.Event()
@@ -168,7 +171,9 @@ class Mirror(Generic[O]):
     def _list_at(self, path: str) -> str:
         self._path = path
         gone, version = set(self.objects), ""
-        asked = self._client.pages(self._path, self._kind, metadata_only=self._metadata_only, **self._selectors)
+        asked = self._client.pages(
+            self._path, self._kind, metadata_only=self._metadata_only, few=self._few, **self._selectors
+        )
         for page in asked:
             self._heard_at = time.monotonic()
             for item in page.items:

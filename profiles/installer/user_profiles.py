@@ -40,7 +40,7 @@ class UserProfiles:
         self._client = client
         self._of_node = f"spec.nodeName={node}"
         self._profiles = Mirror(client, PROFILES_PATH, SeccompProfile, self._profile_changed)
-        self._pods = Mirror(client, PODS_PATH, Pod, self._pod_changed, fieldSelector=self._of_node)
+        self._pods = Mirror(client, PODS_PATH, Pod, self._pod_changed, few=True, fieldSelector=self._of_node)
         self._contents = Contents(self._profiles.objects, allowed)
         self._files = ProfileFiles(folder, self._content, self._named, self._named_now)
         self._statuses = NodeStatuses(client, node, progressed=self._progress)

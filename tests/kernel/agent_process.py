@@ -47,7 +47,9 @@ class FolderClient(Client):
         file = self._folder / f"{path.rpartition('/')[2]}.jsonl"
         return file.read_bytes().splitlines() if file.exists() else []
 
-    def pages(self, path: str, kind: type[T], *, metadata_only: bool = False, **_: str) -> Iterator[Page[T]]:
+    def pages(
+        self, path: str, kind: type[T], *, metadata_only: bool = False, few: bool = False, **_: str
+    ) -> Iterator[Page[T]]:
         lines = self._lines(path)
         yield Page((msgspec.json.decode(line, type=kind) for line in lines), str(len(lines)))
 

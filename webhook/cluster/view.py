@@ -48,7 +48,7 @@ class View:
         self._allow_unconfined = allow_unconfined
         self._env, self._bindings = EnvReports(), Bindings()
         self._namespaces = Mirror(client, "/api/v1/namespaces", Labelled, keep=_kept_namespace, metadata_only=True)
-        self._pods = Mirror(client, "/api/v1/pods", Labelled, metadata_only=True, labelSelector=TAG_LABEL)
+        self._pods = Mirror(client, "/api/v1/pods", Labelled, metadata_only=True, few=True, labelSelector=TAG_LABEL)
         self.places = Places(client, self._env)
         trails = f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}"
         reports = Mirror(client, trails, NodeTrail, self._reported)

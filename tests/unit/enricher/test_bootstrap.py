@@ -24,6 +24,7 @@ from enricher.state.checkpoint_writer import View
 from enricher.status.node_status import NodeStatus
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record, decode
+from exectrail.k8s.client import ApiError
 from tests.unit.enricher.rig import APP, ENTRY, INIT, UID, end, execute, pod, request
 from tests.unit.enricher.test_tracker import FakeCgroups, FakeSensor
 
@@ -42,6 +43,9 @@ class Api:
 
     def pages(self, path: str, _kind: object, **_selectors: str) -> Iterator[object]:
         yield SimpleNamespace(items=self.objects.get(path.rpartition("/")[2], []), resource_version="1")
+
+    def get(self, path: str, *_: object) -> object:
+        raise ApiError(404, "NotFound", path)
 
     def watch(self, *_: object, **_selectors: str) -> Iterator[object]:
         self.over.wait()

@@ -206,6 +206,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._watch(int(asked.query["resourceVersion"]))
         elif "limit" in asked.query:
             self._list(int(asked.query["limit"]), asked.query.get("continue", ""))
+        elif "resourceVersion" in asked.query:
+            self._list(1 << 30, "")
         elif url.path in api.created:
             self._reply(200, api.created.pop(url.path) if self.command == "DELETE" else api.created[url.path])
         else:

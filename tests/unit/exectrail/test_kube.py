@@ -132,6 +132,29 @@ def test_a_watch_begins_after_its_version_and_ends_with_the_server(api: ApiServe
     assert (query["allowWatchBookmarks"], query["timeoutSeconds"]) == ("true", "60")
 
 
+def test_few_of_many_come_at_once_from_the_api_servers_memory(api: ApiServer, client: Client) -> None:
+    for number in range(150):
+        api.set(f"web-{number}", "shop")
+    (page,) = client.pages(PODS, Pod, few=True, labelSelector="a=b")
+
+    assert len(list(page.items)) == 150
+    assert page.resource_version == str(api.version)
+    assert [each.query for each in api.asked] == [{"resourceVersion": "0", "labelSelector": "a=b"}]
+
+
+def test_few_that_turn_out_to_be_many_come_in_pages(
+    api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exectrail.k8s.client._FEW_BYTES", 10_000)
+    for number in range(150):
+        api.set(f"web-{number}", "shop", long="x" * 100)
+    pages = [len(list(page.items)) for page in client.pages(PODS, Pod, few=True, labelSelector="a=b")]
+
+    assert pages == [100, 50]
+    assert [each.query.get("limit") for each in api.asked] == [None, "100", "100"]
+    assert all(each.query["labelSelector"] == "a=b" for each in api.asked)
+
+
 @pytest.mark.parametrize("metadata_only", [True, False])
 def test_where_metadata_is_enough_no_more_is_asked_for(api: ApiServer, client: Client, metadata_only: bool) -> None:
     api.set("web", "shop")

@@ -72,7 +72,9 @@ class FakeCluster:
 
     # ---- the lean client ----
 
-    def pages(self, path: str, kind: type, *, metadata_only: bool = False, **selectors: str) -> Iterator[Page[Any]]:
+    def pages(
+        self, path: str, kind: type, *, metadata_only: bool = False, few: bool = False, **selectors: str
+    ) -> Iterator[Page[Any]]:
         if not self.served:
             raise ApiError(404, "NotFound", "not served")
         with self._changed:

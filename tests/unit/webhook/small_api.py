@@ -90,7 +90,9 @@ class SmallApi(Client):
                 _validate(each["clientConfig"].get("service", {}).get("path", ""))
             self.put(path, changed)
 
-    def pages(self, path: str, kind: type[T], *, metadata_only: bool = False, **selectors: str) -> Iterator[Page[T]]:
+    def pages(
+        self, path: str, kind: type[T], *, metadata_only: bool = False, few: bool = False, **selectors: str
+    ) -> Iterator[Page[T]]:
         with self.changed:
             self._may("list")
             named = self._selected(path, selectors)
