@@ -55,7 +55,7 @@ class NestedNode:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, bpf_object: Path) -> Iterator[dict[str, Any]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the node saw itself, and what its enricher made of it, with a process of the machine in its container."""
     root = Path(tempfile.mkdtemp(prefix="exectrail-nested-", dir=v2_tree()))
     cgroup = FakeContainer(root / "node")
