@@ -1,8 +1,8 @@
-"""`python -m bench.full_api`: an API server of a cluster with much in it. Prints its address.
+"""`python -m bench.full_api [NAMESPACES PODS NODES]`: an API server of a cluster with much in it. Prints its address.
 
 It stands beside what is measured, in a process of its own. There are as many AuditSessions as retention lets stand,
 all closed: of twenty, twelve are of what is not recorded, six of other nodes and two of `node1`; they are as old as
-they get in a month. And there are 500 namespaces with 5,000 pods on 50 nodes, 200 ProfileBindings and 50
+they get in a month. And there are by default 500 namespaces with 5,000 pods on 50 nodes, 200 ProfileBindings and 50
 SeccompProfiles.
 """
 
@@ -18,10 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
+from msgspec import Struct
+
 SESSIONS = 10_000
-NAMESPACES, PODS, NODES, BINDINGS, PROFILES = 500, 5_000, 50, 200, 50
+BINDINGS, PROFILES = 200, 50
 _KEY = json.dumps({"metadata": {"name": "key"}, "data": {"key": base64.b64encode(bytes(32)).decode()}}).encode()
-"""The Secret with the command key: the one object that is asked for by name."""
 _TAGGED_PODS = 100
 """Pods with a label `exectrail.io/tag`: the webhook asks for these alone."""
 _DAYS = 30
@@ -29,11 +31,22 @@ _KINDS = [("attach", None), ("portforward", None), *[("exec", None)] * 4] * 2 + 
 _KINDS += [("exec", "node1"), ("debug", "node1")]
 
 
+class Size(Struct):
+    """How large the cluster is."""
+
+    namespaces: int = 500
+    pods: int = 5_000
+    nodes: int = 50
+
+
+_size = Size()
+
+
 @contextmanager
-def full_api() -> Iterator[str]:
+def full_api(size: Size = _size) -> Iterator[str]:
     """Run one; its base URL."""
     pipe = subprocess.PIPE
-    module = [sys.executable, "-m", "bench.full_api"]
+    module = [sys.executable, "-m", "bench.full_api", *map(str, msgspec.structs.astuple(size))]
     with subprocess.Popen(module, stdin=pipe, stdout=pipe, text=True) as process:
         if process.stdout is None or process.stdin is None:
             raise RuntimeError("no pipes")
@@ -43,6 +56,8 @@ def full_api() -> Iterator[str]:
 
 def main() -> None:
     """Serve until standard input ends."""
+    if sys.argv[1:]:
+        _size.namespaces, _size.pods, _size.nodes = map(int, sys.argv[1:])
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -64,15 +79,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             threading.Event().wait()
-        collection = urlsplit(self.path).path.rpartition("/")[2]
-        found = _COLLECTIONS.get(collection)
-        body = _page(*found, int(query.get("continue", 0)), int(query.get("limit", SESSIONS))) if found else _KEY
+        path = urlsplit(self.path).path
+        found = _COLLECTIONS.get(path.rpartition("/")[2])
+        body = _page(*found, int(query.get("continue", 0)), int(query.get("limit", SESSIONS))) if found else _one(path)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
-def _page(count: int, item: Callable[[int], dict[str, Any]], start: int, limit: int) -> bytes:
+def _one(path: str) -> bytes:
+    """A pod, or else the Secret with the command key: nothing else is asked for by name."""
+    _, _, pod = path.partition("/pods/web-7d4b9c8f6-")
+    return json.dumps(_pod(int(pod, 16))).encode() if pod else _KEY
+
+
+def _page(total: Callable[[], int], item: Callable[[int], dict[str, Any]], start: int, limit: int) -> bytes:
+    count = total()
     end = min(start + limit, count)
     meta = {"resourceVersion": "4711", "continue": str(end) if end < count else ""}
     return json.dumps({"metadata": meta, "items": [item(number) for number in range(start, end)]}).encode()
@@ -119,22 +141,25 @@ def _namespace(number: int) -> dict[str, Any]:
 
 def _pod(number: int) -> dict[str, Any]:
     labels = {"exectrail.io/tag": "match", "app.kubernetes.io/name": "web", "pod-template-hash": "7d4b9c8f6"}
-    meta = _meta(_pod_name(number), number, namespace=f"team-{number % NAMESPACES}", labels=labels)
-    return {"metadata": meta, "spec": {"containers": [{"name": "app", "image": _image(number)}]}}
+    meta = _meta(_pod_name(number), number, namespace=f"team-{number % _size.namespaces}", labels=labels)
+    spec = {"nodeName": f"node{number % _size.nodes}", "containers": [{"name": "app", "image": _image(number)}]}
+    return {"metadata": meta, "spec": spec}
 
 
 def _node_trail(number: int) -> dict[str, Any]:
     """A node's, with each of its pods."""
-    pods = range(number, PODS, NODES)
-    env = {f"team-{each % NAMESPACES}/{_pod_name(each)}/app": True for each in pods}
+    pods = range(number, _size.pods, _size.nodes)
+    env = {f"team-{each % _size.namespaces}/{_pod_name(each)}/app": True for each in pods}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"metadata": _meta(f"node{number}", number), "status": {"heartbeat": now, "sensor": "bpf", "env": env}}
 
 
 def _binding(number: int) -> dict[str, Any]:
-    meta = _meta(f"binding-{number}", number, namespace=f"team-{number % NAMESPACES}")
+    meta = _meta(f"binding-{number}", number, namespace=f"team-{number % _size.namespaces}")
     ref = {"kind": "SeccompProfile", "name": f"profile-{number % PROFILES}"}
-    active = [f"team-{number % NAMESPACES}/{_pod_name(each)}" for each in range(number, PODS, NAMESPACES)]
+    active = [
+        f"team-{number % _size.namespaces}/{_pod_name(each)}" for each in range(number, _size.pods, _size.namespaces)
+    ]
     return {
         "metadata": meta,
         "spec": {"profileRef": ref, "image": _image(number)},
@@ -161,7 +186,7 @@ def _pod_name(number: int) -> str:
 
 
 def _image(number: int) -> str:
-    return f"registry.example/team-{number % NAMESPACES}/web:1.{number}"
+    return f"registry.example/team-{number % _size.namespaces}/web:1.{number}"
 
 
 def _managed(manager: str, time: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -171,13 +196,13 @@ def _managed(manager: str, time: str, fields: dict[str, Any]) -> dict[str, Any]:
     return {**about, "fieldsType": "FieldsV1", "fieldsV1": names}
 
 
-_COLLECTIONS: dict[str, tuple[int, Callable[[int], dict[str, Any]]]] = {
-    "auditsessions": (SESSIONS, _session),
-    "namespaces": (NAMESPACES, _namespace),
-    "pods": (_TAGGED_PODS, _pod),
-    "nodetrails": (NODES, _node_trail),
-    "profilebindings": (BINDINGS, _binding),
-    "seccompprofiles": (PROFILES, _profile),
+_COLLECTIONS: dict[str, tuple[Callable[[], int], Callable[[int], dict[str, Any]]]] = {
+    "auditsessions": (lambda: SESSIONS, _session),
+    "namespaces": (lambda: _size.namespaces, _namespace),
+    "pods": (lambda: _TAGGED_PODS, _pod),
+    "nodetrails": (lambda: _size.nodes, _node_trail),
+    "profilebindings": (lambda: BINDINGS, _binding),
+    "seccompprofiles": (lambda: PROFILES, _profile),
 }
 """How many there are, and what each looks like."""
 

@@ -11,19 +11,43 @@ from pathlib import Path
 
 import trustme
 
-from bench.figures import Figure, at_most
+from bench.figures import Figure, at_most, seen
 from bench.free_port import free_port
-from bench.full_api import BINDINGS, NAMESPACES, PODS, full_api
+from bench.full_api import BINDINGS, Size, full_api
 from bench.memory import resident_mib
 
-_SETTLES = 2.0
+_SETTLES, _SETTLES_LARGE = 2.0, 20.0
 """Seconds until the NodeTrails are in, which readiness does not wait for."""
+_LARGE = Size(namespaces=10_000, pods=100_000, nodes=5_000)
 _ROOT = Path(__file__).parents[1]
 
 
 def figures() -> Iterator[Figure]:
-    """The most resident memory until it is ready, and how long that took from its start."""
-    with full_api() as api, tempfile.TemporaryDirectory() as name:
+    """The most resident memory until it is ready, and how long that took from its start; then of a very large one."""
+    resident, took = _measured(Size(), 60, _SETTLES)
+    full = _words(Size())
+    yield at_most(
+        90,
+        "webhook-memory",
+        resident,
+        "MiB",
+        f"the most resident memory (VmHWM) of a replica until it is ready; {full}",
+    )
+    yield at_most(3, "webhook-ready", took, "s", f"from the start of its process until /readyz says so; {full}")
+    resident, took = _measured(_LARGE, 120, _SETTLES_LARGE)
+    yield seen("webhook-memory-large", resident, "MiB", f"the same; {_words(_LARGE)}")
+    yield seen("webhook-ready-large", took, "s", f"the same; {_words(_LARGE)}")
+
+
+def _words(size: Size) -> str:
+    return (
+        f"{size.pods} pods on {size.nodes} nodes, {size.namespaces} namespaces and {BINDINGS} bindings in the cluster"
+    )
+
+
+def _measured(size: Size, seconds: float, settles: float) -> tuple[float, float]:
+    """MiB, and seconds until it is ready, which may take so long; then it is looked at for a while."""
+    with full_api(size) as api, tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         leaf = (ca := trustme.CA()).issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
         leaf.private_key_pem.write_to_path(folder / "tls.key")
@@ -35,21 +59,12 @@ def figures() -> Iterator[Figure]:
         command = [sys.executable, "-m", "webhook", *options, *listen]
         with subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.DEVNULL) as replica:
             try:
-                _wait_ready(port, began + 60)
+                _wait_ready(port, began + seconds)
                 took = time.monotonic() - began
-                time.sleep(_SETTLES)
-                resident = resident_mib(replica.pid, "VmHWM")
+                time.sleep(settles)
+                return resident_mib(replica.pid, "VmHWM"), took
             finally:
                 replica.terminate()
-    full = f"{PODS} pods, {NAMESPACES} namespaces and {BINDINGS} bindings in the cluster"
-    yield at_most(
-        90,
-        "webhook-memory",
-        resident,
-        "MiB",
-        f"the most resident memory (VmHWM) of a replica until it is ready; {full}",
-    )
-    yield at_most(3, "webhook-ready", took, "s", f"from the start of its process until /readyz says so; {full}")
 
 
 def _wait_ready(port: int, deadline: float) -> None:
@@ -60,4 +75,4 @@ def _wait_ready(port: int, deadline: float) -> None:
             time.sleep(0.02)
         else:
             return
-    raise RuntimeError("the replica is not ready after a minute")
+    raise RuntimeError("the replica is not ready in time")
