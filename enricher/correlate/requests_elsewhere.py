@@ -98,12 +98,12 @@ class RequestsElsewhere:
             wanted = self._wanted.get(uid)
             if wanted is None:
                 return
-            if 400 <= error.status < 500 and error.status != 429:
+            if error.status in {0, 401, 429} or error.status >= 500:
+                wanted.due = self._clock() + _AGAIN
+            else:
                 wanted.tries += 1
                 left = _AFTER[wanted.tries :]
                 wanted.due = self._clock() + left[0] - _AFTER[wanted.tries - 1] if left else None
-            else:
-                wanted.due = self._clock() + _AGAIN
         if error.status != 404:
             log.warning("cannot ask for the request of a process: %s", error)
 

@@ -180,7 +180,10 @@ class Reporter:
     def _count(self) -> None:
         if time.monotonic() >= self._count_at:
             self._count_at = time.monotonic() + jittered(_COUNT_EVERY)
-            self.nodes = self._client.count(self._trails_path)
+            try:
+                self.nodes = self._client.count(self._trails_path)
+            except ApiError as error:
+                log.warning("cannot ask how many nodes report: %s", error)
 
 
 def _changed(before: dict[str, bool], now: dict[str, bool]) -> dict[str, bool | None]:

@@ -1,8 +1,9 @@
 """Which agents watch an AuditSession: its labels, as the webhook writes them, and the selector of a node's agent.
 
-An agent watches one shard of the sessions of nodes, so that a request costs nearly the same in a cluster of 5 nodes and
-of 5,000. The selector names the other shards, for a selector that takes an absent label as well has no other form: what
-an older webhook wrote, and what was written before its node was known, reaches all agents.
+An agent watches one shard of the sessions of nodes, so that what is sent for a request hardly grows with the number of
+nodes. The selector names the other shards, for a selector that takes an absent label as well has no other form: what an
+older webhook wrote, and what was written before its node was known, reaches all agents. A second watch for these would
+cost the API server as much again: most of what it does for a watch is to look whether a change concerns it.
 """
 
 import hashlib

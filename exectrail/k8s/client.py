@@ -236,7 +236,7 @@ class Client:
         metadata_only: bool = False,
         **selectors: str,
     ) -> Iterator[Event[T]]:
-        """Changes since `resource_version`, until the server ends the watch after `seconds`; of each object as `pages`.
+        """Changes since `resource_version`, until the server ends the watch after `seconds`. Arguments as of `pages`.
 
         An object that cannot be decoded is left out with a warning; its version is passed on as a bookmark's.
 

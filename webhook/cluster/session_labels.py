@@ -48,7 +48,11 @@ class SessionLabels:
         """
         session = msgspec.json.decode(body, type=AuditSession)
         seconds = _SECONDS if most_seconds is None else min(_SECONDS_BEFORE_ANSWER, most_seconds / 4)
-        labels = self._of(session.spec, seconds)
+        try:
+            labels = self._of(session.spec, seconds)
+        except Exception:  # it is to be written all the same
+            log.exception("fault while looking for a session's node", extra={"uid": session.metadata.name})
+            labels = {}
         metrics.SESSIONS_LABELLED.labels(_kind(labels)).inc()
         if not labels:
             return body

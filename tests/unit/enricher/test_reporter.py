@@ -182,3 +182,18 @@ def test_now_and_then_it_asks_how_many_nodes_report(api: ApiServer, monkeypatch:
 
     (counted,) = (each for each in api.asked if each.method == "GET")
     assert (counted.path, counted.query) == ("/apis/exectrail.io/v1alpha1/nodetrails", {"limit": "1"})
+
+
+def test_a_node_that_may_not_ask_for_the_number_reports_all_the_same(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enricher.status.reporter._COUNT_EVERY", 0.0)
+    api.canned += [(200, b"{}"), (200, b"{}"), (403, b"{}")]
+    reporter = Reporter(Client(api.url), "node1", "exectrail")
+    reporter.start()
+
+    reporter.node(NodeTrailStatus(seq=1))
+    reporter.drain(10)
+
+    assert [each.method for each in api.asked] == ["PATCH", "PATCH", "GET"]
+    assert reporter.nodes == 1

@@ -89,6 +89,14 @@ def test_without_an_api_server_a_session_is_left_to_all_agents() -> None:
         api.start()
 
 
+def test_a_fault_leaves_the_session_to_all_agents(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("a surprise")
+
+    monkeypatch.setattr(Places, "ask", fails)
+    assert labelled(api, session()) == {}
+
+
 def test_a_write_that_a_request_waits_for_gives_the_pod_a_moment(
     api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
