@@ -14,9 +14,11 @@ def check(path: Path, *, replace: bool) -> None:
     """Find out before all the work whether the file may be written.
 
     Raises:
-        NotWritten: It is there already, or something is that is no file.
+        NotWritten: It is there already, something is that is no file, or there is no folder for it.
 
     """
+    if not path.parent.is_dir():
+        raise NotWritten(f"{path}: there is no folder {path.parent}")
     if path.exists() and not path.is_file():
         raise NotWritten(f"{path} is no file")
     if path.exists() and not replace:

@@ -7,7 +7,6 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from exectrail.cli import files, new_file, outcome, progress, sources, text
 from exectrail.cli.arguments import add_request, add_source, add_target, add_time, choice, number, uid
@@ -18,7 +17,7 @@ from exectrail.reading.cluster import audit_sessions, trails
 from exectrail.reading.finding import Found, UnknownSession, doubts
 from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
-from exectrail.reading.several import Several, copied
+from exectrail.reading.several import NoRoom, Several, copied, temporary
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import Summary, in_time
 from exectrail.reading.trail import Source, Unreadable
@@ -74,11 +73,9 @@ def run(arguments: Namespace) -> int:
         return outcome.unknown(error, report)
     except KubectlError as error:
         return outcome.cannot_look(error, report)
-    except new_file.NotWritten as error:
+    except (new_file.NotWritten, NoRoom) as error:
         text.complain(visible(str(error)))
-    except OSError as error:
-        text.complain(f"records cannot be kept in a temporary file (TMPDIR says where): {error.strerror or error}")
-    return CANNOT_LOOK
+        return CANNOT_LOOK
 
 
 def _one(arguments: Namespace, report: Report) -> int:
@@ -131,8 +128,7 @@ def _in_files(arguments: Namespace, chosen: Choice, report: Report, copies: Exit
     for source in files.sources(arguments.files):
         try:
             if not source.again:
-                copy = copies.enter_context(TemporaryFile())  # noqa: SIM115 - closed with all others
-                source = copied(source, copy)  # noqa: PLW2901
+                source = copied(source, copies.enter_context(temporary()))  # noqa: PLW2901
             given.append(source)
         except Unreadable as error:
             report.problems.append(str(error))
@@ -197,10 +193,11 @@ def _words(arguments: Namespace, chosen: Choice) -> str:
 def _write(page: Page, arguments: Namespace) -> None:
     pieces = render(page, datetime.now(UTC))
     if arguments.html == "-":
-        sys.stdout.buffer.writelines(piece.encode() for piece in pieces)
+        for piece in pieces:
+            sys.stdout.buffer.write(piece.encode())
         sys.stdout.buffer.flush()
         return
     path = Path(arguments.html)
     new_file.write(path, pieces, replace=arguments.force)
     if (size := path.stat().st_size) > _LARGE:
-        text.complain(f"the report has {size >> 20} MiB: browsers take long to open it; choose fewer sessions")
+        text.complain(f"the report has {size >> 20} MiB: browsers take long to open it")

@@ -19,11 +19,31 @@ from exectrail.reading.report import Report
 from exectrail.reading.summary import Summary, from_records
 
 
+class NoRoom(Exception):
+    """Records cannot be kept meanwhile; the message says why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"no room for records in a temporary file (TMPDIR says where): {error.strerror or error}")
+
+
+def temporary() -> IO[bytes]:
+    """A file without a name.
+
+    Raises:
+        NoRoom: There can be none.
+
+    """
+    try:
+        return TemporaryFile()
+    except OSError as error:
+        raise NoRoom(error) from error
+
+
 class Several:
     """Collects the records of sessions with these UIDs; what could not be read is in the report.
 
     Raises:
-        OSError: There is no room for them, in `TMPDIR`.
+        NoRoom: They cannot be kept.
 
     """
 
@@ -33,7 +53,7 @@ class Several:
         """Where in the file the records of each session begin."""
         self._ambiguous = {uid: array("Q") for uid in uids}
         self._gaps: deque[Record] = deque(maxlen=MOST_GAPS)
-        self._file = TemporaryFile()  # noqa: SIM115 - it lives as long as this
+        self._file = temporary()
         self._size = 0
 
     def read(self, sources: Iterable[trail.Source]) -> bool:
@@ -64,9 +84,13 @@ class Several:
                 self._keep(line, self._ambiguous.get(uid))
 
     def _keep(self, line: bytes, at: "array[int] | None") -> None:
-        if at is not None:
-            at.append(self._size)
+        if at is None:
+            return
+        at.append(self._size)
+        try:
             self._size += self._file.write(line + b"\n")
+        except OSError as error:
+            raise NoRoom(error) from error
 
     def found(self, summary: Summary) -> Found:
         """One of the sessions, with its records; `summary` fills in what they do not say."""

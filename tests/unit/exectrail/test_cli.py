@@ -80,16 +80,20 @@ def test_a_reader_that_leaves_early_is_no_error(alice_file: Path) -> None:
     assert (alone.stdout, alone.stderr) == (b"{", b"")
 
 
-def test_a_reader_that_leaves_early_is_no_error_where_there_is_no_sigpipe(alice_file: Path) -> None:
-    code = (
-        "import signal, sys; del signal.SIGPIPE; from exectrail.cli import main;"
-        "sys.exit(main(['show', '0b5e7c', '-', '-o', 'json']))"
-    )
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [(["show", "0b5e7c", "-", "-o", "json"], b"{"), (["report", "0b5e7c", "-", "--html", "-"], b"<")],
+    ids=["show", "report"],
+)
+def test_a_reader_that_leaves_early_is_no_error_where_there_is_no_sigpipe(
+    words: list[str], first: bytes, alice_file: Path
+) -> None:
+    code = f"import signal, sys; del signal.SIGPIPE; from exectrail.cli import main; sys.exit(main({words}))"
     command = ["bash", "-c", '"$0" -c "$1" | head -c 1; exit ${PIPESTATUS[0]}', sys.executable, code]
     many = alice_file.read_bytes().replace(b'"argv":["id"]', b'"argv":["' + b"x" * 300_000 + b'"]')
     done = subprocess.run(command, input=many, capture_output=True, check=False, env=ENV_C)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"{", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, first, b"")
 
 
 @pytest.mark.parametrize(

@@ -515,7 +515,7 @@ def test_records_that_cannot_be_kept_meanwhile_exit_with_2(
     assert run(alice_file, "--user", "alice", "--html", tmp_path / "report.html") == (
         2,
         "",
-        "exectrail: records cannot be kept in a temporary file (TMPDIR says where): No such file or directory\n",
+        "exectrail: no room for records in a temporary file (TMPDIR says where): No such file or directory\n",
     )
 
 
