@@ -113,6 +113,7 @@ def section(found: Found, doubts: Iterable[str]) -> Section:
     rows, count = _rows(found.lines, time)
     ambiguous, ambiguous_count = _rows(found.ambiguous_lines, time)
     about = [line for line in found.lines if decode(line).kind == "session"]
+    about += [encode(gap).rstrip() for gap in found.gaps]
     return Section(
         title=words.heading(found.summary),
         facts=[fact for fact in _facts(found.summary, count) if fact.value],
@@ -123,8 +124,8 @@ def section(found: Found, doubts: Iterable[str]) -> Section:
         count=count,
         ambiguous=ambiguous,
         ambiguous_count=ambiguous_count,
-        none="" if count else "Its trail could not be read." if found.unread else "No process was recorded.",
-        raw=list(map(visible_json, [*about, *(encode(gap).rstrip() for gap in found.gaps)])),
+        none=_why_none(found) if not count + ambiguous_count else "",
+        raw=[visible_json(line) for line in sorted(about, key=lambda line: decode(line).seq)],
     )
 
 
@@ -148,7 +149,7 @@ def _facts(summary: Summary, seen: int) -> list[Fact]:
         Fact("session", visible(summary.request_uid)),
         Fact("user", visible(summary.user or "unknown"), "" if summary.user else "weak"),
         Fact("groups", visible(", ".join(summary.groups))),
-        *(Fact(visible(name), visible(", ".join(values))) for name, values in summary.extra.items()),
+        *(Fact(f"extra {visible(name)}", visible(", ".join(values))) for name, values in summary.extra.items()),
         Fact("request", visible(request)),
         Fact("command", join(summary.command or [])),
         Fact("tty", "" if summary.tty is None else "yes" if summary.tty else "no"),
@@ -167,6 +168,10 @@ def _facts(summary: Summary, seen: int) -> list[Fact]:
         Fact("pod UID", visible(summary.pod_uid or "")),
         Fact("cluster UID", visible(summary.cluster_uid or "")),
     ]
+
+
+def _why_none(found: Found) -> str:
+    return "Its trail could not be read." if found.unread else "No process was recorded."
 
 
 def _gap(gap: Record) -> str:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from exectrail import cli
 from exectrail.cli import report as report_module
-from exectrail.contracts.record import Exit, Node, Record, Request, Resource, encode
+from exectrail.contracts.record import Exit, Node, Record, Request, Resource, UserInfo, encode
 from exectrail.reading.finding import Found
 from exectrail.reading.shell import join, visible
 from exectrail.reading.summary import from_records
@@ -168,7 +168,20 @@ def test_doubts_gaps_and_weak_fields_are_said_in_words() -> None:
 
 
 def test_a_session_without_processes_says_so() -> None:
-    assert "No process was recorded." in page(found(record(kind="session", phase="start"))).shown
+    start = record(kind="session", phase="start")
+    maybe = record(1, argv=["ls"], process_key="m", request_uid=None, candidates=["uid-1", "uid-2"])
+
+    assert "No process was recorded." in page(found(start)).shown
+    assert "No process was recorded." not in page(found(start, ambiguous=(maybe,))).shown
+
+
+def test_what_an_authenticator_added_to_a_user_cannot_pass_for_a_fact_of_the_session() -> None:
+    start = record(kind="session", phase="start", user_info=UserInfo(extra={"outcome": ["completed, exit 0"]}))
+    shown = page(found(start))
+    facts = list(zip(shown.within("dt"), shown.within(r"dd(\..*)?"), strict=True))
+
+    assert ("extra outcome", "completed, exit 0") in facts
+    assert [value for name, value in facts if name == "outcome"] == ["no end recorded"]
 
 
 def test_what_another_request_may_have_started_stands_apart() -> None:
