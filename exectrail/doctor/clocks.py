@@ -15,22 +15,31 @@ _AHEAD = timedelta(seconds=5)
 _BEHIND = timedelta(seconds=20)
 """A report may wait ten seconds and a call's time for the API server: only more shows that a clock is slow."""
 
+_LOOKING = timedelta(seconds=10)
+"""How long after `now` the last NodeTrail may have been read."""
+
 
 def check(seen: Seen) -> Checked:
     """Each node's clock against the API server's."""
-    compared = [(trail, said) for trail in seen.trails_of_nodes if (said := _both(trail))]
+    compared = [(trail, said) for trail in seen.trails_of_nodes if (said := _both(trail, seen.now))]
     found = [words for trail, (by_node, by_server) in compared if (words := _apart(trail, by_node, by_server))]
     return Checked(
         "clocks", f"the clock of {counted(len(compared), 'node')} compared with the API server's", list(_finding(found))
     )
 
 
-def _both(trail: Trail) -> tuple[datetime, datetime] | None:
-    """The heartbeat by the node's clock and by the API server's, in whole seconds."""
+def _both(trail: Trail, now: datetime) -> tuple[datetime, datetime] | None:
+    """The heartbeat by the node's clock and by the API server's, in whole seconds.
+
+    Not every API server says when it took a report. Then this is only known to be before now: a slow clock cannot be
+    told from a report that is old.
+    """
     beat = moment(trail.status.heartbeat)
     written = [moment(each.time) for each in trail.metadata.managed_fields if _has_heartbeat(each.fields)]
     times = [each for each in written if each]
-    return (beat, max(times)) if beat and times else None
+    if beat is None:
+        return None
+    return beat, max(times) if times else min(beat, now + _LOOKING)
 
 
 def _has_heartbeat(fields: dict[str, object]) -> bool:
@@ -44,7 +53,7 @@ def _apart(trail: Trail, by_node: datetime, by_server: datetime) -> str:
         return ""
     how = "ahead" if ahead > timedelta() else "behind"
     return (
-        f"node {trail.metadata.name}: NodeTrail status.heartbeat={trail.status.heartbeat}, which the API server took at"
+        f"node {trail.metadata.name}: NodeTrail status.heartbeat={trail.status.heartbeat}, which the API server took by"
         f" {stamp(by_server)}: {age(ahead)} {how}"
     )
 

@@ -233,13 +233,22 @@ def test_a_cluster_that_is_covered_has_no_finding() -> None:
             lambda it: it.trails[1]["metadata"]["managedFields"][0].update(time=stamp(seconds=40)),
             "clock-apart",
             "warning",
-            "which the API server took at 2026-11-29T11:59:20Z: 29 s ahead",
+            "which the API server took by 2026-11-29T11:59:20Z: 29 s ahead",
         ),
         (
             lambda it: it.trails[1]["metadata"]["managedFields"][0].update(time=stamp(seconds=-20)),
             "clock-apart",
             "warning",
             "30 s behind",
+        ),
+        (
+            lambda it: (
+                it.trails[1]["metadata"].pop("managedFields"),
+                it.trails[1]["status"].update(heartbeat=stamp(seconds=-60)),
+            ),
+            "clock-apart",
+            "warning",
+            "50 s ahead",
         ),
         # losses
         (
