@@ -43,7 +43,6 @@ from webhook.cluster.session_labels import SessionLabels
 
 _LARGE = 5_000
 """Nodes, of the cluster that is extrapolated to."""
-_SHARDS = 256
 _CHANGES = 3
 """Of an AuditSession: made, running, closed."""
 _STARTS = 10
@@ -119,7 +118,7 @@ def _extrapolated(alone: Round, every: Round, own: Round, agents: int, rate: flo
     delivery = (every.cpu_ms - own.cpu_ms) / (every.deliveries - own.deliveries)
     idle = (own.cpu_ms - alone.cpu_ms - delivery * own.deliveries) / agents
     kb = every.kb / every.deliveries
-    deliveries = {"all": _CHANGES * _LARGE, "shard": _CHANGES * (1 + (_LARGE - 1) / _SHARDS)}
+    deliveries = {"all": _CHANGES * _LARGE, "shard": _CHANGES * (1 + (_LARGE - 1) / node_label.SHARDS)}
     how = f"of {_LARGE} nodes at {rate:g} requests a second, by {1000 * delivery:.1f} us of CPU for a change that is "
     how += f"sent, and {1000 * idle:.2f} us for each agent that watches, for a request"
     for name, number in deliveries.items():
