@@ -31,8 +31,8 @@ def check(seen: Seen) -> Checked:
 def _both(trail: Trail, now: datetime) -> tuple[datetime, datetime] | None:
     """The heartbeat by the node's clock and by the API server's, in whole seconds.
 
-    Not every API server says when it took a report. Then this is only known to be before now: a slow clock cannot be
-    told from a report that is old.
+    Not every API server says when it took a report. Then this is only known to be before now: a slow clock looks
+    like a report that is old.
     """
     beat = moment(trail.status.heartbeat)
     written = [moment(each.time) for each in trail.metadata.managed_fields if _has_heartbeat(each.fields)]
