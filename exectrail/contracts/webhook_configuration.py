@@ -70,5 +70,11 @@ def _ca(entry: Entry) -> str:
 def _service(entry: Entry) -> tuple[dict[str, Any], str]:
     """Where it is called, and the secret that the webhook may have put behind the path."""
     service = dict(entry.get("clientConfig", {}).get("service") or {})
-    what, _, token = str(service.get("path", ""))[1:].partition("/")
-    return service | {"path": f"/{what}"}, token
+    base, token = parted(str(service.get("path", "")))
+    return service | {"path": base}, token
+
+
+def parted(path: str) -> tuple[str, str]:
+    """A path's first segment, which says what is asked, and the rest, which proves who asks."""
+    base, _, token = path.removeprefix("/").partition("/")
+    return f"/{base}", token

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from exectrail.contracts import nodetrail
+from exectrail.contracts.webhook_configuration import parted
 from exectrail.doctor.bare import bare
 from exectrail.doctor.log_lines import is_log_line
 from exectrail.doctor.objects import INSTANCE_LABEL, NAME_LABEL, PRODUCT, Pod
@@ -124,9 +125,12 @@ def _node(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _configuration(item: dict[str, Any]) -> dict[str, Any]:
-    """Ours; of others only what they are called for."""
+    """Ours, without the secret of its paths; of others only what they are called for."""
     found: dict[str, Any] = bare(item)
     if item["metadata"].get("labels", {}).get(NAME_LABEL) == PRODUCT:
+        for each in found.get("webhooks", []):
+            service = each.get("clientConfig", {}).get("service", {})
+            service["path"], _ = parted(str(service.get("path", "")))
         return found
     said = ("name", "rules", "failurePolicy", "reinvocationPolicy")
     webhooks = [{key: each[key] for key in said if key in each} for each in found.get("webhooks", [])]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from exectrail.contracts.webhook_configuration import parted
 from webhook.certificates.pem import blocks
-from webhook.issuer.configuration import parted
 
 from .cluster import Cluster, eventually
 from .product import NAMESPACE, RELEASE, Release

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.webhook_configuration import parted
 from webhook.certificates.pem import blocks
 
 PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
@@ -70,12 +71,6 @@ def patch_paths(configuration: Configuration, token: str) -> list[dict[str, Any]
     paths = [parted(entry.client_config.service.path) for entry in configuration.webhooks]
     wrong = {at: f"{base}/{token}" for at, (base, found) in enumerate(paths) if found != token}
     return _steps(configuration, "service/path", wrong)
-
-
-def parted(path: str) -> tuple[str, str]:
-    """A path's first segment, which says what is asked, and the rest, which proves who asks."""
-    base, _, token = path.removeprefix("/").partition("/")
-    return f"/{base}", token
 
 
 def _steps(configuration: Configuration, field: str, wrong: dict[int, str]) -> list[dict[str, Any]]:

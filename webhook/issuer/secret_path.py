@@ -16,11 +16,12 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.webhook_configuration import parted
 from exectrail.k8s.client import Client
 from exectrail.k8s.mirror import Mirror
 from webhook import metrics
 from webhook.issuer import configuration
-from webhook.issuer.configuration import Configuration, parted
+from webhook.issuer.configuration import Configuration
 from webhook.issuer.rounds import Rounds
 from webhook.sparse_log import SparseLog
 

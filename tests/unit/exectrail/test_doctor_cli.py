@@ -365,6 +365,8 @@ def bundle(
     cluster.answers("logs --container=enricher", out=trail_bytes[37:] + LOG + trail_bytes[:-5])
     cluster.answers("logs", out=LOG + b"Traceback (most recent call last): hunter2\n")
     cluster.answers("version --output=json", out={"serverVersion": {"gitVersion": "v1.34.4"}})
+    for each in covered.configurations[0]["webhooks"]:
+        each["clientConfig"]["service"]["path"] += "/hunter2"  # as `webhook.secretPath` has it
     covered.is_shown_by(cluster)
     path = tmp_path / "case.tar.gz"
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from starlette.testclient import TestClient
 
+from exectrail.contracts.webhook_configuration import parted
 from tests.unit.waiting import until
 from tests.unit.webhook.small_api import SmallApi
 from webhook.app import EXEC_METADATA_PATH, Health, Webhook, admission_app
 from webhook.issuer import rounds, secret_path
-from webhook.issuer.configuration import PATH, parted
+from webhook.issuer.configuration import PATH
 from webhook.issuer.secret_path import Accepted, Due, SecretPath, due
 
 SECRET = "/api/v1/namespaces/exectrail/secrets/path"
