@@ -30,7 +30,7 @@ def api_server_away() -> Iterator[None]:
         up()
 
 
-def _containers(admin: Cluster) -> dict[str, Any]:
+def containers(admin: Cluster) -> dict[str, Any]:
     """How often each of the product's containers was restarted, and whether it is ready; not of pods that are going."""
     return {
         f"{each['metadata']['name']}/{status['name']}": (status["restartCount"], status["ready"])
@@ -43,7 +43,7 @@ def _containers(admin: Cluster) -> dict[str, Any]:
 def test_recording_goes_on_without_the_api_server_and_enrichment_catches_up(alice: Person, recorded: str) -> None:
     # Pods that were being deleted before are unknown by now: what they still did counts as lost once it was held.
     eventually(lambda: check_equation()["held"] == 0)
-    before, lost = _containers(alice.admin), check_equation()["lost"]
+    before, lost = containers(alice.admin), check_equation()["lost"]
     loop = f"for i in $(seq {_EXECS}); do sleep 1; id --real; done; exit 7"
     process = alice.cluster.start("kubectl", "exec", "-n", recorded, "web", "-c", "app", "--", "sh", "-c", loop)
     (first, *_) = eventually(lambda: [record for record in trail() if record.argv == ["id", "--real"]])
@@ -69,4 +69,4 @@ def test_recording_goes_on_without_the_api_server_and_enrichment_catches_up(alic
         return {record.user for record in records} == {"alice"} and programs(records) == ["env", "id"]
 
     eventually(explained, 60)
-    eventually(lambda: _containers(alice.admin) == before, 60)
+    eventually(lambda: containers(alice.admin) == before, 60)

@@ -1,65 +1,24 @@
 """Two hundred execs in a row, while something is replaced under them: none fails, and each has its AuditSession."""
 
 import base64
-import itertools
 import json
 import ssl
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from .cluster import Cluster, eventually
+from .execs import executing
 from .product import NAMESPACE
-from .sessions import Person, auditsessions
+from .sessions import Person
+from .test_api_server_away import api_server_away, containers
 
-EXECS = 200
-_LOOPS = 2
+_EXECS = 200
 _PORT = 9443
 
 
-@contextmanager
-def executing(alice: Person, where: str) -> Iterator[None]:
-    """Run execs meanwhile, and after that until there are enough; none may fail, and none lack its AuditSession."""
-    run, numbers, over = uuid.uuid4().hex, itertools.count(), threading.Event()
-    passed: list[int] = []
-    failed: list[str] = []
-
-    def loop() -> None:
-        while not over.is_set() or len(passed) < EXECS:
-            number = next(numbers)
-            command = ("exec", "-n", where, "web", "-c", "app", "--", "true", run, str(number))
-            done = alice.cluster.kubectl(*command, check=False)
-            if done.returncode == 0:
-                passed.append(number)
-            else:
-                failed.append(done.stderr)
-                return
-
-    loops = [threading.Thread(target=loop) for _ in range(_LOOPS)]
-    for each in loops:
-        each.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for each in loops:
-            each.join()
-    assert failed == []
-    assert len(passed) >= EXECS
-
-    def recorded() -> bool:
-        commands = [each["spec"].get("command", []) for each in auditsessions()]
-        asked = {int(command[2]) for command in commands if command[1:2] == [run]}
-        assert asked >= set(passed), f"{len(set(passed) - asked)} of {len(passed)} execs have no AuditSession"
-        return True
-
-    eventually(recorded, 60)
-
-
 def test_while_cert_manager_renews_the_leaf_and_then_the_ca(alice: Person, recorded: str) -> None:
-    with executing(alice, recorded):
+    with executing(alice, recorded, _EXECS):
         _renew(alice.admin, "exectrail-webhook", "exectrail-webhook-tls")
         _serves_its_secret(alice.admin)
         _renew(alice.admin, "exectrail-ca", "exectrail-ca")
@@ -68,10 +27,23 @@ def test_while_cert_manager_renews_the_leaf_and_then_the_ca(alice: Person, recor
 
 
 def test_while_each_replica_of_the_webhook_is_deleted_in_turn(alice: Person, recorded: str) -> None:
-    with executing(alice, recorded):
+    with executing(alice, recorded, _EXECS):
         for each in _replicas(alice.admin):
             alice.admin.kubectl("delete", "pod", "-n", NAMESPACE, each["metadata"]["name"], "--wait")
             alice.admin.kubectl("rollout", "status", "-n", NAMESPACE, "deploy/exectrail-webhook", "--timeout=90s")
+
+
+def test_while_the_api_server_restarts(alice: Person, recorded: str) -> None:
+    before, away = containers(alice.admin), threading.Event()
+    with executing(alice, recorded, _EXECS, away):
+        away.set()
+        with api_server_away():
+            pass
+        # The API server comes back before it knows rights, and the kubelet before it knows pods.
+        exec_ = ("exec", "-n", recorded, "web", "-c", "app", "--", "true")
+        eventually(lambda: all(alice.cluster.kubectl(*exec_, check=False).returncode == 0 for _ in range(5)), 60)
+        eventually(lambda: containers(alice.admin) == before, 60)
+        away.clear()
 
 
 def _replicas(admin: Cluster) -> list[dict[str, Any]]:

@@ -3,10 +3,6 @@
 import base64
 import json
 import subprocess
-import threading
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,9 +11,9 @@ from exectrail.contracts.webhook_configuration import parted
 from webhook.certificates.pem import blocks
 
 from .cluster import Cluster, eventually
+from .execs import executing
 from .product import NAMESPACE, RELEASE, Release
-from .sessions import Person, auditsessions
-from .test_callers import fail_open
+from .sessions import Person
 
 SECRET = "exectrail-self-managed-tls"
 KEY_SECRET = "exectrail-command-key"
@@ -26,38 +22,6 @@ WEBHOOK = f"system:serviceaccount:{NAMESPACE}:exectrail-webhook"
 _SELF_MANAGED = pytest.mark.values("tls.mode=self-managed")
 _SETTLED = 120
 """Seconds until a new CA signs: it has to be trusted for one minute."""
-
-
-@contextmanager
-def execs(alice: Person, namespace: str, least: int = 20) -> Iterator[None]:
-    """Alice execs all the time; at the end none has failed, and each has its AuditSession."""
-    words, done, opened = uuid.uuid4().hex, threading.Event(), fail_open(alice.admin)
-    codes: list[int] = []
-
-    def execute() -> None:
-        while not done.is_set() or len(codes) < least:
-            command = ("sh", "-c", f": {words}-{len(codes)}")
-            ended = alice.cluster.kubectl("exec", "-n", namespace, "web", "--", *command, check=False)
-            codes.append(ended.returncode)
-
-    worker = threading.Thread(target=execute)
-    worker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        worker.join()
-    assert set(codes) == {0}
-    expected = {f": {words}-{at}" for at in range(len(codes))}
-
-    def recorded() -> bool:
-        seen = {each["spec"]["command"][-1] for each in auditsessions() if each["spec"].get("command")}
-        missing = sorted(expected - seen)
-        assert not missing, f"{len(missing)} of {len(expected)} without a session: {missing[:5]}"
-        return True
-
-    eventually(recorded)
-    assert fail_open(alice.admin) == opened
 
 
 def secret(admin: Cluster, name: str = SECRET) -> dict[str, bytes]:
@@ -94,18 +58,18 @@ def may(admin: Cluster, verb: str, resource: str, name: str = "") -> bool:
 
 def test_an_upgrade_to_self_managed_and_its_rotations_miss_no_exec(alice: Person, release: Release, plain: str) -> None:
     admin = alice.admin
-    with execs(alice, plain):
+    with executing(alice, plain):
         release.with_values("tls.mode=self-managed")
     first = secret(admin)
     assert all(set(blocks(first["ca.crt"])) <= each for each in trusted(admin))
 
-    with execs(alice, plain):
+    with executing(alice, plain):
         drop(admin, "tls.crt", "tls.key")
         eventually(lambda: secret(admin).get("tls.crt", first["tls.crt"]) != first["tls.crt"])
     second = secret(admin)
     assert second["ca.crt"] == first["ca.crt"]
 
-    with execs(alice, plain):
+    with executing(alice, plain):
         drop(admin, "ca.crt", "ca.key")
         eventually(lambda: secret(admin).get("ca.crt", first["ca.crt"]) != first["ca.crt"])
         new = set(blocks(secret(admin)["ca.crt"]))
@@ -117,7 +81,7 @@ def test_an_upgrade_to_self_managed_and_its_rotations_miss_no_exec(alice: Person
 @_SELF_MANAGED
 def test_replicas_that_are_replaced_take_the_certificate_that_is_there(alice: Person, plain: str) -> None:
     before = secret(alice.admin)
-    with execs(alice, plain):
+    with executing(alice, plain):
         alice.admin.kubectl("rollout", "restart", "-n", NAMESPACE, "deploy/exectrail-webhook")
         alice.admin.kubectl("rollout", "status", "-n", NAMESPACE, "deploy/exectrail-webhook", "--timeout=90s")
 
@@ -130,7 +94,7 @@ def test_a_blanked_ca_bundle_is_repaired(alice: Person, plain: str) -> None:
     blank(alice.admin)
 
     eventually(lambda: all(own <= each for each in trusted(alice.admin)), 10)
-    with execs(alice, plain):
+    with executing(alice, plain):
         pass
 
 
@@ -140,7 +104,7 @@ def test_an_upgrade_keeps_the_certificate_and_whom_the_api_server_trusts(
 ) -> None:
     before = secret(alice.admin)
     own = set(blocks(before["ca.crt"]))
-    with execs(alice, plain):
+    with executing(alice, plain):
         release.with_values("tls.mode=self-managed", "logLevel=debug")
 
     assert secret(alice.admin) == before
@@ -168,23 +132,23 @@ def test_a_secret_path_comes_changes_and_goes_without_an_exec_that_is_missed(
     alice: Person, release: Release, plain: str
 ) -> None:
     admin = alice.admin
-    with execs(alice, plain):
+    with executing(alice, plain):
         release.with_values("webhook.secretPath.enabled=true")
     first = secret(admin, PATH_SECRET)["token"].decode()
     assert paths(admin) == {first}
 
-    with execs(alice, plain):
+    with executing(alice, plain):
         drop(admin, "token", name=PATH_SECRET)
         eventually(lambda: len(paths(admin)) == 1 and paths(admin) != {first})
 
-    with execs(alice, plain):
+    with executing(alice, plain):
         release.with_values("webhook.secretPath.enabled=true", "logLevel=debug")
     second = secret(admin, PATH_SECRET)["token"].decode()
     assert paths(admin) == {second}
 
     set_back(admin)
     eventually(lambda: paths(admin) == {second}, 10)
-    with execs(alice, plain):
+    with executing(alice, plain):
         release.with_values()
 
 
@@ -203,7 +167,7 @@ def test_a_certificate_of_cert_manager_that_is_renewed_misses_no_exec(alice: Per
         return alice.admin.get("secret", "exectrail-webhook-tls", "-n", NAMESPACE)["data"]["tls.crt"]
 
     before = serial()
-    with execs(alice, plain):
+    with executing(alice, plain):
         alice.admin.kubectl("delete", "secret", "exectrail-webhook-tls", "-n", NAMESPACE)
         eventually(lambda: serial() != before)
 

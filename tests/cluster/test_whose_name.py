@@ -18,7 +18,7 @@ from exectrail.contracts.record import Record
 from exectrail.contracts.session import TAG_VARIABLE
 
 from .cluster import Cluster, eventually
-from .node.components import WORKLOAD_IMAGE
+from .node.components import PAUSE_IMAGE, WORKLOAD_IMAGE
 from .product import Release, container_id, may_enter, namespace, pod
 from .sessions import Person, auditsessions, enter_by_nodes_proxy, enter_by_the_runtime, records_of, trail
 from .test_node_debug import debugging
@@ -351,6 +351,28 @@ def test_in_a_container_whose_env_was_deleted_an_exec_without_a_tag_works_and_is
     admin.run("ctr", "task", "exec", "--exec-id", "remover", task, "rm", "-f", "/usr/bin/env", "/bin/env")
 
     done, session = alice.does("exec", "-n", space, "no-env", "--", "basename", word)
+
+    assert done.stdout == f"{word}\n"
+    assert session["spec"]["tag"] == "match"
+    assert names(ran(word)) == {("alice", session["metadata"]["name"])}
+
+
+def test_in_an_image_that_never_had_env_an_exec_is_not_tagged_works_and_is_its_users(
+    admin: Cluster, alice: Person, recorded: str
+) -> None:
+    name, word = f"bare-{uuid4().hex[:12]}", word_of("alice")
+    bare = pod(recorded, name)
+    bare["spec"]["containers"][0] |= {"image": PAUSE_IMAGE, "command": ["/bin/busybox", "sleep", "2147483647"]}
+    admin.apply(bare)
+    admin.kubectl("wait", "-n", recorded, f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+
+    def has_env() -> list[bool]:
+        found = [each.get("status", {}).get("env", {}) for each in admin.get("nodetrails")["items"]]
+        return [each[key] for each in found if (key := f"{recorded}/{name}/app") in each]
+
+    assert eventually(has_env) == [False]
+    done, session = alice.does("exec", "-n", recorded, name, "--", "/bin/busybox", "basename", word)
+    admin.kubectl("delete", "pod", name, "-n", recorded, "--now")
 
     assert done.stdout == f"{word}\n"
     assert session["spec"]["tag"] == "match"

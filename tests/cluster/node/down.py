@@ -5,7 +5,7 @@ import shutil
 from . import cgroups, host, services
 from .daemons import NAMES
 from .errors import NodeError
-from .paths import HOST_BEFORE, STATE
+from .paths import ENDING, HOST_BEFORE, STATE
 from .process import end, marked, wait_until
 from .run import say, step
 
@@ -31,6 +31,7 @@ def down() -> None:
     if not STATE.exists():
         say("the node is down: nothing to do")
         return
+    ENDING.touch()
     with step("services stopped"):
         for name in _ORDER:
             services.kill(name)  # with no time to save anything: all of it is removed

@@ -25,6 +25,8 @@ LOG = STATE / "log"
 PIDS = STATE / "pids"
 CONFIG = STATE / "config"
 HOST_BEFORE = STATE / "host-before.json"
+ENDING = STATE / "ending"
+"""There while `down` is at work: one that was interrupted left a part of the node."""
 AUDIT_LOG = LOG / "audit.log"
 
 # Mounts, namespaces and sockets: gone after a reboot, and a socket's path has room for 107 bytes only.

@@ -13,7 +13,7 @@ from .daemons import NAMES, PORTS, daemons
 from .down import down
 from .errors import NodeError
 from .parts import Parts
-from .paths import BIN, LOG, PIDS
+from .paths import BIN, ENDING, LOG, PIDS
 from .process import wait_until
 from .product import build_product
 from .run import say, step
@@ -40,6 +40,9 @@ def _node() -> None:
 
     if host.rebooted():
         say("  this machine was restarted since: starting afresh")
+        down()
+    elif ENDING.exists():
+        say("  the node was not taken down to the end: finishing that")
         down()
     _require_free_ports()
     host.remember()
