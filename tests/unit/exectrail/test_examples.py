@@ -1,7 +1,8 @@
-"""Every example of the command in the documentation runs, as it stands there."""
+"""Every example of the command in the documentation runs, as it stands there; what text and help name, parses."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -25,17 +26,43 @@ kind: SeccompProfile
 metadata: {name: %s}
 spec: {defaultAction: SCMP_ACT_ERRNO, %s}
 """
-START = """\
-kubectl() { [ "$1" = exectrail ] && shift && exectrail "$@"; }
-mail() { cat > mailed; }
+START = f"""\
+kubectl() {{ case "$1" in exectrail) shift; exectrail "$@";; get) echo {UID};; esac; }}
+logcli() {{ cat trail.jsonl; }}
+mail() {{ cat > mailed; }}
 """
+PAGES = [*sorted((REPO / "docs").rglob("*.md")), *sorted(REPO.glob("*.md"))]
+
+
+def in_pages(pattern: str) -> list[tuple[str, str]]:
+    """Of each match its page and its first group."""
+    compiled = re.compile(pattern, re.MULTILINE)
+    return [(str(page.relative_to(REPO)), found) for page in PAGES for found in compiled.findall(page.read_text())]
 
 
 def examples() -> list[tuple[str, str]]:
-    """Indented lines that run the command, and what a page shows of a terminal."""
-    runs = re.compile(r"^(?: {4}|\$ )((?:kubectl |source <\()?exectrail .*)$", re.MULTILINE)
-    pages = [*sorted((REPO / "docs").rglob("*.md")), REPO / "README.md"]
-    return [(str(page.relative_to(REPO)), line) for page in pages for line in runs.findall(page.read_text())]
+    """Indented lines that run the command, what a page shows of a terminal, and pipes within text."""
+    lines = in_pages(r"^(?: {4}|\$ )((?:kubectl |source <\(|\S+/bin/)?exectrail .*)$")
+    return lines + in_pages(r"`([^`\n]+ \| exectrail [^`\n]+)`")
+
+
+def named_in_text() -> list[tuple[str, str]]:
+    """Commands within sentences and tables, maybe with placeholders."""
+    return in_pages(r"`(?:kubectl )?exectrail ([^`\n]+)`")
+
+
+def named_in_help() -> list[tuple[str, str]]:
+    """Commands that a description, an option's help or the text below them names."""
+    return [
+        (command.name, found)
+        for command in commands()
+        for text in (
+            command.parser.description or "",
+            command.parser.epilog or "",
+            *(action.help or "" for action in command.parser._actions),
+        )
+        for found in re.findall(r"exectrail (?!itself)((?:[a-z-]+ ?)+)", text)
+    ]
 
 
 @pytest.fixture
@@ -67,7 +94,8 @@ def folder(cluster: FakeCluster, alice_trail: list[Record], alice_uid: str, tmp_
 
 @pytest.mark.parametrize(("page", "example"), examples(), ids=str)
 def test_an_example_of_the_docs_runs(page: str, example: str, folder: Path, cluster: FakeCluster) -> None:
-    line = example.replace("/usr/local/share/man", str(folder / "man"))
+    line = example.replace("/usr/local/share/man", str(folder / "man")).replace("build/quickstart/bin/", "")
+    line = re.sub(r"\bUID\b", UID, line)
     env = os.environ | {"PYTHONPATH": str(REPO), "HOME": str(folder), "KUBECTL": str(cluster.folder / "kubectl")}
 
     done = subprocess.run(
@@ -81,7 +109,18 @@ def test_an_example_of_the_docs_runs(page: str, example: str, folder: Path, clus
 def test_there_are_examples() -> None:
     named = {word for _, example in examples() for word in example.split()}
 
-    assert named >= {"sessions", "show", "untracked", "doctor", "filter", "profile", "completion", "man"}
+    assert named >= {"sessions", "show", "untracked", "doctor", "filter", "profile", "completion", "man", "logcli"}
+    assert len(named_in_text()) > 20
+    assert {words.strip() for _, words in named_in_help()} >= {"completion bash", "completion fish", "man"}
+
+
+@pytest.mark.parametrize(("place", "words"), [*named_in_text(), *named_in_help()], ids=str)
+def test_a_command_that_text_or_help_names_is_one(place: str, words: str) -> None:
+    if words.strip() in {command.name for command in commands()}:
+        return
+    given = re.sub(r"\[[^]]*\]|\.\.\.", "", words).replace("UID", UID).replace("SHELL", "bash")
+
+    assert cli.parser("exectrail").parse_args(shlex.split(given)).run
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.name)
