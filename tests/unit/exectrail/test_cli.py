@@ -1,8 +1,10 @@
 """The command as a whole: its start, its arguments, its exit codes, and what it prints of sessions."""
 
+import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
@@ -22,6 +24,7 @@ from exectrail.reading.words import span, target
 
 from .terminals import on_terminal
 
+REPO = Path(__file__).parents[3]
 ENV_C = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 
@@ -64,6 +67,30 @@ def test_nothing_of_the_command_needs_an_http_client(alice_file: Path, alice_uid
 )
 def test_the_command_calls_itself_what_the_user_typed(path: str, prog: str) -> None:
     assert cli.program(path) == prog
+
+
+def test_an_installed_distribution_has_the_command_and_kubectls_plugin() -> None:
+    """Kubectl runs a program `kubectl-NAME` on PATH as `kubectl NAME`."""
+    scripts = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"]
+
+    assert scripts.keys() == {"exectrail", "kubectl-exectrail"}
+    assert {pkgutil.resolve_name(target) for target in scripts.values()} == {cli.main}
+
+
+def test_the_plugin_explains_itself_as_kubectls(tmp_path: Path) -> None:
+    plugin = tmp_path / "kubectl-exectrail"  # what an installer makes of the entry point
+    plugin.write_text(f"#!{sys.executable}\nimport sys\nfrom exectrail.cli import main\nsys.exit(main())\n")
+    plugin.chmod(0o755)
+
+    shown = subprocess.run(
+        [plugin, "sessions", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ENV_C | {"PYTHONPATH": str(REPO)},
+    )
+
+    assert shown.stdout.startswith("usage: kubectl exectrail sessions ")
 
 
 def test_a_reader_that_leaves_early_is_no_error(alice_file: Path) -> None:
