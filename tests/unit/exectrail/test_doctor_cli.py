@@ -99,7 +99,7 @@ def test_findings_are_grouped_by_area_the_worst_first(
     assert severities == sorted(severities)
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+@pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
 def test_no_line_is_longer_than_the_terminal_and_nothing_is_cut(
     columns: int, seen: CoveredCluster, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,19 @@ def test_all_that_a_command_says_of_a_session_stands_there_in_full(
             assert name in shown
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, 200, None], indirect=True)
+def test_sessions_and_entries_read_as_the_golden_text_of_this_width(
+    width: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Callable[[str, str], None]
+) -> None:
+    (tmp_path / "trail.jsonl").write_bytes(TRAIL)
+
+    for who in EVERY[1:4]:
+        cli.run(["show", who.uid, str(tmp_path), "--utc"])
+        cli.run(["untracked", str(tmp_path), "--utc", "--pod", str(who.place.pod)])
+
+    golden(f"names-{width or 'piped'}.txt", capsys.readouterr().out)
+
+
 @pytest.mark.usefixtures("width")
 @pytest.mark.parametrize("who", EVERY, ids=lambda who: who.user)
 def test_a_session_is_shown_with_its_names_in_full(
