@@ -39,10 +39,11 @@ exit codes:
        report: no session is chosen
        untracked: there are some; doctor: there are errors or warnings
   2    could not look: wrong arguments, no readable file, a file that is no trail,
-       a filter set or a profile with a mistake, a cluster that is unreachable or forbids it,
+       a filter set or a profile with a mistake,
+       a cluster or a Loki that is unreachable or forbids it,
        a report's file that is there already or cannot be written
   3    the result is shown, but some of it may be missing: records are missing or damaged,
-       or a file among several cannot be read; standard error says what;
+       a file among several cannot be read, or Loki fails in between; standard error says what;
        doctor: no error or warning, but something could not be looked at
   130  interrupted
 
@@ -50,6 +51,8 @@ environment:
   KUBECTL     the kubectl to run, with arguments if need be, e.g. "k3s kubectl"
   KUBECONFIG  read by kubectl
   NO_COLOR    if set, no colours
+  LOKI_BEARER_TOKEN, or LOKI_USERNAME and LOKI_PASSWORD
+              credentials for --loki
 """
 
 

@@ -31,6 +31,25 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     add_cluster(parser)
 
 
+def add_loki(parser: argparse.ArgumentParser) -> None:
+    """Add that the trail is read from Loki."""
+    parser.add_argument("--loki", metavar="URL", type=url, help="read the trail from this Loki, not from the cluster")
+    parser.add_argument("--loki-org-id", metavar="TENANT", help="tenant of Loki to read")
+    parser.add_argument("--loki-ca", metavar="FILE", help="certificate authority of Loki, if the system's has not it")
+    parser.add_argument(
+        "--loki-selector",
+        metavar="LOGQL",
+        help="streams of Loki that are the trail (default: as docs/tasks/log-stores.md)",
+    )
+    parser.add_argument(
+        "--loki-days",
+        metavar="N",
+        type=number,
+        default=30,
+        help="days of Loki to read, without --since (default %(default)s)",
+    )
+
+
 def add_cluster(parser: argparse.ArgumentParser) -> None:
     """Add which cluster."""
     parser.add_argument("--context", metavar="NAME", help="kubeconfig context, passed on to kubectl")
@@ -83,6 +102,29 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         choices=OUTCOMES,
         help="only with this outcome; failed: with another result than 0; open: with no end recorded",
     )
+
+
+def url(given: str) -> str:
+    """The address of a server, without credentials.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none, or has some.
+
+    """
+    from urllib.parse import urlsplit  # noqa: PLC0415 - `--help` must not wait for it
+
+    try:
+        parts = urlsplit(given)
+        _ = parts.port
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"it is no address: {error}") from None
+    if parts.username is not None or parts.password is not None:
+        raise argparse.ArgumentTypeError(
+            "it has credentials, which everyone on this machine can see: set LOKI_USERNAME and LOKI_PASSWORD instead"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"{given!r} is no address such as https://loki.example.com:3100")
+    return given
 
 
 def number(given: str) -> int:

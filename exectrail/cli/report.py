@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from exectrail.cli import files, new_file, outcome, progress, sources, text
-from exectrail.cli.arguments import add_request, add_source, add_target, add_time, choice, number, uid
+from exectrail.cli.arguments import add_loki, add_request, add_source, add_target, add_time, choice, number, uid
 from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND
 from exectrail.reading import session_list, words
 from exectrail.reading.choice import Choice
@@ -20,7 +20,7 @@ from exectrail.reading.report import Report
 from exectrail.reading.several import NoRoom, Several, copied, temporary
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import Summary, in_time
-from exectrail.reading.trail import Source, Unreadable
+from exectrail.reading.trail import SELECTIONS, SESSION, Source, Unreadable
 from exectrail.report.page import Page, render
 from exectrail.report.rows import Section, entry, section, utc
 
@@ -49,6 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="UID of the request, or its first 6 characters or more; none where options choose sessions",
     )
     add_source(parser)
+    add_loki(parser)
     parser.add_argument("--html", metavar="FILE", required=True, help="file to write; - for standard output")
     parser.add_argument("--force", action="store_true", help="replace the file if it is there already")
     add_target(parser)
@@ -71,7 +72,7 @@ def run(arguments: Namespace) -> int:
         return _one(arguments, report)
     except UnknownSession as error:
         return outcome.unknown(error, report)
-    except KubectlError as error:
+    except sources.FAILURES as error:
         return outcome.cannot_look(error, report)
     except (new_file.NotWritten, NoRoom) as error:
         text.complain(visible(str(error)))
@@ -92,6 +93,8 @@ def _several(arguments: Namespace, report: Report) -> int:
         arguments.files.insert(0, arguments.uid)
     chosen = choice(arguments, datetime.now(UTC))
     with ExitStack() as copies:
+        if arguments.loki:
+            return _report(arguments, chosen, report, *_in_loki(arguments, chosen, report))
         if arguments.files:
             return _report(arguments, chosen, report, *_in_files(arguments, chosen, report, copies))
         return _report(arguments, chosen, report, *_in_cluster(arguments, chosen, report))
@@ -132,19 +135,31 @@ def _in_files(arguments: Namespace, chosen: Choice, report: Report, copies: Exit
             given.append(source)
         except Unreadable as error:
             report.problems.append(str(error))
-    listed = Report()  # all that is to be said of the files is said when their records are read
-    with progress.shown(listed):
-        if arguments.limit:
-            found = session_list.newest_first(given, arguments.limit, chosen.keeps, listed)
-        else:
-            found = islice(session_list.oldest_first(given, chosen.keeps, listed), MOST + 1)
-        summaries = list(found)
 
     def read(several: Several) -> set[str]:
         several.read(given)
         return set()
 
-    return summaries, read
+    return _listed(arguments, chosen, given), read
+
+
+def _in_loki(arguments: Namespace, chosen: Choice, report: Report) -> tuple[list[Summary], _Read]:
+    trail = sources.loki(arguments, chosen, report)
+
+    def read(several: Several) -> set[str]:
+        several.read([trail.source(SELECTIONS["sessions"])])
+        return set()
+
+    listed = sources.loki(arguments, chosen, Report())
+    return _listed(arguments, chosen, [listed.source((SESSION,))]), read
+
+
+def _listed(arguments: Namespace, chosen: Choice, given: list[Source]) -> list[Summary]:
+    report = Report()  # all that is to be said of the sources is said when their records are read
+    with progress.shown(report):
+        if arguments.limit:
+            return list(session_list.newest_first(given, arguments.limit, chosen.keeps, report))
+        return list(islice(session_list.oldest_first(given, chosen.keeps, report), MOST + 1))
 
 
 def _in_cluster(arguments: Namespace, chosen: Choice, report: Report) -> tuple[list[Summary], _Read]:

@@ -7,15 +7,16 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 
-from exectrail.cli import files, outcome, progress, session_forms, session_table, terminal, text
-from exectrail.cli.arguments import add_output, add_request, add_source, add_target, add_time, choice, number
+from exectrail.cli import files, outcome, progress, session_forms, session_table, sources, terminal, text
+from exectrail.cli.arguments import add_loki, add_output, add_request, add_source, add_target, add_time, choice, number
 from exectrail.cli.exit_codes import CANNOT_LOOK
 from exectrail.reading import session_list
 from exectrail.reading.choice import Choice
 from exectrail.reading.cluster import audit_sessions
-from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.kubectl import Kubectl
 from exectrail.reading.report import Report
 from exectrail.reading.summary import Summary, in_time
+from exectrail.reading.trail import SESSION
 
 _FORMS = ("table", "wide", "json", "jsonl", "csv", "yaml", "name")
 
@@ -24,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add which sessions to list."""
     parser.description = "List exec, attach, port-forward and debug requests, oldest first."
     add_source(parser)
+    add_loki(parser)
     add_target(parser)
     add_request(parser)
     add_time(parser)
@@ -34,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """List the sessions of the files, or of the cluster."""
+    """List the sessions of the files, of Loki or of the cluster."""
     report = Report()
     shown = 0
     try:
@@ -43,7 +45,7 @@ def run(arguments: Namespace) -> int:
             for line in _lines(_found(arguments, choice(arguments, datetime.now(UTC)), report), arguments):
                 print(line)
                 shown += 1
-    except KubectlError as error:
+    except sources.FAILURES as error:
         return outcome.cannot_look(error, report)
     code = outcome.code(report, report.gaps())
     if not shown and code != CANNOT_LOOK:
@@ -52,11 +54,15 @@ def run(arguments: Namespace) -> int:
 
 
 def _found(arguments: Namespace, chosen: Choice, report: Report) -> Iterable[Summary]:
-    if arguments.files:
-        sources = files.sources(arguments.files)
+    if arguments.files or arguments.loki:
+        given = (
+            [sources.loki(arguments, chosen, report).source((SESSION,))]
+            if arguments.loki
+            else files.sources(arguments.files)
+        )
         if arguments.limit:
-            return session_list.newest_first(sources, arguments.limit, chosen.keeps, report)
-        return session_list.oldest_first(sources, chosen.keeps, report)
+            return session_list.newest_first(given, arguments.limit, chosen.keeps, report)
+        return session_list.oldest_first(given, chosen.keeps, report)
     kubectl = Kubectl(arguments.context, arguments.kubeconfig)
     found = in_time(filter(chosen.keeps, audit_sessions(kubectl, report, readings=arguments.all)))
     return islice(reversed(found), arguments.limit) if arguments.limit else found

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from exectrail.cli import follow, outcome, progress, session_tree, sources, terminal, text
-from exectrail.cli.arguments import KINDS, add_output, add_source, add_utc, number, uid
-from exectrail.cli.exit_codes import OK
+from exectrail.cli.arguments import KINDS, add_loki, add_output, add_source, add_utc, number, uid
+from exectrail.cli.exit_codes import CANNOT_LOOK, OK
 from exectrail.contracts.record import Record, decode
 from exectrail.reading.choice import Choice
 from exectrail.reading.finding import Found, UnknownSession, doubts, ended
@@ -29,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = "Show one session: user, command, container, each process and how it ended."
     parser.add_argument("uid", metavar="UID", type=uid, help="UID of the request, or its first 6 characters or more")
     add_source(parser)
+    add_loki(parser)
     add_utc(parser)
     width = "wrap lines at this width (default: the terminal's; no wrapping in files and pipes)"
     parser.add_argument("--width", metavar="COLUMNS", type=number, help=width)
@@ -38,14 +39,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Show the session of this UID from the files, or from the cluster."""
+    """Show the session of this UID from the files, from Loki or from the cluster."""
+    if arguments.follow and arguments.loki:
+        text.complain("--follow does not read Loki: leave out --loki, or ask again later")
+        return CANNOT_LOOK
     report = Report()
     try:
         with progress.shown(report):
             found = sources.session(arguments, report)
     except UnknownSession as error:
         return outcome.unknown(error, report)
-    except KubectlError as error:
+    except sources.FAILURES as error:
         return outcome.cannot_look(error, report)
     if arguments.raw:
         _print_raw(found)

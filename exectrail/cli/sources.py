@@ -1,13 +1,20 @@
-"""What a command reads: the files it was given, or the trails of a cluster."""
+"""What a command reads: the files it was given, Loki, or the trails of a cluster."""
 
 from argparse import Namespace
+from datetime import UTC, datetime, timedelta
 
 from exectrail.cli import files
+from exectrail.reading.choice import Choice
 from exectrail.reading.cluster import trails
-from exectrail.reading.finding import Found, Search, find_in_cluster
-from exectrail.reading.kubectl import Kubectl
+from exectrail.reading.finding import Found, Search, UnknownSession, find_in_cluster, resolve
+from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.loki import Loki, LokiError
+from exectrail.reading.loki_trail import SELECTOR, LokiTrail
 from exectrail.reading.report import Report
-from exectrail.reading.trail import Source
+from exectrail.reading.trail import SELECTIONS, SESSION, Source, read
+
+FAILURES = (KubectlError, LokiError)
+"""There is nothing to read from."""
 
 
 def kubectl(arguments: Namespace) -> Kubectl:
@@ -15,29 +22,68 @@ def kubectl(arguments: Namespace) -> Kubectl:
     return Kubectl(arguments.context, arguments.kubeconfig)
 
 
-def of(arguments: Namespace, only: str) -> list[Source]:
+def of(arguments: Namespace, only: str, chosen: Choice, report: Report) -> list[Source]:
     """The files, or the trails of all nodes with what a selection (`trail.SELECTIONS`) has.
 
     Raises:
         KubectlError: The trails cannot be listed.
+        LokiError: Loki cannot be asked.
 
     """
+    if arguments.loki:
+        return [loki(arguments, chosen, report).source(SELECTIONS[only])]
     if arguments.files:
         return files.sources(arguments.files)
     return trails(kubectl(arguments), None, f"--only={only}")
 
 
+def loki(arguments: Namespace, chosen: Choice, report: Report) -> LokiTrail:
+    """The trail in Loki, from the chosen time on: a record is never written before what it is about.
+
+    It is read up to now, whatever `--until` says: what began before may have its end later.
+
+    Raises:
+        LokiError: It cannot be asked.
+
+    """
+    if arguments.files:
+        raise LokiError("give FILE or --loki, not both")
+    now = datetime.now(UTC)
+    since = chosen.since
+    if since is None:
+        since = now - timedelta(days=arguments.loki_days)
+        days = "the last day" if arguments.loki_days == 1 else f"the last {arguments.loki_days} days"
+        report.notes.append(f"{days} of Loki were read; --loki-days N reads more, or less")
+    asked = Loki(arguments.loki, arguments.loki_org_id, arguments.loki_ca)
+    selector = arguments.loki_selector or SELECTOR
+    return LokiTrail(asked, selector, int(since.timestamp()), int(now.timestamp()) + 1, report)
+
+
 def session(arguments: Namespace, report: Report) -> Found:
-    """The one session whose UID is given, from the files or from the cluster.
+    """The one session whose UID is given, from the files, from Loki or from the cluster.
 
     Raises:
         UnknownSession: None or several go by it.
         KubectlError: The API could not be asked.
+        LokiError: Loki cannot be asked.
 
     """
+    if arguments.loki:
+        return _in_loki(arguments.uid, loki(arguments, Choice(), report), report)
     if not arguments.files:
         return find_in_cluster(arguments.uid, kubectl(arguments), report)
     search = Search(arguments.uid, report)
     for source in files.sources(arguments.files):
         search.read(source)
     return search.found()
+
+
+def _in_loki(uid: str, trail: LokiTrail, report: Report) -> Found:
+    search = Search(uid, report)
+    failed = search.read(trail.about(uid))
+    try:
+        return search.found()
+    except UnknownSession:
+        if not failed:  # to name the nearest
+            resolve(uid, [record.request_uid or "" for record in read(trail.source((SESSION,)), None, Report())])
+        raise

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exectrail.cli import outcome, progress, sources, terminal, text
-from exectrail.cli.arguments import add_origin, add_output, add_source, add_target, add_time, choice, number
+from exectrail.cli.arguments import add_loki, add_origin, add_output, add_source, add_target, add_time, choice, number
 from exectrail.reading.counts import Counts, count
-from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
 from exectrail.reading.trail import SELECTIONS, read_all
@@ -19,6 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add what to count."""
     parser.description = "Count sessions and programs of trails by user, target, program, failed program and hour."
     add_source(parser)
+    add_loki(parser)
     add_target(parser)
     add_origin(parser)
     add_time(parser)
@@ -27,14 +27,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Count the records of the files, or of all nodes of the cluster."""
+    """Count the records of the files, of Loki or of all nodes of the cluster."""
     report = Report()
     chosen = choice(arguments, datetime.now(UTC))
     try:
-        records = read_all(sources.of(arguments, "execs"), SELECTIONS["execs"], report)
+        records = read_all(sources.of(arguments, "execs", chosen, report), SELECTIONS["execs"], report)
         with progress.shown(report):
             counts = count(filter(chosen.keeps_record, records))
-    except KubectlError as error:
+    except sources.FAILURES as error:
         return outcome.cannot_look(error, report)
     if arguments.output == "json":
         text.print_json(document(counts, arguments.top))

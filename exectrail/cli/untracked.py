@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from exectrail.cli import outcome, progress, sources, terminal, text
-from exectrail.cli.arguments import add_output, add_source, add_target, add_time, choice
+from exectrail.cli.arguments import add_loki, add_output, add_source, add_target, add_time, choice
 from exectrail.cli.exit_codes import FOUND
 from exectrail.cli.wrapping import Part, painted, wrapped
 from exectrail.reading import words
 from exectrail.reading.entries import Untracked, untracked
-from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
 from exectrail.reading.shell import join, visible
 from exectrail.reading.trail import SELECTIONS, read_all
@@ -26,21 +25,22 @@ def add_arguments(parser: ArgumentParser) -> None:
         " Exits with 1 when there are some."
     )
     add_source(parser)
+    add_loki(parser)
     add_target(parser)
     add_time(parser)
     add_output(parser, "text", "json", "jsonl")
 
 
 def run(arguments: Namespace) -> int:
-    """List the entries of the files, or of all nodes of the cluster."""
+    """List the entries of the files, of Loki or of all nodes of the cluster."""
     report = Report()
     chosen = choice(arguments, datetime.now(UTC))
     try:
-        records = read_all(sources.of(arguments, "untracked"), SELECTIONS["untracked"], report)
+        records = read_all(sources.of(arguments, "untracked", chosen, report), SELECTIONS["untracked"], report)
         with progress.shown(report):
             every = untracked(filter(chosen.keeps_target, records))
         found = [entry for entry in every if chosen.in_time(entry.time)]
-    except KubectlError as error:
+    except sources.FAILURES as error:
         return outcome.cannot_look(error, report)
     if arguments.output == "json":
         text.print_json(found)

@@ -557,7 +557,7 @@ def test_every_make_target_that_a_page_names_exists() -> None:
 
 
 ABSOLUTE = {"/dev", "/healthz", "/memfd", "/metrics", "/proc", "/readyz", "/sys", "/tls", "/usr", "/var"}
-HOSTS = {"cert-manager.io", "github.com", "keepachangelog.com", "semver.org"}
+HOSTS = {"cert-manager.io", "github.com", "loki.example.com:3100", "keepachangelog.com", "semver.org"}
 ADDRESSES = {"127.0.0.1", "0.0.0.0"}
 
 

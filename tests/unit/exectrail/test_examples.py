@@ -5,6 +5,8 @@ import re
 import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from exectrail.contracts.record import Record, encode
 
 from .covered_cluster import CoveredCluster
 from .fake_cluster import FakeCluster
+from .fake_loki import SECOND, serving
 
 REPO = Path(__file__).parents[3]
 UID = "b28d1bc0-51eb-43f5-85e7-8b4cb424ffd9"
@@ -66,6 +69,17 @@ def named_in_help() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
+def loki(alice_trail: list[Record], alice_uid: str) -> Iterator[str]:
+    """The address of a Loki that has the same session."""
+    with serving() as served:
+        begin = time.time_ns() - 60 * SECOND
+        served.lines = [
+            (begin + each.seq, encode(each).decode().rstrip("\n").replace(alice_uid, UID)) for each in alice_trail
+        ]
+        yield served.url
+
+
+@pytest.fixture
 def folder(cluster: FakeCluster, alice_trail: list[Record], alice_uid: str, tmp_path: Path) -> Path:
     """A folder with the files that examples name, and a cluster that has the same session."""
     trail = b"".join(map(encode, alice_trail)).replace(alice_uid.encode(), UID.encode())
@@ -93,16 +107,16 @@ def folder(cluster: FakeCluster, alice_trail: list[Record], alice_uid: str, tmp_
 
 
 @pytest.mark.parametrize(("page", "example"), examples(), ids=str)
-def test_an_example_of_the_docs_runs(page: str, example: str, folder: Path, cluster: FakeCluster) -> None:
+def test_an_example_of_the_docs_runs(page: str, example: str, folder: Path, cluster: FakeCluster, loki: str) -> None:
     line = example.replace("/usr/local/share/man", str(folder / "man")).replace("build/quickstart/bin/", "")
-    line = re.sub(r"\bUID\b", UID, line)
+    line = re.sub(r"\bUID\b", UID, line).replace("https://loki.example.com:3100", loki)
     env = os.environ | {"PYTHONPATH": str(REPO), "HOME": str(folder), "KUBECTL": str(cluster.folder / "kubectl")}
 
     done = subprocess.run(
         ["bash", "-c", f"{START}{line}"], cwd=folder, env=env, capture_output=True, text=True, check=False
     )
 
-    expected = r"exectrail: (no (sessions|untracked entries)|bundle written to .*)\n"
+    expected = r"exectrail: (no (sessions|untracked entries)|bundle written to .*|the last 30 days of Loki .*)\n"
     assert (done.returncode, re.sub(expected, "", done.stderr)) == (0, "")
 
 
