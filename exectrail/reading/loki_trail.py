@@ -28,8 +28,8 @@ _LIMIT = 5000
 """Lines of an answer: Loki's default for the most that can be asked for."""
 _FEWEST = 100
 _HOUR = 3600 * SECOND
-_LONGEST = 720 * _HOUR
-"""Of one query: Loki's default is 721 hours."""
+_LONGEST = 721 * _HOUR
+"""Of one query: Loki's default, a month and an hour."""
 _CHECKED = 24 * _HOUR
 """So much is counted by one query."""
 

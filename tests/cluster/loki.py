@@ -30,6 +30,11 @@ class Loki:
     def __init__(self, port: int) -> None:
         self._port = port
 
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self._port}"
+
     def ready(self) -> bool:
         """Whether it takes and answers anything."""
         with suppress(ConnectionError):

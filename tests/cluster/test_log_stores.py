@@ -23,6 +23,7 @@ from .shipper import Line, read, recipe, streams
 # A session of some processes, one of which has an argument longer than what a container runtime leaves in one piece.
 _COMMAND = "id; ls / | head -2; /bin/true $(head -c 20000 /dev/zero | tr '\\0' x); exit 3"
 _QUOTA = 20
+_TWO_HOURS = 7200 * 1_000_000_000
 _VALUES = ("logs.mode=stdout", f"enricher.quota={_QUOTA}")
 pytestmark = pytest.mark.values(*_VALUES)
 _BURST = f"for i in $(seq {20 * _QUOTA}); do /bin/true; done"
@@ -125,6 +126,25 @@ def test_a_requests_uid_returns_the_whole_session(shipped: Shipped) -> None:
     assert shown == Cluster().exectrail("show", shipped.uid).stdout
     for words in ("alice", "exit 3", "├── id", "ls /", "head -2"):
         assert words in shown
+
+
+def test_the_command_tells_of_loki_what_it_tells_of_the_lines_themselves(shipped: Shipped) -> None:
+    lines = "".join(f"{line.text}\n" for line in shipped.lines)
+    # Of another pod, which chose its label `app` itself; so old that no other test here asks for it.
+    forged = shipped.those(lambda record: record.kind == "session" and record.user == "alice")[0].replace(
+        "alice", "eve"
+    )
+    labels = {"app": "exectrail", "pod": "mallory"}
+    shipped.loki.push([{"stream": labels, "values": [[str(shipped.lines[0].written - _TWO_HOURS), forged]]}])
+
+    commands = (("sessions", "-o", "json"), ("untracked",), ("summary",), ("show", shipped.uid))
+    for command in (*commands, ("show", shipped.uid[:8], "--raw")):
+        of_lines = Cluster().exectrail(*command, "-", stdin=lines, check=False)
+        of_loki = Cluster().exectrail(*command, "--loki", shipped.loki.url, check=False)
+
+        assert of_loki.stdout == of_lines.stdout, of_loki.stderr
+        assert of_loki.returncode == of_lines.returncode, of_loki.stderr
+        assert of_loki.stdout and "mallory" not in of_loki.stdout
 
 
 def test_a_users_commands(shipped: Shipped) -> None:

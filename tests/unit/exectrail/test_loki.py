@@ -1,17 +1,24 @@
 """`--loki`: the same answers as from the file, page by page, and what is said where Loki does not give them."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exectrail import cli
 from exectrail.contracts.record import Record, encode
+from exectrail.reading.loki_trail import among
 
-from .fake_loki import SECOND, FakeLoki, serving
+from .fake_loki import SECOND, Answer, FakeLoki, basic, serving
 
+REPO = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
 SINCE = ("--since", "2026-11-23", "--utc")
 PAGE = (200, "text/html", b"<!DOCTYPE html><title>Log in</title>")
@@ -84,3 +91,206 @@ def test_pages_have_each_line_once(run: Run, loki: FakeLoki, alice_trail: list[R
     assert out.splitlines() == lines
     assert "missing" not in err
     assert code == 0
+
+
+def test_a_time_longer_than_one_query_may_have_is_asked_for_in_parts(run: Run, loki: FakeLoki) -> None:
+    loki.longest = 100 * 3600 * SECOND
+
+    code, out, _ = run("sessions", "--loki", loki.url, "--loki-days", 40)
+
+    spans = [(int(f["start"]), int(f["end"])) for endpoint, f, _ in loki.asked if endpoint == "query_range"]
+    answered = [span for span in spans if span[1] - span[0] <= loki.longest]
+    assert all(before[1] == after[0] for before, after in pairwise(answered))
+    assert answered[-1][1] - answered[0][0] >= 40 * 24 * 3600 * SECOND
+    assert max(end - start for start, end in spans) <= 721 * 3600 * SECOND
+    assert (code, len(out.splitlines())) == (0, 3)
+
+
+def test_since_is_where_the_query_begins_and_until_leaves_out_only_what_begins_later(run: Run, loki: FakeLoki) -> None:
+    code, out, err = run("sessions", "--loki", loki.url, "--since", "2026-11-23T14:58:03Z", "--until", "2026-11-24")
+
+    asked = loki.asked[0][1]
+    assert int(asked["start"]) == datetime.fromisoformat("2026-11-23T14:58:03Z").timestamp() * SECOND
+    assert int(asked["end"]) > loki.lines[-1][0]
+    assert (code, err) == (0, "")
+    assert "exit 3" in out
+
+
+def test_without_since_it_is_said_how_far_back_was_looked(run: Run, loki: FakeLoki) -> None:
+    _, _, err = run("sessions", "--loki", loki.url)
+
+    assert err == "exectrail: only the last 30 days of Loki are looked at; --loki-days N looks further back\n"
+    asked = loki.asked[0][1]
+    assert int(asked["end"]) - int(asked["start"]) == pytest.approx(30 * 24 * 3600 * SECOND, abs=2 * SECOND)
+
+
+def test_only_the_streams_of_the_recipe_are_asked_for_unless_others_are_named(run: Run, loki: FakeLoki) -> None:
+    recipe = (REPO / "docs/tasks/log-stores/config.alloy").read_text()
+    assert re.search(r'"app"\s*= "exectrail"', recipe)
+    assert re.search(r'stage.labels {\s*values = {\s*node = "",\s*kind = "",', recipe)
+
+    run("sessions", "--loki", loki.url)
+    run("show", "0b5e7c", "--loki", loki.url, "--loki-selector", '{k8s_container_name="enricher"}')
+
+    sessions, show = loki.queries
+    assert sessions.startswith('{app="exectrail", node!="", kind!=""} |= ')
+    assert show.startswith('{k8s_container_name="enricher"} |~ "0b5e7c|')
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=3))
+def test_no_needle_leaves_its_string_in_the_query(needles: list[str]) -> None:
+    filtered = among(needle.encode() for needle in needles)
+
+    literal = filtered.removeprefix(" |= ").removeprefix(" |~ ")
+    assert json.JSONDecoder().raw_decode(literal)[1] == len(literal)
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "expected"),
+    [
+        ({}, (), {"Authorization": None, "X-Scope-OrgID": None}),
+        ({"LOKI_BEARER_TOKEN": "s3cret"}, (), {"Authorization": "Bearer s3cret"}),
+        ({"LOKI_USERNAME": "eve", "LOKI_PASSWORD": "s3cret"}, (), {"Authorization": basic("eve", "s3cret")}),
+        ({}, ("--loki-org-id", "shop"), {"X-Scope-OrgID": "shop"}),
+    ],
+)
+def test_credentials_are_of_the_environment_and_the_tenant_of_an_option(
+    run: Run,
+    loki: FakeLoki,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    options: tuple[str, ...],
+    expected: dict[str, str | None],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    _, out, err = run("sessions", "--loki", loki.url, *options)
+
+    for _, _, headers in loki.asked:
+        assert {name: headers.get(name) for name in expected} == expected
+    assert "s3cret" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((500, "text/plain", b"boom\n"), "answered 500 Internal Server Error (boom); Loki's own log says why"),
+        ((401, "text/plain", b"no org id\n"), "answered 401 Unauthorized (no org id); set LOKI_BEARER_TOKEN"),
+        ((403, "text/plain", b""), "answered 403 Forbidden; these credentials may not read"),
+        ((404, "text/html", PAGE[2]), "answered 404 Not Found (an HTML page); --loki takes the address of Loki"),
+        ((302, "text/html", b""), "answered 302 Found; --loki takes the address of Loki itself, not of Grafana"),
+        ((400, "text/plain", b"parse error \x1b[2J"), "(parse error \\x1b[2J); does --loki-selector"),
+        (PAGE, "it answered an HTML page; --loki takes the address of Loki"),
+        ((200, "application/json", b'{"status":"success","data":{"resu'), "its answer is cut or damaged"),
+        ((200, "application/json", b'{"database": "ok"}'), "it answered what Loki never answers"),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",
+)
+def test_a_loki_that_answers_nothing_to_read_is_named_with_a_remedy(
+    run: Run, loki: FakeLoki, answer: Answer, said: str
+) -> None:
+    loki.always = answer
+
+    for command in (
+        ("sessions",),
+        ("untracked",),
+        ("summary",),
+        ("show", "0b5e7c"),
+        ("report", "0b5e7c", "--html", "-"),
+    ):
+        code, _, err = run(*command, "--loki", loki.url)
+        assert f"exectrail: Loki at {loki.url}: " in err
+        assert said in err
+        assert "Traceback" not in err and "\x1b" not in err
+        assert code == 2, command
+
+
+@pytest.mark.parametrize("how", ["status", "cut", "page"])
+def test_what_was_read_before_an_error_is_shown(run: Run, loki: FakeLoki, how: str) -> None:
+    loki.most = 100
+    start = min(time for time, _ in loki.lines)
+    record = json.loads(loki.lines[0][1])
+    changed = ({"seq": seq, "auditID": str(seq), "requestUID": f"{seq:06}-0000"} for seq in range(250))
+    loki.lines = [(start + n, json.dumps(record | new, separators=(",", ":"))) for n, new in enumerate(changed)]
+    # 0: 5000 are too many; 1: the first page.
+    if how == "cut":
+        loki.cut_at = 2
+    else:
+        loki.instead[2] = (500, "text/plain", b"boom") if how == "status" else PAGE
+
+    code, out, err = run("sessions", "--loki", loki.url, "-o", "name")
+
+    assert out.splitlines() == [f"{seq:06}-0000" for seq in range(99)]
+    assert f"Loki at {loki.url}: only a part was read: " in err
+    assert code == 3
+
+
+def test_records_that_did_not_arrive_are_missed(run: Run, loki: FakeLoki, alice_trail: list[Record]) -> None:
+    del loki.lines[4:6]
+
+    for command in (("sessions",), ("summary",), ("show", "0b5e7c")):
+        code, _, err = run(*command, "--loki", loki.url)
+        assert f"node node-1: of the records 0 to {len(alice_trail) - 1}, 2 did not arrive there" in err
+        assert code == 3
+
+
+def test_a_count_that_loki_does_not_give_leaves_open_whether_all_was_read(run: Run, loki: FakeLoki) -> None:
+    loki.instead[1] = (500, "text/plain", b"boom")
+
+    code, out, err = run("sessions", "--loki", loki.url)
+
+    assert len(out.splitlines()) == 3
+    assert "whether records are missing cannot be seen: it answered 500" in err
+    assert code == 3
+
+
+def test_more_lines_of_one_moment_than_an_answer_has_are_a_loss_that_is_named(run: Run, loki: FakeLoki) -> None:
+    loki.most = 100
+    record = json.loads(loki.lines[0][1])
+    lines = [json.dumps(record | {"seq": seq, "auditID": str(seq)}, separators=(",", ":")) for seq in range(150)]
+    loki.lines = [(loki.lines[0][0], line) for line in lines]
+
+    code, out, err = run("show", "0b5e7c", "--raw", "--loki", loki.url)
+
+    assert out.splitlines() == lines[:100]
+    assert "more than 100 lines of one moment" in err and "max_entries_limit_per_query" in err
+    assert code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--loki", "http://127.0.0.1:9"), "Loki at http://127.0.0.1:9: no answer"),
+        (("--loki", "http://127.0.0.1:9", "trail.jsonl"), "give FILE or --loki, not both"),
+        (("--loki", "http://127.0.0.1:9", "--loki-ca", "absent.pem"), "--loki-ca absent.pem: No such file"),
+    ],
+)
+def test_what_cannot_be_asked_at_all_says_so(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    code, _, err = run("sessions", *arguments)
+
+    assert said in err
+    assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://eve:s3cret@loki", "set LOKI_USERNAME and LOKI_PASSWORD instead"),
+        ("loki:3100", "is no address such as"),
+        ("http://loki:port", "it is no address"),
+    ],
+)
+def test_an_address_that_is_none_or_has_credentials_is_refused(
+    run: Run, capsys: pytest.CaptureFixture[str], url: str, said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("sessions", "--loki", url)
+
+    err = capsys.readouterr().err
+    assert said in err and "s3cret" not in err
+    assert ended.value.code == 2
+
+
+def test_following_a_session_does_not_read_loki(run: Run) -> None:
+    assert run("show", "0b5e7c", "--follow", "--loki", "http://127.0.0.1:9")[0] == 2
