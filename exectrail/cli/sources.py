@@ -11,7 +11,7 @@ from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.loki import Loki, LokiError
 from exectrail.reading.loki_trail import SELECTOR, LokiTrail
 from exectrail.reading.report import Report
-from exectrail.reading.trail import SELECTIONS, SESSION, Source, read
+from exectrail.reading.trail import SELECTIONS, SESSION, Source, read_all
 
 FAILURES = (KubectlError, LokiError)
 """There is nothing to read from."""
@@ -84,6 +84,6 @@ def _in_loki(uid: str, trail: LokiTrail, report: Report) -> Found:
     try:
         return search.found()
     except UnknownSession:
-        if not failed:  # to name the nearest
-            resolve(uid, [record.request_uid or "" for record in read(trail.source((SESSION,)), None, Report())])
+        if not failed:
+            resolve(uid, [record.request_uid or "" for record in read_all([trail.source((SESSION,))], None, report)])
         raise

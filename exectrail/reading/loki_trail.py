@@ -24,9 +24,10 @@ from exectrail.reading.trail import GAP, End, Source, head_of
 SELECTOR = '{app="exectrail", node!="", kind!=""}'
 """The streams as the recipe config.alloy labels them. Another pod's, whose label `app` says the same, has no `kind`."""
 
-_LIMIT = 5000
-"""Lines of an answer: Loki's default for the most that can be asked for."""
-_FEWEST = 100
+_LIMIT = 1000
+"""Lines of an answer: 1 MiB or so, of the 4 MiB that fit with Loki's defaults."""
+_FEWEST = 10
+"""So many of the longest lines fit."""
 _HOUR = 3600 * SECOND
 _LONGEST = 721 * _HOUR
 """Of one query: Loki's default, a month and an hour."""

@@ -77,7 +77,7 @@ def test_loki_tells_the_same_as_the_file(
         assert out == of_file
 
 
-@pytest.mark.parametrize("most", [100, 150, 5000])
+@pytest.mark.parametrize("most", [10, 100, 5000])
 def test_pages_have_each_line_once(run: Run, loki: FakeLoki, alice_trail: list[Record], most: int) -> None:
     loki.most = most
     first = loki.lines[0]
@@ -206,6 +206,15 @@ def test_a_loki_that_answers_nothing_to_read_is_named_with_a_remedy(
         assert code == 2, command
 
 
+def test_fewer_lines_are_asked_for_where_an_answer_takes_too_long(run: Run, loki: FakeLoki) -> None:
+    loki.instead[0] = (504, "text/plain", b"request timed out")
+
+    code, out, _ = run("sessions", "--loki", loki.url)
+
+    assert [fields["limit"] for endpoint, fields, _ in loki.asked if endpoint == "query_range"] == ["1000", "250"]
+    assert (code, len(out.splitlines())) == (0, 3)
+
+
 @pytest.mark.parametrize("how", ["status", "cut", "page"])
 def test_what_was_read_before_an_error_is_shown(run: Run, loki: FakeLoki, how: str) -> None:
     loki.most = 100
@@ -213,7 +222,7 @@ def test_what_was_read_before_an_error_is_shown(run: Run, loki: FakeLoki, how: s
     record = json.loads(loki.lines[0][1])
     changed = ({"seq": seq, "auditID": str(seq), "requestUID": f"{seq:06}-0000"} for seq in range(250))
     loki.lines = [(start + n, json.dumps(record | new, separators=(",", ":"))) for n, new in enumerate(changed)]
-    # 0: 5000 are too many; 1: the first page.
+    # 0: 1000 are too many; 1: the first page.
     if how == "cut":
         loki.cut_at = 2
     else:
