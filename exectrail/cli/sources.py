@@ -52,8 +52,8 @@ def loki(arguments: Namespace, chosen: Choice, report: Report) -> LokiTrail:
     since = chosen.since
     if since is None:
         since = now - timedelta(days=arguments.loki_days)
-        days = "the last day" if arguments.loki_days == 1 else f"the last {arguments.loki_days} days"
-        report.notes.append(f"only {days} of Loki are looked at; --loki-days N looks further back")
+        days = "1 day" if arguments.loki_days == 1 else f"{arguments.loki_days} days"
+        report.notes.append(f"looked back {days} in Loki; --loki-days N looks further")
     asked = Loki(arguments.loki, arguments.loki_org_id, arguments.loki_ca)
     selector = arguments.loki_selector or SELECTOR
     return LokiTrail(asked, selector, int(since.timestamp()), int(now.timestamp()) + 1, report)

@@ -110,7 +110,14 @@ class Loki:
             ca_certs=ca,
             timeout=urllib3.Timeout(connect=10.0, read=300.0),
             retries=urllib3.Retry(
-                3, connect=0, read=0, redirect=0, status_forcelist=_TRY_AGAIN, backoff_factor=0.5, raise_on_status=False
+                3,
+                connect=0,
+                read=0,
+                redirect=0,
+                other=0,
+                status_forcelist=_TRY_AGAIN,
+                backoff_factor=0.5,
+                raise_on_status=False,
             ),
         )
         self._failures = (urllib3.exceptions.HTTPError, OSError)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def basic(user: str, password: str) -> str:
 
 
 @contextmanager
-def serving() -> Iterator[FakeLoki]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[FakeLoki]:
     """One that listens on 127.0.0.1."""
     loki = FakeLoki()
 
@@ -129,7 +130,9 @@ def serving() -> Iterator[FakeLoki]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.block_on_close = False  # for a client that keeps its connection
     server.daemon_threads = True
-    loki.url = f"http://127.0.0.1:{server.server_port}"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    loki.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -116,7 +116,7 @@ def test_an_example_of_the_docs_runs(page: str, example: str, folder: Path, clus
         ["bash", "-c", f"{START}{line}"], cwd=folder, env=env, capture_output=True, text=True, check=False
     )
 
-    expected = r"exectrail: (no (sessions|untracked entries)|bundle written to .*|only the last 30 days of Loki .*)\n"
+    expected = r"exectrail: (no (sessions|untracked entries)|bundle written to .*|looked back 30 days in Loki.*)\n"
     assert (done.returncode, re.sub(expected, "", done.stderr)) == (0, "")
 
 

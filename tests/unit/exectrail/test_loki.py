@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -9,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,7 +121,7 @@ def test_since_is_where_the_query_begins_and_until_leaves_out_only_what_begins_l
 def test_without_since_it_is_said_how_far_back_was_looked(run: Run, loki: FakeLoki) -> None:
     _, _, err = run("sessions", "--loki", loki.url)
 
-    assert err == "exectrail: only the last 30 days of Loki are looked at; --loki-days N looks further back\n"
+    assert err == "exectrail: looked back 30 days in Loki; --loki-days N looks further\n"
     asked = loki.asked[0][1]
     assert int(asked["end"]) - int(asked["start"]) == pytest.approx(30 * 24 * 3600 * SECOND, abs=2 * SECOND)
 
@@ -170,6 +172,29 @@ def test_credentials_are_of_the_environment_and_the_tenant_of_an_option(
     for _, _, headers in loki.asked:
         assert {name: headers.get(name) for name in expected} == expected
     assert "s3cret" not in out + err
+
+
+def test_a_certificate_is_trusted_by_its_authority_alone(run: Run, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+
+    with serving(context) as loki:
+        refused, _, err = run("sessions", "--loki", loki.url)
+        code, _, said = run("sessions", "--loki", loki.url, "--loki-ca", tmp_path / "ca.pem")
+
+    assert "its certificate is not trusted: name its authority by --loki-ca" in err
+    assert (refused, code) == (2, 0), said
+
+
+def test_a_uid_that_is_not_found_is_said_so_also_where_loki_fails_then(run: Run, loki: FakeLoki) -> None:
+    loki.instead[1] = (500, "text/plain", b"boom")
+
+    code, out, err = run("show", "abcdef", "--loki", loki.url)
+
+    assert "no session abcdef" in err and "answered 500" in err
+    assert (code, out) == (2, "")
 
 
 @pytest.mark.parametrize(
