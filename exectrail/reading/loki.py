@@ -169,6 +169,8 @@ class Loki:
             if "RemoteDisconnected" in str(error):
                 raise TooManyLines(_unreachable(error), fewer) from error
             raise LokiError(_unreachable(error)) from error
+        except ValueError:  # its words may have the credentials
+            raise LokiError("the credentials or --loki-org-id have characters that no header of HTTP has") from None
         if len(body) > _MOST:
             raise TooManyLines(f"an answer of more than {_MOST >> 20} MiB", fewer)
         if response.status == HTTPStatus.GATEWAY_TIMEOUT:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from exectrail import cli
 from exectrail.contracts.record import Record, encode
-from exectrail.reading.loki_trail import among
+from exectrail.reading.loki_trail import SELECTOR, among
 
 from .fake_loki import SECOND, Answer, FakeLoki, basic, serving
 
@@ -131,11 +131,13 @@ def test_only_the_streams_of_the_recipe_are_asked_for_unless_others_are_named(ru
     assert re.search(r'"app"\s*= "exectrail"', recipe)
     assert re.search(r'stage.labels {\s*values = {\s*node = "",\s*kind = "",', recipe)
 
+    assert f"`{SELECTOR}`" in (REPO / "docs/tasks/log-stores.md").read_text()
+
     run("sessions", "--loki", loki.url)
     run("show", "0b5e7c", "--loki", loki.url, "--loki-selector", '{k8s_container_name="enricher"}')
 
     sessions, show = loki.queries
-    assert sessions.startswith('{app="exectrail", node!="", kind!=""} |= ')
+    assert sessions.startswith(f"{SELECTOR} |= ")
     assert show.startswith('{k8s_container_name="enricher"} |~ "0b5e7c|')
 
 
@@ -296,6 +298,8 @@ def test_more_lines_of_one_moment_than_an_answer_has_are_a_loss_that_is_named(ru
     ("arguments", "said"),
     [
         (("--loki", "http://127.0.0.1:9"), "Loki at http://127.0.0.1:9: no answer"),
+        (("--loki", "http://127.0.0.1:9", "--loki-org-id", "a\nb"), "--loki-org-id have characters that no header"),
+        (("--loki", "http://127.0.0.1:9", "--loki-org-id", "☃"), "--loki-org-id have characters that no header"),
         (("--loki", "http://127.0.0.1:9", "trail.jsonl"), "give FILE or --loki, not both"),
         (("--loki", "http://127.0.0.1:9", "--loki-ca", "absent.pem"), "--loki-ca absent.pem: No such file"),
     ],
