@@ -155,10 +155,13 @@ def test_a_users_commands(shipped: Shipped) -> None:
 
 
 def test_users_with_sessions_are_found(shipped: Shipped) -> None:
-    one, other = shipped.answer("Who had sessions?")
+    found = shipped.answer("Who had sessions?")
 
-    assert one.startswith(f"alice {shipped.namespace}/web ") and "exit 3" in one
-    assert "seq" in other
+    begun = shipped.those(lambda each: each.kind == "session" and each.phase == "start")
+    assert len(found) == len(begun)
+    alices = [line for line in found if line.startswith(f"alice {shipped.namespace}/web ")]
+    assert [line for line in alices if "exit 3" in line]
+    assert [line for line in alices if "seq" in line]
 
 
 def test_what_ran_in_a_pod(shipped: Shipped) -> None:
