@@ -5,7 +5,7 @@ import shutil
 from .components import Package
 from .errors import NodeError
 from .packages import install_these
-from .run import say, succeeds
+from .run import say
 
 _PROGRAMS = ("chromium", "chromium-headless-shell", "google-chrome-stable", "google-chrome", "chrome-headless-shell")
 _PACKAGE = Package("chromium", "chromium")
@@ -26,7 +26,8 @@ def install() -> None:
     try:
         program()
     except NodeError as missing:
-        if shutil.which("apt-cache") and succeeds("apt-cache", "show", _PACKAGE.name):
+        try:
+            # Not asked before: a fresh machine has no lists of packages until this fetches them.
             install_these((_PACKAGE,))
-        else:
-            say(f"the tests in tests/browser will fail: {missing}")
+        except NodeError as failed:
+            say(f"the tests in tests/browser will fail: {missing}\n{failed}")

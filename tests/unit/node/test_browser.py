@@ -1,5 +1,6 @@
 """Where the tests of reports have their Chromium from."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
     def install(packages: tuple[Package, ...]) -> None:
+        if not shutil.which("apt-get"):
+            raise NodeError("no such package")
         names.extend(package.name for package in packages)
 
     monkeypatch.setattr(browser, "install_these", install)
@@ -44,18 +47,15 @@ def test_a_chromium_on_path_is_taken_and_nothing_installed(name: str, path: Path
 
 
 def test_the_package_is_installed_where_the_system_has_one(path: Path, installed: list[str]) -> None:
-    program(path, "apt-cache")
+    program(path, "apt-get")
     browser.install()
 
     assert installed == ["chromium"]
 
 
-@pytest.mark.parametrize("apt", [True, False])
 def test_where_there_is_none_the_remedy_is_named(
-    apt: bool, path: Path, installed: list[str], capsys: pytest.CaptureFixture[str]
+    path: Path, installed: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if apt:
-        program(path, "apt-cache", 100)
     browser.install()
 
     assert installed == []
