@@ -71,7 +71,8 @@ def main() -> int:
     key = CommandKey(client, options.namespace, options.command_key_secret)
     unwritten = UnwrittenSessions(client, options.namespace, options.unwritten_configmap, options.identity)
     session_limits = SessionLimits(options.user_limit, options.namespace_limit)
-    create = partial(_create, client, f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}", view)
+    sessions = f"/apis/{GROUP_VERSION}/namespaces/{options.namespace}/{PLURAL}"
+    create = partial(_create, client, sessions, SessionLabels(view.places))
     writer = SessionWriter(
         create,
         int(options.sessions_mib * (1 << 20)),
@@ -206,10 +207,10 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
         raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
 
 
-def _create(client: Client, path: str, view: View, body: bytes, seconds: float | None = None) -> None:
+def _create(client: Client, path: str, labels: SessionLabels, body: bytes, seconds: float | None = None) -> None:
     """Create an AuditSession, given as JSON, in at most so many seconds; `ApiError` where that fails."""
     until = time.monotonic() + seconds if seconds else None
-    labelled = Raw(SessionLabels(view.places).added(body, seconds))
+    labelled = Raw(labels.added(body, seconds))
     client.create(path, labelled, max(0.01, until - time.monotonic()) if until else None)
 
 
