@@ -71,6 +71,12 @@ class Release:
         self._cluster.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait", "--ignore-not-found")
 
 
+def webhook_pods(cluster: Cluster, *, ending: bool = False) -> list[dict[str, Any]]:
+    """The webhook's pods that stay, or those that are on their way out: they answer on meanwhile."""
+    listed = cluster.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=webhook")["items"]
+    return [each for each in listed if ("deletionTimestamp" in each["metadata"]) == ending]
+
+
 def namespace(name: str, **labels: str) -> dict[str, Any]:
     """A namespace; labels without their prefix: `record="true"`."""
     marks = {f"exectrail.io/{key}": value for key, value in labels.items()}

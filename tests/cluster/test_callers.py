@@ -14,7 +14,7 @@ from tests.load import attacks
 
 from .cluster import Cluster
 from .node.components import PRODUCT_IMAGE
-from .product import NAMESPACE, pids, pod
+from .product import pids, pod, webhook_pods
 from .sessions import Person
 
 ATTACKER = "attacker"
@@ -53,8 +53,7 @@ def attacker(admin: Cluster, plain: str) -> Iterator[str]:
 @contextmanager
 def attacked(admin: Cluster, space: str, name: str) -> Iterator[None]:
     """Both replicas are attacked; the block begins when all is in place, or has been beaten off."""
-    listed = admin.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=webhook")["items"]
-    hosts = [each["status"]["podIP"] for each in listed if "deletionTimestamp" not in each["metadata"]]
+    hosts = [each["status"]["podIP"] for each in webhook_pods(admin)]
     assert len(hosts) == 2
     program = ("exec", "-i", "-n", space, ATTACKER, "--", "python3", "/program/attacks.py", name)
     running = [admin.start("kubectl", *program, host, "9443") for host in hosts]

@@ -5,11 +5,10 @@ import json
 import ssl
 import threading
 import uuid
-from typing import Any
 
 from .cluster import Cluster, eventually
 from .execs import executing
-from .product import NAMESPACE
+from .product import NAMESPACE, webhook_pods
 from .sessions import Person
 from .test_api_server_away import api_server_away, containers
 
@@ -28,7 +27,7 @@ def test_while_cert_manager_renews_the_leaf_and_then_the_ca(alice: Person, recor
 
 def test_while_each_replica_of_the_webhook_is_deleted_in_turn(alice: Person, recorded: str) -> None:
     with executing(alice, recorded, _EXECS):
-        for each in _replicas(alice.admin):
+        for each in webhook_pods(alice.admin):
             alice.admin.kubectl("delete", "pod", "-n", NAMESPACE, each["metadata"]["name"], "--wait")
             alice.admin.kubectl("rollout", "status", "-n", NAMESPACE, "deploy/exectrail-webhook", "--timeout=90s")
 
@@ -44,11 +43,6 @@ def test_while_the_api_server_restarts(alice: Person, recorded: str) -> None:
         eventually(lambda: all(alice.cluster.kubectl(*exec_, check=False).returncode == 0 for _ in range(5)), 60)
         eventually(lambda: containers(alice.admin) == before, 60)
         away.clear()
-
-
-def _replicas(admin: Cluster) -> list[dict[str, Any]]:
-    listed = admin.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=webhook")["items"]
-    return [each for each in listed if "deletionTimestamp" not in each["metadata"]]
 
 
 def _renew(admin: Cluster, name: str, secret: str) -> None:
@@ -71,10 +65,10 @@ def _certificate(admin: Cluster, secret: str) -> str:
 def _serves_its_secret(admin: Cluster) -> None:
     """Wait until each replica does. The kubelet brings a changed Secret within a minute, or when a pod changes."""
     leaf = _certificate(admin, "exectrail-webhook-tls")
-    for each in _replicas(admin):
+    for each in webhook_pods(admin):
         admin.kubectl(
             "annotate", "pod", "-n", NAMESPACE, each["metadata"]["name"], f"look={uuid.uuid4()}", "--overwrite"
         )
-    for each in _replicas(admin):
+    for each in webhook_pods(admin):
         address = (each["status"]["podIP"], _PORT)
         eventually(lambda address=address: ssl.get_server_certificate(address) in leaf, 90)  # type: ignore[misc]

@@ -12,7 +12,7 @@ import pytest
 
 from .cluster import Cluster, eventually
 from .node.components import WORKLOAD_IMAGE
-from .product import NAMESPACE, RELEASE, Release, may_enter, namespace, pids, pod, restart
+from .product import NAMESPACE, RELEASE, Release, may_enter, namespace, pids, pod, restart, webhook_pods
 from .sessions import Person, trail
 from .test_profiles import FILES, GROUP, LOGGED, NO_MKDIR, binding, chosen, profile, ready, runs
 
@@ -296,17 +296,12 @@ def refusal(alice: Person, made: dict[str, Any]) -> str:
     return alice.cluster.kubectl(*dry, stdin=json.dumps(made), check=False).stderr
 
 
-def _webhooks_of_before(admin: Cluster) -> list[str]:
-    pods = admin.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=webhook")["items"]
-    return [each["metadata"]["name"] for each in pods if "deletionTimestamp" in each["metadata"]]
-
-
 @pytest.mark.values("profiles.allowUnconfined=true")
 def test_the_profile_that_refuses_nothing_logs_containers_that_are_unconfined(alice: Person, loose: str) -> None:
     admin = alice.admin
     unconfined = {"seccompProfile": {"type": "Unconfined"}}
     eventually(lambda: Path(FILES.parent, ONLY).exists())
-    eventually(lambda: _webhooks_of_before(admin) == [])  # they answer on while they end
+    eventually(lambda: webhook_pods(admin, ending=True) == [])  # they answer on while they end
     admin.apply(pod(loose, "web", securityContext=unconfined))
     admin.kubectl("wait", "-n", loose, "pod/web", "--for=condition=Ready", "--timeout=60s")
     assert chosen(admin, loose) == {ONLY}
