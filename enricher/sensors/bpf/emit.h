@@ -26,15 +26,6 @@ struct {
 	__type(value, __u64);
 } lost SEC(".maps");
 
-static __always_inline void count_lost(void)
-{
-	__u32 zero = 0;
-	__u64 *count = bpf_map_lookup_elem(&lost, &zero);
-
-	if (count)
-		__sync_fetch_and_add(count, 1); /* where tracepoints can be preempted, per CPU is not enough */
-}
-
 /* What was not sent because the node has no id for its process: the machine put that into a pod, past the node. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -43,19 +34,19 @@ struct {
 	__type(value, __u64);
 } without_pid SEC(".maps");
 
-static __always_inline void count_without_pid(void)
+static __always_inline void count(void *map)
 {
 	__u32 zero = 0;
-	__u64 *count = bpf_map_lookup_elem(&without_pid, &zero);
+	__u64 *so_far = bpf_map_lookup_elem(map, &zero);
 
-	if (count)
-		__sync_fetch_and_add(count, 1);
+	if (so_far)
+		__sync_fetch_and_add(so_far, 1); /* where tracepoints can be preempted, per CPU is not enough */
 }
 
 static __always_inline void send(void *sample, __u64 size)
 {
 	if (bpf_ringbuf_output(&ring, sample, size, 0))
-		count_lost();
+		count(&lost);
 }
 
 /* False, and counted, where there is nothing to send. */
@@ -69,7 +60,7 @@ static __always_inline bool fill_head(struct config *from, struct head *head, en
 	head->start = BPF_CORE_READ(task, group_leader, start_boottime);
 	head->cgroup = ref->id;
 	if (!head->pid)
-		count_without_pid();
+		count(&without_pid);
 	return head->pid;
 }
 

@@ -129,7 +129,7 @@ static __always_inline void exec_failed(long result, int first)
 	struct exec_failed *sample = bpf_map_lookup_elem(&failed_scratch, &cpu);
 
 	if (!sample) {
-		count_lost();
+		count(&lost);
 		return;
 	}
 	read_arguments(arguments);

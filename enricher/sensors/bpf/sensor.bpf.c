@@ -156,7 +156,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct exec *sample = bpf_map_lookup_elem(&scratch, &cpu);
 
 	if (!sample) {
-		count_lost();
+		count(&lost);
 		return 0;
 	}
 	if (!fill_head(from, &sample->head, EXEC, task, &ref))
