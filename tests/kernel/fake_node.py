@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,7 +34,7 @@ from enricher.tally import Tally
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User, Verb
-from tests.kernel.fake_pods import JOIN_AND_EXEC, v2_tree
+from tests.kernel.fake_pods import v2_tree
 from tests.kernel.test_profile_process_audit import PROFILE, load
 
 OURS = "golden"
@@ -162,15 +163,14 @@ class FakeNode:
 
     def start(self, cgroup: Path | None, *argv: str | bytes) -> subprocess.Popen[bytes]:
         """Start a program in a container's cgroup; None is on the node."""
-        command: list[str | bytes | Path] = ["/bin/sh", "-c", JOIN_AND_EXEC, cgroup] if cgroup else []
         process = subprocess.Popen(
-            [*command, *argv],
+            argv,
             cwd="/",
             env={"PATH": "/usr/bin:/bin"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_take_the_profile if self._source else None,  # noqa: PLW1509 - it makes system calls only
+            preexec_fn=partial(_become, cgroup, profiled=self._source is not None),  # noqa: PLW1509 - system calls only
         )
         self._started.append(process)
         self.turn()
@@ -227,8 +227,12 @@ class FakeNode:
             Path(folder).rmdir()
 
 
-def _take_the_profile() -> None:
-    load(json.loads(PROFILE.read_bytes()))
+def _become(cgroup: Path | None, *, profiled: bool) -> None:
+    """As container runtimes do it: into the cgroup, then the profile, then the program. Only that is logged."""
+    if cgroup:
+        (cgroup / "cgroup.procs").write_text("0")
+    if profiled:
+        load(json.loads(PROFILE.read_bytes()))
 
 
 @contextlib.contextmanager

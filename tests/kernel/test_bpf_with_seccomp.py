@@ -33,19 +33,8 @@ def running(spec: PodSpec) -> Iterator[FakeNode]:
 
 
 def calls(node: FakeNode) -> list[tuple[str, str | None, list[str] | None]]:
-    """Execs, and logged calls that are half of none.
-
-    What stands for the runtime has the profile, too: its calls came before the process's first exec in the container.
-    """
-    begins: dict[int | None, str] = {}
-    for record in node.records:
-        if record.kind == "exec":
-            begins.setdefault(record.pid, record.timestamp)
-    return [
-        (record.kind, record.source, record.syscalls)
-        for record in node.records
-        if record.kind == "exec" or (record.kind == "syscall" and record.timestamp > begins[record.pid])
-    ]
+    """Execs, and logged calls that are half of none."""
+    return [(each.kind, each.source, each.syscalls) for each in node.records if each.kind in ("exec", "syscall")]
 
 
 @pytest.mark.parametrize("code", [BY_A_THREAD, FAILS], ids=["from a second thread", "after one that failed"])
