@@ -4,6 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from .container_runtimes import TOPS
 from .mounts import mounted
 from .process import Process, end, find, wait_until
 
@@ -12,14 +13,23 @@ _GROUP = "kubepods"
 
 
 def kubepods() -> list[Path]:
-    """The pods' top groups that exist, one per mounted hierarchy."""
+    """The kubelet's top groups that exist, one per mounted hierarchy."""
+    return _existing(_GROUP)
+
+
+def pod_groups() -> list[Path]:
+    """All top groups with pods that exist: the kubelet's, and those of runtimes that put theirs elsewhere."""
+    return _existing(_GROUP, *TOPS)
+
+
+def _existing(*groups: str) -> list[Path]:
     points = [point for point, kind in mounted() if kind in {"cgroup", "cgroup2"}]
-    return [point / _GROUP for point in points if (point / _GROUP).is_dir()]
+    return [point / group for point in points for group in groups if (point / group).is_dir()]
 
 
 def pod_processes() -> set[Process]:
     """The processes of all pods."""
-    folders = [folder for top in kubepods() for folder, _, _ in os.walk(top)]
+    folders = [folder for top in pod_groups() for folder, _, _ in os.walk(top)]
     pids = {pid for folder in folders for pid in Path(folder, "cgroup.procs").read_text().split()}
     return {process for pid in pids if (process := find(int(pid)))}
 
@@ -28,7 +38,7 @@ def end_pods() -> None:
     """Kill the processes of all pods and remove their groups."""
     # A process may fork between the look and the kill: look again until there is none.
     wait_until(lambda: not _kill_all(), 20)
-    for top in kubepods():
+    for top in pod_groups():
         for folder, _, _ in os.walk(top, topdown=False):
             # A group of a process that is on its way out is busy for a moment.
             wait_until(partial(_removed, folder), 2)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from . import pki
+from . import container_runtimes, pki
 from .components import PAUSE_IMAGE
 from .paths import CONFIG, CONTAINERD_SOCKET, RUN, STATE
 
@@ -15,12 +15,15 @@ BRIDGE = "exectrail0"
 CONTAINERD = CONFIG / "containerd.toml"
 CNI = CONFIG / "cni"
 KUBELET = CONFIG / "kubelet.json"
+KUBELET_SETTINGS = CONFIG / "kubelet.d"
+"""A test's `*.conf` here goes before it: https://kubernetes.io/docs/tasks/administer-cluster/kubelet-config-file/"""
 AUDIT_POLICY = CONFIG / "audit-policy.json"
 
 
 def write_config() -> None:
     """Write every file; a running component keeps what it read when it started."""
     CNI.mkdir(parents=True, exist_ok=True)
+    KUBELET_SETTINGS.mkdir(exist_ok=True)
     for client in pki.CLIENTS:
         _write(kubeconfig(client), _kubeconfig(client))
     _write(AUDIT_POLICY, _AUDIT_POLICY)
@@ -64,11 +67,12 @@ _AUDIT_POLICY: dict[str, object] = {
     ],
 }
 
+KUBELET_KIND: dict[str, object] = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+
 
 def _kubelet() -> dict[str, object]:
     return {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
+        **KUBELET_KIND,
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
@@ -126,6 +130,8 @@ def _containerd() -> str:
     # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc can't lower a score, and dies of trying.
     # netns_mounts_under_state_dir, Root: what belongs to this node lies in this node's folders.
     cri = 'plugins."io.containerd.grpc.v1.cri"'
+    programs = {"runc": Path("runc"), **container_runtimes.write()}
+    runtimes = "".join(_runtime(cri, handler, program) for handler, program in programs.items())
     return f"""\
 version = 2
 root = "{STATE / "containerd"}"
@@ -139,8 +145,14 @@ state = "{RUN / "containerd"}"
 [{cri}.cni]
   bin_dir = "/usr/lib/cni"
   conf_dir = "{CNI}"
-[{cri}.containerd.runtimes.runc]
+{runtimes}"""
+
+
+def _runtime(cri: str, handler: str, program: Path) -> str:
+    return f"""\
+[{cri}.containerd.runtimes.{handler}]
   runtime_type = "io.containerd.runc.v2"
-[{cri}.containerd.runtimes.runc.options]
+[{cri}.containerd.runtimes.{handler}.options]
   Root = "{RUN / "runc"}"
+  BinaryName = "{program}"
 """

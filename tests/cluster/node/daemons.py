@@ -146,6 +146,7 @@ def _kubelet(programs: Path) -> Service:
     argv = (
         str(programs / "kubelet"),
         f"--config={config.KUBELET}",
+        f"--config-dir={config.KUBELET_SETTINGS}",
         f"--kubeconfig={kubeconfig('kubelet')}",
         f"--hostname-override={pki.NODE_NAME}",
         f"--node-ip={pki.NODE_ADDRESS}",

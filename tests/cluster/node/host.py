@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import firewall, mounts
-from .cgroups import kubepods, pod_processes
+from .cgroups import pod_groups, pod_processes
 from .config import BRIDGE
 from .errors import NodeError
 from .paths import HOST_BEFORE, RUN, STATE
@@ -121,7 +121,7 @@ def leftovers() -> Iterator[str]:
     """What of the node is still on the host, one line each."""
     before = _read()
     yield from (f"mount {point}" for point in _new_mounts(before))
-    yield from (f"cgroup {cgroup}" for cgroup in kubepods())
+    yield from (f"cgroup {cgroup}" for cgroup in pod_groups())
     for folder, entries in before.folders.items():
         yield from (f"file {path}" for path in _new(Path(folder), entries))
     for command, keep in before.chains.items():
