@@ -1,13 +1,15 @@
 """The drill: three users, two pods, each way in, and two entries past them; then every command tells exactly that.
 
-From the cluster, and from copies of the trail.
+From the cluster, from copies of the trail, and from Loki.
 """
 
 import gzip
 import json
 import subprocess
+import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +20,12 @@ from exectrail.reading.shell import join
 from tests.unit.exectrail.parsed_page import ParsedPage
 
 from .cluster import Cluster, eventually
-from .node.components import WORKLOAD_IMAGE
+from .loki import Loki, running
+from .node.build import go_build
+from .node.components import LOKI_BUILD, WORKLOAD_IMAGE
 from .product import TRAIL, Release, container_id, looked_into, may_enter, namespace, pod
 from .sessions import Person, closed, enter_by_the_runtime, trail, whole_lines
+from .shipper import Line, recipe, streams
 from .test_whose_name import Impersonated
 
 SPACE = "drill"
@@ -55,6 +60,8 @@ class Drill:
     entries: list[list[str]]
     """Of each entry without a request, the program that it ran."""
     copies: Path
+    lines: list[str]
+    """What is in them."""
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +98,7 @@ def drill(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Drill:
     half = len(lines) // 2
     (copies / "first.jsonl.gz").write_bytes(gzip.compress(b"".join(lines[:half])))
     (copies / "second.jsonl").write_bytes(b"".join(lines[half:]))
-    return Drill(sessions, entries, copies)
+    return Drill(sessions, entries, copies, [line.decode() for line in lines])
 
 
 def _set_up(admin: Cluster) -> None:
@@ -161,25 +168,39 @@ def _recorded_to_the_end(command: list[str]) -> None:
     eventually(ended)
 
 
-@pytest.fixture(params=["cluster", "copies"])
-def files(request: pytest.FixtureRequest, drill: Drill) -> list[str]:
-    """What a command is given to read: nothing for the cluster, or the folder of copies."""
+@pytest.fixture(scope="module")
+def loki(drill: Drill, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
+    """A real one that has the trail since the drill began, as a collector would have sent it."""
+    with running(go_build(LOKI_BUILD) / "loki", tmp_path_factory.mktemp("loki")) as ready:
+        first = time.time_ns() - len(drill.lines) * 1000
+        sent = [Line(first + number * 1000, text.rstrip("\n")) for number, text in enumerate(drill.lines)]
+        loki = ready()
+        loki.push(streams(recipe(), sent))
+        yield loki
+
+
+@pytest.fixture(params=["cluster", "copies", "loki"])
+def source(request: pytest.FixtureRequest, drill: Drill) -> list[str]:
+    """What a command is given to read: nothing for the cluster, the folder of copies, or Loki's address."""
+    if request.param == "loki":
+        loki: Loki = request.getfixturevalue("loki")
+        return ["--loki", loki.url]
     return [] if request.param == "cluster" else [str(drill.copies)]
 
 
 def test_sessions_lists_each_request_with_its_user_target_command_and_result(
-    admin: Cluster, drill: Drill, files: list[str]
+    admin: Cluster, drill: Drill, source: list[str]
 ) -> None:
-    listed = admin.exectrail("sessions", *files, "--namespace", SPACE, "--no-headers").stdout
+    listed = admin.exectrail("sessions", *source, "--namespace", SPACE, "--no-headers").stdout
 
     cells = [line.split("\t") for line in listed.splitlines()]
     found = [(user, verb, target, result, uid, command) for _, user, verb, target, result, _, uid, command in cells]
     assert sorted(found) == sorted(session.row for session in drill.sessions)
 
 
-def test_show_tells_what_each_of_them_ran(admin: Cluster, drill: Drill, files: list[str]) -> None:
+def test_show_tells_what_each_of_them_ran(admin: Cluster, drill: Drill, source: list[str]) -> None:
     for session in drill.sessions:
-        shown = admin.exectrail("show", session.uid, *files).stdout
+        shown = admin.exectrail("show", session.uid, *source).stdout
         facts, tree = shown.split(f"\n{session.user} {session.verb} {session.target}\n")
 
         said = dict(line.split(maxsplit=1) for line in facts.splitlines() if line)
@@ -190,8 +211,8 @@ def test_show_tells_what_each_of_them_ran(admin: Cluster, drill: Drill, files: l
             assert words in tree
 
 
-def test_untracked_tells_the_two_who_asked_nobody(admin: Cluster, drill: Drill, files: list[str]) -> None:
-    done = admin.exectrail("untracked", *files, "--namespace", SPACE, "-o", "jsonl", check=False)
+def test_untracked_tells_the_two_who_asked_nobody(admin: Cluster, drill: Drill, source: list[str]) -> None:
+    done = admin.exectrail("untracked", *source, "--namespace", SPACE, "-o", "jsonl", check=False)
 
     entries = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(each["pod"], each["container"], each["programs"][-1]) for each in entries] == [
@@ -201,8 +222,8 @@ def test_untracked_tells_the_two_who_asked_nobody(admin: Cluster, drill: Drill, 
     assert done.returncode == 1
 
 
-def test_summary_counts_each_session_once(admin: Cluster, drill: Drill, files: list[str]) -> None:
-    done = admin.exectrail("summary", *files, "--namespace", SPACE, "-o", "json", check=False)
+def test_summary_counts_each_session_once(admin: Cluster, drill: Drill, source: list[str]) -> None:
+    done = admin.exectrail("summary", *source, "--namespace", SPACE, "-o", "json", check=False)
     assert done.returncode in NOT_OURS, done.stderr
     counted = json.loads(done.stdout)
 
@@ -212,9 +233,9 @@ def test_summary_counts_each_session_once(admin: Cluster, drill: Drill, files: l
         assert sessions == Counter(str(getattr(session, name)) for session in drill.sessions)
 
 
-def test_a_report_has_all_of_them(admin: Cluster, drill: Drill, files: list[str], tmp_path: Path) -> None:
+def test_a_report_has_all_of_them(admin: Cluster, drill: Drill, source: list[str], tmp_path: Path) -> None:
     html = tmp_path / "report.html"
-    done = admin.exectrail("report", *files, "--namespace", SPACE, "--html", str(html), check=False)
+    done = admin.exectrail("report", *source, "--namespace", SPACE, "--html", str(html), check=False)
     assert done.returncode in NOT_OURS, done.stderr
 
     page = ParsedPage(html.read_text())
