@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import browser, packages, parts
-from .components import LOKI_BUILD
+from .components import COLLECTOR_BUILD, LOKI_BUILD
 from .config import kubeconfig
 from .daemons import daemons
 from .down import down
@@ -48,7 +48,7 @@ def _browser() -> None:
 
 def _parts() -> None:
     with _lock():
-        parts.make(LOKI_BUILD)
+        parts.make(LOKI_BUILD, COLLECTOR_BUILD)
         archive()
 
 

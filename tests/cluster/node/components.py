@@ -11,6 +11,7 @@ HELM = "4.3.1"
 # 1.12 and later keep their commands in modules of their own that need files beside them to build.
 CERT_MANAGER = "1.11.5"
 LOKI = "3.7.8"
+COLLECTOR = "0.165.1"
 # kubectl supports one minor version of skew; two more work for what the tests use (exec over WebSocket: 1.30).
 OLDEST_KUBECTL = (1, 30)
 
@@ -83,6 +84,13 @@ LOKI_BUILD = GoBuild(
     programs={"loki": "github.com/grafana/loki/v3/cmd/loki"},
     stamps={"github.com/grafana/loki/v3/pkg/util/build.Version": LOKI},
     takes="4 minutes",
+)
+COLLECTOR_BUILD = GoBuild(
+    "otel-collector",
+    COLLECTOR,
+    HERE / "otel-collector",
+    programs={"otel-collector": "."},
+    takes="2 minutes",
 )
 
 

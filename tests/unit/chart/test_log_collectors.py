@@ -17,6 +17,7 @@ from tests.unit.chart.rendered import CHART, HelmTemplate, only, pod_spec, pod_t
 FOLDER = CHART.parent / "docs/tasks/log-stores"
 FLUENT_BIT = yaml.safe_load((FOLDER / "fluent-bit.yaml").read_text())
 VECTOR = yaml.safe_load((FOLDER / "vector.yaml").read_text())
+OTEL = yaml.safe_load((FOLDER / "otel-collector.yaml").read_text())["receivers"]["filelog"]
 
 
 def fields() -> dict[str, Any]:
@@ -45,6 +46,14 @@ def test_alloy_reads_the_files_of_the_enrichers_container(pod: dict[str, Any]) -
     assert not fnmatch.fnmatch(file.replace("enricher", "node"), recipe().files)
 
 
+def test_the_otel_collector_reads_the_file_of_the_enrichers_container_that_is_written(pod: dict[str, Any]) -> None:
+    file = "/var/log/pods/{namespace}_{name}_5b2e8a3c-0d3f-4a55-8c6e-2f6a1c1d9e10/{container}/0.log".format(**pod)
+    (include,) = OTEL["include"]
+    assert fnmatch.fnmatch(file, include)
+    assert not fnmatch.fnmatch(f"{file}.20261129-101112", include)
+    assert not fnmatch.fnmatch(file.replace("enricher", "node"), include)
+
+
 def test_fluent_bit_reads_the_files_of_the_enrichers_container(pod: dict[str, Any]) -> None:
     (tail,) = FLUENT_BIT["pipeline"]["inputs"]
     file = "/var/log/containers/{name}_{namespace}_{container}-{id}.log".format(**pod, id="0" * 64)
@@ -70,16 +79,23 @@ def test_labels_have_few_values() -> None:
     assert len(get_args(Kind)) < 10
 
 
-@pytest.mark.parametrize("name", ["config.alloy", "fluent-bit.yaml", "vector.yaml"])
+DROPS_AND_JOINS = {
+    "config.alloy": ('selector = "{stream=\\"stderr\\"}"\n\t\taction   = "drop"', "stage.cri"),
+    "fluent-bit.yaml": ("regex: stream ^stdout$", "multiline.parser: docker, cri"),
+    "otel-collector.yaml": ('expr: body matches "^[^ ]+ stderr "', "type: container"),
+    "vector.yaml": ('.stream == "stdout"', "auto_partial_merge: true"),
+}
+
+
+@pytest.mark.parametrize("name", DROPS_AND_JOINS)
 def test_every_collector_drops_standard_error_and_joins_lines(name: str) -> None:
     text = (FOLDER / name).read_text()
-    assert re.search(r'stream=\\"stderr\\"}"\n\s+action\s+= "drop"|regex: stream \^stdout\$|\.stream == "stdout"', text)
-    assert re.search(r"stage\.cri|multiline\.parser: docker, cri|auto_partial_merge: true", text)
+    assert all(setting in text for setting in DROPS_AND_JOINS[name])
 
 
 def in_bytes(size: str | int) -> int:
     """A size as the collectors and Loki write it; `K` is taken for the smaller of what it may mean."""
-    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)B?", str(size)).groups()  # type: ignore[union-attr] # it is one
+    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)(?:i?B)?", str(size)).groups()  # type: ignore[union-attr] # it is one
     return int(int(number) * 1000 ** " KMG".index(unit or " "))
 
 
@@ -87,14 +103,16 @@ def test_the_longest_line_is_within_every_limit() -> None:
     loki = yaml.safe_load((FOLDER / "loki.yaml").read_text())["limits_config"]
     assert in_bytes(loki["max_line_size"]) >= LONGEST_LINE
     assert in_bytes(FLUENT_BIT["pipeline"]["inputs"][0]["buffer_max_size"]) >= LONGEST_LINE
-    # By default these two join pieces without a limit.
+    # By default these join pieces without a limit.
     assert "max_merged_line_bytes" not in VECTOR["sources"]["containers"]
+    assert not any("max_log_size" in each for each in OTEL["operators"])
     assert "stage.cri { }" in (FOLDER / "config.alloy").read_text()
 
 
-def test_a_piece_of_a_line_is_within_vectors_limit() -> None:
+def test_a_piece_of_a_line_is_within_the_limits() -> None:
     """Runtimes cut after 16 KiB; Docker's json-file makes up to six bytes of one in there, and frames it."""
     assert in_bytes(VECTOR["sources"]["containers"]["max_line_bytes"]) > 6 * 16 * 1024 + 1024
+    assert in_bytes(OTEL["max_log_size"]) > 6 * 16 * 1024 + 1024
 
 
 def test_documents_get_the_id_and_time_of_their_records() -> None:

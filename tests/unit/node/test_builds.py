@@ -11,6 +11,7 @@ import pytest
 from tests.cluster.node import cache, oci, packages, product
 from tests.cluster.node.components import (
     CERT_MANAGER_BUILD,
+    COLLECTOR_BUILD,
     HELM_BUILD,
     HYPERKUBE_BUILD,
     KUBECTL_BUILD,
@@ -35,6 +36,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (HELM_BUILD, "helm.sh/helm/v4"),
         (CERT_MANAGER_BUILD, "github.com/cert-manager/cert-manager"),
         (LOKI_BUILD, "github.com/grafana/loki/v3"),
+        (COLLECTOR_BUILD, "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver"),
     ],
     ids=lambda value: value.name if isinstance(value, GoBuild) else "",
 )
