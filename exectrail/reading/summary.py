@@ -5,7 +5,7 @@ durable record, the AuditSession knows requests that no process ever came of.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec import Struct, field
@@ -65,7 +65,21 @@ def from_records(uid: str, records: Iterable[Record]) -> Summary:
     genuine.sort(key=_weight)
     for record in genuine:
         _add(summary, record)
+    if summary.start_time is None:
+        summary.start_time = _start(summary)
     return summary
+
+
+def _start(summary: Summary) -> str | None:
+    """When a session began whose start was not read: its end says how long it took."""
+    end = moment(summary.end_time)
+    if end is None or summary.duration_ms is None:
+        return None
+    try:
+        began = end - timedelta(milliseconds=summary.duration_ms)
+    except OverflowError:  # a damaged or forged record
+        return None
+    return began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _weight(record: Record) -> tuple[bool, int]:

@@ -348,6 +348,17 @@ def test_since_keeps_what_has_no_time() -> None:
     ]
 
 
+def test_a_session_without_its_beginning_began_as_long_before_its_end_as_it_took() -> None:
+    ends = (
+        Node1()
+        .write("1", "end", 30, duration_ms=90_500)
+        .write("2", "end", 31)
+        .write("3", "end", 32, duration_ms=1 << 62)
+    )
+
+    assert [it.start_time for it in summaries(*ends.records)] == ["2026-11-23T14:28:29.500Z", None, None]
+
+
 @given(st.text())
 def test_a_pattern_without_a_star_means_itself(text: str) -> None:
     name = text.replace("*", "")
