@@ -5,12 +5,13 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 from exectrail.reading.blocks import is_utf16
 from exectrail.reading.gzipped import is_gzip, unpacked
-from exectrail.reading.segments import GZ, is_closed
+from exectrail.reading.segments import GZ, closed_before, is_closed
 from exectrail.reading.shell import visible
 from exectrail.reading.trail import Source
 
@@ -18,11 +19,12 @@ _TRAILS = (".jsonl", ".jsonl.gz", ".log", ".log.gz", ".json", ".json.gz")
 """How the files are named that are read of a folder."""
 
 
-def sources(names: list[str], *, closed: bool = True) -> list[Source]:
+def sources(names: list[str], since: datetime | None = None, *, closed: bool = True) -> list[Source]:
     """What the names stand for, in their order and once each; of a folder its trails by their names.
 
     Args:
         names: Files, folders, and `-`.
+        since: A folder's segments that were closed before are left out.
         closed: Whether a folder's closed segments count as well as the files that are being written.
 
     """
@@ -30,10 +32,13 @@ def sources(names: list[str], *, closed: bool = True) -> list[Source]:
     for name in names:
         if name == "-":
             found[name] = Source("standard input", _standard_input)
+        elif not (path := Path(name)).is_dir():
+            found[str(path)] = _file(path)
         else:
-            path = Path(name)
-            trails = _in_folder(path, closed=closed) if path.is_dir() else [path]
-            found |= {str(each): _file(each) for each in trails} or {name: _empty(path)}
+            trails = _in_folder(path, closed=closed)
+            left_out = closed_before(since, path, [each.name for each in trails])
+            needed = [each for each in trails if each.name.removesuffix(GZ) not in left_out]
+            found |= {str(each): _file(each) for each in needed} if trails else {name: _empty(path)}
     return list(found.values())
 
 

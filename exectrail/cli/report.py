@@ -128,7 +128,7 @@ def _report(arguments: Namespace, chosen: Choice, report: Report, summaries: lis
 
 def _in_files(arguments: Namespace, chosen: Choice, report: Report, copies: ExitStack) -> tuple[list[Summary], _Read]:
     given: list[Source] = []
-    for source in files.sources(arguments.files):
+    for source in files.sources(arguments.files, chosen.since):
         try:
             if not source.again:
                 source = copied(source, copies.enter_context(temporary()))  # noqa: PLW2901
@@ -172,7 +172,7 @@ def _in_cluster(arguments: Namespace, chosen: Choice, report: Report) -> tuple[l
         unread = set()
         for node in sorted({each.node for each in summaries if each.node}):
             try:
-                whole = several.read(trails(kubectl, node, "--only=sessions"))
+                whole = several.read(trails(kubectl, node, "--only=sessions", chosen.since))
             except KubectlError as error:
                 report.problems.append(str(error))
                 whole = False

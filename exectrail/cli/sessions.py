@@ -58,7 +58,7 @@ def _found(arguments: Namespace, chosen: Choice, report: Report) -> Iterable[Sum
         given = (
             [sources.loki(arguments, chosen, report).source((SESSION,))]
             if arguments.loki
-            else files.sources(arguments.files)
+            else files.sources(arguments.files, chosen.since)
         )
         if arguments.limit:
             return session_list.newest_first(given, arguments.limit, chosen.keeps, report)

@@ -23,7 +23,9 @@ def kubectl(arguments: Namespace) -> Kubectl:
 
 
 def of(arguments: Namespace, only: str, chosen: Choice, report: Report) -> list[Source]:
-    """The files, or the trails of all nodes with what a selection (`trail.SELECTIONS`) has.
+    """The files, or the trails of all nodes with what a selection (`trail.SELECTIONS`) has, from the chosen time on.
+
+    What was written before that may be left out: a record is never written before what it is about.
 
     Raises:
         KubectlError: The trails cannot be listed.
@@ -33,12 +35,28 @@ def of(arguments: Namespace, only: str, chosen: Choice, report: Report) -> list[
     if arguments.loki:
         return [loki(arguments, chosen, report).source(SELECTIONS[only])]
     if arguments.files:
-        return files.sources(arguments.files)
-    return trails(kubectl(arguments), None, f"--only={only}")
+        return files.sources(arguments.files, chosen.since)
+    return trails(kubectl(arguments), None, f"--only={only}", chosen.since)
+
+
+def left_out(arguments: Namespace, only: str, chosen: Choice, nodes: set[str]) -> list[Source]:
+    """What `of` leaves out because it was written before the chosen time; of the cluster all from these nodes.
+
+    Raises:
+        KubectlError: The trails cannot be listed.
+
+    """
+    if chosen.since is None or arguments.loki:
+        return []
+    if not arguments.files:
+        asked = kubectl(arguments)
+        return [source for node in sorted(nodes) for source in trails(asked, node, f"--only={only}")]
+    read = {source.name for source in files.sources(arguments.files, chosen.since)}
+    return [source for source in files.sources(arguments.files) if source.name not in read]
 
 
 def loki(arguments: Namespace, chosen: Choice, report: Report) -> LokiTrail:
-    """The trail in Loki, from the chosen time on: a record is never written before what it is about.
+    """The trail in Loki, from the chosen time on.
 
     It is read up to now, whatever `--until` says: what began before may have its end later.
 

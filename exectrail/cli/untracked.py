@@ -12,10 +12,12 @@ from exectrail.cli.arguments import add_loki, add_output, add_source, add_target
 from exectrail.cli.exit_codes import FOUND
 from exectrail.cli.wrapping import Part, painted, wrapped
 from exectrail.reading import words
+from exectrail.reading.choice import Choice
 from exectrail.reading.entries import Untracked, untracked
+from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
 from exectrail.reading.shell import join, visible
-from exectrail.reading.trail import SELECTIONS, read_all
+from exectrail.reading.trail import SELECTIONS, Source, read_all
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,10 +38,8 @@ def run(arguments: Namespace) -> int:
     report = Report()
     chosen = choice(arguments, datetime.now(UTC))
     try:
-        records = read_all(sources.of(arguments, "untracked", chosen, report), SELECTIONS["untracked"], report)
         with progress.shown(report):
-            every = untracked(filter(chosen.keeps_target, records))
-        found = [entry for entry in every if chosen.in_time(entry.time)]
+            found = _found(arguments, chosen, report)
     except sources.FAILURES as error:
         return outcome.cannot_look(error, report)
     if arguments.output == "json":
@@ -53,6 +53,30 @@ def run(arguments: Namespace) -> int:
     if not found and not code:
         text.complain("no untracked entries")
     return FOUND if found else code
+
+
+def _found(arguments: Namespace, chosen: Choice, report: Report) -> list[Untracked]:
+    """The chosen entries. Each counts by its first record, also where that was left out as older than the time."""
+    every = _entries(sources.of(arguments, "untracked", chosen, report), chosen, report)
+    found = [entry for entry in every if chosen.in_time(entry.time)]
+    earlier = _earlier(arguments, chosen, {entry.node for entry in found}, report) if found else set()
+    return [entry for entry in found if (entry.node, entry.entry_key) not in earlier]
+
+
+def _earlier(arguments: Namespace, chosen: Choice, nodes: set[str], report: Report) -> set[tuple[str, str | None]]:
+    """The entries of these nodes that began before the chosen time."""
+    before = Report()
+    try:
+        every = _entries(sources.left_out(arguments, "untracked", chosen, nodes), chosen, before)
+    except KubectlError as error:
+        before.problems.append(str(error))
+        every = []
+    report.problems += [problem for problem in before.problems if problem not in report.problems]
+    return {(entry.node, entry.entry_key) for entry in every if entry.entry_key and not chosen.in_time(entry.time)}
+
+
+def _entries(given: list[Source], chosen: Choice, report: Report) -> list[Untracked]:
+    return untracked(filter(chosen.keeps_target, read_all(given, SELECTIONS["untracked"], report)))
 
 
 def _print(found: list[Untracked], clock: text.Clock) -> None:

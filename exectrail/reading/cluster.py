@@ -7,6 +7,7 @@ enricher's log where the enricher writes to standard output. The pods say which,
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import IO
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.listing import decoded, listed
 from exectrail.reading.report import Report
+from exectrail.reading.segments import CLOCK_SLACK
 from exectrail.reading.summary import Summary, from_audit_session
 from exectrail.reading.trail import Source
 
@@ -123,16 +125,23 @@ def _audit_sessions(kubectl: Kubectl, name: str | None = None) -> Iterator[msgsp
     return listed(kubectl, _AUDIT_SESSIONS, _PAGE, **query)
 
 
-def trails(kubectl: Kubectl, node: str | None = None, *only: str) -> list[Source]:
-    """The trails of all nodes, or of one; of a trail that is a file only what the options of the reader select.
+def trails(kubectl: Kubectl, node: str | None, only: str, since: datetime | None = None) -> list[Source]:
+    """The trails of all nodes, or of one.
+
+    Args:
+        kubectl: The cluster.
+        node: The only node, if it is one.
+        only: An option of the reader: what to select of a trail that is a file.
+        since: What was written before need not be read.
 
     Raises:
         KubectlError: The pods cannot be listed, or none of them runs there.
 
     """
-    sources = [_file(kubectl, pod, only) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"]
+    options = (only, f"--since={since.isoformat()}") if since else (only,)
+    sources = [_file(kubectl, pod, options) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"]
     if not sources:
-        sources = [_log(kubectl, pod) for pod in _pods(kubectl, _ENRICHER, node)]
+        sources = [_log(kubectl, pod, since) for pod in _pods(kubectl, _ENRICHER, node)]
     if not sources:
         raise _no_pod(node)
     return sources
@@ -193,9 +202,9 @@ def _mode(pod: _Pod) -> str:
     return pod.metadata.annotations.get(_LOGS_MODE, "file")
 
 
-def _file(kubectl: Kubectl, pod: _Pod, only: tuple[str, ...]) -> Source:
+def _file(kubectl: Kubectl, pod: _Pod, options: tuple[str, ...]) -> Source:
     name = f"trail of node {pod.spec.node_name}"
-    return Source(name, lambda: kubectl.stream(*_reads(pod), *only), marked=True)
+    return Source(name, lambda: kubectl.stream(*_reads(pod), *options), marked=True)
 
 
 def _reads(pod: _Pod) -> tuple[str, ...]:
@@ -204,9 +213,10 @@ def _reads(pod: _Pod) -> tuple[str, ...]:
     return ("exec", f"--namespace={meta.namespace}", meta.name, f"--container={_READER}", "--", *_READS, path)
 
 
-def _log(kubectl: Kubectl, pod: _Pod) -> Source:
+def _log(kubectl: Kubectl, pod: _Pod, since: datetime | None) -> Source:
     name = f"log of the enricher on node {pod.spec.node_name}"
-    return Source(name, lambda: kubectl.stream(*_logs(pod)), pod_log=True, growing=True)
+    begin = (f"--since-time={(since - CLOCK_SLACK).isoformat()}",) if since else ()
+    return Source(name, lambda: kubectl.stream(*_logs(pod), *begin), pod_log=True, growing=True)
 
 
 def _logs(pod: _Pod) -> tuple[str, ...]:

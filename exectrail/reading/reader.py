@@ -1,8 +1,9 @@
 """What runs in the container `reader`: prints a node's trail, or what is in it of one session, and marks the end.
 
-`python -m exectrail.reading.reader FILE [--about UID | --only WHAT]`. The last line is the end mark: without it the
-stream was cut. It also says which numbers were read, so that a selection shows as well as the whole whether records are
-missing. `--follow [--after SEQ]` prints what is added; its first line says after which number it begins.
+`python -m exectrail.reading.reader FILE [--about UID | --only WHAT] [--since TIME]`. The last line is the end mark:
+without it the stream was cut. It also says which numbers were read, so that a selection shows as well as the whole
+whether records are missing. `--since` leaves out segments that were closed before. `--follow [--after SEQ]` prints what
+is added; its first line says after which number it begins.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -28,15 +30,17 @@ _SPEAK = 5.0
 """Seconds."""
 
 
-def of_file(file: Path, needles: tuple[bytes, ...] | None, report: Report) -> Iterator[bytes]:
-    """The lines of a trail with its closed segments.
+def of_file(
+    file: Path, needles: tuple[bytes, ...] | None, report: Report, since: datetime | None = None
+) -> Iterator[bytes]:
+    """The lines of a trail with its closed segments, but for those that were closed before `since`.
 
     Raises:
         Unreadable: There is no such trail, or it cannot be read.
 
     """
     try:
-        for stream in segments.read(file):
+        for stream in segments.read(file, since):
             yield from lines(_source(file, stream), needles, report)
     except OSError as error:
         raise Unreadable(f"{error.filename or file}: {error.strerror or error}") from error
@@ -75,6 +79,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--about", metavar="UID")
     parser.add_argument("--only", choices=SELECTIONS)
+    parser.add_argument("--since", metavar="TIME", type=datetime.fromisoformat)
     parser.add_argument("--follow", action="store_true")
     parser.add_argument("--after", metavar="SEQ", type=int)
     given = parser.parse_args(arguments)
@@ -83,7 +88,7 @@ def main(arguments: list[str]) -> int:
     needles = (given.about.encode(errors="surrogateescape"), GAP) if given.about else SELECTIONS.get(given.only)
     report = Report()
     try:
-        for line in of_file(given.file, needles, report):
+        for line in of_file(given.file, needles, report, given.since):
             sys.stdout.buffer.write(line + b"\n")
     except Unreadable as error:
         print(error, file=sys.stderr)

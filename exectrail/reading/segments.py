@@ -8,8 +8,9 @@ age. A node's name has no capital letter, hence no `T`: `trail-a.jsonl` never cl
 import io
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,9 @@ GZ = ".gz"
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}"
 _FORMAT = "%Y-%m-%dT%H-%M-%S.%f"
 _TRIES = 100
+CLOCK_SLACK = timedelta(minutes=1)
+"""So much a node's clock may be set back, or be behind that of the API's sessions, and no record is left out for it."""
+_segment = re.compile(rf"(.+)-{_STAMP}((?:\.[^.]+)?)(?:{re.escape(GZ)})?").fullmatch
 
 
 class Segment(Struct, frozen=True, order=True):
@@ -67,6 +71,43 @@ def is_closed(name: str) -> bool:
     return re.search(rf"-{_STAMP}(?:\.|\Z)", name) is not None
 
 
+def closed_before(since: datetime | None, folder: Path, files: Iterable[str]) -> set[str]:
+    """The closed segments in which nothing happened since then: their names, without `.gz`.
+
+    A record may be written later than what it is about, never before. So a segment that was closed before has nothing
+    of it. The time in its name says when that was; a later modification time counts, as that of a copy. Only a trail's
+    oldest segments are left out, up to the first that is needed: no number is missing in between. The file that is
+    being written is never left out.
+
+    This holds while the clock goes on. Where it was set back by more than `CLOCK_SLACK`, records from before that have
+    times that came again. Such a record can be left out though its time is later than `since`.
+
+    Args:
+        since: The time; None leaves out nothing.
+        folder: Where the segments are.
+        files: The names of the folder's files.
+
+    """
+    if since is None:
+        return set()
+    names = set(files)
+    trails = {match[1] + match[2] for match in map(_segment, names) if match}
+    return {
+        segment.name
+        for trail in trails
+        for segment in takewhile(lambda each: _closed(folder, each) <= since - CLOCK_SLACK, Names(trail).among(names))
+    }
+
+
+def _closed(folder: Path, segment: Segment) -> datetime:
+    """When nothing more was written to a segment."""
+    times = [segment.closed]
+    for name in (segment.name, segment.name + GZ):
+        with suppress(FileNotFoundError):  # it has the other form, or was removed meanwhile
+            times.append(datetime.fromtimestamp((folder / name).stat().st_mtime, UTC))
+    return max(times)
+
+
 def _moment(stamp: str) -> datetime:
     try:
         return datetime.strptime(stamp, _FORMAT).replace(tzinfo=UTC)
@@ -74,8 +115,12 @@ def _moment(stamp: str) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def read(file: Path) -> Iterator[IO[bytes]]:
+def read(file: Path, since: datetime | None = None) -> Iterator[IO[bytes]]:
     """The contents of a trail's segments, oldest first, the one being written last; each closed when the next comes.
+
+    Args:
+        file: The one that is being written.
+        since: Segments that were closed before are left out.
 
     Raises:
         OSError: There is no such trail, or it cannot be read.
@@ -87,7 +132,10 @@ def read(file: Path) -> Iterator[IO[bytes]]:
             stack.enter_context(newest)
         elif not segments:
             raise FileNotFoundError(2, "No such file or directory", str(file))
+        left_out = closed_before(since, file.parent, [segment.name for segment in segments])
         for segment in segments:
+            if segment.name in left_out:
+                continue
             if stream := _open(file.with_name(segment.name)):
                 with stream:
                     yield unpacked(stream)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from exectrail import cli
@@ -418,6 +419,56 @@ def test_what_stands_out_is_read_from_all_nodes(
 
     assert (code, len([call for call in cluster.calls if call[0] == "exec"])) == (0, 2)
     assert "missing" not in err
+
+
+@pytest.mark.parametrize("command", ["untracked", "summary"])
+def test_since_is_passed_on_to_what_reads_a_trail(command: str, cluster: FakeCluster, run: Show, trail: bytes) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --since=2026-11-23T14:00:00+00:00", out=trail + end(trail))
+
+    assert run(command, "--since", "2026-11-23T14:00Z")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["untracked", "summary"])
+def test_since_is_passed_on_to_what_reads_a_log_with_a_minute_for_the_clocks(
+    command: str, cluster: FakeCluster, run: Show, trail: bytes
+) -> None:
+    cluster.has_pods("stdout", "", "node-1")
+    cluster.answers("logs --since-time=2026-11-23T13:59:00+00:00", out=trail)
+
+    assert run(command, "--since", "2026-11-23T14:00Z")[0] == 0
+
+
+def test_where_something_came_in_its_node_is_read_to_see_whether_that_was_earlier(
+    cluster: FakeCluster, run: Show, alice_trail: list[Record]
+) -> None:
+    entered, goes_on = (
+        msgspec.structs.replace(record, origin="untracked", timestamp=f"2026-11-23T{time}:00.000Z")
+        for record, time in ((alice_trail[1], "13:00"), (alice_trail[4], "15:00"))
+    )
+    recent, whole = encode(goes_on), encode(entered) + encode(goes_on)
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2")
+    cluster.answers("exec node-node-1 --since", out=recent + end(recent))
+    cluster.answers("exec node-node-2 --since", out=end(recent))
+    cluster.answers("exec node-node-1", out=whole + end(whole))
+
+    code, out, _ = run("untracked", "--since", "2026-11-23T14:00Z")
+
+    assert (code, out) == (0, "")
+
+
+def test_an_entry_is_shown_also_where_its_beginning_cannot_be_looked_for(
+    cluster: FakeCluster, run: Show, alice_trail: list[Record]
+) -> None:
+    recent = encode(msgspec.structs.replace(alice_trail[4], origin="untracked"))
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --since", out=recent + end(recent))
+    cluster.answers("exec", code=1, err="error: connection refused\n")
+
+    code, out, err = run("untracked", "--since", "2026-11-23T14:00Z")
+
+    assert (code, "$ id" in out) == (1, True)
+    assert "connection refused" in err
 
 
 _ASKS = """\

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -47,6 +48,23 @@ def test_of_one_session_come_its_records_and_all_gaps(folder: Path, alice_trail:
         record for record in alice_trail if record.request_uid == alice_uid or record.kind == "gap"
     ]
     assert msgspec.json.decode(mark, type=End).numbers == {"node-1": [(0, len(alice_trail) - 1)]}
+
+
+def test_of_segments_closed_before_a_time_neither_lines_nor_numbers_come(
+    folder: Path, alice_trail: list[Record]
+) -> None:
+    (segment,) = folder.glob("*.gz")
+    os.utime(segment, (0, 0))
+
+    for since, first in (
+        ("2026-11-23T14:58:30+00:00", 0),
+        ("2026-11-23T16:58:30.000001+02:00", 0),
+        ("2026-11-24T00:00:00+00:00", 9),
+    ):
+        *lines, mark = printed(folder / "trail.jsonl", f"--since={since}").stdout.splitlines()
+
+        assert list(map(decode, lines)) == alice_trail[first:]
+        assert msgspec.json.decode(mark, type=End) == End({"node-1": [(first, len(alice_trail) - 1)]}, 0)
 
 
 def test_a_line_that_is_still_being_written_is_no_damage(folder: Path) -> None:

@@ -454,6 +454,17 @@ def test_of_a_cluster_each_node_that_had_one_of_the_sessions_is_read_once(
     assert shown.within(r"dd\.unknown")[0] == "never-started"
 
 
+def test_of_a_cluster_nothing_older_than_since_is_read(
+    cluster: FakeCluster, alice_file: Path, alice_uid: str, run: Run
+) -> None:
+    mark = b'{"kind":"end-of-trail","numbers":{"node-1":[[0,21]]},"damaged":0}\n'
+    cluster.answers("get auditsessions", out={"items": [listed(alice_uid, node="node-1")]})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --only=sessions --since=2026-11-23T14:00:00+00:00", out=alice_file.read_bytes() + mark)
+
+    assert run("--since", "2026-11-23T14:00Z", "--html", "-")[0] == 0
+
+
 def test_a_node_that_cannot_be_read_is_said_for_its_sessions(cluster: FakeCluster, alice_uid: str, run: Run) -> None:
     cluster.answers("get auditsessions", out={"items": [listed(alice_uid, node="node-1")]})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")

@@ -1,6 +1,7 @@
 """A trail in several files: their names, and reading them as one."""
 
 import gzip
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -105,6 +106,90 @@ def test_a_segment_that_is_compressed_or_removed_while_the_trail_is_read_is_no_t
     (folder / "trail.jsonl").write_bytes(b"7\n")
 
     assert [each.read() for each in stream] == [b"3\n4\n", b"5\n6"]
+
+
+# ---- what was closed before a time ----
+
+
+def at(minute: float) -> datetime:
+    return datetime(2026, 11, 23, 14, tzinfo=UTC) + timedelta(minutes=minute)
+
+
+def rotated(minute: int, name: str = "trail") -> str:
+    return f"{name}-2026-11-23T14-{minute:02}-00.000.jsonl"
+
+
+@pytest.fixture
+def closed_ones(tmp_path: Path) -> Path:
+    for minute in (10, 20, 30):
+        write(tmp_path / rotated(minute), minute)
+    write(tmp_path / "trail.jsonl", 0)
+    return tmp_path
+
+
+def write(file: Path, minute: float, content: bytes = b"") -> None:
+    """A file that was last written to then."""
+    file.write_bytes(content or file.name.encode() + b"\n")
+    os.utime(file, (at(minute).timestamp(), at(minute).timestamp()))
+
+
+def minutes_left_out(folder: Path, since: float) -> list[int]:
+    left_out = segments.closed_before(at(since), folder, [each.name for each in folder.iterdir()])
+    return sorted(int(name.split("-")[-2]) for name in left_out)
+
+
+@pytest.mark.parametrize(
+    ("since", "left_out"),
+    [(9, []), (10, []), (10.9, []), (11, [10]), (20.9, [10]), (21, [10, 20]), (31, [10, 20, 30]), (9000, [10, 20, 30])],
+)
+def test_segments_that_were_closed_a_minute_before_need_not_be_read(
+    closed_ones: Path, since: float, left_out: list[int]
+) -> None:
+    assert minutes_left_out(closed_ones, since) == left_out
+    lines = [line.decode() for stream in segments.read(closed_ones / "trail.jsonl", at(since)) for line in stream]
+    assert [line.strip() for line in lines] == [
+        *(rotated(minute) for minute in (10, 20, 30) if minute not in left_out),
+        "trail.jsonl",
+    ]
+
+
+def test_without_a_time_all_is_read(closed_ones: Path) -> None:
+    assert segments.closed_before(None, closed_ones, [each.name for each in closed_ones.iterdir()]) == set()
+
+
+def test_a_copy_that_has_a_later_time_is_read(closed_ones: Path) -> None:
+    for minute in (10, 20, 30):
+        write(closed_ones / rotated(minute), 50)
+
+    assert minutes_left_out(closed_ones, 49) == []
+
+
+def test_a_segment_whose_name_says_a_later_time_is_read(closed_ones: Path) -> None:
+    """As after the clock was set back: the name is that of the last segment, and a millisecond."""
+    write(closed_ones / rotated(40), 5)
+
+    assert minutes_left_out(closed_ones, 39) == [10, 20, 30]
+
+
+def test_from_the_first_segment_that_is_needed_on_none_is_left_out(closed_ones: Path) -> None:
+    write(closed_ones / rotated(10), 50)
+
+    assert minutes_left_out(closed_ones, 45) == []
+
+
+def test_a_compressed_segment_counts_by_when_it_was_compressed(closed_ones: Path) -> None:
+    (closed_ones / rotated(10)).unlink()
+    write(closed_ones / f"{rotated(10)}.gz", 12)
+
+    assert minutes_left_out(closed_ones, 12.5) == []
+    assert minutes_left_out(closed_ones, 13) == [10]
+
+
+def test_each_trail_of_a_folder_counts_by_itself(closed_ones: Path) -> None:
+    write(closed_ones / rotated(5, "trail-b"), 50)
+    write(closed_ones / rotated(6, "trail-b"), 6)
+
+    assert minutes_left_out(closed_ones, 25) == [10, 20]
 
 
 @pytest.mark.parametrize("name", ["trail.jsonl.gz", "copy-of-trail"])

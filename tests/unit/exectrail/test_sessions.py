@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -490,6 +491,53 @@ def test_files_in_any_order_make_the_same_list(folder: Path, run: Run) -> None:
     files = sorted(folder.glob("*.jsonl*"))
 
     assert run(*files)[1] == run(*reversed(files))[1] == run(folder)[1]
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> Path:
+    """A trail in three segments, closed as they are named; each session goes on in the next one."""
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    node = Node1()
+    for number, minute in enumerate((10, 20, 30)):
+        before = len(node.content)
+        node.write(f"{number}", "start", minute - 1)
+        if number:
+            node.write(f"{number - 1}", "end", minute - 0.5, duration_ms=630_000)
+        closed = datetime(2026, 11, 23, 14, minute, tzinfo=UTC)
+        file = folder / ("trail.jsonl" if minute == 30 else f"trail-2026-11-23T14-{minute}-00.000.jsonl")
+        file.write_bytes(node.content[before:])
+        os.utime(file, (closed.timestamp(), closed.timestamp()))
+    return folder
+
+
+@pytest.mark.parametrize("options", [(), ("--limit", 9)], ids=["oldest first", "newest first"])
+def test_since_chooses_the_same_whether_old_segments_are_read_or_not(
+    segments: Path, options: tuple[object, ...], run: Run
+) -> None:
+    """Files that are named are read; of a folder's only those that are needed."""
+    chosen = []
+    for minute in range(40):
+        since = ("--since", f"2026-11-23T14:{minute:02}Z", "-o", "jsonl", *options)
+        chosen.append(run(segments, *since))
+        assert chosen[-1] == run(*sorted(segments.iterdir()), *since)
+    assert [out.count("\n") for _, out, _ in chosen] == [3] * 10 + [2] * 10 + [1] * 10 + [0] * 10
+
+
+def test_segments_closed_before_since_are_not_read_and_not_missed(segments: Path, run: Run) -> None:
+    for file in sorted(segments.iterdir())[:2]:
+        times = file.stat().st_atime, file.stat().st_mtime
+        file.write_bytes(b"damaged\n")
+        os.utime(file, times)
+
+    assert run(segments, "--since", "2026-11-23T14:29Z", "-o", "name") == (0, "2\n", "")
+    assert run(segments, "--since", "2026-11-23T14:19Z", "-o", "name")[0] == 3
+
+
+def test_nothing_since_in_a_folder_of_closed_segments_is_no_failure(segments: Path, run: Run) -> None:
+    (segments / "trail.jsonl").unlink()
+
+    assert run(segments, "--since", "2026-11-23T15:00Z") == (0, "", "exectrail: no sessions\n")
 
 
 def test_the_latest_come_first_with_a_limit_and_over_segments(folder: Path, run: Run) -> None:

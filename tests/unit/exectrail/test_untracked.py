@@ -1,7 +1,9 @@
 """`exectrail untracked` and `exectrail summary`: what stands out in trails."""
 
 import json
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,32 @@ def test_an_entry_is_json_for_scripts(trail: Path, run: Run) -> None:
 )
 def test_options_choose_entries(options: list[str], code: int, trail: Path, run: Run) -> None:
     assert run("untracked", trail, *options)[0] == code
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> Path:
+    """Somebody entered in a segment that is closed, and goes on in the next, in which another one enters."""
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    closed = folder / "trail-2026-11-23T14-03-00.000.jsonl"
+    closed.write_bytes(b"".join(map(encode, NSENTER[:3])))
+    time = datetime(2026, 11, 23, 14, 3, tzinfo=UTC).timestamp()
+    os.utime(closed, (time, time))
+    other = entry(7, "b-9-9", entry_key="b-9-9", argv=["sh"])
+    (folder / "trail.jsonl").write_bytes(b"".join(map(encode, [*NSENTER[3:], other])))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("since", "entered"), [("14:00", ["b-7-1", "b-9-9"]), ("14:02", ["b-9-9"]), ("14:05", ["b-9-9"]), ("14:08", [])]
+)
+def test_an_entry_counts_by_its_beginning_also_where_that_is_in_a_segment_closed_before(
+    since: str, entered: list[str], segments: Path, run: Run
+) -> None:
+    code, out, err = run("untracked", segments, "--since", f"2026-11-23T{since}Z", "-o", "json")
+
+    assert [it["entryKey"] for it in json.loads(out)] == entered
+    assert (code, err) == ((1, "") if entered else (0, "exectrail: no untracked entries\n"))
 
 
 def test_none_is_a_sentence_and_exit_code_0(alice_file: Path, run: Run) -> None:
