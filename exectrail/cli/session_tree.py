@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from exectrail.cli import terminal, text
-from exectrail.cli.wrapping import Part, painted, wrapped
+from exectrail.cli.wrapping import Part, filled, painted, wrapped
 from exectrail.contracts.record import Record
 from exectrail.reading import words
 from exectrail.reading.finding import Found
@@ -41,7 +41,7 @@ def lines(found: Found, clock: text.Clock, width: int | None) -> Iterator[_Line]
         if any(part for part, _ in parts):
             yield from _hung([(f"{name:{_NAME}}", "bold")], [(" " * _NAME, "")], parts, width)
     yield []
-    yield from wrapped([(words.heading(found.summary), "bold")], width)
+    yield from filled([(part, "bold") for part in words.headed(found.summary)], width, " ")
     maybe = build(found.ambiguous)
     yield from _tree(roots, _described, width, more=bool(maybe))
     if maybe:

@@ -8,10 +8,15 @@ from typing import Any
 
 from exectrail.cli import outcome, progress, sources, terminal, text
 from exectrail.cli.arguments import add_loki, add_origin, add_output, add_source, add_target, add_time, choice, number
+from exectrail.cli.wrapping import painted, wrapped
+from exectrail.doctor.words import counted
 from exectrail.reading.counts import Counts, count
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
 from exectrail.reading.trail import SELECTIONS, read_all
+
+_GAP = "  "
+"""Between two columns."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,7 +44,7 @@ def run(arguments: Namespace) -> int:
     if arguments.output == "json":
         text.print_json(document(counts, arguments.top))
     else:
-        for line in lines(counts, arguments.top, text.Clock(utc=arguments.utc)):
+        for line in lines(counts, arguments.top, text.Clock(utc=arguments.utc), terminal.width()):
             print(line)
     return outcome.code(report, report.gaps())
 
@@ -60,29 +65,39 @@ def document(counts: Counts, top: int) -> dict[str, Any]:
     }
 
 
-def lines(counts: Counts, top: int, clock: text.Clock) -> Iterator[str]:
-    """The same as tables."""
+def lines(counts: Counts, top: int, clock: text.Clock, width: int | None) -> Iterator[str]:
+    """The same as tables, of a width if one is given."""
     made = document(counts, top)
-    yield f"{counts.sessions} sessions, {counts.execs} execs, of which {counts.failed_execs} failed"
+    execs = f"{counted(counts.execs, 'exec')}, of which {counts.failed_execs} failed"
+    yield f"{counted(counts.sessions, 'session')}, {execs}"
     name = "hour (UTC)" if clock.utc else "hour"
     made["hours"] = [{name: clock.when(f"{row.pop('hour')}:00:00Z"), **row} for row in made["hours"]]
     for title in ("users", "targets", "programs", "failed", "hours"):
         if rows := made[title]:
             yield ""
-            yield from _table([list(rows[0]), *(list(map(str, row.values())) for row in rows)])
+            yield from _table([list(rows[0]), *(list(map(str, row.values())) for row in rows)], width)
 
 
-def _table(rows: list[list[str]]) -> Iterator[str]:
-    """Columns of which none is cut; numbers to the right."""
+def _table(rows: list[list[str]], width: int | None) -> Iterator[str]:
+    """Columns of which none is cut; numbers to the right. A name that is too wide has a line of its own."""
     shown = [[visible(cell) for cell in row] for row in rows]
-    widths = [max(map(terminal.cells, column)) for column in zip(*shown, strict=True)]
-    for number_, row in enumerate(shown):
-        cells = []
-        for cell, width in zip(row, widths, strict=True):
-            space = " " * (width - terminal.cells(cell))
-            cells.append(space + cell if cell.isdecimal() else cell + space)
-        line = "  ".join(cells).rstrip()
+    names, *columns = ([terminal.cells(cell) for cell in column] for column in zip(*shown, strict=True))
+    others = [max(column) for column in columns]
+    room = max(names) if width is None else width - sum(len(_GAP) + each for each in others)
+    name = max([names[0], *(each for each in names if each <= room)])
+    for number_, (first, *rest) in enumerate(shown):
+        if terminal.cells(first) > name:
+            yield from (painted(each, coloured=False) for each in wrapped([(first, "")], width))
+            first = ""  # noqa: PLW2901
+        line = first + " " * (name - terminal.cells(first))
+        line += "".join(_GAP + _aligned(cell, size) for cell, size in zip(rest, others, strict=True))
+        line = line.rstrip()
         yield terminal.styled(line.upper(), "bold" if terminal.coloured() else "") if number_ == 0 else line
+
+
+def _aligned(cell: str, width: int) -> str:
+    """A number to the right, anything else to the left."""
+    return cell.rjust(width) if cell.isdecimal() else cell.ljust(width)
 
 
 def _both(name: str, sessions: Counter[str], execs: Counter[str], top: int) -> list[dict[str, Any]]:

@@ -4,13 +4,14 @@ import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 
 import msgspec
 
 from exectrail.cli import outcome, progress, sources, terminal, text
 from exectrail.cli.arguments import add_loki, add_output, add_source, add_target, add_time, choice
 from exectrail.cli.exit_codes import FOUND
-from exectrail.cli.wrapping import Part, painted, wrapped
+from exectrail.cli.wrapping import Part, filled, painted, wrapped
 from exectrail.reading import words
 from exectrail.reading.choice import Choice
 from exectrail.reading.entries import Untracked, untracked
@@ -18,6 +19,9 @@ from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
 from exectrail.reading.shell import join, visible
 from exectrail.reading.trail import SELECTIONS, Source, read_all
+
+_INDENT = "  "
+"""Before all lines of an entry but the first."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -81,16 +85,22 @@ def _entries(given: list[Source], chosen: Choice, report: Report) -> list[Untrac
 
 def _print(found: list[Untracked], clock: text.Clock) -> None:
     width, coloured = terminal.width(), terminal.coloured()
+    inside = width and max(width - len(_INDENT), 10)
     for entry in found:
-        for number, parts in enumerate(_lines(entry, clock)):
-            lead = "" if number == 0 else "  "
-            for line in wrapped(parts, width and max(width - len(lead), 10)):
-                print(lead + painted(line, coloured=coloured))
+        indent = ""
+        for line in chain(filled(_head(entry, clock), inside, "  "), *(wrapped(it, inside) for it in _lines(entry))):
+            print(indent + painted(line, coloured=coloured))
+            indent = _INDENT
 
 
-def _lines(entry: Untracked, clock: text.Clock) -> Iterator[list[Part]]:
+def _head(entry: Untracked, clock: text.Clock) -> list[Part]:
+    """When and where."""
     place = "/".join(part for part in (entry.namespace, entry.pod, entry.container) if part) or "unknown container"
-    yield [(f"{clock.named(entry.time)}  ", ""), (visible(place), "bold"), (f"  on {visible(entry.node)}", "")]
+    return [(clock.named(entry.time), ""), (visible(place), "bold"), (f"on {visible(entry.node)}", "")]
+
+
+def _lines(entry: Untracked) -> Iterator[list[Part]]:
+    """Where it came from, and what it did."""
     yield [(f"from {_origin(entry)}", "bold red")]
     for program in entry.programs:
         yield [("$ ", "dim"), (join(program), "")]

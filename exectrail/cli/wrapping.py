@@ -38,6 +38,26 @@ def wrapped(parts: Iterable[Part], width: int | None) -> Iterator[list[Part]]:
         yield line
 
 
+def filled(facts: Iterable[Part], width: int | None, gap: str) -> Iterator[list[Part]]:
+    """Facts side by side, in as few lines as they need: one that does not fit begins the next line.
+
+    Only a fact that is wider than a whole line goes on in another one. None is empty.
+    """
+    line: list[Part] = []
+    taken = 0
+    for text, style in facts:
+        before = gap if line else ""
+        if before and width is not None and taken + len(gap) + cells(text) > width:
+            yield line
+            line, taken, before = [], 0, ""
+        *full, rest = wrapped([(text, style)], width)
+        yield from full
+        line += [(before, ""), *rest]
+        taken += sum(cells(part) for part, _ in [(before, ""), *rest])
+    if line:
+        yield line
+
+
 def painted(parts: Iterable[Part], *, coloured: bool) -> str:
     """A line as it is printed."""
     return "".join(styled(text, style) if coloured else text for text, style in parts)

@@ -163,5 +163,9 @@ def _log(kubectl: Kubectl, pod: Pod, container: str, options: tuple[str, ...]) -
             else:
                 left_out += 1
     if left_out:
-        kept.append(f"{left_out} lines were left out that are no log lines of exectrail\n".encode())
+        one, several = (
+            "1 line was left out that is no log line",
+            f"{left_out} lines were left out that are no log lines",
+        )
+        kept.append(f"{one if left_out == 1 else several} of exectrail\n".encode())
     return b"".join(kept)

@@ -45,7 +45,13 @@ def target(summary: Summary) -> str:
 
 def heading(summary: Summary) -> str:
     """Who did what where."""
-    return f"{visible(summary.user or 'unknown')} {visible(summary.verb or 'unknown')} {target(summary)}".rstrip()
+    return " ".join(headed(summary))
+
+
+def headed(summary: Summary) -> list[str]:
+    """User, verb and target."""
+    user_and_verb = [visible(summary.user or "unknown"), visible(summary.verb or "unknown")]
+    return [*user_and_verb, target(summary)] if target(summary) else user_and_verb
 
 
 def outcome(summary: Summary) -> str:

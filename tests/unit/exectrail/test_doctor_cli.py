@@ -408,6 +408,7 @@ def test_no_secret_and_no_line_of_a_trail_gets_into_a_bundle_and_the_rest_does(
     log = found["logs/enricher-n1.enricher.log"]
     assert log.startswith(LOG)
     assert re.fullmatch(rb"\d+ lines were left out that are no log lines of exectrail\n", log.removeprefix(LOG))
+    assert LOG + b"1 line was left out that is no log line of exectrail\n" in found.values()
     (webhook, *_) = json.loads(found["pods.json"])
     assert webhook["spec"]["containers"][0]["env"] == [{"name": "TOKEN"}]
     assert webhook["spec"]["containers"][0]["args"] == ["--log-level=info"]

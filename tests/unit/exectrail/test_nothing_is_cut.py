@@ -151,6 +151,33 @@ def test_sessions_and_entries_read_as_the_golden_text_of_this_width(
     golden(f"names-{width or 'piped'}.txt", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, 200, None], indirect=True)
+def test_a_summary_reads_as_the_golden_text_of_this_width(
+    width: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str], golden: Callable[[str, str], None]
+) -> None:
+    (tmp_path / "trail.jsonl").write_bytes(TRAIL)
+
+    assert cli.run(["summary", str(tmp_path), "--utc"]) == 0
+
+    shown = capsys.readouterr().out
+    assert width is None or max(map(terminal.cells, shown.splitlines())) <= width
+    golden(f"summary-{width or 'piped'}.txt", shown)
+
+
+@pytest.mark.parametrize("command", ["untracked", "summary", "show"])
+def test_a_name_that_fits_on_a_line_is_on_one(
+    command: str, width: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trail.jsonl").write_bytes(TRAIL)
+
+    for who in EVERY:
+        cli.run([command, *([who.uid] if command == "show" else []), str(tmp_path), "--utc"])
+
+        lines = capsys.readouterr().out.splitlines()
+        if width is None or terminal.cells(who.target) <= width - 2:
+            assert any(who.target in line for line in lines)
+
+
 @pytest.mark.usefixtures("width")
 @pytest.mark.parametrize("who", EVERY, ids=lambda who: who.user)
 def test_a_session_is_shown_with_its_names_in_full(

@@ -214,6 +214,12 @@ def test_a_summary_reads_as_the_golden_text(counted: Path, golden: Callable[[str
     golden("summary.txt", out)
 
 
+def test_one_of_a_kind_is_not_several(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "trail.jsonl").write_bytes(b"".join(map(encode, RECORDS[:2])))
+
+    assert run("summary", tmp_path)[1].startswith("1 session, 1 exec, of which 0 failed\n")
+
+
 @pytest.mark.parametrize(
     ("options", "execs"),
     [
