@@ -1,6 +1,6 @@
 """`exectrail doctor`: whether a cluster is covered, and what to do where it is not."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from exectrail.cli.wrapping import Part, painted, wrapped
 from exectrail.doctor import bundle
 from exectrail.doctor.cluster import NoRelease, look
 from exectrail.doctor.diagnosis import Diagnosis, diagnosis
-from exectrail.doctor.finding import Finding
+from exectrail.doctor.finding import NAMES, Finding
 from exectrail.doctor.seen import Seen
 from exectrail.doctor.words import counted, stamp
 from exectrail.reading.kubectl import KubectlError
@@ -38,6 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--ignore",
         metavar="FINDING",
         action="append",
+        type=_name,
         help="leave out a finding that is known, by its name",
     )
     parser.add_argument(
@@ -47,6 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="also write logs and statuses into this file (tar.gz) for a support case, without trail and Secrets",
     )
     add_output(parser, "text", "json")
+
+
+def _name(given: str) -> str:
+    if given not in NAMES:
+        raise ArgumentTypeError(f"no finding is named {given!r}; their names are {', '.join(sorted(NAMES))}")
+    return given
 
 
 def run(arguments: Namespace) -> int:

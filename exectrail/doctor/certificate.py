@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from exectrail.doctor.ca_bundle import validities
-from exectrail.doctor.finding import Checked, Finding, Severity
+from exectrail.doctor.finding import Checked, Finding, Name, Severity
 from exectrail.doctor.seen import Seen
 from exectrail.doctor.words import age, moment, stamp
 
@@ -89,6 +89,6 @@ def _validity(
         yield _finding("expires-soon", "warning", "a certificate expires soon", found, remedy)
 
 
-def _finding(name: str, severity: Severity, summary: str, found: str, remedy: str) -> Finding:
+def _finding(name: Name, severity: Severity, summary: str, found: str, remedy: str) -> Finding:
     meaning = "the API server calls the webhook only by a valid one: else requests pass unrecorded, or are refused"
     return Finding("certificate", name, severity, summary, [found], meaning, remedy)

@@ -1,6 +1,6 @@
 """What the doctor says: findings, and what could not be looked at."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -11,13 +11,51 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "notice")
 
 Area = Literal["release", "nodes", "pods", "webhook", "certificate", "clocks", "losses", "requests"]
 
+Name = Literal[
+    "part-missing",
+    "part-not-ready",
+    "pod-security",
+    "several-releases",
+    "no-agent",
+    "agent-not-ready",
+    "no-nodetrail",
+    "stale-heartbeat",
+    "weak-sensor",
+    "no-ebpf",
+    "windows",
+    "configuration-missing",
+    "ca-bundle",
+    "configuration-changed",
+    "not-reached",
+    "not-watched",
+    "past-outages",
+    "later-webhook",
+    "single-replica",
+    "certificate-not-ready",
+    "not-yet-valid",
+    "expired",
+    "expires-soon",
+    "renewal-overdue",
+    "pods-not-recorded",
+    "pods-uncovered",
+    "pods-without-profile",
+    "pods-without-bound-profile",
+    "unknown-profile",
+    "pods-beyond-profile",
+    "clock-apart",
+    "lost",
+    "lag",
+    "unwritten-sessions",
+]
+"""A word for programs, and for `--ignore`; docs/tasks/doctor.md says of each what it looks at."""
+NAMES: tuple[Name, ...] = get_args(Name)
+
 
 class Finding(Struct, frozen=True):
     """Something that is amiss."""
 
     area: Area
-    name: str
-    """A word for programs, e.g. `stale-heartbeat`; docs/tasks/doctor.md lists them."""
+    name: Name
     severity: Severity
     summary: str
     """What was found, in a sentence."""

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from exectrail.doctor.finding import Checked, Finding, Kind
+from exectrail.doctor.finding import Checked, Finding, Kind, Name
 from exectrail.doctor.objects import Meta, Node, Pod, Trail
 from exectrail.doctor.seen import Seen
 from exectrail.doctor.words import age, counted, moment
@@ -13,9 +13,9 @@ STALE = timedelta(minutes=2)
 """As the controller and the webhook take it."""
 WEAK_SENSOR = "proc"
 """It records only what has a seccomp profile that logs."""
-_SENSORS = {WEAK_SENSOR: "weak-sensor", "procconn": "no-ebpf"}
+_SENSORS: dict[str, Name] = {WEAK_SENSOR: "weak-sensor", "procconn": "no-ebpf"}
 _NOT_RECORDED = "no process is recorded there, and sessions into its pods close as `not-recorded`"
-_KINDS = {
+_KINDS: dict[Name, Kind] = {
     "no-agent": Kind(
         "error",
         "no enricher on {}",
@@ -66,7 +66,7 @@ _KINDS = {
 
 def check(seen: Seen) -> Checked:
     """Each node: its enricher, its NodeTrail, and the sensor in use."""
-    found: dict[str, list[str]] = defaultdict(list)
+    found: dict[Name, list[str]] = defaultdict(list)
     trails = {each.metadata.name: each for each in seen.trails.items}
     pods = {pod.spec.node_name: pod for pod in sorted(seen.own_pods_of("enricher"), key=lambda pod: pod.ready)}
     nodes = seen.nodes.items if seen.nodes.known else [Node(Meta(name)) for name in pods or trails]
@@ -80,7 +80,7 @@ def check(seen: Seen) -> Checked:
     )
 
 
-def _amiss(seen: Seen, node: Node, trail: Trail | None, pod: Pod | None) -> Iterator[tuple[str, str]]:
+def _amiss(seen: Seen, node: Node, trail: Trail | None, pod: Pod | None) -> Iterator[tuple[Name, str]]:
     if node.windows:
         yield "windows", "metadata.labels[kubernetes.io/os]=windows"
         return
@@ -98,7 +98,7 @@ def _amiss(seen: Seen, node: Node, trail: Trail | None, pod: Pod | None) -> Iter
         yield from _weak(trail)
 
 
-def _weak(trail: Trail) -> Iterator[tuple[str, str]]:
+def _weak(trail: Trail) -> Iterator[tuple[Name, str]]:
     sensor = trail.status.sensor
     if sensor in _SENSORS:
         yield _SENSORS[sensor], f"NodeTrail status.sensor={sensor}"
@@ -112,7 +112,7 @@ def _late(trail: Trail, now: datetime) -> str:
     return f"status.heartbeat={trail.status.heartbeat}, {age(now - beat)} ago" if now - beat > STALE else ""
 
 
-def _finding(name: str, found: list[str], namespace: str) -> Finding:
+def _finding(name: Name, found: list[str], namespace: str) -> Finding:
     kind = _KINDS[name]
     summary = kind.summary.format(counted(len(found), "node"))
     return Finding("nodes", name, kind.severity, summary, found, kind.meaning, kind.remedy.format(ns=namespace))

@@ -17,7 +17,7 @@ from exectrail.contracts.profile import (
 )
 from exectrail.contracts.session import PROFILE_LABEL, opted_in
 from exectrail.contracts.spo import BINDING_LABEL, FOLDER
-from exectrail.doctor.finding import Checked, Finding, Kind
+from exectrail.doctor.finding import Checked, Finding, Kind, Name
 from exectrail.doctor.nodes import WEAK_SENSOR
 from exectrail.doctor.objects import Binding, Container, Namespace, Pod, Seccomp
 from exectrail.doctor.seen import Seen
@@ -30,7 +30,7 @@ _BINDING_ENTRIES = ("binding.exectrail.io", "profilebinding.exectrail.io")
 _RESTART = "start the pods anew, e.g. `kubectl rollout restart deployment -n NAMESPACE`"
 
 
-_KINDS = {
+_KINDS: dict[Name, Kind] = {
     "pods-not-recorded": Kind(
         "error",
         "{} not recorded: no profile that logs, on a node without eBPF",
@@ -79,7 +79,7 @@ def check(seen: Seen) -> Checked:
     bindings: dict[str, list[Binding]] = defaultdict(list)
     for binding in seen.bindings.items:
         bindings[binding.metadata.namespace].append(binding)
-    found: dict[str, list[str]] = defaultdict(list)
+    found: dict[Name, list[str]] = defaultdict(list)
     for name, words in _labels(namespaces.values()):
         found[name].append(words)
     excluded = _excluded(seen)
@@ -132,7 +132,7 @@ def _set_at(namespace: Namespace, label: str) -> datetime | None:
     return max((time for time in times if time), default=None)
 
 
-def _labels(namespaces: Iterable[Namespace]) -> Iterator[tuple[str, str]]:
+def _labels(namespaces: Iterable[Namespace]) -> Iterator[tuple[Name, str]]:
     for namespace in namespaces:
         profile = namespace.metadata.labels.get(PROFILE_LABEL, "")
         if profile not in ("", PROCESS_AUDIT, PROCESS_AUDIT_ONLY):
@@ -145,7 +145,7 @@ def _started(pod: Pod) -> bool:
     return bool(pod.spec.node_name) and not windows and _MIRROR not in pod.metadata.annotations
 
 
-def _amiss(pod: Pod, asks: _Asks, sensor: str) -> Iterator[tuple[str, str]]:
+def _amiss(pod: Pod, asks: _Asks, sensor: str) -> Iterator[tuple[Name, str]]:
     running = [*pod.spec.containers, *(each for each in pod.spec.init_containers if each.restart_policy == "Always")]
     silent = [each for each in running if _path(pod, each) not in LOGGING_FILES]
     if sensor == WEAK_SENSOR and silent:
@@ -241,7 +241,7 @@ def _uncovered(seen: Seen) -> Iterator[str]:
             yield f"NodeTrail {name}: status.uncoveredPods={status.uncovered_pods}, {more} more than it lists"
 
 
-def _finding(name: str, found: list[str]) -> Finding:
+def _finding(name: Name, found: list[str]) -> Finding:
     kind = _KINDS[name]
     count = counted(len(found), "namespace" if name == "unknown-profile" else "pod")
     return Finding("pods", name, kind.severity, kind.summary.format(count), found, kind.meaning, kind.remedy)

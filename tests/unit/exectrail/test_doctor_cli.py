@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from exectrail import cli
 from exectrail.cli import doctor, terminal
 from exectrail.contracts.record import Record, encode
+from exectrail.doctor.finding import NAMES
 from exectrail.doctor.log_lines import is_log_line
 from exectrail.service.logs import JsonFormatter
 
@@ -148,6 +149,16 @@ def test_findings_that_are_known_can_be_left_out(seen: CoveredCluster, run: Run)
 
     assert code == 0
     assert out.endswith("This cluster is covered: no findings, 1 ignored.\n")
+
+
+def test_a_mistyped_name_to_ignore_is_an_error_that_has_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["doctor", "--ignore", "losses"])
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "argument --ignore: no finding is named 'losses'; their names are agent-not-ready, ca-bundle, " in said
+    assert all(name in said for name in NAMES)
 
 
 def test_a_notice_leaves_the_cluster_covered(seen: CoveredCluster, run: Run) -> None:
@@ -322,7 +333,7 @@ def test_the_docs_name_each_finding_and_no_other() -> None:
     made |= set(re.findall(r'"([a-z-]+)": Kind\(', code))
     first = re.findall(r"^\| (`.*?`) \| (?:error|warning|notice)", section("What does it find?"), re.MULTILINE)
 
-    assert {name for cell in first for name in re.findall(r"`([a-z-]+)`", cell)} == made
+    assert {name for cell in first for name in re.findall(r"`([a-z-]+)`", cell)} == made == set(NAMES)
 
 
 def test_pods_that_have_ended_or_are_about_to_are_no_finding(
