@@ -17,8 +17,9 @@ class Command:
 
     @property
     def options(self) -> list[argparse.Action]:
-        """What begins with a dash."""
-        return [action for action in self.parser._actions if action.option_strings]  # noqa: SLF001 - argparse has no other way
+        """What begins with a dash, and is no mere answer to a mistake."""
+        actions = self.parser._actions  # noqa: SLF001 - argparse has no other way
+        return [action for action in actions if action.option_strings and action.help != argparse.SUPPRESS]
 
     @property
     def words(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -35,6 +35,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--sessions", action="store_true", help="only starts and ends of sessions: --kind session")
     add_time(parser)
     add_output(parser, "text", "jsonl")
+    parser.add_argument("--loki", type=_instead_of_loki, help=SUPPRESS)
+
+
+def _instead_of_loki(_url: str) -> str:
+    raise ArgumentTypeError(
+        "follow does not read Loki: without it, follow reads the cluster's own trails; from Loki, pipe"
+        """ `logcli query --tail --quiet -o raw '{app="exectrail"}'` into `exectrail follow -`"""
+    )
 
 
 def run(arguments: Namespace) -> int:

@@ -15,6 +15,7 @@ import pytest
 
 from exectrail import cli
 from exectrail.cli import files, follow, live_lines
+from exectrail.cli.command_line import commands
 from exectrail.cli.text import Clock
 from exectrail.contracts.record import Exit, Node, Record, Request, Resource, encode
 from exectrail.contracts.seal import GENESIS
@@ -27,6 +28,8 @@ from exectrail.reading.reader import MODULE
 from exectrail.reading.report import Report
 
 from .fake_cluster import FakeCluster
+
+REPO = Path(__file__).parents[3]
 
 
 def record(seq: int, **fields: Any) -> Record:
@@ -337,3 +340,21 @@ def test_a_session_that_has_ended_is_not_followed(trail: Trail) -> None:
             file.write(line(seq, kind="session", phase=phase, request_uid="uid-1", outcome="completed"))
 
     assert cli.run(["show", "uid-1", str(trail.file), "--follow"]) == 0
+
+
+def test_to_follow_loki_is_an_error_that_says_what_to_do_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["follow", "--loki", "https://loki.example.com", "--loki-org-id", "shop", "--sessions"])
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "follow does not read Loki: without it, follow reads the cluster's own trails" in said
+    tail = """logcli query --tail --quiet -o raw '{app="exectrail"}'"""
+    assert tail in said
+    assert f"{tail} | exectrail follow -`" in (REPO / "docs/tasks/log-stores.md").read_text()
+
+
+def test_what_follow_does_not_take_is_not_offered() -> None:
+    (follow,) = [command for command in commands() if command.name == "follow"]
+
+    assert "--loki" not in {name for option in follow.options for name in option.option_strings}
