@@ -109,6 +109,15 @@ def test_the_longest_line_is_within_every_limit() -> None:
     assert "stage.cri { }" in (FOLDER / "config.alloy").read_text()
 
 
+def test_as_many_lines_as_loki_gives_fit_into_the_messages_between_its_parts() -> None:
+    loki = yaml.safe_load((FOLDER / "loki.yaml").read_text())
+    message = loki["limits_config"]["max_entries_limit_per_query"] * 2_000
+    clients = 100 << 20  # Loki 3's default for all of its gRPC clients
+
+    for direction in ("recv", "send"):
+        assert message <= loki["server"][f"grpc_server_max_{direction}_msg_size"] <= clients
+
+
 def test_a_piece_of_a_line_is_within_the_limits() -> None:
     """Runtimes cut after 16 KiB; Docker's json-file makes up to six bytes of one in there, and frames it."""
     assert in_bytes(VECTOR["sources"]["containers"]["max_line_bytes"]) > 6 * 16 * 1024 + 1024
