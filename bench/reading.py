@@ -22,6 +22,8 @@ _EACH = 11
 """Records of a session: its start and end, and a shell that runs two programs."""
 _PACKED = 200_000
 """Records of the compressed file."""
+_PROCESSES = 10_000
+"""Of the session that is reported."""
 _AUDIT_SESSIONS = 10_000
 _USERS = ("alice", "bob", "system:serviceaccount:ci-runners:deployer", "oidc:zoe@example.com")
 _ARGUMENTS = "--selector=app.kubernetes.io/name=checkout,app.kubernetes.io/part-of=shop " * 9
@@ -35,7 +37,9 @@ class Run(NamedTuple):
 
 
 def figures() -> Iterator[Figure]:
-    """Of a plain trail of a million records and a gigabyte, of a compressed one, and of many AuditSessions."""
+    """Of a plain trail of a million records and a gigabyte, of a compressed one, of a session with very many processes,
+    and of many AuditSessions.
+    """
     yield at_most(0.15, "exectrail-help", _run("--help").seconds, "s", "wall time, with the interpreter's start")
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
         folder = Path(name)
@@ -58,6 +62,12 @@ def figures() -> Iterator[Figure]:
         run = _run("show", str(_uid(1000)), packed)
         how = f"{_PACKED} records, compressed to {packed.stat().st_size / 1e6:.0f} MB; zcat took {zcat.seconds:.2f} s"
         yield at_most(1.5, "show-gzip-over-zcat", run.seconds / zcat.seconds, "times", how)
+        long = folder / "long.jsonl"
+        long.write_bytes(b"".join(map(encode, _long_session())))
+        run = _run("report", _uid(0), long, "--html", "-")
+        how = f"a session of {_PROCESSES} processes, {long.stat().st_size / 1e6:.0f} MB of records, as one HTML file"
+        yield at_most(4, "report-html-10000-processes", run.seconds, "s", how)
+        yield at_most(160, "report-html-memory", run.mib, "MiB", how)
         with _kubectl(folder) as kubectl:
             run = _run("sessions", KUBECTL=str(kubectl))
         how = f"{_AUDIT_SESSIONS} AuditSessions, in pages; kubectl and the API server are files here"
@@ -99,44 +109,69 @@ def _write(trail: Path, packed: Path) -> None:
 
 
 def _records(session: int) -> Iterator[Record]:
-    uid, user = str(_uid(session)), _USERS[session % len(_USERS)]
-    began = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(seconds=20 * session)
-    entry = f"669e1086-{session + 1000}-671898"
-
-    def record(step: int, kind: Kind, key: str, **fields: object) -> Record:
-        at = (began + timedelta(milliseconds=10 * step)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return Record(
-            version=VERSION,
-            kind=kind,
-            audit_id=str(UUID(int=session * _EACH + step, version=4)),
-            timestamp=at,
-            node=Node("worker-a1"),
-            resource=Resource("shop", f"checkout-7d9c5b8f6d-{session % 50:05}", "app"),
-            container_id="fc3abe57ef7b423a540fa1547baa3bed17391a2f9b03003596835d1a4c335aa0",
-            pid=session + 1000,
-            process_key=key,
-            entry_key=entry,
-            origin="session",
-            user=user,
-            request_uid=uid,
-            state="confirmed",
-            source="bpf+netlink",
-            seq=session * _EACH + step,
-            prev="567ad242719cc1fa5deeb2bdf7bb655127aeb9d1cc410a071c2e3904a3616a3c",
-            **fields,  # type: ignore[arg-type] # by keyword
-        )
-
+    """A shell that runs two programs."""
+    entry = _key(session)
     command = ["sh", "-c", f"kubectl get pods {_ARGUMENTS}; id"]
-    told = {"request": Request("exec", "pods/exec", command), "user_info": UserInfo(["dev", "system:authenticated"])}
-    yield record(0, "session", entry, phase="start", image="docker.io/library/debian:12-slim", **told)
+    told = _told(command)
+    yield _record(session, 0, "session", entry, phase="start", image="docker.io/library/debian:12-slim", **told)
     runs = [(entry, command), (f"{entry}-a", ["kubectl", "get", "pods", *_ARGUMENTS.split()]), (f"{entry}-b", ["id"])]
     for number, (key, argv) in enumerate(runs):
-        step = 1 + 3 * number
-        call = {"uid": 0, "gid": 0, "executable": "/usr/bin/dash", "program": "/usr/bin/kubectl", "cwd": "/"}
-        yield record(step, "clone", key, parent_key=entry)
-        yield record(step + 1, "exec", key, argv=argv, cmd_line=" ".join(argv), syscalls=["execve"], **call)
-        yield record(step + 2, "exit", key, exit=Exit(0), duration_ms=7)
-    yield record(_EACH - 1, "session", entry, phase="end", outcome="completed", exit=Exit(session % 3), duration_ms=126)
+        yield from _process(session, 1 + 3 * number, key, argv)
+    end = {"outcome": "completed", "exit": Exit(session % 3), "duration_ms": 126}
+    yield _record(session, _EACH - 1, "session", entry, phase="end", **end)
+
+
+def _long_session() -> Iterator[Record]:
+    """A shell whose loop runs very many programs."""
+    entry = _key(0)
+    told = _told(["sh", "-c", "while read each; do kubectl label pod $each team=shop; done"])
+    yield _record(0, 0, "session", entry, phase="start", image="docker.io/library/debian:12-slim", **told)
+    for number in range(_PROCESSES):
+        argv = ["kubectl", "label", "pod", f"checkout-7d9c5b8f6d-{number:05}", "team=shop"]
+        yield from _process(0, 1 + 3 * number, f"{entry}-{number}" if number else entry, argv)
+    end = {"outcome": "completed", "exit": Exit(0), "duration_ms": 30 * _PROCESSES, "processes": _PROCESSES}
+    yield _record(0, 1 + 3 * _PROCESSES, "session", entry, phase="end", **end)
+
+
+def _process(session: int, step: int, key: str, argv: list[str]) -> Iterator[Record]:
+    """Its creation, its program and its end."""
+    call = {"uid": 0, "gid": 0, "executable": "/usr/bin/dash", "program": "/usr/bin/kubectl", "cwd": "/"}
+    yield _record(session, step, "clone", key, parent_key=_key(session))
+    yield _record(session, step + 1, "exec", key, argv=argv, cmd_line=" ".join(argv), syscalls=["execve"], **call)
+    yield _record(session, step + 2, "exit", key, exit=Exit(0), duration_ms=7)
+
+
+def _key(session: int) -> str:
+    """Of a session's first process."""
+    return f"669e1086-{session + 1000}-671898"
+
+
+def _told(command: list[str]) -> dict[str, Any]:
+    return {"request": Request("exec", "pods/exec", command), "user_info": UserInfo(["dev", "system:authenticated"])}
+
+
+def _record(session: int, step: int, kind: Kind, key: str, **fields: object) -> Record:
+    at = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(seconds=20 * session, milliseconds=10 * step)
+    return Record(
+        version=VERSION,
+        kind=kind,
+        audit_id=str(UUID(int=session * _EACH + step, version=4)),
+        timestamp=at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        node=Node("worker-a1"),
+        resource=Resource("shop", f"checkout-7d9c5b8f6d-{session % 50:05}", "app"),
+        container_id="fc3abe57ef7b423a540fa1547baa3bed17391a2f9b03003596835d1a4c335aa0",
+        pid=session + 1000,
+        process_key=key,
+        entry_key=_key(session),
+        origin="session",
+        user=_USERS[session % len(_USERS)],
+        request_uid=str(_uid(session)),
+        state="confirmed",
+        source="bpf+netlink",
+        seq=session * _EACH + step,
+        prev="567ad242719cc1fa5deeb2bdf7bb655127aeb9d1cc410a071c2e3904a3616a3c",
+        **fields,  # type: ignore[arg-type] # by keyword
+    )
 
 
 @contextmanager
