@@ -1,10 +1,29 @@
 """How a command that reads trails ends: what it says of what it could not read, and its exit code."""
 
-from collections.abc import Iterable
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import wraps
 
-from exectrail.cli import text
+from exectrail.cli import sources, text
+from exectrail.cli.arguments import choice
 from exectrail.cli.exit_codes import CANNOT_LOOK, INCOMPLETE, NOT_FOUND, OK
+from exectrail.reading.choice import Choice
 from exectrail.reading.report import Report
+
+
+def of_reading(command: Callable[[Namespace, Choice, Report], int]) -> Callable[[Namespace], int]:
+    """A command that reads what its options choose, and ends where there is nothing to read from."""
+
+    @wraps(command)
+    def run(arguments: Namespace) -> int:
+        report = Report()
+        try:
+            return command(arguments, choice(arguments, datetime.now(UTC)), report)
+        except sources.FAILURES as error:
+            return cannot_look(error, report)
+
+    return run
 
 
 def code(report: Report, gaps: Iterable[str], otherwise: int = OK) -> int:

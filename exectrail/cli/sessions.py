@@ -4,11 +4,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from itertools import islice
 
 from exectrail.cli import files, outcome, progress, session_forms, session_table, sources, terminal, text
-from exectrail.cli.arguments import add_loki, add_output, add_request, add_source, add_target, add_time, choice, number
+from exectrail.cli.arguments import add_loki, add_output, add_request, add_source, add_target, add_time, number
 from exectrail.cli.exit_codes import CANNOT_LOOK
 from exectrail.reading import session_list
 from exectrail.reading.choice import Choice
@@ -35,18 +34,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--no-headers", action="store_true", help="no headers over columns")
 
 
-def run(arguments: Namespace) -> int:
+@outcome.of_reading
+def run(arguments: Namespace, chosen: Choice, report: Report) -> int:
     """List the sessions of the files, of Loki or of the cluster."""
-    report = Report()
     shown = 0
-    try:
-        # On a terminal the list itself shows how far it is.
-        with nullcontext() if sys.stdout.isatty() else progress.shown(report):
-            for line in _lines(_found(arguments, choice(arguments, datetime.now(UTC)), report), arguments):
-                print(line)
-                shown += 1
-    except sources.FAILURES as error:
-        return outcome.cannot_look(error, report)
+    # On a terminal the list itself shows how far it is.
+    with nullcontext() if sys.stdout.isatty() else progress.shown(report):
+        for line in _lines(_found(arguments, chosen, report), arguments):
+            print(line)
+            shown += 1
     code = outcome.code(report, report.gaps())
     if not shown and code != CANNOT_LOOK:
         text.complain("no sessions")

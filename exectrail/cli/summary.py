@@ -3,13 +3,13 @@
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from exectrail.cli import outcome, progress, sources, terminal, text
-from exectrail.cli.arguments import add_loki, add_origin, add_output, add_source, add_target, add_time, choice, number
+from exectrail.cli.arguments import add_loki, add_origin, add_output, add_source, add_target, add_time, number
 from exectrail.cli.wrapping import painted, wrapped
 from exectrail.doctor.words import counted
+from exectrail.reading.choice import Choice
 from exectrail.reading.counts import Counts, count
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
@@ -31,16 +31,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_output(parser, "table", "json")
 
 
-def run(arguments: Namespace) -> int:
+@outcome.of_reading
+def run(arguments: Namespace, chosen: Choice, report: Report) -> int:
     """Count the records of the files, of Loki or of all nodes of the cluster."""
-    report = Report()
-    chosen = choice(arguments, datetime.now(UTC))
-    try:
-        records = read_all(sources.of(arguments, "execs", chosen, report), SELECTIONS["execs"], report)
-        with progress.shown(report):
-            counts = count(filter(chosen.keeps_record, records))
-    except sources.FAILURES as error:
-        return outcome.cannot_look(error, report)
+    records = read_all(sources.of(arguments, "execs", chosen, report), SELECTIONS["execs"], report)
+    with progress.shown(report):
+        counts = count(filter(chosen.keeps_record, records))
     if arguments.output == "json":
         text.print_json(document(counts, arguments.top))
     else:

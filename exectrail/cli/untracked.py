@@ -3,13 +3,12 @@
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import chain
 
 import msgspec
 
 from exectrail.cli import outcome, progress, sources, terminal, text
-from exectrail.cli.arguments import add_loki, add_output, add_source, add_target, add_time, choice
+from exectrail.cli.arguments import add_loki, add_output, add_source, add_target, add_time
 from exectrail.cli.exit_codes import FOUND
 from exectrail.cli.wrapping import Part, filled, painted, wrapped
 from exectrail.reading import words
@@ -37,15 +36,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_output(parser, "text", "json", "jsonl")
 
 
-def run(arguments: Namespace) -> int:
+@outcome.of_reading
+def run(arguments: Namespace, chosen: Choice, report: Report) -> int:
     """List the entries of the files, of Loki or of all nodes of the cluster."""
-    report = Report()
-    chosen = choice(arguments, datetime.now(UTC))
-    try:
-        with progress.shown(report):
-            found = _found(arguments, chosen, report)
-    except sources.FAILURES as error:
-        return outcome.cannot_look(error, report)
+    with progress.shown(report):
+        found = _found(arguments, chosen, report)
     if arguments.output == "json":
         text.print_json(found)
     elif arguments.output == "jsonl":

@@ -330,7 +330,7 @@ def test_options_choose_sessions(
         def now(cls, tz: Any = None) -> "Clock2027":
             return cls(2027, 1, 1, tzinfo=tz)
 
-    monkeypatch.setattr("exectrail.cli.sessions.datetime", Clock2027)
+    monkeypatch.setattr("exectrail.cli.outcome.datetime", Clock2027)
     code, out, err = run(*options, "--utc", alice_file)
 
     assert code == 0
