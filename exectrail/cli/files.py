@@ -1,6 +1,7 @@
 """Trails given on the command line: files, folders of them, and standard input as `-`; any may be compressed (gzip)."""
 
 import errno
+import os
 import stat
 import sys
 from collections.abc import Iterator
@@ -32,14 +33,24 @@ def sources(names: list[str], since: datetime | None = None, *, closed: bool = T
     for name in names:
         if name == "-":
             found[name] = Source("standard input", _standard_input)
-        elif not (path := Path(name)).is_dir():
+        elif not os.path.isdir(path := Path(name)):  # nor an error, where that cannot be seen
             found[str(path)] = _file(path)
         else:
-            trails = _in_folder(path, closed=closed)
-            left_out = closed_before(since, path, [each.name for each in trails])
-            needed = [each for each in trails if each.name.removesuffix(GZ) not in left_out]
-            found |= {str(each): _file(each) for each in needed} if trails else {name: _empty(path)}
+            found |= _folder(path, since, closed=closed)
     return list(found.values())
+
+
+def _folder(path: Path, since: datetime | None, *, closed: bool) -> dict[str, Source]:
+    """What is read of a folder; where that is nothing, what says why."""
+    try:
+        trails = _in_folder(path, closed=closed)
+        left_out = closed_before(since, path, [each.name for each in trails])
+    except OSError as error:
+        return {str(path): _refused(path, error)}
+    if not trails:
+        why = f"a folder without a trail: names of trails end in {', '.join(_TRAILS)}"
+        return {str(path): _refused(path, OSError(errno.ENOENT, why))}
+    return {str(each): _file(each) for each in trails if each.name.removesuffix(GZ) not in left_out}
 
 
 def _in_folder(path: Path, *, closed: bool) -> list[Path]:
@@ -52,9 +63,9 @@ def _in_folder(path: Path, *, closed: bool) -> list[Path]:
     ]
 
 
-def _empty(path: Path) -> Source:
+def _refused(path: Path, error: OSError) -> Source:
     def refuse() -> AbstractContextManager[IO[bytes]]:
-        raise OSError(errno.ENOENT, f"a folder without a trail: names of trails end in {', '.join(_TRAILS)}")
+        raise error
 
     return Source(visible(str(path)), refuse)
 
@@ -77,4 +88,6 @@ def _kind(path: Path) -> tuple[bool, bool]:
 
 @contextmanager
 def _standard_input() -> Iterator[IO[bytes]]:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
     yield unpacked(sys.stdin.buffer)

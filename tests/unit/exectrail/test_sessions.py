@@ -8,7 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -578,6 +579,47 @@ def test_a_missing_file_among_many_is_named_and_the_rest_is_shown(folder: Path, 
     assert code == 3
     assert "d\t" in out
     assert "gone.jsonl: No such file or directory" in err
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As a user whom permissions of files hold back."""
+    me = os.geteuid()
+    os.seteuid(me or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+
+
+@pytest.mark.parametrize("name", ["", "trail.jsonl"], ids=["folder", "file in it"])
+def test_a_folder_that_may_not_be_read_is_a_trail_that_cannot_be(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)  # the folders above it may not be read either
+    folder.parent.chmod(0o755)
+    folder.chmod(0)
+    with unprivileged():
+        (source,) = files.sources([str(Path(folder.name) / name)])
+
+        with pytest.raises(PermissionError):
+            source.open()
+    folder.chmod(0o700)
+
+
+def test_a_file_that_cannot_be_looked_for_is_named_and_the_rest_is_shown(folder: Path, run: Run) -> None:
+    name = "x" * 300
+
+    code, out, err = run(folder, name, "-o", "name")
+
+    assert (code, out.split()) == (3, ["a", "b", "c", "d"])
+    assert err == f"exectrail: {name}: File name too long\n"
+
+
+def test_standard_input_that_is_closed_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert run("-") == (2, "", "exectrail: standard input: it is closed\n")
 
 
 def test_records_that_are_missing_in_between_are_counted(tmp_path: Path, run: Run) -> None:
