@@ -28,6 +28,8 @@ def main(folder: Path, command: Sequence[str]) -> int:
         own.mkdir()
         _run("mount", "--bind", own, target)
     _run("ip", "link", "set", "lo", "up")
+    # A way to everywhere: without one, addresses of Services are refused before kube-proxy's rules turn them to pods.
+    _run("ip", "route", "add", "default", "dev", "lo")
     return _until_it_ends(subprocess.Popen(command))
 
 
