@@ -70,7 +70,8 @@ def remember() -> None:
     before = Before(
         boot=_boot(),
         folders={str(folder): _entries(folder) for folder in FOLDERS},
-        mounts=[str(point) for point in mounts.within(FOLDERS)],
+        # Also RUN: a container that is the node has mounted its own there, over that of the machine.
+        mounts=[str(point) for point in mounts.within((RUN, *FOLDERS))],
         sysctls={name: value for name in SYSCTLS if (value := _sysctl(name)) is not None},
         address=_has_address(),
         tracefs=_has_tracefs(),
