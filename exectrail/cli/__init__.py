@@ -5,6 +5,7 @@ not wait for a JSON library and a table renderer.
 """
 
 import argparse
+import errno
 import importlib
 import os
 import re
@@ -15,7 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from exectrail import __version__
-from exectrail.cli.exit_codes import INTERRUPTED, OK
+from exectrail.cli.exit_codes import CANNOT_LOOK, INTERRUPTED, OK
 
 SUBCOMMANDS = {
     "sessions": "list exec, attach, port-forward and debug requests",
@@ -55,20 +56,39 @@ environment:
               credentials for --loki
 """
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How an output fails that takes no more. What fails to be read is said where that is."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with the process's own arguments; it ends quietly where its output is closed (`| head`)."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a text stream of the interpreter
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this: what goes there is not wanted
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process is
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
         code = run(sys.argv[1:] if argv is None else argv, program(sys.argv[0]))
         sys.stdout.flush()
     except BrokenPipeError:  # where there is no such signal
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return OK
+    except OSError as error:
+        if error.filename is None and error.errno not in _UNWRITABLE:
+            raise
+        from exectrail.reading.shell import visible  # noqa: PLC0415 - mostly not needed
+
+        _give_up_output()
+        what = visible(str(error.filename)) if error.filename else "the output cannot be written"
+        print(f"exectrail: {what}: {error.strerror}", file=sys.stderr)
+        return CANNOT_LOOK
     return code
+
+
+def _give_up_output() -> None:
+    """Have nothing left that the interpreter would write to standard output at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(argv: Sequence[str], prog: str = "exectrail") -> int:

@@ -2,6 +2,7 @@
 
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -121,6 +122,30 @@ def test_a_reader_that_leaves_early_is_no_error_where_there_is_no_sigpipe(
     done = subprocess.run(command, input=many, capture_output=True, check=False, env=ENV_C)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, first, b"")
+
+
+def in_shell(words: str, output: str) -> subprocess.CompletedProcess[str]:
+    """The command with its output redirected."""
+    line = f"{shlex.quote(sys.executable)} -m exectrail {words} {output}"
+    return subprocess.run(["sh", "-c", line], capture_output=True, check=False, text=True, env=ENV_C)
+
+
+@pytest.mark.parametrize(
+    "words", ["sessions FILE", "show 0b5e7c FILE", "summary FILE -o json", "report 0b5e7c FILE --html -", "man"]
+)
+def test_an_output_that_takes_no_more_is_a_sentence_and_no_result(words: str, alice_file: Path) -> None:
+    done = in_shell(words.replace("FILE", shlex.quote(str(alice_file))), "> /dev/full")
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        "exectrail: the output cannot be written: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize(("words", "code"), [("untracked FILE", 0), ("show eve FILE", 1), ("show 0b5e7c nofile", 2)])
+@pytest.mark.parametrize("output", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_leaves_the_exit_code(words: str, code: int, output: str, alice_file: Path) -> None:
+    assert in_shell(words.replace("FILE", shlex.quote(str(alice_file))), output).returncode == code
 
 
 @pytest.mark.parametrize(
