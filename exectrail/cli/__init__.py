@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from exectrail import __version__
+from exectrail.cli.arguments import Misused
 from exectrail.cli.exit_codes import CANNOT_LOOK, INTERRUPTED, OK
 
 SUBCOMMANDS = {
@@ -96,6 +97,9 @@ def run(argv: Sequence[str], prog: str = "exectrail") -> int:
     arguments = parser(prog).parse_args(argv)
     try:
         return int(arguments.run(arguments))
+    except Misused as error:
+        print(f"exectrail: {error}", file=sys.stderr)
+        return CANNOT_LOOK
     except KeyboardInterrupt:
         return INTERRUPTED
 

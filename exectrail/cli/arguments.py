@@ -20,12 +20,17 @@ Of outcomes, `failed` is any result but exit code 0, and `open` is none.
 """
 
 
+class Misused(Exception):
+    """Arguments that mean nothing together; the message says what to do."""
+
+
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Add which trails to read."""
     parser.add_argument(
         "files",
         metavar="FILE",
         nargs="*",
+        type=not_empty,
         help="trail or folder of trails to read, - for standard input (default: the cluster)",
     )
     add_cluster(parser)
@@ -52,8 +57,8 @@ def add_loki(parser: argparse.ArgumentParser) -> None:
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:
     """Add which cluster."""
-    parser.add_argument("--context", metavar="NAME", help="kubeconfig context, passed on to kubectl")
-    parser.add_argument("--kubeconfig", metavar="PATH", help="kubeconfig file, passed on to kubectl")
+    parser.add_argument("--context", metavar="NAME", type=not_empty, help="kubeconfig context, passed on to kubectl")
+    parser.add_argument("--kubeconfig", metavar="PATH", type=not_empty, help="kubeconfig file, passed on to kubectl")
 
 
 def add_output(parser: argparse.ArgumentParser, *forms: str) -> None:
@@ -83,9 +88,8 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         ((), "container", "in this container"),
         ((), "node", "on this node"),
     ):
-        parser.add_argument(
-            *short, f"--{name}", metavar="NAME", action="append", help=f"only {what}; * stands for anything"
-        )
+        words = f"only {what}; * stands for anything"
+        parser.add_argument(*short, f"--{name}", metavar="NAME", type=not_empty, action="append", help=words)
 
 
 def add_origin(parser: argparse.ArgumentParser) -> None:
@@ -139,8 +143,8 @@ def number(given: str) -> int:
     return int(given)
 
 
-def uid(given: str) -> str:
-    """A session's UID, or the beginning of it.
+def not_empty(given: str) -> str:
+    """What a person means, and no unset variable of the shell, which would mean something else.
 
     Raises:
         argparse.ArgumentTypeError: It is empty.
@@ -148,7 +152,17 @@ def uid(given: str) -> str:
     """
     if not given.strip():
         raise argparse.ArgumentTypeError("it is empty: is a variable of the shell unset?")
-    return given.strip()
+    return given
+
+
+def uid(given: str) -> str:
+    """A session's UID, or the beginning of it.
+
+    Raises:
+        argparse.ArgumentTypeError: It is empty.
+
+    """
+    return not_empty(given).strip()
 
 
 def duration(text: str) -> timedelta:
@@ -208,9 +222,23 @@ def resolved(given: timedelta | datetime | None, now: datetime, *, utc: bool) ->
     return given.astimezone(UTC)
 
 
+def _said(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
-    """What the options of `add_target`, `add_request` and `add_time` choose."""
+    """What the options of `add_target`, `add_request` and `add_time` choose.
+
+    Raises:
+        Misused: No time can be in between.
+
+    """
     from exectrail.reading.choice import Choice, pattern  # noqa: PLC0415 - `--help` must not wait for it
+
+    since = resolved(arguments.since, now, utc=arguments.utc)
+    until = resolved(arguments.until, now, utc=arguments.utc)
+    if since and until and until <= since:
+        raise Misused(f"nothing is in between: --until is {_said(until)}, and --since {_said(since)}")
 
     def patterns(name: str) -> "tuple[re.Pattern[str], ...]":
         return tuple(pattern(each) for each in getattr(arguments, name, None) or ())
@@ -224,6 +252,6 @@ def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
         verb=tuple(getattr(arguments, "verb", None) or ()),
         outcome=tuple(getattr(arguments, "outcome", None) or ()),
         origin=tuple(getattr(arguments, "origin", None) or ()),
-        since=resolved(arguments.since, now, utc=arguments.utc),
-        until=resolved(arguments.until, now, utc=arguments.utc),
+        since=since,
+        until=until,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from exectrail.cli import sources, terminal, text
-from exectrail.cli.arguments import add_cluster, add_output
+from exectrail.cli.arguments import add_cluster, add_output, not_empty
 from exectrail.cli.exit_codes import CANNOT_LOOK, FOUND, INCOMPLETE, OK
 from exectrail.cli.wrapping import Part, painted, wrapped
 from exectrail.doctor import bundle
@@ -32,7 +32,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_cluster(parser)
     parser.add_argument(
-        "-n", "--namespace", metavar="NAME", help="namespace of the release (default: where its pods are)"
+        "-n",
+        "--namespace",
+        metavar="NAME",
+        type=not_empty,
+        help="namespace of the release (default: where its pods are)",
     )
     parser.add_argument(
         "--ignore",

@@ -1,9 +1,12 @@
 """What a command reads: the files it was given, Loki, or the trails of a cluster."""
 
+import os
+import re
 from argparse import Namespace
 from datetime import UTC, datetime, timedelta
 
 from exectrail.cli import files
+from exectrail.cli.arguments import Misused
 from exectrail.reading.choice import Choice
 from exectrail.reading.cluster import trails
 from exectrail.reading.finding import Found, Search, UnknownSession, find_in_cluster, resolve
@@ -11,7 +14,10 @@ from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.loki import Loki, LokiError
 from exectrail.reading.loki_trail import SELECTOR, LokiTrail
 from exectrail.reading.report import Report
+from exectrail.reading.shell import visible
 from exectrail.reading.trail import SELECTIONS, SESSION, Source, read_all
+
+_IS_UID = re.compile("[0-9a-f-]+").fullmatch
 
 FAILURES = (KubectlError, LokiError)
 """There is nothing to read from."""
@@ -81,11 +87,14 @@ def session(arguments: Namespace, report: Report) -> Found:
     """The one session whose UID is given, from the files, from Loki or from the cluster.
 
     Raises:
+        Misused: It is the name of a file.
         UnknownSession: None or several go by it.
         KubectlError: The API could not be asked.
         LokiError: Loki cannot be asked.
 
     """
+    if not arguments.files and not _IS_UID(arguments.uid) and os.path.lexists(arguments.uid):
+        raise Misused(f"{visible(arguments.uid)} is a file: give the session's UID before it")
     if arguments.loki:
         return _in_loki(arguments.uid, loki(arguments, Choice(), report), report)
     if not arguments.files:

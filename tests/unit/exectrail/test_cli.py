@@ -23,6 +23,7 @@ from exectrail.reading import shell
 from exectrail.reading.summary import from_audit_session
 from exectrail.reading.words import span, target
 
+from .fake_cluster import FakeCluster
 from .terminals import on_terminal
 
 REPO = Path(__file__).parents[3]
@@ -146,6 +147,60 @@ def test_an_output_that_takes_no_more_is_a_sentence_and_no_result(words: str, al
 @pytest.mark.parametrize("output", [">&-", "2>&-", ">&- 2>&-"])
 def test_a_closed_output_leaves_the_exit_code(words: str, code: int, output: str, alice_file: Path) -> None:
     assert in_shell(words.replace("FILE", shlex.quote(str(alice_file))), output).returncode == code
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sessions", ""],
+        ["sessions", "x", "--user", ""],
+        ["show", "0b5e7c", " "],
+        ["untracked", "-n", ""],
+        ["summary", "--context", ""],
+        ["doctor", "--namespace", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_unset_variable_of_the_shell_is_not_taken_for_anything(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(words)
+
+    assert ended.value.code == 2
+    assert "it is empty: is a variable of the shell unset?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["show"], ["report", "--html", "-"]], ids=["show", "report"])
+def test_a_file_where_the_uid_is_missing_is_not_looked_for_in_the_cluster(
+    words: list[str], alice_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([*words, str(alice_file)]) == 2
+    assert capsys.readouterr().err == f"exectrail: {alice_file} is a file: give the session's UID before it\n"
+
+
+def test_a_uid_is_one_also_where_a_file_has_its_name(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(cluster.folder)
+    Path("0b5e7c").touch()
+    cluster.answers("get", code=1, err="error: no cluster\n")
+
+    assert cli.run(["show", "0b5e7c"]) == 2
+    assert "no cluster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["sessions", "untracked", "summary", "follow", "report --html -"])
+def test_times_with_nothing_in_between_are_a_mistake(
+    command: str, alice_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = ["--since", "2026-11-24", "--until", "2026-11-23", "--utc"]
+
+    assert cli.run([*command.split(), str(alice_file), *times]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "exectrail: nothing is in between: --until is 2026-11-23 00:00:00 UTC, and --since 2026-11-24 00:00:00 UTC\n",
+    )
 
 
 @pytest.mark.parametrize(
