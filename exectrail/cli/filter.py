@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exectrail.cli import files, outcome, text
-from exectrail.cli.arguments import add_output
+from exectrail.cli.arguments import add_output, not_empty
 from exectrail.cli.exit_codes import CANNOT_LOOK
 from exectrail.cli.filter_report import FilterReport, RuleReport
 from exectrail.contracts.record import Record
@@ -22,7 +22,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add which filters to try, and on which trail."""
     parser.description = "Check a filter set, and show for each rule which records of a trail it keeps or drops."
     parser.add_argument("--try", metavar="FILTERS", dest="filters", required=True, help="filter set, a JSON file")
-    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="trail to read (default: standard input)")
+    where = "trail or folder of trails to read (default: standard input)"
+    parser.add_argument("file", metavar="FILE", nargs="?", type=not_empty, default="-", help=where)
     add_output(parser, "table", "json")
 
 
@@ -31,11 +32,12 @@ def run(arguments: Namespace) -> int:
     report = Report()
     try:
         filters = _filters(arguments.filters)
-        (source,) = files.sources([arguments.file])
-        result = tried(filters, trail.read(source, None, report))
     except trail.Unreadable as error:
         text.complain(error)
         return CANNOT_LOOK
+    result = tried(filters, trail.read_all(files.sources([arguments.file]), None, report))
+    if report.failed and not result.kept + result.dropped:
+        return outcome.code(report, ())
     if arguments.output == "json":
         text.print_json(result)
     else:

@@ -7,6 +7,7 @@ from rich.text import Text
 from exectrail.cli import terminal
 from exectrail.cli.filter_report import FilterReport
 from exectrail.contracts.record import Record
+from exectrail.reading import words
 from exectrail.reading.shell import join, visible
 
 _HEADERS = ("RULE", "PRIORITY", "LEVEL", "HITS")
@@ -46,7 +47,7 @@ def _line(record: Record) -> str:
     parts = (
         record.timestamp,
         record.kind,
-        f"{place.namespace}/{place.pod}/{place.container}" if place else record.node.name,
+        words.names(place) if place else record.node.name,
         record.user or record.origin or "",
     )
     command = join(record.argv) if record.argv else visible(record.cmd_line or record.executable or "")

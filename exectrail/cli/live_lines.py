@@ -10,7 +10,7 @@ from exectrail.reading.shell import join, visible
 def line(record: Record, clock: text.Clock, *, coloured: bool) -> str:
     """When, where, who, and what."""
     place = record.resource
-    where = f"{place.namespace}/{place.pod}/{place.container}" if place else f"node {record.node.name}"
+    where = words.names(place) if place else f"node {record.node.name}"
     alarm = record.origin == "untracked" or record.state == "forged"
     who = "forged" if record.state == "forged" else record.user or record.origin or ""
     parts: list[Part] = [

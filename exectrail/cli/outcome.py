@@ -33,7 +33,7 @@ def code(report: Report, gaps: Iterable[str], otherwise: int = OK) -> int:
     said = [*report.sentences(), *gaps]
     for sentence in said:
         text.complain(sentence)
-    if report.problems and not report.sources:
+    if report.failed:
         return CANNOT_LOOK
     return INCOMPLETE if said else otherwise
 

@@ -37,6 +37,8 @@ def run(arguments: Namespace, chosen: Choice, report: Report) -> int:
     records = read_all(sources.of(arguments, "execs", chosen, report), SELECTIONS["execs"], report)
     with progress.shown(report):
         counts = count(filter(chosen.keeps_record, records))
+    if report.failed and not counts.sessions + counts.execs:  # nor is it known that there are none
+        return outcome.code(report, ())
     if arguments.output == "json":
         text.print_json(document(counts, arguments.top))
     else:

@@ -41,6 +41,8 @@ def run(arguments: Namespace, chosen: Choice, report: Report) -> int:
     """List the entries of the files, of Loki or of all nodes of the cluster."""
     with progress.shown(report):
         found = _found(arguments, chosen, report)
+    if report.failed and not found:  # nor is it known that there are none
+        return outcome.code(report, ())
     if arguments.output == "json":
         text.print_json(found)
     elif arguments.output == "jsonl":

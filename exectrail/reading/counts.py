@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from exectrail.contracts.record import Record
+from exectrail.reading import words
 from exectrail.reading.summary import LATE
 
 UNKNOWN = "(no user)"
@@ -34,8 +35,7 @@ def count(records: Iterable[Record]) -> Counts:
     """Count `session` and `exec` records; others do not matter."""
     counts = Counts()
     for record in records:
-        place = record.resource
-        target = f"{place.namespace}/{place.pod}/{place.container}" if place else record.node.name
+        target = words.names(record.resource) if record.resource else record.node.name
         hour = record.timestamp[:13]
         if record.kind == "session":
             if record.phase == "start" and record.reason != LATE:

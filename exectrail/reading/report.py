@@ -87,6 +87,11 @@ class Report:
         """How many records were read, whether of interest or not."""
         return sum(numbers.count for numbers in self.numbers.values())
 
+    @property
+    def failed(self) -> bool:
+        """Whether nothing could be read to its end."""
+        return bool(self.problems) and not self.sources
+
     def misunderstood(self, why: str) -> None:
         """Count a record that this version does not understand; of many reasons only the first are kept apart."""
         key = why if why in self.unknown or len(self.unknown) < _SHOWN else "other reasons"

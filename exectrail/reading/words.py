@@ -1,6 +1,6 @@
 """What is read of sessions and processes, in words: the same on a terminal and on a page."""
 
-from exectrail.contracts.record import Exit, Record
+from exectrail.contracts.record import Exit, Record, Resource
 from exectrail.reading.process_tree import Exec, Process
 from exectrail.reading.shell import join, visible
 from exectrail.reading.summary import Summary
@@ -36,6 +36,11 @@ def result(how: Exit | None) -> str:
     if how is None or how == Exit():
         return ""
     return f"exit {how.code}" if how.signal is None else f"killed by {visible(how.signal)}"
+
+
+def names(place: Resource) -> str:
+    """namespace/pod/container as a record has them; a port-forward's has no container."""
+    return "/".join(filter(None, (place.namespace, place.pod, place.container)))
 
 
 def target(summary: Summary) -> str:

@@ -197,6 +197,21 @@ def test_a_try_as_json_accounts_for_every_record(
     assert report["rules"][2]["sample"][0]["argv"] == ["pg_isready"]
 
 
+def test_a_try_on_a_folder_reads_all_that_can_be_read_of_it(
+    recommended: Path, alice_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("one.jsonl", "two.jsonl"):
+        (folder / name).write_bytes(alice_file.read_bytes())
+    (folder / "three.jsonl").write_text("no trail")
+
+    assert cli.run(["filter", "--try", str(recommended), str(folder)]) == 3
+    printed = capsys.readouterr()
+    assert printed.out.startswith("kept 42 ")
+    assert "three.jsonl:1: not a record" in printed.err
+
+
 def test_a_rule_that_drops_much_shows_the_first_three(
     tmp_path: Path, alice_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -471,6 +471,20 @@ def test_an_entry_is_shown_also_where_its_beginning_cannot_be_looked_for(
     assert "connection refused" in err
 
 
+@pytest.mark.parametrize(("command", "code", "shown"), [("untracked", 1, "$ id"), ("summary", 2, "1 exec,")])
+def test_what_was_read_before_the_connection_was_lost_is_shown(
+    command: str, code: int, shown: str, cluster: FakeCluster, run: Show, alice_trail: list[Record]
+) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    entered = encode(msgspec.structs.replace(alice_trail[4], origin="untracked"))
+    cluster.answers("exec", code=1, out=entered, err="error: connection lost\n")
+
+    found = run(command)
+
+    assert (found[0], shown in found[1]) == (code, True)
+    assert "connection lost" in found[2]
+
+
 _ASKS = """\
 #!/bin/sh
 printf 'To sign in, open https://login.example/device and enter the code ABC-123\\nWaiting: ' >&2

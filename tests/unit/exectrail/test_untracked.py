@@ -214,6 +214,19 @@ def test_a_summary_reads_as_the_golden_text(counted: Path, golden: Callable[[str
     golden("summary.txt", out)
 
 
+def test_a_request_without_a_container_counts_for_its_pod() -> None:
+    forward = record(0, kind="session", phase="start", user="alice", resource=Resource("shop", "db-0", ""))
+
+    assert count([forward]).sessions_by_target == {"shop/db-0": 1}
+
+
+@pytest.mark.parametrize("command", ["summary", "summary -o json", "untracked -o json", "untracked -o jsonl"])
+def test_of_what_cannot_be_read_nothing_is_said_to_be_none(command: str, tmp_path: Path, run: Run) -> None:
+    missing = tmp_path / "missing"
+
+    assert run(*command.split(), missing) == (2, "", f"exectrail: {missing}: No such file or directory\n")
+
+
 def test_one_of_a_kind_is_not_several(tmp_path: Path, run: Run) -> None:
     (tmp_path / "trail.jsonl").write_bytes(b"".join(map(encode, RECORDS[:2])))
 
