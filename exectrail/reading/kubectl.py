@@ -43,11 +43,18 @@ class NotFound(KubectlError):
     """The cluster has no such object, or no such kind of them."""
 
 
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # an open quote: that there is no such program is said when it is run
+        return [command]
+
+
 class Kubectl:
     """The program named by the environment variable KUBECTL, else `kubectl` on PATH."""
 
     def __init__(self, context: str | None = None, kubeconfig: str | None = None) -> None:
-        self._command = shlex.split(os.environ.get("KUBECTL", "")) or ["kubectl"]
+        self._command = _split(os.environ.get("KUBECTL", "")) or ["kubectl"]
         self._command += [f"--context={context}"] if context else []
         self._command += [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         self._running: set[subprocess.Popen[bytes]] = set()

@@ -343,13 +343,14 @@ def test_a_cluster_without_exectrails_pods_exits_with_2_and_the_label(cluster: F
     assert "app.kubernetes.io/name=exectrail" in err
 
 
-def test_without_kubectl_the_remedy_is_named(run: Show, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECTL", "/nonexistent/kubectl")
+@pytest.mark.parametrize("command", ["/nonexistent/kubectl", "'/nonexistent/kubectl --context x"])
+def test_without_kubectl_the_remedy_is_named(command: str, run: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECTL", command)
 
     code, _, err = run("sessions")
 
     assert code == 2
-    assert "cannot run /nonexistent/kubectl: No such file or directory" in err
+    assert f"cannot run {command}: No such file or directory" in err
     assert "a trail can be given as FILE" in err
 
 
