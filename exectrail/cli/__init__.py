@@ -94,7 +94,11 @@ def _give_up_output() -> None:
 
 def run(argv: Sequence[str], prog: str = "exectrail") -> int:
     """Run one command line; returns its exit code, SystemExit only for usage and `--help`."""
-    arguments = parser(prog).parse_args(argv)
+    made = parser(prog)
+    arguments = made.parse_args(argv)
+    if arguments.subcommand is None:
+        made.print_help(sys.stderr)
+        return CANNOT_LOOK
     try:
         return int(arguments.run(arguments))
     except Misused as error:
@@ -119,7 +123,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--version", action="version", version=f"exectrail {__version__}")
-    add = made.add_subparsers(required=True, metavar="COMMAND", dest="subcommand", parser_class=Subcommand).add_parser
+    add = made.add_subparsers(metavar="COMMAND", dest="subcommand", parser_class=Subcommand).add_parser
     for name, does in SUBCOMMANDS.items():
         add(name, help=does)
     return made
@@ -146,5 +150,17 @@ class Subcommand(argparse.ArgumentParser):
             return super().parse_known_args(*arguments, **options)
         self.fill()
         if any(action.nargs == argparse.PARSER for action in self._actions):  # it has subcommands of its own
-            return super().parse_known_args(*arguments, **options)
-        return self.parse_known_intermixed_args(*arguments, **options)
+            found = super().parse_known_args(*arguments, **options)
+        else:
+            found = self.parse_known_intermixed_args(*arguments, **options)
+        if found[1]:  # else the program would say so, with its own usage
+            self.error(self._unrecognized(found[1]))
+        return found
+
+    def _unrecognized(self, extras: list[str]) -> str:
+        from difflib import get_close_matches  # noqa: PLC0415 - mostly not needed
+
+        mistyped = [word for word in extras if word.startswith("-")] or extras
+        known = [name for action in self._actions for name in action.option_strings]
+        near = get_close_matches(mistyped[0].partition("=")[0], known, 1)
+        return f"unrecognized arguments: {' '.join(mistyped)}" + (f" (is {near[0]} meant?)" if near else "")

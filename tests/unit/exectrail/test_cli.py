@@ -171,6 +171,33 @@ def test_an_unset_variable_of_the_shell_is_not_taken_for_anything(
     assert "it is empty: is a variable of the shell unset?" in capsys.readouterr().err
 
 
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 2
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert set(re.findall(r"^    (\w+)", printed.err, re.MULTILINE)) >= cli.SUBCOMMANDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sessions --sinec 1h x", "exectrail sessions: error: unrecognized arguments: --sinec (is --since meant?)"),
+        ("show 0b5e7c --utcc=1 x", "exectrail show: error: unrecognized arguments: --utcc=1 (is --utc meant?)"),
+        ("man x", "exectrail man: error: unrecognized arguments: x"),
+        ("profile lint x --verbose", "exectrail profile: error: unrecognized arguments: --verbose"),
+    ],
+)
+def test_a_mistyped_option_is_named_with_what_may_be_meant(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(words.split())
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == said
+
+
 @pytest.mark.parametrize("words", [["show"], ["report", "--html", "-"]], ids=["show", "report"])
 def test_a_file_where_the_uid_is_missing_is_not_looked_for_in_the_cluster(
     words: list[str], alice_file: Path, capsys: pytest.CaptureFixture[str]
