@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> int:
     kubectl: Kubectl = sources.kubectl(arguments)
     chosen = choice(arguments, datetime.now(UTC))
     try:
-        begin(live, arguments.files, kubectl, {}, everything=arguments.since is not None)
+        begin(live, arguments.files, kubectl, {}, since=chosen.since)
         for record in records(live, report, {"session"} if arguments.sessions else arguments.kind, chosen):
             show(record, arguments.output, arguments.utc)
     except (KubectlError, Unreadable) as error:
@@ -69,7 +69,7 @@ def begin(
     kubectl: Kubectl,
     after: dict[str, int],
     *,
-    everything: bool = False,
+    since: datetime | None = None,
     node: str | None = None,
 ) -> None:
     """Start to follow files, or the cluster where there are none.
@@ -79,7 +79,7 @@ def begin(
         names: The files.
         kubectl: What reads the cluster.
         after: By node, the number after which to begin.
-        everything: Whether to begin with what is there, where there is no such number; else from now on.
+        since: From when on what is there is of interest where there is no such number; None: from now on.
         node: The only node of the cluster, if it is one.
 
     Raises:
@@ -88,15 +88,15 @@ def begin(
 
     """
     if not names:
-        live.follow_cluster(kubectl, after, everything=everything, node=node)
+        live.follow_cluster(kubectl, after, since=since, node=node)
         return
-    known = max(after.values(), default=tail.ALL if everything else None)
+    known = max(after.values(), default=tail.ALL if since else None)
     for source in files.sources(names, closed=False):
         try:
             if source.path is None:
                 live.read(source)
             else:
-                live.follow_file(source.path, known)
+                live.follow_file(source.path, known, since)
         except OSError as error:
             raise Unreadable(f"{source.name}: {error.strerror or error}") from error
 

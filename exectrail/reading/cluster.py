@@ -138,8 +138,9 @@ def trails(kubectl: Kubectl, node: str | None, only: str, since: datetime | None
         KubectlError: The pods cannot be listed, or none of them runs there.
 
     """
-    options = (only, f"--since={since.isoformat()}") if since else (only,)
-    sources = [_file(kubectl, pod, options) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"]
+    sources = [
+        _file(kubectl, pod, (only, *_since(since))) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"
+    ]
     if not sources:
         sources = [_log(kubectl, pod, since) for pod in _pods(kubectl, _ENRICHER, node)]
     if not sources:
@@ -157,19 +158,19 @@ class LiveTrail:
     """Whether it says something even where nothing is added."""
 
 
-def live_trails(kubectl: Kubectl, node: str | None = None) -> dict[str, LiveTrail]:
-    """The trails of all nodes, or of one, to be followed; by node.
+def live_trails(kubectl: Kubectl, node: str | None = None, since: datetime | None = None) -> dict[str, LiveTrail]:
+    """The trails of all nodes, or of one, to be followed; by node. What was written before `since` need not be read.
 
     Raises:
         KubectlError: The pods cannot be listed, or none of them runs there.
 
     """
     found = {
-        pod.spec.node_name: LiveTrail(partial(_follow_file, kubectl, pod), speaks=True)
+        pod.spec.node_name: LiveTrail(partial(_follow_file, kubectl, pod, since), speaks=True)
         for pod in _pods(kubectl, _NODE, node)
         if _mode(pod) != "stdout"
     } or {
-        pod.spec.node_name: LiveTrail(partial(_follow_log, kubectl, pod), speaks=False)
+        pod.spec.node_name: LiveTrail(partial(_follow_log, kubectl, pod, since), speaks=False)
         for pod in _pods(kubectl, _ENRICHER, node)
     }
     if not found:
@@ -177,13 +178,17 @@ def live_trails(kubectl: Kubectl, node: str | None = None) -> dict[str, LiveTrai
     return found
 
 
-def _follow_file(kubectl: Kubectl, pod: _Pod, after: int | None, _time: str) -> AbstractContextManager[IO[bytes]]:
+def _follow_file(
+    kubectl: Kubectl, pod: _Pod, since: datetime | None, after: int | None, _time: str
+) -> AbstractContextManager[IO[bytes]]:
     begin = () if after is None else (f"--after={after}",)
-    return kubectl.stream(*_reads(pod), "--follow", *begin)
+    return kubectl.stream(*_reads(pod), "--follow", *begin, *_since(since))
 
 
-def _follow_log(kubectl: Kubectl, pod: _Pod, after: int | None, time: str) -> AbstractContextManager[IO[bytes]]:
-    begin = ("--tail=0",) if after is None else (f"--since-time={time}",) if time else ()
+def _follow_log(
+    kubectl: Kubectl, pod: _Pod, since: datetime | None, after: int | None, time: str
+) -> AbstractContextManager[IO[bytes]]:
+    begin = ("--tail=0",) if after is None else (f"--since-time={time}",) if time else _since_time(since)
     return kubectl.stream(*_logs(pod), "--follow", *begin)
 
 
@@ -215,8 +220,17 @@ def _reads(pod: _Pod) -> tuple[str, ...]:
 
 def _log(kubectl: Kubectl, pod: _Pod, since: datetime | None) -> Source:
     name = f"log of the enricher on node {pod.spec.node_name}"
-    begin = (f"--since-time={(since - CLOCK_SLACK).isoformat()}",) if since else ()
-    return Source(name, lambda: kubectl.stream(*_logs(pod), *begin), pod_log=True, growing=True)
+    return Source(name, lambda: kubectl.stream(*_logs(pod), *_since_time(since)), pod_log=True, growing=True)
+
+
+def _since(since: datetime | None) -> tuple[str, ...]:
+    """For the reader."""
+    return (f"--since={since.isoformat()}",) if since else ()
+
+
+def _since_time(since: datetime | None) -> tuple[str, ...]:
+    """For `kubectl logs`, which goes by when a line was written."""
+    return (f"--since-time={(since - CLOCK_SLACK).isoformat()}",) if since else ()
 
 
 def _logs(pod: _Pod) -> tuple[str, ...]:

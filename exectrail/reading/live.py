@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from queue import Queue
 from typing import IO
@@ -70,14 +71,14 @@ class Live:
         while not self._queue.empty():  # one may wait for room
             self._queue.get()
 
-    def follow_file(self, file: Path, after: int | None) -> None:
-        """Follow a file, from now on or after a number.
+    def follow_file(self, file: Path, after: int | None, since: datetime | None = None) -> None:
+        """Follow a file, from now on or after a number; without segments that were closed before `since`.
 
         Raises:
             OSError: It is not there, or cannot be read.
 
         """
-        lines = tail.added(file, after)
+        lines = tail.added(file, after, since)
         first = next(lines)
 
         def run() -> None:
@@ -110,13 +111,15 @@ class Live:
 
         self._start(run)
 
-    def follow_cluster(self, kubectl: Kubectl, after: dict[str, int], *, everything: bool, node: str | None) -> None:
+    def follow_cluster(
+        self, kubectl: Kubectl, after: dict[str, int], *, since: datetime | None, node: str | None
+    ) -> None:
         """Follow the trails of all nodes, also of those that come later; or of one.
 
         Args:
             kubectl: What reads them.
             after: By node, the number after which to begin.
-            everything: Whether to begin with the beginning where there is no such number; else from now on.
+            since: From when on what is there is of interest where there is no such number; None: from now on.
             node: The only node, if it is one.
 
         Raises:
@@ -126,11 +129,11 @@ class Live:
         known: set[str] = set()
 
         def look() -> None:
-            for name in live_trails(kubectl, node):
+            for name in live_trails(kubectl, node, since):
                 if name not in known:
                     known.add(name)
-                    first = after.get(name, tail.ALL if everything else None)
-                    self._start(lambda name=name, first=first: self._follow_node(kubectl, name, first))  # type: ignore[misc]
+                    first = after.get(name, tail.ALL if since else None)
+                    self._start(lambda name=name, first=first: self._follow_node(kubectl, name, first, since))  # type: ignore[misc]
 
         def run() -> None:
             while True:
@@ -141,14 +144,14 @@ class Live:
         look()
         self._start(run)
 
-    def _follow_node(self, kubectl: Kubectl, node: str, after: int | None) -> None:
+    def _follow_node(self, kubectl: Kubectl, node: str, after: int | None, since: datetime | None) -> None:
         cursor = Cursor(tail.ALL if after is None else after)
         begun = after is not None
         wait = FIRST_WAIT
         while True:
             began = time.monotonic()
             try:
-                found = live_trails(kubectl, node)[node]
+                found = live_trails(kubectl, node, since)[node]
                 with found.open(cursor.after if begun else None, cursor.time) as stream:
                     for line in self._lines(stream, found):
                         if line.startswith(FOLLOWS):

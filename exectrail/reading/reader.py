@@ -46,14 +46,14 @@ def of_file(
         raise Unreadable(f"{error.filename or file}: {error.strerror or error}") from error
 
 
-def follow(file: Path, after: int | None) -> int:
+def follow(file: Path, after: int | None, since: datetime | None) -> int:
     """Print what is added, until the one who reads has gone: an empty line now and then finds that out."""
     out = sys.stdout.buffer
     spoke = time.monotonic()
     try:
         after = tail.last(file) if after is None else after
         out.write(msgspec.json.encode(Follows(after)) + b"\n")
-        for line in tail.added(file, after):
+        for line in tail.added(file, after, since):
             if line is not tail.IDLE:
                 out.write(line + b"\n")
                 continue
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--after", metavar="SEQ", type=int)
     given = parser.parse_args(arguments)
     if given.follow:
-        return follow(given.file, given.after)
+        return follow(given.file, given.after, given.since)
     needles = (given.about.encode(errors="surrogateescape"), GAP) if given.about else SELECTIONS.get(given.only)
     report = Report()
     try:

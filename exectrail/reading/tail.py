@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -9,7 +10,7 @@ from exectrail.contracts.seal import GENESIS
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading import blocks
 from exectrail.reading.gzipped import unpacked
-from exectrail.reading.segments import GZ, Names
+from exectrail.reading.segments import GZ, Names, closed_before
 from exectrail.reading.trail import Head, head_of
 
 IDLE = b""
@@ -42,12 +43,13 @@ class Cursor:
         return True
 
 
-def added(file: Path, after: int | None = None) -> Iterator[bytes]:
+def added(file: Path, after: int | None = None, since: datetime | None = None) -> Iterator[bytes]:
     """Whole lines that are added, and `IDLE` whenever there are none.
 
     Args:
         file: The one that is being written; it may be away for a moment.
         after: The number after which to begin; None: from now on.
+        since: Segments that were closed before are left out.
 
     Raises:
         OSError: It cannot be read, or is not there at the beginning.
@@ -61,14 +63,14 @@ def added(file: Path, after: int | None = None) -> Iterator[bytes]:
         stream.seek(end)
     else:
         stream.seek(0)
-        yield from _of_closed(file, cursor)
+        yield from _of_closed(file, cursor, since)
     while True:
         with stream:
             yield from _until_rotated(file, stream, cursor)
         while not file.exists():
             yield IDLE
         stream = file.open("rb")
-        yield from _of_closed(file, cursor)
+        yield from _of_closed(file, cursor, since)
 
 
 def last(file: Path) -> int:
@@ -103,13 +105,17 @@ def _is_another(file: Path, stream: IO[bytes]) -> bool:
     return now.st_ino != mine.st_ino or now.st_size < stream.tell()
 
 
-def _of_closed(file: Path, cursor: Cursor) -> Iterator[bytes]:
+def _of_closed(file: Path, cursor: Cursor, since: datetime | None) -> Iterator[bytes]:
     """What is new in closed segments: rotation may have come more than once, or before this began."""
     first = _first(file)
     if first is not None and first <= cursor.after + 1:
         return
     needed: list[Path] = []
-    for segment in reversed(Names(file.name).among(each.name for each in file.parent.iterdir())):
+    segments = Names(file.name).among(each.name for each in file.parent.iterdir())
+    left_out = closed_before(since, file.parent, [segment.name for segment in segments])
+    for segment in reversed(segments):
+        if segment.name in left_out:
+            break
         path = next((p for p in (file.with_name(segment.name), file.with_name(segment.name + GZ)) if p.exists()), None)
         if path is None:
             continue

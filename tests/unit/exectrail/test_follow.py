@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,54 @@ def test_a_reader_begins_after_a_number_also_in_closed_segments(trail: Trail) ->
     assert numbers(tail.added(trail.file, 3)) == [4, 5]
     assert numbers(tail.added(trail.file, 5)) == []
     assert numbers(tail.added(trail.file, tail.ALL)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_segments_closed_before_since_are_not_followed_from(trail: Trail) -> None:
+    trail.write(0, 1)
+    trail.rotate()
+    trail.write(2, 3)
+    trail.rotate()
+    trail.write(4)
+    old, new = sorted(set(trail.folder.iterdir()) - {trail.file})
+    os.utime(old, (0, 0))
+    closed = datetime.fromtimestamp(new.stat().st_mtime, UTC)
+
+    lines = tail.added(trail.file, tail.ALL, closed)
+
+    assert numbers(lines) == [2, 3, 4]
+    trail.write(5)
+    trail.rotate()
+    assert [*numbers(lines), *numbers(lines)] == [5]
+
+
+def test_nothing_older_than_since_comes_with_the_first_rotation(trail: Trail) -> None:
+    trail.write(0, 1)
+    trail.rotate()
+    trail.file.touch()
+    for each in trail.folder.iterdir():
+        os.utime(each, (0, 0))
+    lines = tail.added(trail.file, tail.ALL, datetime.now(UTC))
+    assert numbers(lines) == []
+
+    trail.rotate()
+    trail.write(2)
+
+    assert [*numbers(lines), *numbers(lines)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked"),
+    [
+        ("file", "exec --follow --after=-1 --since=2026-11-23T14:00:00+00:00"),
+        ("stdout", "logs --follow --since-time=2026-11-23T13:59:00+00:00"),
+    ],
+)
+def test_a_node_is_followed_from_since_on(mode: str, asked: str, cluster: FakeCluster, live: Live) -> None:
+    cluster.has_pods(mode, "/trail/trail.jsonl", "node-1")
+    cluster.answers(asked, out=line(1))
+    live.follow_cluster(Kubectl(), {}, since=datetime(2026, 11, 23, 14, tzinfo=UTC), node=None)
+
+    assert next(live.lines()) == line(1).rstrip(b"\n")
 
 
 def test_a_chain_that_begins_anew_is_followed_on(trail: Trail) -> None:
@@ -273,7 +322,7 @@ def test_a_lost_connection_is_taken_up_where_it_ended(cluster: FakeCluster, live
     cluster.answers("exec --follow --after=2", out=begins(2) + line(2) + line(3) + line(4))
     cluster.answers("exec --follow --after=0", out=begins(0) + line(1) + line(2))
     cluster.answers("exec --follow", out=begins(0))
-    live.follow_cluster(Kubectl(), {}, everything=False, node=None)
+    live.follow_cluster(Kubectl(), {}, since=None, node=None)
 
     items = list(islice(live.lines(), 8))
 
@@ -289,7 +338,7 @@ def test_logs_are_followed_from_the_time_of_the_last_line(cluster: FakeCluster, 
     cluster.answers("logs --follow --since-time=2026-11-23T14:00:01.000Z", out=line(1) + line(2))
     cluster.answers("logs --follow --tail=0", out=line(0) + line(1))
     cluster.answers("logs --follow --since-time=2026-11-23T14:00:02.000Z", out=line(2))
-    live.follow_cluster(Kubectl(), {}, everything=False, node=None)
+    live.follow_cluster(Kubectl(), {}, since=None, node=None)
 
     found = (item for item in live.lines() if not isinstance(item, Notice))
 
@@ -303,7 +352,7 @@ def test_a_node_that_comes_later_is_followed_from_its_beginning(
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
     cluster.answers("exec node-node-1", out=begins(0))
     cluster.answers("exec node-node-2", out=begins(0) + line(7, node=Node("node-2")))
-    live.follow_cluster(Kubectl(), {}, everything=False, node=None)
+    live.follow_cluster(Kubectl(), {}, since=None, node=None)
     found = live.lines()
     next(found)
     (cluster.folder / "answer-0").write_bytes((cluster.folder / "answer-0").read_bytes().replace(b"node-1", b"node-2"))
