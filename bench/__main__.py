@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from bench import auditlog, filters, memory, parsing, pipeline, reading, replica, storage, webhook
+from bench import auditlog, filters, memory, parsing, pipeline, profiled, reading, replica, storage, webhook
 from bench.figures import Figure, keep, show
 
 
@@ -23,6 +23,7 @@ def main() -> int:
 def _figures(args: argparse.Namespace) -> Iterator[Figure]:
     yield from pipeline.figures()
     yield from parsing.figures()
+    yield from profiled.figures()
     yield from memory.figures()
     yield from filters.figures()
     yield from storage.figures()
