@@ -53,7 +53,7 @@ from tests.unit.enricher.rig import APP, CGROUP, ENTRY, INIT, REQUESTED_MS, SECO
 _ROUND_NS, _EXECS, _ROUNDS = SECOND // 20, 40, 20
 _TURNS = 40
 _PAUSE = 0.002
-"""Seconds after each round, in which the thread that writes has the interpreter for itself, as with an agent at rest."""
+"""Seconds after each round, in which the thread that writes has the interpreter for itself, as at rest."""
 _HOLD = 0.5
 _NO_QUOTA = 1e12
 _OFFSET = REQUESTED_MS * 1_000_000 - 10 * SECOND
