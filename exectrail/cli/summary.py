@@ -77,11 +77,17 @@ def lines(counts: Counts, top: int, clock: text.Clock, width: int | None) -> Ite
 
 
 def _table(rows: list[list[str]], width: int | None) -> Iterator[str]:
-    """Columns of which none is cut; numbers to the right. A name that is too wide has a line of its own."""
+    """Columns of which none is cut; numbers to the right. A name that is too wide has a line of its own.
+
+    Without a width, tabs are between the columns.
+    """
     shown = [[visible(cell) for cell in row] for row in rows]
+    if width is None:
+        yield from ("\t".join(row) for row in [[head.upper() for head in shown[0]], *shown[1:]])
+        return
     names, *columns = ([terminal.cells(cell) for cell in column] for column in zip(*shown, strict=True))
     others = [max(column) for column in columns]
-    room = max(names) if width is None else width - sum(len(_GAP) + each for each in others)
+    room = width - sum(len(_GAP) + each for each in others)
     name = max([names[0], *(each for each in names if each <= room)])
     for number_, (first, *rest) in enumerate(shown):
         if terminal.cells(first) > name:
