@@ -3,6 +3,8 @@
 import os
 import re
 from argparse import Namespace
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from exectrail.cli import files
@@ -45,18 +47,32 @@ def of(arguments: Namespace, only: str, chosen: Choice, report: Report) -> list[
     return trails(kubectl(arguments), None, f"--only={only}", chosen.since)
 
 
-def left_out(arguments: Namespace, only: str, chosen: Choice, nodes: set[str]) -> list[Source]:
-    """What `of` leaves out because it was written before the chosen time; of the cluster all from these nodes.
+def left_out(
+    arguments: Namespace, only: str, chosen: Choice, entries: Collection[tuple[str, str]], report: Report
+) -> list[Source]:
+    """What `of` leaves out because it was written before the chosen time, as far as it may be of these entries.
+
+    Args:
+        arguments: The command's.
+        only: The selection (`trail.SELECTIONS`).
+        chosen: Has the time.
+        entries: The node and the key of each.
+        report: Where it is said what could not be read.
 
     Raises:
         KubectlError: The trails cannot be listed.
+        LokiError: Loki cannot be asked.
 
     """
-    if chosen.since is None or arguments.loki:
+    if chosen.since is None or not entries:
         return []
+    if arguments.loki:
+        earlier = replace(loki(arguments, Choice(), Report()), end=int(chosen.since.timestamp()), report=report)
+        return [earlier.of_entries(key for _, key in entries)]
     if not arguments.files:
         asked = kubectl(arguments)
-        return [source for node in sorted(nodes) for source in trails(asked, node, f"--only={only}")]
+        nodes = sorted({node for node, _ in entries})
+        return [source for node in nodes for source in trails(asked, node, f"--only={only}")]
     read = {source.name for source in files.sources(arguments.files, chosen.since)}
     return [source for source in files.sources(arguments.files) if source.name not in read]
 

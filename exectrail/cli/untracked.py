@@ -14,7 +14,6 @@ from exectrail.cli.wrapping import Part, filled, painted, wrapped
 from exectrail.reading import words
 from exectrail.reading.choice import Choice
 from exectrail.reading.entries import Untracked, untracked
-from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
 from exectrail.reading.shell import join, visible
 from exectrail.reading.trail import SELECTIONS, Source, read_all
@@ -60,16 +59,19 @@ def _found(arguments: Namespace, chosen: Choice, report: Report) -> list[Untrack
     """The chosen entries. Each counts by its first record, also where that was left out as older than the time."""
     every = _entries(sources.of(arguments, "untracked", chosen, report), chosen, report)
     found = [entry for entry in every if chosen.in_time(entry.time)]
-    earlier = _earlier(arguments, chosen, {entry.node for entry in found}, report) if found else set()
+    keys = {(entry.node, entry.entry_key) for entry in found if entry.entry_key}
+    earlier = _earlier(arguments, chosen, keys, report)
     return [entry for entry in found if (entry.node, entry.entry_key) not in earlier]
 
 
-def _earlier(arguments: Namespace, chosen: Choice, nodes: set[str], report: Report) -> set[tuple[str, str | None]]:
-    """The entries of these nodes that began before the chosen time."""
+def _earlier(
+    arguments: Namespace, chosen: Choice, entries: set[tuple[str, str]], report: Report
+) -> set[tuple[str, str]]:
+    """Those of the entries that began before the chosen time."""
     before = Report()
     try:
-        every = _entries(sources.left_out(arguments, "untracked", chosen, nodes), chosen, before)
-    except KubectlError as error:
+        every = _entries(sources.left_out(arguments, "untracked", chosen, entries, before), chosen, before)
+    except sources.FAILURES as error:
         before.problems.append(str(error))
         every = []
     report.problems += [problem for problem in before.problems if problem not in report.problems]

@@ -61,7 +61,12 @@ class LokiTrail:
     def about(self, uid: str) -> Source:
         """The lines that name a session, by its UID or the beginning of it, and all gaps."""
         needle = uid.encode(errors="surrogateescape")
-        return Source(self._name, lambda: self._open(_Reading(self, (needle, GAP), needle)), marked=True)
+        return Source(self._name, lambda: self._open(_Reading(self, (needle, GAP), (needle,))), marked=True)
+
+    def of_entries(self, keys: Iterable[str]) -> Source:
+        """The lines that name one of these entries, by their keys."""
+        needles = tuple(key.encode(errors="surrogateescape") for key in keys)
+        return Source(self._name, lambda: self._open(_Reading(self, needles, needles)), marked=True)
 
     @property
     def _name(self) -> str:
@@ -78,8 +83,8 @@ class _Reading:
 
     of: LokiTrail
     needles: tuple[bytes, ...]
-    about: bytes | None = None
-    """Only where a line has this, its time counts for what must be whole."""
+    about: tuple[bytes, ...] | None = None
+    """Only where a line has one of these, its time counts for what must be whole."""
     times: list[int] = field(default_factory=list)
     """The first and the last time that counts."""
 
@@ -144,8 +149,8 @@ class _Reading:
     def _note(self, page: list[Line]) -> None:
         if self.about is None:
             return
-        text = self.about.decode(errors="replace")
-        times = [*self.times, *(time for time, line in page if text in line)]
+        texts = [each.decode(errors="replace") for each in self.about]
+        times = [*self.times, *(time for time, line in page if any(text in line for text in texts))]
         self.times = [min(times), max(times)] if times else []
 
     def _numbers(self) -> dict[str, list[tuple[int, int]]]:

@@ -5,7 +5,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from exectrail.contracts.record import Record, encode
 from exectrail.reading.loki_trail import SELECTOR, among
 
 from .fake_loki import SECOND, Answer, FakeLoki, basic, serving
+from .test_untracked import entry
 
 REPO = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
@@ -77,6 +78,24 @@ def test_loki_tells_the_same_as_the_file(
         assert out.count("<tr") == of_file.count("<tr") and len(out) == len(of_file)
     else:
         assert out == of_file
+
+
+def test_an_entry_counts_by_its_beginning_also_where_loki_has_that_before_the_time(run: Run, loki: FakeLoki) -> None:
+    loki.lines.clear()
+    now = time.time_ns()
+    went_on, entered = ("b-7-1", (1, 7200), (2, 60)), ("b-9-9", (3, 30))
+    for key, *records in (went_on, entered):
+        for seq, ago in records:
+            written = now - ago * SECOND
+            timestamp = datetime.fromtimestamp(written / SECOND, UTC).isoformat(timespec="milliseconds")
+            record = entry(seq, key, entry_key=key, argv=["sh"], timestamp=timestamp.replace("+00:00", "Z"))
+            loki.lines.append((written, encode(record).decode().rstrip("\n")))
+
+    code, out, err = run("untracked", "--loki", loki.url, "--since", "1h", "-o", "json")
+    everything = run("untracked", "--loki", loki.url, "--since", "3h", "-o", "json")[1]
+
+    assert (code, err, [each["entryKey"] for each in json.loads(out)]) == (1, "", ["b-9-9"])
+    assert [each["entryKey"] for each in json.loads(everything)] == ["b-7-1", "b-9-9"]
 
 
 @pytest.mark.parametrize("most", [10, 100, 5000])
