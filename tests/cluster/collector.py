@@ -12,6 +12,7 @@ import yaml
 from .node.build import go_build
 from .node.components import COLLECTOR_BUILD
 from .node.paths import REPOSITORY
+from .program import beside
 from .sessions import whole_lines
 
 CONFIG = REPOSITORY / "docs/tasks/log-stores/otel-collector.yaml"
@@ -27,17 +28,8 @@ def collecting(folder: Path) -> Iterator["Collected"]:
     settings["service"]["telemetry"] = {"metrics": {"level": "none"}}
     file = folder / "collector.yaml"
     file.write_text(yaml.safe_dump(settings))
-    with log.open("wb") as errors:
-        process = subprocess.Popen([_program(), f"--config={file}"], stdout=errors, stderr=errors)
-    try:
+    with beside([_program(), f"--config={file}"], log) as process:
         yield Collected(output, log, process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
 
 
 def complaints(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
@@ -14,6 +13,7 @@ import yaml
 
 from .cluster import eventually
 from .node.paths import REPOSITORY
+from .program import beside
 
 CONFIG = REPOSITORY / "docs/tasks/log-stores/loki.yaml"
 _API = "/loki/api/v1"
@@ -83,24 +83,16 @@ def running(program: Path, folder: Path) -> Iterator[Callable[[], Loki]]:
     config["ingester"] = {"lifecycler": {"min_ready_duration": "0s", "final_sleep": "0s"}}
     file = folder / "loki.yaml"
     file.write_text(yaml.safe_dump(config))
-    with (folder / "loki.log").open("wb") as log:
-        process = subprocess.Popen([program, f"-config.file={file}"], stdout=log, stderr=log)
-    loki = Loki(server["http_listen_port"])
+    log = folder / "loki.log"
+    with beside([program, f"-config.file={file}"], log) as process:
+        loki = Loki(server["http_listen_port"])
 
-    def ready() -> Loki:
-        eventually(lambda: process.poll() is not None or loki.ready(), 60)
-        assert process.poll() is None, (folder / "loki.log").read_text()[-3000:]
-        return loki
+        def ready() -> Loki:
+            eventually(lambda: process.poll() is not None or loki.ready(), 60)
+            assert process.poll() is None, log.read_text()[-3000:]
+            return loki
 
-    try:
         yield ready
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
 
 
 def _free_ports() -> tuple[int, int]:
