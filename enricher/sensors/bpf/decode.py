@@ -17,6 +17,9 @@ _EXEC = Struct("=xB2xIQQQ QIIII IIIIBBBBB")
 _EXEC_FAILED = Struct("=xB2xIQQQ QIIII IIII")
 _EXIT = Struct("=xB2xIQQQ I4x")
 
+_FORK_SIZE, _EXEC_SIZE, _EXIT_SIZE = _FORK.size, _EXEC.size, _EXIT.size
+_unpack_fork, _unpack_exec, _unpack_exit = _FORK.unpack_from, _EXEC.unpack_from, _EXIT.unpack
+
 _MOVED_OUT, _BY_NAMESPACE, _ON_NODE = 1, 2, 3  # enum how
 _CUT, _DELETED, _UNREACHABLE = 1, 2, 4  # enum walked
 
@@ -33,15 +36,15 @@ def decode(sample: Sample) -> ProcessEvent | None:
 
 
 def _fork(sample: Sample) -> ForkEvent | None:
-    if len(sample) < _FORK.size:
+    if len(sample) < _FORK_SIZE:
         return None
-    how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size = _FORK.unpack_from(sample)
-    if len(sample) != _FORK.size + name_size:
+    how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size = _unpack_fork(sample)
+    if len(sample) != _FORK_SIZE + name_size:
         return None
     return ForkEvent(
         time,
         cgroup,
-        str(sample[_FORK.size :], "utf-8", "replace"),
+        sample[_FORK_SIZE:].decode("utf-8", "replace"),
         Process(parent_pid, parent_start // TICK_NS),
         Process(pid, start // TICK_NS),
         uid,
@@ -53,38 +56,42 @@ def _fork(sample: Sample) -> ForkEvent | None:
 
 
 def _exec(sample: Sample) -> ExecEvent | None:
-    if len(sample) < _EXEC.size:
+    if len(sample) < _EXEC_SIZE:
         return None
-    how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size, *more = _EXEC.unpack_from(sample)
-    filename_size, argv_size, path_size, cwd_size, seccomp, of_parent, truncated, path, cwd = more
-    name_end = _EXEC.size + name_size
+    # fmt: off
+    (
+        how, pid, time, start, cgroup, parent_start, parent_pid, uid, gid, name_size,
+        filename_size, argv_size, path_size, cwd_size, seccomp, of_parent, truncated, path, cwd,
+    ) = _unpack_exec(sample)
+    # fmt: on
+    name_end = _EXEC_SIZE + name_size
     filename_end = name_end + filename_size
     argv_end = filename_end + argv_size
     path_end = argv_end + path_size
     if len(sample) != path_end + cwd_size:
         return None
-    unreachable = b"(unreachable)" if cwd & _UNREACHABLE else b""
+    folder = _path(sample[path_end:], cwd)
     return ExecEvent(
         time,
         cgroup,
-        str(sample[_EXEC.size : name_end], "utf-8", "replace"),
+        sample[_EXEC_SIZE:name_end].decode("utf-8", "replace"),
         Process(pid, start // TICK_NS),
         Process(parent_pid, parent_start // TICK_NS),
         uid,
         gid,
-        bool(seccomp),
+        seccomp != 0,
         sample[name_end:filename_end],
         sample[filename_end:argv_end],
-        bool(truncated),
+        truncated != 0,
         (),
         how == _MOVED_OUT,
         how == _BY_NAMESPACE,
         _path(sample[argv_end:path_end], path),
-        unreachable + _path(sample[path_end:], cwd),
-        bool(path & _CUT),
-        bool(cwd & _CUT),
+        b"(unreachable)" + folder if cwd & _UNREACHABLE else folder,
+        path & _CUT != 0,
+        cwd & _CUT != 0,
         how == _ON_NODE,
-        mounts_of_parent=bool(of_parent),
+        of_parent != 0,
     )
 
 
@@ -126,9 +133,9 @@ def _exec_failed(sample: Sample) -> ExecFailedEvent | None:
 
 
 def _exit(sample: Sample) -> ExitEvent | None:
-    if len(sample) != _EXIT.size:
+    if len(sample) != _EXIT_SIZE:
         return None
-    how, pid, time, start, cgroup, status = _EXIT.unpack(sample)
+    how, pid, time, start, cgroup, status = _unpack_exit(sample)
     signal = status & 0x7F  # as WTERMSIG and WEXITSTATUS of wait(2); bit 7 says that a core was dumped
     code = None if signal else status >> 8 & 0xFF
     process = Process(pid, start // TICK_NS)
