@@ -8,8 +8,10 @@ ARGV_LIMIT: Final = 64 * 1024
 
 def words_of(argv: bytes) -> tuple[str, ...]:
     """Arguments as text, one by one; a last one that was cut has no NUL at its end."""
-    *words, last = text(argv).split("\0")  # NUL is part of no other character
-    return (*words, last) if last else tuple(words)
+    words = text(argv).split("\0")  # NUL is part of no other character
+    if not words[-1]:
+        del words[-1]
+    return tuple(words)
 
 
 def text(raw: bytes) -> str:

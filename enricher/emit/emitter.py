@@ -108,7 +108,14 @@ class Emitter:
             return
         if known.opens and entry:
             self._open_entry(entry, known, now)
-        self._leave(self._builder.build(known), known, now, reserved=known.opens)
+        record = self._builder.build(known)
+        filters = self.filters.filters if self.filters else None
+        if filters and not filters.decide(record).keep:
+            self.tally.filtered["filters"] += 1
+        elif known.opens or self._quota.take(known.container_id, now, untracked=record.origin == "untracked"):
+            self._emit(record)  # the first process of an entry keeps its room
+        else:
+            self._throttle(record, known)
         if isinstance(event, ExitEvent) and entry and event.process == entry.process:
             if session and not session.ended and event.process == session.entry:
                 self._end(event, session, known)
@@ -246,18 +253,9 @@ class Emitter:
         else:
             self._late_requests.ended(session, record)
 
-    def _leave(self, record: Record, known: Correlated, now: float, *, reserved: bool = False) -> None:
-        """Write within the container's quota; the first process of an entry keeps its room."""
-        filters = self.filters.filters if self.filters else None
-        if filters and not filters.decide(record).keep:
-            self.tally.filtered["filters"] += 1
-            return
-        untracked = record.origin == "untracked"
-        if reserved or self._quota.take(known.container_id, now, untracked=untracked):
-            self._emit(record)
-            return
+    def _throttle(self, record: Record, known: Correlated) -> None:
         self.tally.lost["throttled"] += 1
-        if self._quota.began(known.container_id, untracked=untracked):
+        if self._quota.began(known.container_id, untracked=record.origin == "untracked"):
             gap = self._builder.losses({"throttled": 1}, 0, "throttle-start", known)
             gap.timestamp = record.timestamp
             self._made(gap)

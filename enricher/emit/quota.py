@@ -49,7 +49,8 @@ class Quota:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = _Bucket(self._burst, now)
-        self._fill(bucket, now)
+        if now > bucket.at:  # not so within one round of the agent
+            self._fill(bucket, now)
         if bucket.refused or bucket.tokens < 1:
             bucket.refused += 1
             return False
@@ -78,6 +79,6 @@ class Quota:
             self._buckets.pop((container_id, untracked), None)
 
     def _fill(self, bucket: _Bucket, now: float) -> None:
-        if now > bucket.at:  # not so within one round of the agent
+        if now > bucket.at:
             bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
             bucket.at = now

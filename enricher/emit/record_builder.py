@@ -4,7 +4,7 @@ import errno
 import random
 import signal
 from collections.abc import Callable
-from functools import lru_cache
+from operator import itemgetter
 
 from enricher import syscalls
 from enricher.argv import text, words_of
@@ -24,8 +24,26 @@ _KEYS = 256
 """How many processes' keys are remembered: an entry's stands in every record of its descendants."""
 
 
+_RANDOM, _VERSION_4 = ~(0xF << 76 | 0x3 << 62), 0x4 << 76 | 0x2 << 62
+"""Which bits of a UUID are random, and what the others are."""
+_groups = itemgetter(slice(8), slice(8, 12), slice(12, 16), slice(16, 20), slice(20, 32))
+
 _NODE = Owner()
 """Of no container."""
+
+
+class _Keys(dict[Process, str]):
+    """Processes' identities over reuse of pids and reboots, as text."""
+
+    def __init__(self, boot: str) -> None:
+        super().__init__()
+        self._boot = boot
+
+    def __missing__(self, process: Process) -> str:
+        if len(self) >= _KEYS:
+            self.clear()
+        key = self[process] = f"{self._boot}-{process.pid}-{process.start}"
+        return key
 
 
 class RecordBuilder:
@@ -49,15 +67,10 @@ class RecordBuilder:
         random_bits: Callable[[int], int] = random.getrandbits,
     ) -> None:
         self._node = rec.Node(node)
-        self._boot = boot_id[:8]
         self._clock = clock
         self._sensor = sensor
         self._random_bits = random_bits
-        self.key = lru_cache(_KEYS)(self._key)
-        """A process's identity over reuse of pids and reboots, as text."""
-
-    def _key(self, process: Process) -> str:
-        return f"{self._boot}-{process.pid}-{process.start}"
+        self._key = _Keys(boot_id[:8]).__getitem__
 
     def build(self, known: Correlated) -> Record:
         """The record of an event."""
@@ -67,10 +80,10 @@ class RecordBuilder:
                 record = self._exec(event, known)
             case ForkEvent():
                 record = self._clone(event, known)
-            case ExecFailedEvent():
-                record = self._failed(event, known)
             case ExitEvent():
                 record = self._exit(event, known)
+            case ExecFailedEvent():
+                record = self._failed(event, known)
             case _:
                 return self._syscall(event, known)
         if event.outside or event.entered_by_namespace:
@@ -103,20 +116,20 @@ class RecordBuilder:
         record = self._base("exec", self._clock.wall_ms(event.time), known)
         record.pid, record.ppid = event.process.pid, event.parent.pid
         record.uid, record.gid = event.uid, event.gid
-        record.process_key, record.parent_key = self.key(event.process), self.key(event.parent)
+        record.process_key, record.parent_key = self._key(event.process), self._key(event.parent)
         return record
 
     def _clone(self, event: ForkEvent, known: Correlated) -> Record:
         record = self._base("clone", self._clock.wall_ms(event.time), known)
         record.pid, record.ppid = event.child.pid, event.parent.pid
         record.uid, record.gid = event.uid, event.gid
-        record.process_key, record.parent_key = self.key(event.child), self.key(event.parent)
+        record.process_key, record.parent_key = self._key(event.child), self._key(event.parent)
         return record
 
     def _exit(self, event: ExitEvent, known: Correlated) -> Record:
         record = self._base("exit", self._clock.wall_ms(event.time), known)
         record.pid = event.process.pid
-        record.process_key = self.key(event.process)
+        record.process_key = self._key(event.process)
         record.exit = exit_of(event)
         record.duration_ms = max(0, event.time - (known.node.born if known.node else 0)) // 1_000_000
         return record
@@ -131,7 +144,7 @@ class RecordBuilder:
             record.source, record.reason = "auditlog", "no-sensor"
             record.weak = ["pid"]  # a pid alone is no identity
             return record
-        record.process_key, record.parent_key = self.key(known.node.process), self.key(known.node.parent)
+        record.process_key, record.parent_key = self._key(known.node.process), self._key(known.node.parent)
         return self._finish(record, known, (), event)
 
     def session_start(self, session: Session, owner: Owner, cluster_uid: str | None) -> Record:
@@ -198,7 +211,7 @@ class RecordBuilder:
     def _session(self, phase: str, session: Session, owner: Owner, time: int, cluster_uid: str | None) -> Record:
         record = self._base("session", self._clock.wall_ms(time), owner)
         record.phase = "start" if phase == "start" else "end"
-        record.process_key = self.key(session.entry)
+        record.process_key = self._key(session.entry)
         record.pid = session.entry.pid
         record.cluster_uid = cluster_uid
         record.source = self._sensor
@@ -219,8 +232,9 @@ class RecordBuilder:
             prev="",
         )
         if entry:
-            record.origin, record.entry_key = entry.origin, self.key(entry.process)
-            record.candidates = entry.candidates or None
+            record.origin, record.entry_key = entry.origin, self._key(entry.process)
+            if entry.candidates:
+                record.candidates = entry.candidates
             if session := entry.session:
                 record.origin = "session"
                 record.request_uid, record.user, record.state = session.request_uid, session.user, session.state
@@ -233,8 +247,12 @@ class RecordBuilder:
             _add_seccomp(record, seccomp)
         if executable:
             record.executable = text(executable)
-        unknown = ("origin",) if known.entry and record.origin is None else ()
-        if weak := (*weak, *unknown, *_weak_of(known)):
+        if entry := known.entry:
+            if record.origin is None:
+                weak = (*weak, "origin")
+            if entry.session:
+                weak += entry.session.weak
+        if weak:
             record.weak = list(dict.fromkeys(weak))
         return record
 
@@ -251,11 +269,6 @@ def _no_container(entry: Entry | None) -> str:
     return "node-debug" if entry and entry.origin == "node" else "container-unknown"
 
 
-def _weak_of(known: Owner) -> tuple[str, ...]:
-    session = known.entry.session if known.entry else None
-    return session.weak if session else ()
-
-
 def _cut(event: ExecEvent) -> list[str]:
     cut = {"argv": event.truncated, "cmdLine": event.truncated}
     cut |= {"program": event.path_truncated, "cwd": event.cwd_truncated}
@@ -264,8 +277,7 @@ def _cut(event: ExecEvent) -> list[str]:
 
 def _uuid4(bits: int) -> str:
     """A random UUID (RFC 9562, version 4); the library's own type costs several times more than all of this."""
-    digits = bits.to_bytes(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[bits >> 60 & 3]}{digits[17:20]}-{digits[20:]}"
+    return "-".join(_groups((bits & _RANDOM | _VERSION_4).to_bytes(16).hex()))
 
 
 def exit_of(event: ExitEvent) -> rec.Exit | None:

@@ -57,7 +57,8 @@ class Writer:
 
     def __init__(self, sink: Sink, state: State, interval: float = 0.0) -> None:
         self._sink, self._state, self._interval = sink, state, interval
-        self._end = latest(state.load(), sink.last_lines())
+        end = latest(state.load(), sink.last_lines())
+        self._seq, self._prev = end.seq, end.prev
         self._gathered = bytearray()
         self._blocks: deque[_Block] = deque()
         self._size = 0
@@ -76,7 +77,7 @@ class Writer:
     @property
     def seq(self) -> int:
         """The number of the last record; -1 before the first."""
-        return self._end.seq
+        return self._seq
 
     @property
     def full(self) -> bool:
@@ -123,9 +124,9 @@ class Writer:
         waiting = self._size + len(self._gathered)
         if waiting >= _MOST - _RESERVED and (waiting >= _MOST or not _is_evidence(record)):
             return False
-        record.seq, record.prev = self._end.seq + 1, self._end.prev
+        record.seq, record.prev = self._seq + 1, self._prev
         line = line_of(record)
-        self._end = End(record.seq, seal(line))
+        self._seq, self._prev = record.seq, seal(line)
         self._gathered += line
         return True
 
@@ -133,14 +134,15 @@ class Writer:
         """Hand over all that was taken."""
         if not self._gathered:
             return
+        end = End(self._seq, self._prev)
         with self._worker.changing():
             last = self._blocks[-1] if self._blocks else None
             # The first block is the thread's while it writes.
             if last is None or last is self._blocks[0] or len(last.lines) >= _BLOCK:
-                last = _Block(bytearray(), time.monotonic(), self._end)
+                last = _Block(bytearray(), time.monotonic(), end)
                 self._blocks.append(last)
             last.lines += self._gathered
-            last.end = self._end
+            last.end = end
             self._size += len(self._gathered)
             self._gathered = bytearray()
 
