@@ -49,6 +49,9 @@ class Binder:
 
     def resolve(self, pending: PendingEvent, container: Container) -> Resolved:
         """Bind the event's entry as far as that can be done by now."""
+        session = pending.entry.session
+        if not pending.opens and (session is None or (session.checked and session.container)):  # nearly always
+            return session
         session = self._bound(pending, container)
         if session is None:
             # A claim is decided once every request that may be meant is known.

@@ -10,7 +10,6 @@ An event updates the process tree at once. Then it waits in one queue, in order,
 from collections import deque
 from collections.abc import Callable
 
-from enricher import syscalls
 from enricher.argv import words_of
 from enricher.clock import COARSE_MS, Clock
 from enricher.containers.cgroup_resolver import CgroupResolver
@@ -26,12 +25,11 @@ from enricher.correlate.seccomp_correlator import (
     PROFILED,
     Call,
     SeccompCorrelator,
-    call_of,
+    called,
     key_of_event,
-    key_of_seccomp,
 )
 from enricher.correlate.sessions import Session, Sessions
-from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
+from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
 from enricher.tally import Tally
 
 _MAX_HELD = 50_000
@@ -103,7 +101,8 @@ class Correlator:
             self.tally.filtered["runtime"] += 1
             return
         pending.cgroup_ref, pending.answer, pending.seccomp, pending.deadline = ref, answer, seccomp, now + self._hold
-        self._searches.add(pending)
+        if self._searches.latest or isinstance(event, ExecFailedEvent):
+            self._searches.add(pending)
         self._pending.append(pending)
         if len(self._pending) > _MAX_HELD:
             self._give_up(self._pending.popleft())
@@ -112,8 +111,8 @@ class Correlator:
         """Take an event of the audit source."""
         self.tally.read["seccomp"] += 1
         self._expected.newest_ms = max(self._expected.newest_ms, event.time)
-        syscall = syscalls.name(event.arch, event.syscall)
-        self._seccomp.add(key_of_seccomp(event, syscall), event, syscall, now + 2 * self._hold)
+        syscall, call = called(event.arch, event.syscall)
+        self._seccomp.add((event.pid, call), event, syscall, now + 2 * self._hold)
         if len(self._seccomp) > _MAX_HELD:
             self._unmatched(self._seccomp.oldest())
 
@@ -161,14 +160,14 @@ class Correlator:
 
     def _step(self, pending: PendingEvent) -> Resolved:
         """Resolve what can be known by now, and decide whether more is waited for."""
-        if self._searches.may_go_on(pending):
+        if self._searches.latest and self._searches.may_go_on(pending):
             return WAITS
-        answer = self._resolve_container(pending)
-        if answer.recorded is False or pending.cgroup_ref.on_node:
-            return None
+        answer = pending.answer
+        if answer.container is None or answer.version != self._containers.version:
+            answer = self._resolve_container(pending)
         container = answer.container
-        if answer.recorded is None or container is None:
-            return WAITS
+        if container is None or not answer.recorded:
+            return None if answer.recorded is False or pending.cgroup_ref.on_node else WAITS
         if not self._resolve_seccomp(pending) and self._expected.of(container, _call(pending.event)):
             return WAITS
         return self._binder.resolve(pending, container)
@@ -227,19 +226,19 @@ class Correlator:
         self._hand_on(pending, self._binder.decide(pending, container))
 
     def _hand_on(self, pending: PendingEvent, session: Session | None) -> None:
-        recorded, container = pending.answer.recorded, pending.answer.container
+        recorded = pending.answer.recorded
         if pending.superseded:
             self.tally.suppressed["path-search"] += 1
-        elif recorded is None:
-            self.tally.lost["undecided"] += 1
-        elif recorded is False:
-            self.tally.filtered["not-recorded"] += 1
-        else:
+        elif recorded:
+            container = pending.container = pending.answer.container
             if pending.opens and container:
                 _recognise_kubelet(pending, container)
-            pending.container, pending.container_id = container, pending.cgroup_ref.container_id
-            pending.session = session
+            pending.container_id, pending.session = pending.cgroup_ref.container_id, session
             self._done.append(pending)
+        elif recorded is None:
+            self.tally.lost["undecided"] += 1
+        else:
+            self.tally.filtered["not-recorded"] += 1
 
     def _unmatched(self, event: SeccompEvent) -> None:
         """A logged call without a process event: an exec that failed, another call, or another container's."""
@@ -247,7 +246,7 @@ class Correlator:
         if node is None or node.entry is None:
             self.tally.filtered["not-recorded"] += 1
             return
-        self._expected.came(node.container_id, call_of(syscalls.name(event.arch, event.syscall)))
+        self._expected.came(node.container_id, called(event.arch, event.syscall)[1])
         container = self.container(node.container_id)
         self._done.append(Correlated(container, node.container_id, node.entry, event=event, node=node, argv=node.argv))
 

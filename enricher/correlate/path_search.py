@@ -10,27 +10,28 @@ _RUNS = (ExecEvent, ExecFailedEvent)
 
 
 class PathSearches:
-    """The searches that may go on: the latest attempt of each process that found no program."""
+    """The searches that may go on."""
 
     def __init__(self) -> None:
-        self._latest: dict[Process, PendingEvent] = {}
+        self.latest: dict[Process, PendingEvent] = {}
+        """The latest attempt of each process that found no program. Mostly there is none, and nothing to ask for."""
 
     def add(self, pending: PendingEvent) -> None:
         """Take an exec or a failed one; what it supersedes is marked so."""
         event = pending.event
         if not isinstance(event, _RUNS):
             return
-        before = self._latest.pop(event.process, None)
+        before = self.latest.pop(event.process, None)
         if before and isinstance(before.event, ExecFailedEvent) and before.event.argv == event.argv:
             before.superseded = True
         if isinstance(event, ExecFailedEvent) and event.errno == errno.ENOENT:
-            self._latest[event.process] = pending
+            self.latest[event.process] = pending
 
     def may_go_on(self, pending: PendingEvent) -> bool:
         """Whether the next attempt may follow."""
-        return bool(self._latest) and self._latest.get(process_of(pending.event)) is pending
+        return self.latest.get(process_of(pending.event)) is pending
 
     def give_up(self, pending: PendingEvent) -> None:
         """Wait for no other attempt."""
         if self.may_go_on(pending):
-            del self._latest[process_of(pending.event)]
+            del self.latest[process_of(pending.event)]

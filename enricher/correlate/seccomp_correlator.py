@@ -6,13 +6,17 @@ folder it tries; only sensors that tell of failed execs have an event for each.
 """
 
 import itertools
+from functools import lru_cache
 from typing import Final, Literal
 
+from enricher import syscalls
 from enricher.clock import CALL_SLACK_MS
 from enricher.events import ExecEvent, ExecFailedEvent, ForkEvent, SeccompEvent
 
 _EXEC = frozenset({"execve", "execveat"})
 _FORK = frozenset({"fork", "vfork", "clone", "clone3"})
+_CALLS = 1024
+"""How many system calls are remembered."""
 _COMM = 15
 """Bytes of a program's name that the kernel keeps (TASK_COMM_LEN without NUL)."""
 
@@ -29,14 +33,11 @@ Waiting = tuple[SeccompEvent, str, float]
 """A record, its system call, and until when it waits."""
 
 
-def call_of(syscall: str) -> Call:
-    """Which process event a system call may make; `other` for those that a profile may log as well."""
-    return "exec" if syscall in _EXEC else "fork" if syscall in _FORK else "other"
-
-
-def key_of_seccomp(event: SeccompEvent, syscall: str) -> Key:
-    """Where a SECCOMP event is put."""
-    return event.pid, call_of(syscall)
+@lru_cache(_CALLS)
+def called(arch: int, number: int) -> tuple[str, Call]:
+    """A system call's name, and which process event it may make; `other` for those that a profile may log as well."""
+    syscall = syscalls.name(arch, number)
+    return syscall, "exec" if syscall in _EXEC else "fork" if syscall in _FORK else "other"
 
 
 def key_of_event(event: ForkEvent | ExecEvent | ExecFailedEvent) -> Key:
@@ -64,7 +65,10 @@ class SeccompCorrelator:
 
     def add(self, key: Key, record: SeccompEvent, syscall: str, deadline: float) -> None:
         """A record whose event may follow until `deadline`."""
-        self._waiting.setdefault(key, []).append((record, syscall, deadline))
+        if (waiting := self._waiting.get(key)) is None:
+            self._waiting[key] = [(record, syscall, deadline)]
+        else:
+            waiting.append((record, syscall, deadline))
         self._count += 1
 
     def take(self, key: Key, wall_ms: int, caller: bytes | None) -> SeccompEvent | None:
@@ -79,14 +83,16 @@ class SeccompCorrelator:
         waiting = self._waiting.get(key)
         if waiting is None:
             return None
-        if len(waiting) == 1 and waiting[0][0].time <= wall_ms + CALL_SLACK_MS:  # nearly always
+        latest, found = wall_ms + CALL_SLACK_MS, waiting[0]
+        if len(waiting) == 1 and found[0].time <= latest:  # nearly always
             del self._waiting[key]
-            self._count -= 1
-            return waiting[0][0]
-        found = self._choose(waiting, key, wall_ms + CALL_SLACK_MS, caller)
-        if found is None:
+        elif caller is None and key[1] == "fork" and found[0].time <= latest:  # a shell that forks a lot has many
+            del waiting[0]
+        elif chosen := self._choose(waiting, key, latest, caller):
+            found = chosen
+            waiting.remove(found)
+        else:
             return None
-        waiting.remove(found)
         self._count -= 1
         return found[0]
 
