@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from enricher import netlink
 from enricher.audit import parser
+from enricher.audit.datagrams import Datagrams
 from enricher.events import SeccompEvent
 
 AUDIT_SECCOMP: Final = 1326
@@ -73,7 +74,7 @@ class AuditSource:
                 audit.close()
             reason = _REASONS.get(error.errno or 0, error.strerror)
             raise SourceUnavailable(f"audit netlink: {reason}") from error
-        return cls(audit)
+        return cls(Datagrams(audit, _LARGEST))
 
     def fileno(self) -> int:
         """The socket, to be polled for reading."""
