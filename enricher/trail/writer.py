@@ -139,10 +139,10 @@ class Writer:
             last = self._blocks[-1] if self._blocks else None
             # The first block is the thread's while it writes.
             if last is None or last is self._blocks[0] or len(last.lines) >= _BLOCK:
-                last = _Block(bytearray(), time.monotonic(), end)
-                self._blocks.append(last)
-            last.lines += self._gathered
-            last.end = end
+                self._blocks.append(_Block(self._gathered, time.monotonic(), end))
+            else:
+                last.lines += self._gathered
+                last.end = end
             self._size += len(self._gathered)
             self._gathered = bytearray()
 
