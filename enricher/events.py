@@ -1,10 +1,14 @@
 """What the kernel reports: the events that audit sources and sensors hand to the pipeline.
 
+Each kind of process event is a type of its own, without subtypes: what all of them pass through compares `type(event)`,
+which takes a third of the time of isinstance() and of `match`.
+
 Two clocks meet here. The sensor counts nanoseconds since boot (CLOCK_BOOTTIME); audit records carry wall-clock
 milliseconds, only some 4 ms fine. Neither orders the other's events.
 """
 
 from collections.abc import Hashable
+from typing import final
 
 from msgspec import Struct
 
@@ -29,6 +33,7 @@ class Process(Struct, frozen=True, order=True, cache_hash=True, gc=False):
         return self.start * TICK_NS
 
 
+@final
 class ForkEvent(Struct, frozen=True, gc=False):
     """A new process (threads do not count). `cgroup` is the child's cgroup id."""
 
@@ -48,6 +53,7 @@ class ForkEvent(Struct, frozen=True, gc=False):
     """Whether it is in `cgroup`'s container by its mount or pid namespace alone, as `nsenter` does it."""
 
 
+@final
 class ExecEvent(Struct, frozen=True, gc=False):
     """A process runs another program; sent after the exec succeeded, so all of it is the new program's."""
 
@@ -91,6 +97,7 @@ class ExecEvent(Struct, frozen=True, gc=False):
         return "argv" in self.weak
 
 
+@final
 class ExitEvent(Struct, frozen=True, gc=False):
     """The last thread of a process is gone; `code` or `signal` is set, neither where the sensor cannot know."""
 
@@ -105,6 +112,7 @@ class ExitEvent(Struct, frozen=True, gc=False):
     on_node: bool = False
 
 
+@final
 class ExecFailedEvent(Struct, frozen=True, gc=False):
     """A process could not run a program; it goes on as it was, and so do its ids."""
 

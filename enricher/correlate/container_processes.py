@@ -24,19 +24,17 @@ class ContainerProcesses:
 
     def follow(self, event: ProcessEvent, ref: CgroupRef) -> PendingEvent | None:
         """Update the tree; None for what the container runtime does on its way into the container."""
-        match event:
-            case ForkEvent():
-                node = self._tree.fork(event, ref.container_id)
-                return PendingEvent(event=event, node=node, entry=node.entry, argv=node.argv) if node.entry else None
-            case ExecEvent():
-                return self._exec(event, ref)
-            case ExitEvent():
-                gone = self._tree.exit(event)
-                if gone is None or gone.entry is None:
-                    return None
-                return PendingEvent(event=event, node=gone, entry=gone.entry, argv=gone.argv)
-            case _:
-                return self._call(event, ref)
+        if type(event) is ForkEvent:
+            node = self._tree.fork(event, ref.container_id)
+            return PendingEvent(event=event, node=node, entry=node.entry, argv=node.argv) if node.entry else None
+        if type(event) is ExecEvent:
+            return self._exec(event, ref)
+        if type(event) is ExitEvent:
+            gone = self._tree.exit(event)
+            if gone is None or gone.entry is None:
+                return None
+            return PendingEvent(event=event, node=gone, entry=gone.entry, argv=gone.argv)
+        return self._call(event, ref)
 
     def _exec(self, event: ExecEvent, ref: CgroupRef) -> PendingEvent | None:
         before = self._caller(event, ref)

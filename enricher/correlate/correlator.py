@@ -101,7 +101,7 @@ class Correlator:
             self.tally.filtered["runtime"] += 1
             return
         pending.cgroup_ref, pending.answer, pending.seccomp, pending.deadline = ref, answer, seccomp, now + self._hold
-        if self._searches.latest or isinstance(event, ExecFailedEvent):
+        if self._searches.latest or type(event) is ExecFailedEvent:
             self._searches.add(pending)
         self._pending.append(pending)
         if len(self._pending) > _MAX_HELD:
@@ -189,7 +189,7 @@ class Correlator:
     def _resolve_seccomp(self, pending: PendingEvent) -> bool:
         """Whether the event has its SECCOMP event by now, or can have none: exits, and execs without a filter."""
         event = pending.event
-        if pending.seccomp is not None or not isinstance(event, PROFILED) or _is_unfiltered(event):
+        if pending.seccomp is not None or type(event) is ExitEvent or _is_unfiltered(event):
             return True
         if not self._seccomp:
             return False
@@ -298,7 +298,7 @@ class Correlator:
 
 def _is_unfiltered(event: ProcessEvent) -> bool:
     """Whether no seccomp filter can have logged an exec: a SECCOMP event of the same process is another call's."""
-    return isinstance(event, ExecEvent) and event.seccomp is False
+    return type(event) is ExecEvent and event.seccomp is False
 
 
 def _call(event: ProcessEvent) -> Call:

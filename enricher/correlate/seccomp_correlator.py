@@ -42,7 +42,7 @@ def called(arch: int, number: int) -> tuple[str, Call]:
 
 def key_of_event(event: ForkEvent | ExecEvent | ExecFailedEvent) -> Key:
     """Where an event's record is to be found: the caller of a fork is the parent."""
-    if isinstance(event, ForkEvent):
+    if type(event) is ForkEvent:
         return event.parent.pid, "fork"
     return event.process.pid, "exec"
 

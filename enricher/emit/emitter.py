@@ -116,7 +116,7 @@ class Emitter:
             self._emit(record)  # the first process of an entry keeps its room
         else:
             self._throttle(record, known)
-        if isinstance(event, ExitEvent) and entry and event.process == entry.process:
+        if type(event) is ExitEvent and entry and event.process == entry.process:
             if session and not session.ended and event.process == session.entry:
                 self._end(event, session, known)
             self._late_matches.ended(entry, event)

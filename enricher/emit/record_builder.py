@@ -75,17 +75,16 @@ class RecordBuilder:
     def build(self, known: Correlated) -> Record:
         """The record of an event."""
         event = known.event
-        match event:
-            case ExecEvent():
-                record = self._exec(event, known)
-            case ForkEvent():
-                record = self._clone(event, known)
-            case ExitEvent():
-                record = self._exit(event, known)
-            case ExecFailedEvent():
-                record = self._failed(event, known)
-            case _:
-                return self._syscall(event, known)
+        if type(event) is ExecEvent:
+            record = self._exec(event, known)
+        elif type(event) is ForkEvent:
+            record = self._clone(event, known)
+        elif type(event) is ExitEvent:
+            record = self._exit(event, known)
+        elif type(event) is ExecFailedEvent:
+            record = self._failed(event, known)
+        else:
+            return self._syscall(event, known)
         if event.outside or event.entered_by_namespace:
             record.outside = "moved" if event.outside else "namespace"
         return self._finish(record, known, event.weak, known.seccomp)
