@@ -45,7 +45,8 @@ class Since:
         return [each for each in self.records() if each.kind == "gap" and each.reason == "restart"]
 
     def check_chain(self) -> None:
-        lines, records = self.lines(), self.records()
+        lines = self.lines()  # once: others write to it meanwhile
+        records = [decode(line) for line in lines]
         assert [each.seq for each in records] == list(range(records[0].seq, records[0].seq + len(records)))
         assert [each.prev for each in records[1:]] == [seal(line) for line in lines[:-1]]
         assert len({each.audit_id for each in records}) == len(records)
