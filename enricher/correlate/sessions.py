@@ -100,12 +100,12 @@ class Session(Struct, weakref=True):
     @property
     def user(self) -> str | None:
         """Name of the user; None for a forged tag, and where the container is not known that it was for."""
-        return self.audit.spec.user.username if self.audit and self.checked and self.rejected is None else None
+        return self.audit.spec.user.username if self.audit and self.checked and not self.forged else None
 
     @property
     def state(self) -> State:
         """How sure the binding is."""
-        if self.rejected is not None:
+        if self.forged:
             return "forged"
         return "confirmed" if self.audit and self.checked else "unconfirmed"
 

@@ -49,8 +49,7 @@ class Quota:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = _Bucket(self._burst, now)
-        if now > bucket.at:  # not so within one round of the agent
-            self._fill(bucket, now)
+        self._fill(bucket, now)
         if bucket.refused or bucket.tokens < 1:
             bucket.refused += 1
             return False
@@ -79,6 +78,6 @@ class Quota:
             self._buckets.pop((container_id, untracked), None)
 
     def _fill(self, bucket: _Bucket, now: float) -> None:
-        if now > bucket.at:
+        if now > bucket.at:  # not so within one round of the agent
             bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
             bucket.at = now
