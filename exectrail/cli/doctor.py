@@ -15,9 +15,10 @@ from exectrail.doctor.cluster import NoRelease, look
 from exectrail.doctor.diagnosis import Diagnosis, diagnosis
 from exectrail.doctor.finding import NAMES, Finding
 from exectrail.doctor.seen import Seen
-from exectrail.doctor.words import counted, stamp
+from exectrail.doctor.words import stamp
 from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.shell import visible
+from exectrail.reading.words import counted
 
 _SHOWN = 20
 """So many places of a finding are shown; the others are counted, and in JSON."""

@@ -113,7 +113,7 @@ def _report(arguments: Namespace, chosen: Choice, report: Report, summaries: lis
                 text.complain("no sessions: no report is written")
             return code
         unsure: list[str] = []
-        count = "1 session" if len(summaries) == 1 else f"{len(summaries)} sessions"
+        count = words.counted(len(summaries), "session")
         page = Page(
             count,
             _sections(map(several.found, summaries), report, unread, unsure),

@@ -18,6 +18,7 @@ from exectrail.reading.loki_trail import SELECTOR, LokiTrail
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
 from exectrail.reading.trail import SELECTIONS, SESSION, Source, read_all
+from exectrail.reading.words import counted
 
 _IS_UID = re.compile("[0-9a-f-]+").fullmatch
 
@@ -92,8 +93,7 @@ def loki(arguments: Namespace, chosen: Choice, report: Report) -> LokiTrail:
     since = chosen.since
     if since is None:
         since = now - timedelta(days=arguments.loki_days)
-        days = "1 day" if arguments.loki_days == 1 else f"{arguments.loki_days} days"
-        report.notes.append(f"looked back {days} in Loki; --loki-days N looks further")
+        report.notes.append(f"looked back {counted(arguments.loki_days, 'day')} in Loki; --loki-days N looks further")
     asked = Loki(arguments.loki, arguments.loki_org_id, arguments.loki_ca)
     selector = arguments.loki_selector or SELECTOR
     return LokiTrail(asked, selector, int(since.timestamp()), int(now.timestamp()) + 1, report)

@@ -8,12 +8,12 @@ from typing import Any
 from exectrail.cli import outcome, progress, sources, terminal, text
 from exectrail.cli.arguments import add_loki, add_origin, add_output, add_source, add_target, add_time, number
 from exectrail.cli.wrapping import painted, wrapped
-from exectrail.doctor.words import counted
 from exectrail.reading.choice import Choice
 from exectrail.reading.counts import Counts, count
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible
 from exectrail.reading.trail import SELECTIONS, read_all
+from exectrail.reading.words import counted
 
 _GAP = "  "
 """Between two columns."""

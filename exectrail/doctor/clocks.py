@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from exectrail.doctor.finding import Checked, Finding
 from exectrail.doctor.objects import Trail
 from exectrail.doctor.seen import Seen
-from exectrail.doctor.words import age, counted, moment, stamp
+from exectrail.doctor.words import age, moment, stamp
+from exectrail.reading.words import counted
 
 _AHEAD = timedelta(seconds=5)
 _BEHIND = timedelta(seconds=20)

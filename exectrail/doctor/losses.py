@@ -6,7 +6,7 @@ from exectrail.contracts.nodetrail import NodeTrailStatus
 from exectrail.doctor.finding import Checked, Finding
 from exectrail.doctor.objects import Trail
 from exectrail.doctor.seen import Seen
-from exectrail.doctor.words import counted
+from exectrail.reading.words import counted
 
 MOST_LAG_MS = 5_000
 """The default of `logs.holdMs` is a tenth of it."""

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from exectrail.doctor.finding import Checked, Finding, Kind, Name
 from exectrail.doctor.objects import Meta, Node, Pod, Trail
 from exectrail.doctor.seen import Seen
-from exectrail.doctor.words import age, counted, moment
+from exectrail.doctor.words import age, moment
+from exectrail.reading.words import counted
 
 STALE = timedelta(minutes=2)
 """As the controller and the webhook take it."""

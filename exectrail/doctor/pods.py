@@ -21,7 +21,8 @@ from exectrail.doctor.finding import Checked, Finding, Kind, Name
 from exectrail.doctor.nodes import WEAK_SENSOR
 from exectrail.doctor.objects import Binding, Container, Namespace, Pod, Seccomp
 from exectrail.doctor.seen import Seen
-from exectrail.doctor.words import counted, moment, stamp
+from exectrail.doctor.words import moment, stamp
+from exectrail.reading.words import counted
 
 _MIRROR = "kubernetes.io/config.mirror"
 """Annotation of a static pod, which no webhook can change."""

@@ -10,7 +10,7 @@ from exectrail.contracts.unwritten import Unwritten, UnwrittenList
 from exectrail.doctor.finding import Checked, Finding
 from exectrail.doctor.objects import ConfigMap
 from exectrail.doctor.seen import Seen
-from exectrail.doctor.words import counted
+from exectrail.reading.words import counted
 
 _UNWRITTEN = "-unwritten-sessions"
 """How the name of the ConfigMap ends that has the list."""

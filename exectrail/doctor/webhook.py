@@ -13,7 +13,8 @@ from exectrail.doctor.ca_bundle import validities
 from exectrail.doctor.finding import Checked, Finding
 from exectrail.doctor.objects import ConfigMap, Configuration
 from exectrail.doctor.seen import Seen
-from exectrail.doctor.words import age, counted, moment
+from exectrail.doctor.words import age, moment
+from exectrail.reading.words import counted
 
 _UNWATCHED = timedelta(seconds=150)
 """As the controller takes it."""

@@ -24,8 +24,3 @@ def age(span: timedelta) -> str:
 def stamp(time: datetime) -> str:
     """A time as the API writes it."""
     return time.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def counted(number: int, what: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"1 {what}" if number == 1 else f"{number} {what}s"

@@ -24,6 +24,7 @@ from exectrail.reading.report import Report
 from exectrail.reading.segments import CLOCK_SLACK
 from exectrail.reading.summary import Summary, from_audit_session
 from exectrail.reading.trail import Source
+from exectrail.reading.words import counted
 
 _AUDIT_SESSIONS = "/apis/exectrail.io/v1alpha1/auditsessions"
 _PAGE = 2000
@@ -87,8 +88,7 @@ def audit_sessions(
         else:
             yield from_audit_session(session)
     if left_out:
-        count = "1 reading" if left_out == 1 else f"{left_out} readings"
-        report.notes.append(f"{count} of trails by exectrail itself left out; --all lists them")
+        report.notes.append(f"{counted(left_out, 'reading')} of trails by exectrail itself left out; --all lists them")
 
 
 def is_reading(session: AuditSession) -> bool:

@@ -17,6 +17,11 @@ BY_TWO = "started by this request or by another"
 """Over processes that another request may have started as well."""
 
 
+def counted(number: int, what: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
+
+
 def span(milliseconds: int | None) -> str:
     """A duration, as coarse as a reader wants it: `7 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`."""
     if milliseconds is None:
