@@ -21,8 +21,14 @@ def healthy(url: str, certificate: str = "admin") -> bool:
 
 def get(path: str) -> Any | None:
     """The object or list at an API `path`; None if it isn't there, or the API isn't."""
+    text = get_text(path)
+    return None if text is None else json.loads(text)
+
+
+def get_text(path: str) -> str | None:
+    """What is at an API `path`, likewise."""
     try:
-        return json.loads(_get(API_SERVER + path, "admin"))
+        return _get(API_SERVER + path, "admin").decode()
     except OSError:
         return None
 

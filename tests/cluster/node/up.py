@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from . import cert_manager, config, host, imports, parts, pki, services
+from . import cert_manager, config, host, imports, parts, pki, probes, services
 from .api import get
 from .daemons import NAMES, PORTS, daemons
 from .down import down
@@ -57,6 +57,9 @@ def _node() -> None:
     with step("node Ready"):
         _wait(partial(_node_ready, since if "kubelet" in started else None), "the node is not Ready", "kubelet")
         _wait(_default_service_account, "no default ServiceAccount", "kube-controller-manager")
+    if "kubelet" in started:
+        with step("pods probed"):
+            _wait(probes.done, "the kubelet has not probed all pods", "kubelet")
 
 
 def _start(built: Parts) -> set[str]:
