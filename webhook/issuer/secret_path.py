@@ -34,7 +34,9 @@ _SETTLE = timedelta(seconds=5)
 """From a new token until it is called: all replicas have to know it."""
 _KEEP_SECONDS = 60.0
 """How long a path is accepted that the configuration had: an API server may hear late of another one."""
-_SOON, _RARELY, _SYNCING, _ABSENT = (timedelta(seconds=each) for each in (15, 3600, 0.1, 10))
+_KEEP_PLAIN_SECONDS = 5.0
+"""The same for the plain path, which everybody knows: a busy API server takes a second to hear of the first token."""
+_SOON, _FORGETTING, _RARELY, _SYNCING, _ABSENT = (timedelta(seconds=each) for each in (15, 2, 3600, 0.1, 10))
 
 log = logging.getLogger(__name__)
 sparse = SparseLog(log)
@@ -76,8 +78,9 @@ class Accepted:
 
     def look(self, own: str | None, live: set[str], now: float) -> None:
         """Take note of what the Secret and the configuration have now, by a clock in seconds."""
-        kept = {token: at for token, at in self._seen.items() if token and now - at < _KEEP_SECONDS}
-        # The plain path is accepted only while the configuration has it: who may write that may do more.
+        # No one opens the plain path by this: the configuration had it just now, and who may write that may do more.
+        keep = {token: _KEEP_SECONDS if token else _KEEP_PLAIN_SECONDS for token in self._seen}
+        kept = {token: at for token, at in self._seen.items() if now - at < keep[token]}
         self._seen = kept | dict.fromkeys(live, now)
         self.tokens = frozenset(self._seen) | ({own} if own else set())
 
@@ -156,7 +159,7 @@ class SecretPath:
             log.info("wrote the secret path", extra={"entries": len(steps) // 2})
             return _SOON
         self.called = True
-        return _SOON if len(self._accepted.tokens) > 1 else _RARELY
+        return _FORGETTING if len(self._accepted.tokens) > 1 else _RARELY
 
     def _write(self, secret: Secret) -> None:
         values = {TOKEN: secrets.token_hex(_TOKEN_BYTES), CREATED: datetime.now(UTC).isoformat()}
