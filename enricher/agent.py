@@ -111,11 +111,10 @@ class Agent:
         self._core.flush()
         # Ended before the API said what is recorded, it gives up what it holds: that is in the gap, too.
         given_up = self._correlator.tally.lost["undecided"] > undecided
-        at = self._clock.now_ns()
         complete = before if given_up else self._complete_until()
         self.unwritten = self.writer.close()
         if self._memory:
-            self._memory.close(at, complete)
+            self._memory.close(complete)
         if self._source:
             self._source.close(clean=not self.unwritten)
 
@@ -138,7 +137,7 @@ class Agent:
             self._emitter.losses_since({gone.reason: gone.records}, self._clock.now_ms(), gone.reason)
         self.writer.commit()
         if self._memory:
-            self._memory.note(self._clock.now_ns(), self._complete_until())
+            self._memory.note(self._complete_until())
         self.status.publish(now)
 
     def _report_attaches(self, now: float) -> None:

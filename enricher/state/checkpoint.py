@@ -111,7 +111,7 @@ def _check(found: Checkpoint) -> None:
 def take(
     boot_id: str, seq: int, nodes: Iterable[Node], open_sessions: Iterable[Session], bound: Mapping[str, Process]
 ) -> Checkpoint:
-    """What is to be kept of a tree's processes and of the sessions."""
+    """What is to be kept of a tree's processes and of the sessions, as they are now."""
     made = Checkpoint(boot_id=boot_id, seq=seq, bound=dict(bound))
     sessions: dict[int, int] = {}
     entries: dict[int, int] = {}
@@ -134,7 +134,7 @@ def take(
             at = session_at(entry.session) if entry.session else None
             # Until its first record has left, an entry is `untracked` only for want of what explains it.
             origin = None if entry.origin == "untracked" and not entry.settled else entry.origin
-            made.entries.append(KeptEntry(entry.process, origin, at, entry.candidates, entry.processes))
+            made.entries.append(KeptEntry(entry.process, origin, at, list(entry.candidates), entry.processes))
         container = containers.setdefault(node.container_id, len(containers))
         process, parent = node.process, node.parent
         made.processes.append(

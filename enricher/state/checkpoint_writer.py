@@ -1,28 +1,25 @@
 """Keeps the checkpoint while the enricher works: looks each second, writes in a thread of its own.
 
 The checkpoint is written anew only where something changed. Nothing is synced: a kill loses nothing that was written,
-and after a reboot the processes are gone anyway.
+and after a reboot the processes are gone anyway. What crosses to the thread is taken before, so all of it is of one
+moment.
 """
 
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
-from enricher.correlate.process_tree import Node
-from enricher.correlate.sessions import Session
-from enricher.events import Process
 from enricher.state import checkpoint
 from enricher.state.checkpoint import Checkpoint
-from enricher.state.progress_marker import Alive, Moment, Progress, ProgressFile, forks
+from enricher.state.progress_marker import Alive, Moment, Progress, ProgressFile
 from enricher.trail.folder import Folder
 from exectrail.service import atomic_file
 from exectrail.service.worker import Worker
 
 _REST = 20
-"""How many times as long as a write took, at least, until the next: of a node with very many processes it is large."""
+"""How many times as long as one took to take and write, at least, until the next: many processes make it large."""
 _CLOSE_WITHIN = 5.0
 
 log = logging.getLogger(__name__)
@@ -31,22 +28,15 @@ log = logging.getLogger(__name__)
 class View(Struct, frozen=True):
     """What an enricher knows at a moment."""
 
-    at: int
-    """Nanoseconds since boot."""
-    complete: int
-    """Up to when everything that happened is sealed, likewise."""
+    moment: Moment
     offset: int
-    """What to add to get nanoseconds since the epoch."""
-    sealed: int
-    """The last record that is sealed."""
+    """What to add to nanoseconds since boot to get those since the epoch."""
     written: int
-    """The last one that is written."""
+    """The last record that is written."""
     version: int
     """Rises with every change of the processes."""
-    nodes: list[Node]
-    sessions: list[Session]
-    """Those that are open."""
-    bound: Mapping[str, Process]
+    checkpoint: Checkpoint | None
+    """None where none is due."""
 
 
 class CheckpointWriter:
@@ -64,14 +54,15 @@ class CheckpointWriter:
 
     def __init__(self, folder: Path, boot_id: str, wait: float = 10.0) -> None:
         self.failures = 0
-        self._path, self._boot_id = folder / "checkpoint.json", boot_id
+        self.boot_id = boot_id
+        self._path = folder / "checkpoint.json"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = Folder(folder)
         self._folder.lock(".lock", wait)
         self._alive = ProgressFile(folder / "alive.json")
         self._progress: Progress | None = None
         self._kept: tuple[int, int] | None = None
-        self._rest_until = 0.0
+        self._due_at = self._rest_until = 0.0
         self._view: View | None = None
         self._worker = Worker("checkpoint", self._run)
 
@@ -100,6 +91,15 @@ class CheckpointWriter:
         self._keep(view)
         self._worker.start()
 
+    def is_due(self, sealed: int, version: int) -> bool:
+        """Whether a checkpoint is to be taken now: something changed since the last, and that was long enough ago."""
+        now = time.monotonic()
+        with self._worker.lock:
+            if self._kept == (sealed, version) or now < self._rest_until:
+                return False
+            self._due_at = now
+            return True
+
     def note(self, view: View) -> None:
         """This is known now."""
         with self._worker.changing():
@@ -108,7 +108,6 @@ class CheckpointWriter:
     def close(self, view: View) -> None:
         """Keep this last, and end."""
         self._worker.close(_CLOSE_WITHIN)
-        self._rest_until = 0.0
         self._keep(view)
         self._folder.close()
 
@@ -130,18 +129,17 @@ class CheckpointWriter:
                 log.warning("the checkpoint cannot be written, a restart will know less: %s", error)
 
     def _save(self, view: View) -> None:
-        now = time.monotonic()
-        if self._kept == (view.sealed, view.version) or now < self._rest_until:
+        this = view.moment.seq, view.version
+        if view.checkpoint is None or self._kept == this:
             return
-        made = checkpoint.take(self._boot_id, view.sealed, view.nodes, view.sessions, view.bound)
-        atomic_file.replace(self._path, checkpoint.encode(made))
-        self._kept = view.sealed, view.version
-        self._rest_until = time.monotonic() + _REST * (time.monotonic() - now)
+        atomic_file.replace(self._path, checkpoint.encode(view.checkpoint))
+        now = time.monotonic()
+        with self._worker.lock:
+            self._kept, self._rest_until = this, now + _REST * (now - self._due_at)
 
     def _renew(self, view: View) -> None:
         if self._progress is None:
             return
-        moment = Moment(view.at, view.complete, view.sealed, forks())
-        if noted := self._progress.note(moment, view.written):
+        if noted := self._progress.note(view.moment, view.written):
             until, count = noted
-            self._alive.save(Alive(self._boot_id, until, (until + view.offset) // 1_000_000, count))
+            self._alive.save(Alive(self.boot_id, until, (until + view.offset) // 1_000_000, count))

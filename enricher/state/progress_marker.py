@@ -42,7 +42,7 @@ class Moment(Struct, frozen=True):
     seq: int
     """The last record that was sealed by then."""
     forks: int
-    """The kernel's count of forks at `at`."""
+    """The kernel's count of forks at `at`, or a moment before; never after: a gap's `atMost` counts from here."""
 
 
 class Progress:

@@ -12,8 +12,11 @@ from enricher.emit.emitter import Emitter
 from enricher.emit.gap import Gap
 from enricher.events import Process
 from enricher.procfs import Proc
+from enricher.state import checkpoint
+from enricher.state.checkpoint import Checkpoint
 from enricher.state.checkpoint_writer import CheckpointWriter, View
 from enricher.state.previous_run import Before, look_back
+from enricher.state.progress_marker import Moment, forks
 from enricher.state.restore import Restored, restore, session_of
 from enricher.state.resumption import Requests, Resumption
 from enricher.trail.writer import Writer
@@ -67,7 +70,7 @@ class Memory:
         restored = self._restore(before, boot_id)
         tracker.resume(restored.containers, restored.outside)
         # Who leaves its cgroup, or ends, before it is looked at is out of sight: the gap is as long as that takes.
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        born, now = forks(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         gaps = [gap.ending(time.time_ns() // 1_000_000) for gap in before.gaps]
         for gap in gaps:
             since = "an unknown time" if gap.since_ms is None else self._clock.stamp(gap.since_ms)
@@ -80,7 +83,7 @@ class Memory:
         )
         self._writer.commit()
         # Not a moment later: what has happened since waits in the sensor, and is lost if this one is killed now.
-        self._checkpoints.start(self._view(now, now))
+        self._checkpoints.start(self._view(born, now, now))
 
     def _restore(self, before: Before, boot_id: str) -> Restored:
         kept = before.kept
@@ -103,30 +106,36 @@ class Memory:
             self._resumption = None
         return self._resumption is None or self._resumption.taken_up
 
-    def note(self, at: int, complete: int) -> None:
+    def note(self, complete: int) -> None:
         """Keep what is known; to be called each second.
 
         Args:
-            at: Now, in nanoseconds since boot.
-            complete: Up to when everything that happened is sealed, likewise.
+            complete: Up to when everything that happened is sealed, in nanoseconds since boot.
 
         """
-        self._checkpoints.note(self._view(at, complete))
+        self._checkpoints.note(self._view(forks(), self._clock.now_ns(), complete))
 
-    def close(self, at: int, complete: int) -> None:
+    def close(self, complete: int) -> None:
         """Keep this last; everything that can be written is."""
-        self._checkpoints.close(self._view(at, complete))
+        self._checkpoints.close(self._view(forks(), self._clock.now_ns(), complete, last=True))
 
-    def _view(self, at: int, complete: int) -> View:
-        sealed = self._writer.seq
+    def _view(self, born: int, at: int, complete: int, *, last: bool = False) -> View:
+        """What is known now. `born` counts until `at` at most: what is born later may be missing after a kill."""
+        sealed, version = self._writer.seq, self._correlator.tree.version
         return View(
-            at=at,
-            complete=complete,
+            Moment(at, complete, sealed, born),
             offset=-self._clock.boot_ns(0),
-            sealed=sealed,
             written=sealed - self._writer.unwritten,
-            version=self._correlator.tree.version,
-            nodes=self._correlator.tree.nodes(),
-            sessions=[*self._emitter.open_sessions(), *(self._resumption.waiting() if self._resumption else ())],
-            bound=self._sessions.bound(),
+            version=version,
+            checkpoint=self._checkpoint(sealed) if last or self._checkpoints.is_due(sealed, version) else None,
+        )
+
+    def _checkpoint(self, sealed: int) -> Checkpoint:
+        waiting = self._resumption.waiting() if self._resumption else ()
+        return checkpoint.take(
+            self._checkpoints.boot_id,
+            sealed,
+            self._correlator.tree.nodes(),
+            [*self._emitter.open_sessions(), *waiting],
+            self._sessions.bound(),
         )

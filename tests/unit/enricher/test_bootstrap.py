@@ -162,7 +162,28 @@ def test_what_happens_before_the_first_round_is_not_complete_until_it_is_read(
 
         enricher.agent.round(time.monotonic())
 
-    assert [view.complete <= taken_up[0] for view in views] == [True]
+    assert [view.moment.complete <= taken_up[0] for view in views] == [True]
+
+
+def test_births_are_counted_before_the_moment_that_they_are_kept_with(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted later, in the thread that waits for the disk, a gap would say that fewer may be missing than are."""
+    counted: list[int] = []
+    views: list[View] = []
+
+    def forks() -> int:
+        counted.append(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        return 5
+
+    monkeypatch.setattr("enricher.state.restart.forks", forks)
+    monkeypatch.setattr("enricher.bootstrap.CheckpointWriter.note", lambda _self, view: views.append(view))
+    with ExitStack() as stack:
+        host.assemble(stack).agent.round(time.monotonic())
+
+    (view,) = views
+    assert view.moment.forks == 5
+    assert counted[-1] <= view.moment.at
 
 
 def test_a_start_that_fails_after_the_sensor_was_attached_gives_the_sensor_back(host: Host) -> None:

@@ -20,7 +20,7 @@ from enricher.state import checkpoint, progress_marker, trail_replay
 from enricher.state.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession
 from enricher.state.checkpoint_writer import CheckpointWriter, View
 from enricher.state.previous_run import look_back
-from enricher.state.progress_marker import Alive, Moment, Progress, between
+from enricher.state.progress_marker import Alive, Moment, Progress, between, forks
 from enricher.state.restore import restore
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Resource
@@ -304,7 +304,9 @@ def test_the_gap_reaches_from_the_last_word_to_now(boot: str, expected: Gap) -> 
 
 
 def view(at: int = 0, sealed: int = 7, version: int = 1, written: int | None = None) -> View:
-    return View(at, at, 0, sealed, sealed if written is None else written, version, [], [], {UID: SHELL})
+    moment = Moment(at, at, sealed, forks())
+    kept = Checkpoint(boot_id=BOOT, seq=sealed, bound={UID: SHELL})
+    return View(moment, 0, sealed if written is None else written, version, kept)
 
 
 def causes(folder: Path, written: int = 7) -> list[str]:
@@ -353,15 +355,12 @@ def test_every_fault_of_what_was_kept_is_a_gap_with_its_name(
 
 
 def test_a_start_that_was_sealed_and_never_written_is_reported_again(tmp_path: Path) -> None:
+    open_sessions = [Session(UID, SHELL, start_seq=9), Session("b", SHELL, start_seq=7)]
+    kept = checkpoint.take(BOOT, 9, [], open_sessions, {})
+    last = View(Moment(0, 0, 9, forks()), offset=0, written=7, version=1, checkpoint=kept)
     checkpoint_writer = CheckpointWriter(tmp_path, BOOT)
-    checkpoint_writer.start(
-        View(0, 0, 0, 9, 7, 1, [], [Session(UID, SHELL, start_seq=9), Session("b", SHELL, start_seq=7)], {})
-    )
-    checkpoint_writer.close(view(sealed=9))
-    kept = Checkpoint(
-        boot_id=BOOT, seq=9, sessions=[KeptSession(UID, SHELL, start_seq=9), KeptSession("b", SHELL, start_seq=7)]
-    )
-    (tmp_path / "checkpoint.json").write_bytes(checkpoint.encode(kept))
+    checkpoint_writer.start(last)
+    checkpoint_writer.close(last)
 
     found = look_back(CheckpointWriter(tmp_path, BOOT), lambda: (), Clock(), BOOT, written=7)
 
@@ -384,6 +383,41 @@ def test_killed_before_its_gap_is_written_the_next_gap_begins_where_that_one_did
     alive = CheckpointWriter(tmp_path, BOOT).load_alive()
     assert alive
     assert alive.until == until
+
+
+def test_a_checkpoint_is_of_the_moment_in_which_it_was_taken() -> None:
+    """It is written in another thread, while all of it goes on changing."""
+    session = Session(UID, SHELL)
+    entry = Entry(SHELL, "untracked", session, candidates=["a"], settled=True)
+    node = Node(SHELL, Process(1, 1), APP, 5, entry)
+    bound = {UID: SHELL}
+    taken = checkpoint.take(BOOT, 7, [node], [session], bound)
+    before = checkpoint.encode(taken)
+
+    session.start_seq, session.ended, entry.processes = 9, True, 2
+    entry.candidates.append("b")
+    bound["b"] = SHELL
+
+    assert checkpoint.encode(taken) == before
+
+
+def test_a_checkpoint_is_due_where_something_changed_and_the_last_one_was_long_enough_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint_writer = CheckpointWriter(tmp_path, BOOT)
+    monkeypatch.setattr("enricher.state.checkpoint_writer._REST", 10**9)
+    assert checkpoint_writer.is_due(7, 1)
+    checkpoint_writer.start(view())
+    assert not checkpoint_writer.is_due(7, 1)
+    assert not checkpoint_writer.is_due(8, 2)
+    checkpoint_writer.close(view())
+
+    monkeypatch.setattr("enricher.state.checkpoint_writer._REST", 0)
+    checkpoint_writer = CheckpointWriter(tmp_path, BOOT)
+    assert checkpoint_writer.is_due(7, 1)
+    checkpoint_writer.start(view())
+    assert [checkpoint_writer.is_due(*each) for each in ((7, 1), (8, 1), (7, 2))] == [False, True, True]
+    checkpoint_writer.close(view())
 
 
 def test_only_what_changed_is_written_anew(tmp_path: Path) -> None:
