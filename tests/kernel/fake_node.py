@@ -21,12 +21,14 @@ from enricher.clock import Clock
 from enricher.config import OpenSensor, bpf_sensor, proc_sensor, procconn_sensor
 from enricher.containers.containers import Containers
 from enricher.containers.pods import Container, ContainerStatus, Namespace, Pod, PodSpec, PodStatus
+from enricher.core import Core
 from enricher.correlate.sessions import Sessions
 from enricher.correlate.tracker import ContainerTracker
 from enricher.emit.emitter import Emitter
 from enricher.emit.quota import Quota
 from enricher.emit.record_builder import RecordBuilder
 from enricher.events import ExecEvent, ProcessEvent, SeccompEvent
+from enricher.node_inputs import NodeInputs
 from enricher.procfs import Proc
 from enricher.sensors.procconn.connector import ProcConnector
 from enricher.support.recorder import Recorder, Tables, TappedCorrelator, TappedSource, TappedTree
@@ -92,7 +94,7 @@ class FakeNode:
         sessions = Sessions(self._requests.get)
         record_builder = RecordBuilder("node1", Proc().boot_id(), clock, sensor)
         tally = Tally()
-        self._emitter = Emitter(containers, sessions, record_builder, self._keep, Quota(1e9, 1e9), tally)
+        emitter = Emitter(containers, sessions, record_builder, self._keep, Quota(1e9, 1e9), tally)
         self._correlator = _Correlator(
             cgroups,
             containers,
@@ -106,6 +108,9 @@ class FakeNode:
         )
         self._correlator.record_into(self._recorder, self._source)
         self._tracker = ContainerTracker(self.sensor, cgroups, containers, self._correlator)
+        read = self._source.read if self._source else list
+        inputs = NodeInputs(self._tracker, self._correlator, clock, lambda _now: read())
+        self._core = Core(inputs, self._correlator, emitter, clock)
         if self._source:
             self._source.recorder = self._recorder
 
@@ -190,11 +195,7 @@ class FakeNode:
             time.sleep(0.01)
             now = time.monotonic()
             self._recorder.turn()
-            for record in self._source.read() if self._source else ():
-                self._tracker.take(record, now)
-            self._tracker.advance(now)
-            for known in self._correlator.advance(now):
-                self._emitter.emit(known, now)
+            self._core.step(now)
             is_held = seconds > _HOLD and (self.sensor.behind or self._correlator.held_events > 0)
             if now >= until and not (is_held and now < until + _BUSY):
                 break

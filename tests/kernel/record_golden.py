@@ -332,7 +332,7 @@ CASES: dict[str, Callable[[FakeNode], None]] = {
 
 _PROFILED = ("exec-of-a-32-bit-program", "profile-of-the-pods-own")
 """Cases whose programs run with the built-in profile."""
-_LEDGERS = {"exec-by-the-proc-connector": "procconn", "exec-by-seccomp-records-and-proc": "proc"}
+_OTHER_SENSORS = {"exec-by-the-proc-connector": "procconn", "exec-by-seccomp-records-and-proc": "proc"}
 
 
 def main() -> None:
@@ -342,7 +342,7 @@ def main() -> None:
     names = parser.parse_args().cases or list(CASES)
     subprocess.run(["make", "--silent", "-C", Path(__file__).parents[2] / "enricher/sensors/bpf"], check=True)
     for name in names:
-        sensor = _LEDGERS.get(name, "bpf")
+        sensor = _OTHER_SENSORS.get(name, "bpf")
         with (GOLDEN / f"{name}.input").open("wb") as file, fake_node(file, sensor, profiled=name in _PROFILED) as node:
             CASES[name](node)
         sys.stderr.write(f"{name}\n")
