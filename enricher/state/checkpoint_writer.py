@@ -63,6 +63,7 @@ class CheckpointWriter:
         self._progress: Progress | None = None
         self._kept: tuple[int, int] | None = None
         self._due_at = self._rest_until = 0.0
+        """By the monotonic clock: when a checkpoint was last found due, and until when none is."""
         self._view: View | None = None
         self._worker = Worker("checkpoint", self._run)
 

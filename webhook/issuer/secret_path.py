@@ -79,8 +79,11 @@ class Accepted:
     def look(self, own: str | None, live: set[str], now: float) -> None:
         """Take note of what the Secret and the configuration have now, by a clock in seconds."""
         # No one opens the plain path by this: the configuration had it just now, and who may write that may do more.
-        keep = {token: _KEEP_SECONDS if token else _KEEP_PLAIN_SECONDS for token in self._seen}
-        kept = {token: at for token, at in self._seen.items() if now - at < keep[token]}
+        kept = {
+            token: at
+            for token, at in self._seen.items()
+            if now - at < (_KEEP_SECONDS if token else _KEEP_PLAIN_SECONDS)
+        }
         self._seen = kept | dict.fromkeys(live, now)
         self.tokens = frozenset(self._seen) | ({own} if own else set())
 

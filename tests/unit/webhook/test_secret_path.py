@@ -159,9 +159,8 @@ def test_a_path_that_is_set_back_is_repaired(api: SmallApi, paths: list[str]) ->
 
 
 def test_while_the_token_is_renewed_no_call_is_refused(api: SmallApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        secret_path, "_SETTLE", timedelta(seconds=1)
-    )  # all replicas hear within it, also on a busy machine
+    # All replicas hear within it, also on a busy machine.
+    monkeypatch.setattr(secret_path, "_SETTLE", timedelta(seconds=1))
     replicas = [started(api) for _ in range(3)]
     for replica in replicas:
         until(lambda replica=replica: replica.called)  # type: ignore[misc]
