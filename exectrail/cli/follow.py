@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,13 +19,20 @@ from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.live import Live, Notice
 from exectrail.reading.report import Report, missing_records
 from exectrail.reading.shell import visible
+from exectrail.reading.summary import moment
 from exectrail.reading.trail import Unreadable, understood
+
+LATE = 10.0
+"""Seconds after which nothing more is awaited from before `--until`: a record waits for its request and the disk, and
+a node's trail for its connection.
+"""
+_LOOK = 0.2
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what to follow."""
     parser.description = (
-        "Print records while they are written, from all nodes or from files, until interrupted."
+        "Print records while they are written, from all nodes or from files, until interrupted or up to --until."
         " Restarts of pods, rotation and lost connections neither end it nor make it miss or repeat a record."
     )
     add_source(parser)
@@ -102,13 +110,16 @@ def begin(
 
 
 def records(live: Live, report: Report, kinds: "set[str] | list[str] | None", chosen: Choice) -> Iterator[Record]:
-    """The records of interest; what a person should know goes to standard error at once."""
+    """The records of interest, up to the chosen time; what a person should know goes to standard error at once."""
     last: dict[str, int] = {}
-    for line in live.lines():
+    came = time.monotonic()  # the last one from before that time
+    for line in live.lines(_LOOK if chosen.until else None):
+        if chosen.until and chosen.until < datetime.now(UTC) and came < time.monotonic() - LATE:
+            return
         if isinstance(line, Notice):
             text.complain(visible(line.text))
             continue
-        record = understood(line, report)
+        record = understood(line, report) if line else None
         if record is None:
             continue
         node = record.node.name
@@ -116,6 +127,8 @@ def records(live: Live, report: Report, kinds: "set[str] | list[str] | None", ch
         if record.seq > expected:
             text.complain(missing_records(node, [(expected, record.seq - 1)]))
         last[node] = record.seq
+        if chosen.until and (moment(record.timestamp) or chosen.until) < chosen.until:
+            came = time.monotonic()
         wanted = record.kind in kinds if kinds else record.kind not in ("clone", "exit")
         if wanted and chosen.keeps_record(record):
             yield record

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 from typing import IO
 
 import msgspec
@@ -56,10 +56,17 @@ class Live:
         self._ended = threading.Event()
         self._running = 0
 
-    def lines(self) -> Iterator[bytes | Notice]:
-        """Lines and notices, until every source is at its end: a cluster never is."""
+    def lines(self, timeout: float | None = None) -> Iterator[bytes | Notice]:
+        """Lines and notices, until every source is at its end: a cluster never is.
+
+        Where nothing comes for `timeout` seconds, an empty line does.
+        """
         while self._running:
-            item = self._queue.get()
+            try:
+                item = self._queue.get(timeout=timeout)
+            except Empty:
+                yield b""
+                continue
             if item is None:
                 self._running -= 1
             else:

@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import UTC, datetime, tzinfo
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +299,34 @@ def test_what_was_and_what_is_to_be_followed_is_chosen(trail: Trail) -> None:
 
     assert next(found).seq == 1
     live.end()
+
+
+@pytest.mark.parametrize(
+    ("until", "found"),
+    [("2026-11-23T14:00:02Z", [0, 1]), ("2100-01-01", [0, 1, 2])],
+    ids=["a time that has been", "a time to come"],
+)
+def test_it_ends_when_no_more_can_come_from_before_until(
+    until: str, found: list[int], trail: Trail, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trail.write(0, 1, 2)
+    monkeypatch.setattr(follow, "LATE", 0.3)
+    monkeypatch.setattr(follow, "datetime", _LaterEachTime)
+
+    arguments = ["follow", str(trail.file), "--since", "2026-11-23", "--until", until, "--utc", "-o", "jsonl"]
+    assert cli.run(arguments) == 0
+
+    assert [json.loads(each)["seq"] for each in capsys.readouterr().out.splitlines()] == found
+
+
+class _LaterEachTime(datetime):
+    """A clock that comes to the year 2100 after some looks at it."""
+
+    _looks = count()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "_LaterEachTime":
+        return cls(2026 if next(cls._looks) < 5 else 2101, 11, 24, tzinfo=tz)
 
 
 # ---- a cluster ----
