@@ -19,6 +19,7 @@ _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO put in a file's 
 _REFUSED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES)
 """What file systems without owners and modes of their own say (CIFS, vfat, some of FUSE and NFS), or one of another
 owner."""
+_OF_THE_FILE_SYSTEM = "lost+found"
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _TRY_EVERY = 0.2
 
@@ -32,7 +33,7 @@ class Folder:
 
     Args:
         path: Where it is.
-        make: Make it where it is missing, and let in our group alone.
+        make: Make it where it is missing, and let in our group alone, unless others use it as well.
 
     Attributes:
         refused: Why it could not be let to our group alone; empty where it is.
@@ -54,6 +55,8 @@ class Folder:
         """Set group and mode where they differ: the kubelet makes a hostPath folder for root alone."""
         there = os.fstat(self._fd)
         group, mode = there.st_gid, stat.S_IMODE(there.st_mode)
+        if group != os.getegid() and (shared := self._shared(mode)):
+            return f"group and mode stay {group} and {mode:04o}: {shared}; a folder of its own is better"
         try:
             if group != os.getegid():
                 os.fchown(self._fd, -1, os.getegid())
@@ -63,6 +66,19 @@ class Folder:
             if error.errno not in _REFUSED:
                 raise
             return f"group and mode stay {group} and {mode:04o}: {error.strerror}"
+        return ""
+
+    def _shared(self, mode: int) -> str:
+        """Why others need the folder as it is, such as /tmp or /var/log; empty where it is the trail's alone."""
+        if mode & stat.S_ISVTX:
+            return "anyone may write into it"
+        with os.scandir(self._fd) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    if entry.is_dir(follow_symlinks=False) and entry.name != _OF_THE_FILE_SYSTEM:
+                        return f"it has other folders, such as {entry.name!r}"
+                    if (owner := entry.stat(follow_symlinks=False).st_uid) != os.geteuid():
+                        return f"it has files of others, such as {entry.name!r} of uid {owner}"
         return ""
 
     def __enter__(self) -> Self:

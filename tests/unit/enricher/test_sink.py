@@ -122,6 +122,53 @@ def test_a_file_system_without_owners_or_modes_is_warned_about_once_and_written_
     assert f"group and mode stay {os.getgid()} and 0700: {os.strerror(refused)}, expected" in warning
 
 
+def _sticky(folder: Path) -> None:
+    folder.chmod(0o1777)
+
+
+def _with_a_folder(folder: Path) -> None:
+    (folder / "journal").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [(_sticky, "anyone may write into it"), (_with_a_folder, "it has other folders, such as 'journal'")],
+)
+def test_a_folder_that_others_use_stays_as_it_is(
+    file: Path,
+    open_sink: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    use: Callable[[Path], None],
+    said: str,
+) -> None:
+    file.parent.mkdir(mode=0o755)
+    use(file.parent)
+    before = file.parent.stat().st_mode
+    monkeypatch.setattr(os, "getegid", lambda: os.getgid() + 1)
+
+    write(open_sink(), LINE)
+
+    assert file.read_bytes() == LINE
+    assert file.parent.stat().st_mode == before
+    (warning,) = [each.getMessage() for each in caplog.records if "group and mode" in each.getMessage()]
+    assert said in warning
+
+
+def test_files_of_another_user_are_a_sign_of_others(
+    file: Path, open_sink: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.parent.mkdir(mode=0o755)
+    (file.parent / "syslog").touch()
+    monkeypatch.setattr(os, "getegid", lambda: os.getgid() + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    write(open_sink(), LINE)
+
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o755
+    assert f"it has files of others, such as 'syslog' of uid {os.getuid()}" in caplog.text
+
+
 def test_another_error_of_the_folder_is_still_one(file: Path, open_sink: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.ENOMEM, "no memory")
