@@ -9,9 +9,13 @@ from collections import defaultdict, deque
 
 from msgspec import Struct
 
+from enricher.argv import shortened
 from enricher.correlate.sessions import Session
 from enricher.events import CallEvent, ExecEvent, ExitEvent, ForkEvent, Process
 from exectrail.contracts.record import Origin
+
+_WHOLE = 8 << 20
+"""Bytes of long arguments that are kept whole, of all entries together: anyone can start any number of processes."""
 
 
 class Entry(Struct):
@@ -45,10 +49,13 @@ class Node(Struct):
     """None until its first exec in the container: the runtime's own processes never have one."""
     program: bytes | None = None
     argv: bytes | None = None
+    """Whole where a request may be looked for by them: of an entry's own process. Else `shortened`, as where there are
+    too many of those."""
 
 
 class Tree:
-    """All live processes of recorded containers, by identity. Memory follows the number of live processes.
+    """All live processes of recorded containers, by identity. Memory follows the number of live processes, not what
+    they run.
 
     Args:
         most: How many are followed; beyond, one of the container that has most is forgotten and counted: its oldest
@@ -66,6 +73,9 @@ class Tree:
         """The same by container."""
         self._by_pid: dict[int, Node] = {}
         self._gone: deque[tuple[int, Node]] = deque()
+        self._whole: dict[Process, int] = {}
+        """How long the arguments are that are kept whole though they are long."""
+        self._whole_bytes = 0
         self._inits: dict[str, Process] = {}
         """The first process that ran a program in each container: its own init."""
 
@@ -99,6 +109,7 @@ class Tree:
     def backfill(self, node: Node) -> None:
         """Take in a process that was there before; its container's init is known by its entry."""
         self._add(node)
+        self._runs(node, node.argv)
         if node.entry and node.entry.origin == "container":
             self._inits.setdefault(node.container_id, node.entry.process)
 
@@ -115,10 +126,12 @@ class Tree:
         parent = self._nodes.get(event.parent)
         node = Node(event.child, event.parent, container_id, event.time)
         if parent:
-            node.entry, node.program, node.argv = parent.entry, parent.program, parent.argv
+            node.entry, node.program = parent.entry, parent.program
             if parent.entry:
                 parent.entry.processes += 1
         self._add(node)
+        if parent:
+            self._runs(node, parent.argv)
         return node
 
     def missed(self, event: ExecEvent | CallEvent, container_id: str) -> Node | None:
@@ -148,7 +161,8 @@ class Tree:
         if node is None:
             node = Node(event.process, event.parent, container_id, event.time)
             self._add(node)
-        node.program, node.argv = event.filename, event.argv
+        node.program = event.filename
+        self._runs(node, event.argv)
         self.version += node.entry is None
         first = self._inits.setdefault(container_id, event.process) == event.process
         return node, first and node.entry is None
@@ -174,6 +188,18 @@ class Tree:
         for node in list(self._of.get(container_id, {}).values()):
             self._drop(node)
 
+    def _runs(self, node: Node, argv: bytes | None) -> None:
+        """Keep what a process runs now."""
+        self._whole_bytes -= self._whole.pop(node.process, 0)
+        node.argv = short = argv and shortened(argv)
+        if argv is None or short is argv or node.process not in self._nodes:
+            return
+        is_entry = node.entry is None or node.entry.process == node.process
+        if is_entry and self._whole_bytes + len(argv) <= _WHOLE:
+            self._whole[node.process] = len(argv)
+            self._whole_bytes += len(argv)
+            node.argv = argv
+
     def _add(self, node: Node) -> None:
         self.version += 1
         self._nodes[node.process] = self._of[node.container_id][node.process] = node
@@ -196,6 +222,7 @@ class Tree:
 
     def _take_out(self, node: Node) -> None:
         self.version += 1
+        self._whole_bytes -= self._whole.pop(node.process, 0)
         family = self._of[node.container_id]
         del family[node.process]
         if not family:

@@ -17,11 +17,12 @@ class Repeats:
     """What was seen of each container's probes and hooks."""
 
     def __init__(self) -> None:
-        self._seen: defaultdict[str, set[Hashable]] = defaultdict(set)
+        self._seen: defaultdict[str, set[int]] = defaultdict(set)
+        """By container, hashes: arguments may be long."""
 
     def is_repeat(self, container_id: str, event: ProcessEvent | SeccompEvent, argv: bytes | None) -> bool:
         """Whether the like was seen before; `argv` is what the process runs (for a fork, the parent)."""
-        seen, what = self._seen[container_id], _what(event, argv)
+        seen, what = self._seen[container_id], hash(_what(event, argv))
         if what in seen:
             return True
         if len(seen) < _MOST:

@@ -33,6 +33,7 @@ class KnownProcess(NamedTuple):
     cgroup: int
     """Its container's."""
     argv: bytes
+    """Shortened (`enricher.argv`), or whole."""
     outside: bool
     """Whether it has left its container's cgroup, so that no look at the cgroup finds it."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from enricher import syscalls
+from enricher.argv import shortened
 from enricher.clock import START_SLACK_NS, Clock
 from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, SeccompEvent, process_of
 from enricher.netlink import SocketCounters
@@ -40,6 +41,7 @@ class _Seen(Struct):
     process: Process
     cgroup: int
     argv: bytes
+    """Shortened: there may be many processes."""
 
 
 class ProcSensor:
@@ -153,7 +155,7 @@ class ProcSensor:
     def resume(self, known: Iterable[KnownProcess]) -> None:
         """Go on with all of them: their ends are noticed, and what they fork."""
         for each in known:
-            self._keep(_Seen(each.process, each.cgroup, each.argv))
+            self._keep(_Seen(each.process, each.cgroup, shortened(each.argv)))
 
     def lost(self) -> dict[str, int]:
         """Nothing is lost in the kernel on this way; what /proc no longer shows is dropped where it is looked for."""
@@ -185,7 +187,7 @@ class ProcSensor:
         if not cgroup or cgroup in self._ignored:
             self._dropped.append(Dropped("seccomp", "not-recorded"))
             return True
-        if info.argv not in (b"", self._argv_before(info)) and not is_runtime(info.argv):
+        if shortened(info.argv) not in (b"", self._argv_before(info)) and not is_runtime(info.argv):
             self._exec(seccomp, info, cgroup)
         elif last:  # it failed, or changed nothing that shows
             self._ready.append((None, seccomp))
@@ -209,7 +211,7 @@ class ProcSensor:
         if not self._has_seen(info.process) and self._has_seen(parent):
             weak = ("timestamp", "parentKey")
             self._ready.append((ForkEvent(at, cgroup, "", parent, info.process, info.uid, info.gid, weak), None))
-        self._keep(_Seen(info.process, cgroup, info.argv))
+        self._keep(_Seen(info.process, cgroup, shortened(info.argv)))
         event = ExecEvent(
             time=at,
             cgroup=cgroup,
@@ -238,7 +240,7 @@ class ProcSensor:
 
     def _see(self, info: ProcessInfo, cgroup: int) -> None:
         if not (info.gone or is_runtime(info.argv) or self._has_seen(info.process)):
-            self._keep(_Seen(info.process, cgroup, info.argv))
+            self._keep(_Seen(info.process, cgroup, shortened(info.argv)))
 
     def _keep(self, seen: _Seen) -> None:
         before = self._seen.get(seen.process.pid)

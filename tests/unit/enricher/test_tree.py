@@ -2,6 +2,7 @@
 
 import pytest
 
+from enricher.argv import shortened
 from enricher.correlate.process_tree import Entry, Node, Tree
 from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process
 
@@ -161,3 +162,67 @@ def test_too_many_processes_push_out_the_oldest_but_never_an_init() -> None:
     assert tree.get(init)
     assert tree.get(children[0]) is None
     assert tree.get(children[-1])
+
+
+# ---- memory ----
+
+LONG = 64 << 10
+
+
+def kept(tree: Tree) -> int:
+    """Bytes of arguments that the tree holds on to."""
+    return sum(len(argv) for argv in {id(node.argv): node.argv or b"" for node in tree.nodes()}.values())
+
+
+def long_argv(number: int) -> bytes:
+    return b"sh\0" + str(number).encode().rjust(LONG, b"x")
+
+
+def test_many_processes_with_long_arguments_take_little() -> None:
+    init = Process(10, 1)
+    tree = tree_with_init(init)
+
+    for number in range(1000):
+        child = Process(100 + number, 2)
+        tree.fork(fork(init, child), APP)
+        tree.exec(execute(child, long_argv(number), init), APP)
+        tree.exec(execute(init, long_argv(-number), OUTSIDE), APP)  # whose children share what it ran before
+
+    assert kept(tree) < 1000 * 256 + 2 * LONG
+
+
+def test_long_arguments_are_told_apart() -> None:
+    init, first, second = Process(10, 1), Process(11, 2), Process(12, 3)
+    tree = tree_with_init(init)
+    for child, argv in ((first, long_argv(1)), (second, long_argv(2))):
+        tree.fork(fork(init, child), APP)
+        tree.exec(execute(child, argv, init), APP)
+
+    found = [tree.get(child) for child in (first, second)]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0].argv != found[1].argv
+    assert found[0].argv == shortened(long_argv(1)) == shortened(shortened(long_argv(1)))
+
+
+def test_an_entrys_own_words_stay_whole_as_a_request_may_be_found_by_them() -> None:
+    tree = tree_with_init(Process(10, 1))
+    entry = Process(11, 2)
+
+    node, _ = tree.exec(execute(entry, long_argv(1)), APP)
+
+    assert node.argv == long_argv(1)
+
+
+def test_many_entries_with_long_arguments_are_bounded_and_room_comes_back_with_their_ends() -> None:
+    tree = tree_with_init(Process(10, 1))
+    entries = [Process(100 + number, 2) for number in range(1000)]
+    for number, entry in enumerate(entries):
+        tree.backfill(Node(entry, OUTSIDE, APP, 1, Entry(entry, None), argv=long_argv(number)))
+
+    assert 7 << 20 < kept(tree) < 9 << 20
+
+    for entry in entries:
+        tree.exit(gone(entry))
+    late, _ = tree.exec(execute(Process(5000, 9), long_argv(1)), APP)
+    assert late.argv == long_argv(1)
