@@ -83,6 +83,7 @@ class Correlator:
         self._searches = PathSearches()
         self._done: list[Correlated] = []
         self._cgroup_ref_of: dict[str, CgroupRef] = {}
+        self._forgotten: set[str] = set()
 
     # ---- what comes in ----
 
@@ -282,9 +283,19 @@ class Correlator:
         """A container is gone, or no longer recorded; so is the node, under its empty id."""
         if container_id == NODE.container_id:
             self._on_node.forget()
+        else:
+            self._forgotten.add(container_id)
         self.tree.forget_container(container_id)
         self._expected.forget(container_id)
         self._cgroup_ref_of.pop(container_id, None)
+
+    def take_forgotten(self) -> set[str]:
+        """The containers that were forgotten, by id, once nothing of them is on its way any more."""
+        if not self._forgotten:
+            return set()
+        settled = self._forgotten - {each.node.container_id for each in self._pending}
+        self._forgotten -= settled
+        return settled
 
     def inits(self) -> dict[Process, Container]:
         """The recorded containers' own inits that are alive."""

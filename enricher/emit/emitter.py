@@ -51,6 +51,7 @@ class _Open(Struct, frozen=True):
     """A session whose start is written and whose end is not."""
 
     session: Session
+    container_id: str
     lost_before: Mapping[str, int]
     """What was lost on this node before it began."""
 
@@ -208,16 +209,22 @@ class Emitter:
 
     def lose(self, session: Session, owner: Owner, gap: Gap) -> None:
         """A session ended, or went out of sight, while no enricher ran."""
-        record = self._builder.session_lost(session, owner, self._containers.cluster_uid, gap)
-        self._open.pop((session.request_uid, session.entry), None)
-        session.ended = True
-        self._made(record)
-        self._report_end(session, record)
+        self._lost(session, self._builder.session_lost(session, owner, self._containers.cluster_uid, gap))
 
-    def forget_container(self, container_id: str) -> None:
-        """A container is gone."""
+    def forget_container(self, container_id: str, wall_ms: int) -> None:
+        """A container is gone, or no longer recorded: no end of a session comes from there any more."""
         self._repeats.forget(container_id)
         self._quota.forget(container_id)
+        for opened in [each for each in self._open.values() if each.container_id == container_id]:
+            session = opened.session
+            owner = Owner(session.container, container_id, Entry(session.entry, "session", session))
+            self._lost(session, self._builder.session_unwatched(session, owner, self._containers.cluster_uid, wall_ms))
+
+    def _lost(self, session: Session, end: Record) -> None:
+        self._open.pop((session.request_uid, session.entry), None)
+        session.ended = True
+        self._made(end)
+        self._report_end(session, end)
 
     def _start(self, session: Session, owner: Owner, now: float, reason: str | None = None) -> None:
         record = self._builder.session_start(session, owner, self._containers.cluster_uid)
@@ -228,7 +235,7 @@ class Emitter:
         self._opened(session, owner, now)
 
     def _opened(self, session: Session, owner: Owner, now: float) -> None:
-        self._open[session.request_uid, session.entry] = _Open(session, dict(self.losses()))
+        self._open[session.request_uid, session.entry] = _Open(session, owner.container_id, dict(self.losses()))
         if session.state == "unconfirmed":
             of_session = Owner(owner.container, owner.container_id, owner.entry)  # not the event, for minutes
             self._late_requests.add(session, of_session, now)

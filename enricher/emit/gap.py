@@ -10,7 +10,8 @@ class Gap(Struct, frozen=True):
     """A time in which no enricher watched this node, or of which what was seen is gone."""
 
     reason: str
-    """`restart` of the enricher, `reboot` of the node, or why that is not known."""
+    """`restart` of the enricher, `reboot` of the node, or why that is not known; of a session also
+    `container-unwatched`."""
     at_ms: int
     """Its end: milliseconds since the epoch."""
     since_ms: int | None = None

@@ -191,6 +191,11 @@ class RecordBuilder:
             record.process_key = record.entry_key = f"{gap.boot_id[:8]}-{process.pid}-{process.start}"
         return record
 
+    def session_unwatched(self, session: Session, owner: Owner, cluster_uid: str | None, wall_ms: int) -> Record:
+        """A session whose container is gone or no longer recorded as of `wall_ms`, and whose end was not seen."""
+        gap = Gap("container-unwatched", wall_ms, self._clock.wall_ms(session.started))
+        return self.session_lost(session, owner, cluster_uid, gap)
+
     def unseen(self, gap: Gap) -> Record:
         """That something may be missing, and how much at most where that is known."""
         record = self._base("gap", gap.at_ms, _NODE)
