@@ -188,7 +188,8 @@ class Resumption:
         stale = {each.metadata.name: each for each in self._requests.running() if each.metadata.name not in alive}
         stale = {uid: each for uid, each in stale.items() if self._is_older(each)}
         if stale:
-            for record in self._ends(set(stale)):
+            # Taken as far as it takes: the trail may be long, and its older files compressed.
+            for record in itertools.takewhile(lambda _: stale, self._ends(set(stale))):
                 audit = stale.pop(record.request_uid or "", None)
                 if audit:  # it was written here, and the enricher was killed before it reported that to the API
                     self._requests.closed(_session(audit), record)
