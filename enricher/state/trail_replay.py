@@ -7,10 +7,12 @@ applied to one in their order; to apply what the checkpoint has already changes 
 import itertools
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 from msgspec import Struct, field
 
+from enricher.correlate.sessions import Rejection
 from enricher.events import Process
 from enricher.state.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSession
 from exectrail.contracts.meta import ObjectMeta
@@ -38,6 +40,7 @@ class Line(Struct, rename="camel"):
     state: State | None = None
     phase: str | None = None
     weak: tuple[str, ...] = ()
+    reason: str | None = None
     resource: Resource | None = None
     user: str | None = None
     user_info: UserInfo | None = None
@@ -100,6 +103,8 @@ class _Tables:
             return  # an attach has no process of its own, so that there is nothing to go on with
         if line.kind == "session" and line.phase and line.request_uid:
             session = self._session(line, line.request_uid, process)
+            if line.state == "forged":
+                session.rejected, session.audit = session.rejected or _rejection(line), None
             session.start_seq = session.start_seq if line.phase == "end" else line.seq
             session.ended = session.ended or line.phase == "end"
             session.audit = session.audit or _asked(line, line.request_uid)
@@ -144,10 +149,15 @@ def _kept(line: Line, uid: str, entry: Process, started: int) -> KeptSession:
         uid,
         entry,
         started,
-        rejected="uid-used" if line.state == "forged" else None,
+        rejected=_rejection(line) if line.state == "forged" else None,
         found_by="argv" if line.state == "unconfirmed" else "request",
         weak=line.weak if line.kind == "session" else (),
     )
+
+
+def _rejection(line: Line) -> Rejection:
+    """Why the UID does not hold, by a record that says so."""
+    return next((each for each in get_args(Rejection) if each == line.reason), "uid-used")
 
 
 def _process(key: str | None) -> Process | None:

@@ -21,7 +21,7 @@ from enricher.state.checkpoint import Checkpoint, KeptEntry, KeptProcess, KeptSe
 from enricher.state.checkpoint_writer import CheckpointWriter, View
 from enricher.state.previous_run import look_back
 from enricher.state.progress_marker import Alive, Moment, Progress, between, forks
-from enricher.state.restore import restore
+from enricher.state.restore import restore, session_of
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession, SessionSpec, Target, User
@@ -207,6 +207,20 @@ def test_a_uid_is_bound_once_its_request_is_known() -> None:
 
     assert applied(Checkpoint(boot_id=BOOT, seq=2), seen).bound == {}
     assert applied(Checkpoint(boot_id=BOOT, seq=2), seen, late).bound == {UID: SHELL}
+
+
+@pytest.mark.parametrize(("reason", "rejected"), [("other-command", "other-command"), (None, "uid-used")])
+def test_what_the_trail_calls_forged_stays_so(reason: str | None, rejected: str) -> None:
+    seen = line("session", 3, phase="start", state="unconfirmed")
+    found_out = line("session", 4, phase="start", state="forged", reason=reason)
+    later = line("exec", 5, state="forged")
+
+    kept = applied(Checkpoint(boot_id=BOOT, seq=2), seen, found_out, later)
+
+    assert [(each.rejected, each.audit) for each in kept.sessions] == [(rejected, None)]
+    assert kept.bound == {}
+    (session,) = map(session_of, kept.sessions)
+    assert session.state == "forged"
 
 
 def test_an_attach_is_no_session_that_could_go_on() -> None:

@@ -33,7 +33,9 @@ def test_the_file_that_is_written_comes_before_its_segments(name: str, tmp_path:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.binary(min_size=1, max_size=40).map(lambda line: line.replace(b"\n", b" ")), max_size=30), st.booleans())
+@given(
+    st.lists(st.binary(min_size=1, max_size=40).map(lambda line: line.replace(b"\n", b" ")), max_size=30), st.booleans()
+)
 def test_a_compressed_segment_has_the_same_lines_backwards(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], cut: bool
 ) -> None:
