@@ -33,6 +33,8 @@ from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Pr
 from enricher.tally import Tally
 
 _MAX_HELD = 50_000
+_MAX_HELD_ARGV = 16 << 20
+"""Bytes of arguments: one exec may have 64 KiB, and events of a container that just started wait for seconds."""
 _UNNAMED_HOLD = 5.0
 """How much longer, in seconds, events wait for the kubelet to report which container it was, where that ended before
 it was looked at: without an answer they have no name, and no request; without its pod they are lost."""
@@ -78,6 +80,7 @@ class Correlator:
         self._in_containers = ContainerProcesses(self.tree, sessions)
         self._on_node = NodeProcesses(containers)
         self._pending: deque[PendingEvent] = deque()
+        self._held_argv = 0
         self._seccomp = SeccompCorrelator(reports_failed_execs=reports_failed_execs)
         self._expected = ExpectedSeccomp(has_audit_source=has_audit_source)
         self._searches = PathSearches()
@@ -105,8 +108,10 @@ class Correlator:
         if self._searches.latest or type(event) is ExecFailedEvent:
             self._searches.add(pending)
         self._pending.append(pending)
-        if len(self._pending) > _MAX_HELD:
-            self._give_up(self._pending.popleft())
+        if type(event) is ExecEvent:
+            self._held_argv += len(event.argv)
+        while len(self._pending) > _MAX_HELD or self._held_argv > _MAX_HELD_ARGV:
+            self._give_up(self._next())
 
     def take_seccomp(self, event: SeccompEvent, now: float) -> None:
         """Take an event of the audit source."""
@@ -136,14 +141,14 @@ class Correlator:
             pending = self._pending[0]
             session = self._step(pending)
             if session is not WAITS:
-                self._hand_on(self._pending.popleft(), session)
+                self._hand_on(self._next(), session)
             elif pending.deadline > overdue:
                 break
             elif pending.deadline + self._extension(pending) > overdue:
                 overdue = pending.deadline  # SECCOMP events of those behind it wait, too
                 break
             else:
-                self._give_up(self._pending.popleft())
+                self._give_up(self._next())
         for event, _ in self._seccomp.expired(overdue):  # their events wait as long
             self._unmatched(event)
         return self.take_done()
@@ -158,6 +163,13 @@ class Correlator:
         return self.advance(float("inf"))
 
     # ---- the steps of one event ----
+
+    def _next(self) -> PendingEvent:
+        """Take out the oldest event."""
+        pending = self._pending.popleft()
+        if type(pending.event) is ExecEvent:
+            self._held_argv -= len(pending.event.argv)
+        return pending
 
     def _step(self, pending: PendingEvent) -> Resolved:
         """Resolve what can be known by now, and decide whether more is waited for."""

@@ -648,6 +648,19 @@ def test_of_more_events_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch:
     assert logged.correlator.held_events == 3
 
 
+def test_of_longer_arguments_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enricher.correlate.correlator._MAX_HELD_ARGV", 1000)
+    long = "x" * 300
+
+    left = logged.happen(*[execute(INIT, str(number), long, time=10 * SECOND) for number in range(5)], now=2.0)
+
+    assert [line.argv for line in left] == [["0", long], ["1", long]]
+    assert logged.correlator.held_events == 3
+    logged.wait(30.0)
+    again = logged.happen(*[execute(INIT, str(number), long, time=40 * SECOND) for number in range(3)], now=31.0)
+    assert again == []  # what has left takes no room
+
+
 def test_flush_lets_go_of_everything(rig: Rig) -> None:
     rig.happen(*entering(), now=0.0)
 
