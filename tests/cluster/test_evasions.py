@@ -13,6 +13,7 @@ from .cluster import Cluster, eventually
 from .node.paths import BIN
 from .product import container_id, may_enter, pod
 from .sessions import Person, auditsessions, enter_by_the_runtime, programs, records_of, trail
+from .test_api_server_away import containers
 
 OTHER_UID = "11111111-2222-4333-8444-555555555555"
 
@@ -136,6 +137,21 @@ def test_128_kib_of_arguments_are_cut_and_marked(alice: Person, recorded: str) -
     assert ["true", *(f"{i:01023}" for i in range(63))] == run.argv[:64]
     assert 64 * 1024 - 8 < sum(len(word) + 1 for word in run.argv) <= 64 * 1024
     assert run.truncated == ["argv", "cmdLine"]
+
+
+def test_thousands_of_processes_with_long_arguments_do_not_end_the_enricher(alice: Person, recorded: str) -> None:
+    before = containers(alice.admin)
+    # More bytes of arguments than the enricher may have of memory. Each process stops, and all are there at once.
+    script = """
+        pad=$(head -c 60000 /dev/zero | tr '\\0' x)
+        for i in $(seq 2500); do sh -c 'kill -STOP $$' "$pad$i" & done
+        sleep 5; kill -KILL -1; exit 7
+    """
+
+    _, records = alice.executes(recorded, "sh", "-c", textwrap.dedent(script), code=7)
+
+    assert records[-1].outcome == "completed"
+    assert containers(alice.admin) == before
 
 
 NAMES = {"a space": b"two words", "a newline": b"two\nlines", "bytes that are not UTF-8": b"\xff\xfe"}

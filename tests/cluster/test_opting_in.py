@@ -15,8 +15,8 @@ from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
 from .node.paths import REPOSITORY
-from .product import may_enter, namespace, pod
-from .sessions import Person, check_equation, trail
+from .product import looked_into, may_enter, namespace, pod
+from .sessions import Person, check_equation, closed, trail
 
 
 def test_the_profile_label_puts_the_profile_into_the_pod_and_into_the_kernel(alice: Person, profiled: str) -> None:
@@ -186,6 +186,34 @@ def test_what_runs_already_is_recorded_from_when_its_namespace_opts_in(alice: Pe
     assert [(each.origin, each.user, each.weak) for each in of_container] == [("container", None, None)] * 3
     # Nothing proves where it came from: its request was before anything was recorded.
     assert [(each.origin, each.user, each.weak) for each in of_session] == [(None, None, ["origin"])] * 3
+
+
+def test_a_session_that_goes_on_when_its_namespace_opts_out_is_closed_as_lost(alice: Person, admin: Cluster) -> None:
+    name = f"leaving-{uuid.uuid4().hex[:8]}"
+    admin.apply(namespace(name, record="true"), *may_enter(name))
+    admin.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=120s")
+    admin.apply(pod(name))
+    admin.kubectl("wait", "-n", name, "pod/web", "--for=condition=Ready", "--timeout=60s")
+    looked_into(f"{name}/web/app")
+    within = ("exec", "-n", name, "web", "--", "sh", "-c", "echo in; sleep 600")
+    session = alice.cluster.start("kubectl", *within)
+    try:
+        assert session.stdout
+        assert session.stdout.readline() == "in\n"
+        (start,) = eventually(lambda: [each for each in of_namespace(name) if each.phase == "start"])
+
+        admin.kubectl("label", "namespace", name, "exectrail.io/record-")
+
+        status = closed(str(start.request_uid))
+        (end,) = eventually(lambda: [each for each in of_namespace(name) if each.phase == "end"])
+    finally:
+        admin.kubectl("delete", "namespace", name, "--wait=false")
+        session.kill()
+        session.communicate(timeout=30)
+
+    assert (end.request_uid, end.user, end.outcome) == (start.request_uid, "alice", "lost")
+    assert end.reason == "container-unwatched"
+    assert status["outcome"] == "lost"
 
 
 def of_namespace(name: str) -> list[Record]:
