@@ -16,7 +16,7 @@ from exectrail.contracts.session import AuditSession
 from exectrail.k8s.client import ApiError
 from webhook import metrics
 from webhook.sessions.limits import Bucket, Limits, Rate
-from webhook.sessions.passing import is_passing
+from webhook.sessions.passing import is_passing, is_there
 
 _THREADS = 8
 _PAUSE_SECONDS = 0.1
@@ -82,7 +82,7 @@ class RequiredWriter:
             try:
                 self._create(body, left)
             except ApiError as error:
-                if error.status == 409:
+                if is_there(error):
                     break  # an earlier try came through, only its answer did not
                 why = str(error)
                 if not is_passing(error):

@@ -17,7 +17,7 @@ from exectrail.service.worker import Worker
 from webhook import metrics
 from webhook.sessions.fair_queue import Entry, FairQueue
 from webhook.sessions.limits import Bucket, Limits, Rate
-from webhook.sessions.passing import is_passing
+from webhook.sessions.passing import is_passing, is_there
 from webhook.sessions.spool import Spool
 from webhook.sparse_log import SparseLog
 
@@ -148,7 +148,7 @@ class SessionWriter:
         try:
             self._create(entry.body)
         except ApiError as error:
-            if error.status == 409:
+            if is_there(error):
                 pass  # an earlier try came through, only its answer did not
             elif is_passing(error):
                 metrics.SESSIONS_RETRIED.inc()

@@ -238,6 +238,17 @@ def test_a_passing_failure_is_tried_again(status: int) -> None:
     assert api.names == ["s1"]
 
 
+QUOTA_CHANGED = ApiError(409, "Conflict", 'cannot be fulfilled on resourcequotas "sessions": it has been modified')
+"""What the API server says where a ResourceQuota has changed under it; nothing is stored."""
+
+
+def test_a_conflict_is_tried_again_and_not_taken_for_stored() -> None:
+    api = Api(QUOTA_CHANGED, QUOTA_CHANGED)
+    assert written(api, session()) is None
+    assert api.names == ["s1"]
+    assert written(Api(*[QUOTA_CHANGED] * 100), session(), seconds=0.5) == str(QUOTA_CHANGED)
+
+
 def test_one_that_is_there_already_is_stored() -> None:
     assert written(Api(ApiError(409, "AlreadyExists", "there")), session()) is None
 

@@ -126,6 +126,17 @@ def test_a_session_that_keeps_failing_does_not_hold_up_the_others() -> None:
     writer.close(0)
 
 
+def test_a_conflict_is_tried_again_and_not_taken_for_written() -> None:
+    api = Api(ApiError(409, "Conflict", 'cannot be fulfilled on resourcequotas "sessions": it has been modified'))
+    writer = SessionWriter(api.create, 1 << 20)
+    writer.start()
+    writer.put(session("s1"))
+    api.wait_for_calls(2)
+    writer.close(5)
+
+    assert (api.calls, api.names) == (["s1", "s1"], ["s1"])
+
+
 def test_a_session_that_is_there_already_is_written() -> None:
     before = REGISTRY.get_sample_value("exectrail_webhook_sessions_written_total") or 0
     api = Api(ApiError(409, "AlreadyExists", "there"))
