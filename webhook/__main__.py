@@ -115,7 +115,7 @@ def main() -> int:
         options.total_limit,
         writer.took,
     )
-    catch_up = CatchUp(lambda namespace: view.policies(namespace).opted_in, view.hurry)
+    catch_up = CatchUp(lambda namespace: view.policies(namespace).labelled, view.hurry)
     webhook = Webhook(
         view.known,
         view.policies,

@@ -17,26 +17,26 @@ class CatchUp:
     """What waits for the copies.
 
     Args:
-        opted_in: Whether a namespace has one of the labels, as far as known.
+        labelled: Whether a namespace has one of the labels, with any value, as far as known.
         hurry: Has the copy look at once, where it waits after a failure.
         seconds: How long a request waits at most: a third of `webhook.timeoutSeconds`, after which the API server goes
             on without an answer.
 
     """
 
-    def __init__(self, opted_in: Callable[[str], bool], hurry: Callable[[], None], seconds: float = 1.0) -> None:
-        self._opted_in, self._hurry, self._seconds = opted_in, hurry, seconds
+    def __init__(self, labelled: Callable[[str], bool], hurry: Callable[[], None], seconds: float = 1.0) -> None:
+        self._labelled, self._hurry, self._seconds = labelled, hurry, seconds
         self._waiting = 0
 
     async def wait(self, namespace: str) -> None:
         """Return once the label is known, the time is over, or too many wait already."""
-        if self._opted_in(namespace) or self._waiting >= _MOST_WAITING:
+        if self._labelled(namespace) or self._waiting >= _MOST_WAITING:
             return
         self._waiting += 1
         try:
             self._hurry()
             until = time.monotonic() + self._seconds
-            while not self._opted_in(namespace) and time.monotonic() < until:  # noqa: ASYNC110 - a thread learns of it
+            while not self._labelled(namespace) and time.monotonic() < until:  # noqa: ASYNC110 - a thread learns of it
                 await asyncio.sleep(_EVERY)
         finally:
             self._waiting -= 1

@@ -138,7 +138,7 @@ def _skipped(read: _Read, request: Request, policies: Policies) -> Decision | No
     if "windows" in (system.text(), placed.text()):
         return Decision("windows")
     # The API server asks only where it sees a label: when we do not, our copy is behind.
-    if not policies.opted_in:
+    if not policies.labelled:
         which = f"the label {PROFILE_LABEL} or {spo.BINDING_LABEL} of namespace {request.namespace}"
         return Decision("label-unknown", warnings=[_unbound(f"{which} is not known here yet")])
     return None

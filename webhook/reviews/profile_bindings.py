@@ -118,9 +118,9 @@ class Policies(Struct, frozen=True):
         return self.labels is not None and spo.BINDING_LABEL in self.labels
 
     @property
-    def opted_in(self) -> bool:
-        """Whether the namespace wants profiles at all, as far as known."""
-        return bool(self.built_in) or self.by_bindings
+    def labelled(self) -> bool:
+        """Whether the namespace has a label by which new pods come here, as far as known; it may be empty."""
+        return self.by_bindings or PROFILE_LABEL in (self.labels or {})
 
     @property
     def applicable(self) -> tuple[Binding, ...]:

@@ -96,6 +96,10 @@ def test_a_label_that_is_not_known_yet_leaves_the_pod_unbound_with_a_warning(
     assert "exectrail.io/profile or spo.x-k8s.io/enable-binding of namespace default is not" in decision.warnings[0]
 
 
+def test_a_label_that_is_empty_asks_for_nothing_and_is_known(review: Load) -> None:
+    assert decided(review("pod-create"), {"exectrail.io/profile": ""}) == Decision("no-binding")
+
+
 def test_a_pod_of_the_release_is_admitted_as_it_is(review: Load) -> None:
     assert decided(review("pod-create", namespace="exectrail")) == Decision("release-namespace")
 

@@ -23,7 +23,7 @@ from tests.unit.exectrail.api_server import ApiServer
 from tests.unit.waiting import until
 from tests.unit.webhook.process import KEY_SECRET, ROOT, Process, post
 from webhook.__main__ import _put
-from webhook.app import REQUIRED_PATH, Webhook
+from webhook.app import BINDING_PATH, REQUIRED_PATH, Webhook
 from webhook.reviews.review import decode
 from webhook.sessions.writer import SessionWriter
 
@@ -53,6 +53,27 @@ def test_an_exec_is_tagged_by_its_namespaces_labels_and_its_session_reaches_the_
     assert json.loads(api.created[f"{sessions}/{uid}"])["spec"]["commandHash"] == command_hash(
         key, [b"sh", b"-c", b"ps | head -3"]
     )
+
+
+def test_a_pod_waits_for_a_label_that_is_not_known_and_not_for_one_that_is_empty(
+    run: Run, api: ApiServer, review: Load
+) -> None:
+    api.set("default", **{"exectrail.io/profile": ""})
+    process = run()
+    process.wait_until_ready()
+    connection = process.connect()
+    connection.connect()
+
+    def asked(namespace: str) -> tuple[dict[str, Any], bool]:
+        began = time.perf_counter()
+        response, _ = post(connection, review("pod-create", namespace=namespace), BINDING_PATH)
+        return response, time.perf_counter() - began >= 1
+
+    (empty, waited_for_empty), (unknown, waited_for_unknown) = asked("default"), asked("unknown")
+    connection.close()
+
+    assert ("warnings" in empty, waited_for_empty) == (False, False)
+    assert ("warnings" in unknown, waited_for_unknown) == (True, True)
 
 
 def test_an_answer_does_not_wait_until_the_caller_acknowledges_its_headers(run: Run, review: Load) -> None:
