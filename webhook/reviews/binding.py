@@ -16,6 +16,7 @@ from exectrail.contracts.session import PROFILE_LABEL
 from webhook.reviews.json_value import Budget, TooLarge, Value
 from webhook.reviews.profile_bindings import Policies
 from webhook.reviews.profile_choice import (
+    MOST_NOTES,
     RUNTIME_DEFAULT,
     Capabilities,
     Choice,
@@ -33,7 +34,8 @@ _OS_LABEL = "kubernetes.io/os"
 _IMAGE_BYTES = 1024
 _MEMBERS = ("containers", "initContainers")
 _LATE_MEMBERS = ("ephemeralContainers",)
-_MOST_WARNINGS = 8
+_MOST_LOOKS = 50_000
+"""Of containers at bindings, in one pod. Users choose both numbers, and no other request is answered meanwhile."""
 _WARNING_CHARACTERS = 256
 """What the API server passes on of each."""
 
@@ -113,12 +115,9 @@ def explained(request: Request, policies: Policies, release_namespace: str = "")
     reason = _reason({each.choice.outcome for each in pod.chosen})
     if unknown and reason == "no-binding":
         reason = unknown[0]
-    notes = [
-        *([unknown[1]] if unknown else []),
-        *(f"exectrail: {note}" for note in pod.wide.notes),
-        *_notes(pod.chosen),
-    ]
-    return Decision(reason, _late_patch(pod) if late else _patch(pod), warnings=_few(notes)), pod.chosen
+    warnings = [*([unknown[1]] if unknown else []), *_notes(pod)]
+    more = pod.wide.more_notes + sum(each.choice.more_notes for each in pod.chosen)
+    return Decision(reason, _late_patch(pod) if late else _patch(pod), warnings=_few(warnings, more)), pod.chosen
 
 
 def _read(request: Request, lists: tuple[str, ...]) -> _Read:
@@ -162,18 +161,20 @@ def _unbound(why: str) -> str:
 
 def _pod(read: _Read, known: frozenset[str], policies: Policies) -> _Pod:
     """What becomes of a pod's containers, but for those that were there before."""
-    budget = Budget()
+    budget, looks = Budget(), Budget(_MOST_LOOKS)
     # Few bindings ask for labels, so most pods' are never read.
     labels = read.labels.mapping() if any(each.selector for each in policies.applicable) else {}
     (profile_of,) = read.context.members("seccompProfile")
     profile, all_images = _profile(profile_of), wide(policies, labels)
     has_ours = profile is not None and is_ours(profile, all_images, policies)
     inherited = None if has_ours else profile
-    chosen = []
+    chosen, room = [], MOST_NOTES - len(all_images.notes)
     for member, listed in read.containers:
         for path, context, own, container in _containers(member, listed, inherited, budget):
             if container.name not in known:
-                choice = choose(container, all_images, policies, labels)
+                looks.take(objects=len(all_images.for_some))
+                choice = choose(container, all_images, policies, room)
+                room -= len(choice.notes)
                 chosen.append(Chosen(path, context, own, container, choice))
     return _Pod(read.context, profile, all_images, chosen, has_ours)
 
@@ -268,13 +269,14 @@ def _reason(outcomes: set[str]) -> str:
     return "pod-has-profile" if "kept" in outcomes else "no-binding"
 
 
-def _notes(chosen: list[Chosen]) -> Iterator[str]:
-    for each in chosen:
+def _notes(pod: _Pod) -> Iterator[str]:
+    yield from (f"exectrail: {note}" for note in pod.wide.notes)
+    for each in pod.chosen:
         for note in each.choice.notes:
             yield f"exectrail: container {each.container.name!r:.80} {note}"
 
 
-def _few(warnings: list[str]) -> list[str]:
-    named = [each[:_WARNING_CHARACTERS] for each in warnings[:_MOST_WARNINGS]]
-    more = len(warnings) - len(named)
+def _few(warnings: list[str], more: int) -> list[str]:
+    named = [each[:_WARNING_CHARACTERS] for each in warnings[:MOST_NOTES]]
+    more += len(warnings) - len(named)
     return [*named, f"exectrail: {more} more warnings"] if more else named

@@ -12,7 +12,7 @@ from typing import get_args
 from msgspec import Struct
 
 from exectrail.contracts import spo
-from exectrail.contracts.images import Image, ImagePattern, Precision, pattern_of
+from exectrail.contracts.images import ImagePattern, Precision, pattern_of
 from exectrail.contracts.label_selector import LabelSelector
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT, PROCESS_AUDIT_ONLY, UNCONFINED_BUILT_IN
@@ -150,10 +150,10 @@ def in_order(bindings: Iterable[Binding]) -> tuple[Binding, ...]:
     return tuple(sorted(bindings, key=Binding.rank))
 
 
-def for_image(policies: Policies, image: Image) -> Iterator[Binding]:
-    """The namespace's bindings that name this image or its repository, the first one to be asked first."""
+def for_some_images(policies: Policies) -> Iterator[Binding]:
+    """The namespace's bindings that name an image or a repository, the first one to be asked first."""
     for each in policies.applicable:
-        if each.pattern.precision != "all" and each.pattern.matches(image):
+        if each.pattern.precision != "all":
             yield each
 
 

@@ -30,7 +30,7 @@ from webhook.reviews.profile_bindings import (
     Binding,
     Policies,
     for_all_images,
-    for_image,
+    for_some_images,
     localhost_profile,
     unusable,
 )
@@ -38,6 +38,8 @@ from webhook.reviews.profile_bindings import (
 Outcome = Literal["bound", "kept", "beyond-profile", "profile-not-ready", "no-binding"]
 """`bound`: it has a profile of ours; `kept`: its own value stays; the others: why it has none."""
 Source = Literal["image", "all", "label"]
+MOST_NOTES = 8
+"""In words, of one pod: with many containers and many bindings there are as many notes as pairs of them."""
 
 
 class Profile(Struct, frozen=True):
@@ -77,6 +79,33 @@ class Container(Struct, frozen=True):
     privileged: bool
 
 
+class Notes(Struct):
+    """What a pod's user should know: so many notes in words, and how many more there are."""
+
+    most: int = MOST_NOTES
+    said: list[str] = []
+    more: int = 0
+
+    def add(self, note: str) -> None:
+        """Keep a note, or count it."""
+        if len(self.said) < self.most:
+            self.said.append(note)
+        else:
+            self.more += 1
+
+
+class Judged(Struct, frozen=True):
+    """A binding that means a pod, and what comes of it there, whichever container asks."""
+
+    binding: Binding
+    path: str = ""
+    """The file of its profile."""
+    wrong: str = ""
+    """Why it is passed over; empty where it is usable."""
+    not_ready: bool = False
+    """Whether that is because of its profile."""
+
+
 class Wide(Struct, frozen=True):
     """What holds for all containers of a pod."""
 
@@ -86,7 +115,10 @@ class Wide(Struct, frozen=True):
     """The file of its profile."""
     notes: list[str] = []
     """Why others are passed over."""
+    more_notes: int = 0
     not_ready: bool = False
+    for_some: list[Judged] = []
+    """The bindings that name an image or a repository, the first one to be asked first."""
 
 
 class Choice(Struct, frozen=True):
@@ -100,21 +132,29 @@ class Choice(Struct, frozen=True):
     source: Source | None = None
     notes: list[str] = []
     """What its user should know."""
+    more_notes: int = 0
 
 
 def wide(policies: Policies, labels: Mapping[str, str]) -> Wide:
-    """The binding for `*` that a pod with these labels has."""
-    notes: list[str] = []
-    not_ready = False
+    """What the bindings are for a pod with these labels: a large podSelector is read once, not for each container."""
+    for_some = [each for each in (_judged(one, policies, labels) for one in for_some_images(policies)) if each]
+    notes, not_ready = Notes(), False
     for binding in for_all_images(policies):
-        if (wrong := unusable(binding, labels)) is None:
-            path, wrong = localhost_profile(binding.profile, policies.profiles)
-            if wrong is None:
-                return Wide(binding, path, notes, not_ready)
-            not_ready = True
-        if wrong:
-            notes.append(f"{binding} is passed over: {wrong}")
-    return Wide(None, "", notes, not_ready)
+        if (judged := _judged(binding, policies, labels)) is None:
+            continue
+        if not judged.wrong:
+            return Wide(binding, judged.path, notes.said, notes.more, not_ready, for_some)
+        not_ready = not_ready or judged.not_ready
+        notes.add(f"{binding} is passed over: {judged.wrong}")
+    return Wide(None, "", notes.said, notes.more, not_ready, for_some)
+
+
+def _judged(binding: Binding, policies: Policies, labels: Mapping[str, str]) -> Judged | None:
+    """What a binding is for a pod with these labels; `None` where it just does not mean it."""
+    if (wrong := unusable(binding, labels)) is not None:
+        return Judged(binding, wrong=wrong) if wrong else None
+    path, wrong = localhost_profile(binding.profile, policies.profiles)
+    return Judged(binding, path, wrong or "", not_ready=wrong is not None)
 
 
 def is_ours(profile: Profile, all_images: Wide, policies: Policies) -> bool:
@@ -122,23 +162,29 @@ def is_ours(profile: Profile, all_images: Wide, policies: Policies) -> bool:
     return profile.type == "Localhost" and (profile.path in policies.built_in_files or profile.path == all_images.path)
 
 
-def choose(container: Container, all_images: Wide, policies: Policies, labels: Mapping[str, str]) -> Choice:
-    """What becomes of a container in a pod with these labels."""
-    notes: list[str] = []
-    not_ready = False
-    for binding in for_image(policies, container.image):
-        if (wrong := unusable(binding, labels)) is None:
-            path, wrong = localhost_profile(binding.profile, policies.profiles)
-            if wrong is None:
-                notes.extend(_replaced(binding, path, container))
-                return Choice("bound", f"{binding} for {binding.pattern.image}", path, "image", notes)
-            not_ready = True
-        if wrong:
-            notes.append(f"does not get that of {binding}: {wrong}")
-    choice = _without_its_image(container, all_images, policies)
+def choose(container: Container, all_images: Wide, policies: Policies, most_notes: int = MOST_NOTES) -> Choice:
+    """What becomes of a container, with so many notes in words at most."""
+    notes, not_ready = Notes(most_notes), False
+    choice = None
+    for each in all_images.for_some:
+        if not each.binding.pattern.matches(container.image):
+            continue
+        if not each.wrong:
+            choice = _by_image(container, each)
+            break
+        not_ready = not_ready or each.not_ready
+        notes.add(f"does not get that of {each.binding}: {each.wrong}")
+    choice = choice or _without_its_image(container, all_images, policies)
     if choice.outcome == "no-binding" and (not_ready or all_images.not_ready):
         choice = Choice("profile-not-ready", "the profile of its binding is not ready", notes=choice.notes)
-    return Choice(choice.outcome, choice.why, choice.path, choice.source, [*notes, *choice.notes])
+    for note in choice.notes:
+        notes.add(note)
+    return Choice(choice.outcome, choice.why, choice.path, choice.source, notes.said, notes.more)
+
+
+def _by_image(container: Container, found: Judged) -> Choice:
+    why = f"{found.binding} for {found.binding.pattern.image}"
+    return Choice("bound", why, found.path, "image", list(_replaced(found.binding, found.path, container)))
 
 
 def _replaced(binding: Binding, path: str, container: Container) -> Iterator[str]:

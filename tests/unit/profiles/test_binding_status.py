@@ -123,7 +123,7 @@ def test_a_binding_lists_a_pod_with_its_profile_if_the_webhook_would_bind_it(
     asked = binding_of(msgspec.convert(made, ProfileBinding))
     assert asked
     policies = Policies({spo.BINDING_LABEL: ""}, (asked,), {"audit": Installed(ObjectMeta(name="audit"), installed)})
-    choice = choose(Asked("c", image_of(image), None, Capabilities(), False), wide(policies, labels), policies, labels)
+    choice = choose(Asked("c", image_of(image), None, Capabilities(), False), wide(policies, labels), policies)
 
     active = status(msgspec.convert(made, Binding), [pod(image, own=uses("audit"))]).active_workloads
 

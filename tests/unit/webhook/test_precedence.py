@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from exectrail.contracts.meta import ObjectMeta
-from webhook.reviews.binding import decide
+from webhook.reviews.binding import decide, explained
 from webhook.reviews.profile_bindings import (
     Binding,
     Policies,
@@ -568,6 +568,64 @@ def test_a_container_that_another_webhook_adds_gets_the_profile_of_its_image_bes
 
     assert (decision.reason, decision.warnings, len(decision.patch)) == ("bound", [], 1)
     assert again["initContainers"][0]["securityContext"] == localhost(path("a"))
+
+
+def many(review: Load, containers: int, **metadata: Any) -> dict[str, Any]:
+    listed = [{"name": f"c{number}", "image": "nginx"} for number in range(containers)]
+    return review("pod-create", {"spec": {"containers": listed}, "metadata": metadata})
+
+
+def bound_by(*bindings: Binding) -> Policies:
+    return Policies({"spo.x-k8s.io/enable-binding": ""}, in_order(bindings), PROFILES)
+
+
+@pytest.mark.parametrize(("containers", "reason"), [(250, "profile-not-ready"), (251, "too-large")])
+def test_a_pod_with_too_many_containers_for_so_many_bindings_is_admitted_as_it_is(
+    review: Load, containers: int, reason: str
+) -> None:
+    policies = bound_by(*(bind(f"x{number}", "nginx", "gone") for number in range(200)))
+
+    decision = decided(many(review, containers), policies)
+
+    assert (decision.reason, decision.patch) == (reason, [])
+    assert ("there is more in it than is read of a pod" in decision.warnings[0]) is (reason == "too-large")
+
+
+def test_bindings_that_mean_other_pods_or_all_images_do_not_make_a_pod_too_large(review: Load) -> None:
+    others = [bind(f"x{number}", "nginx", "a", WEB) for number in range(200)]
+    wide = [bind(f"y{number}", "*", "gone") for number in range(200)]
+
+    assert decided(many(review, 1000), bound_by(*others, *wide, bind("z", "nginx", "a"))).reason == "bound"
+
+
+def test_of_many_notes_only_those_that_are_sent_are_made(review: Load) -> None:
+    kinds = (("x", "nginx"), ("y", "*"))
+    bindings = [bind(f"{name}{number}", image, "gone") for number in range(5) for name, image in kinds]
+
+    decision, chosen = explained(decode(json.dumps(many(review, 1000)).encode()), bound_by(*bindings))
+
+    assert decision.reason == "profile-not-ready"
+    assert "ProfileBinding y4 is passed over" in decision.warnings[4]
+    assert "container 'c0' does not get that of ProfileBinding x0" in decision.warnings[5]
+    assert decision.warnings[8:] == ["exectrail: 4997 more warnings"]
+    assert sum(len(each.choice.notes) for each in chosen) == 3
+
+
+def test_a_pod_selector_is_read_once_for_a_pod_whatever_it_has_in_it(
+    review: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    selects = Binding.selects
+
+    def counted(binding: Binding, labels: dict[str, str]) -> bool:
+        read.append(binding.name)
+        return selects(binding, labels)
+
+    monkeypatch.setattr(Binding, "selects", counted)
+
+    policies = bound_by(bind("x", "nginx", "a", WEB), bind("y", "*", "b", WEB))
+    assert decided(many(review, 100, labels=APP), policies).reason == "bound"
+    assert read == ["x", "y"]
 
 
 def test_a_profile_that_is_not_ready_affects_only_the_containers_that_it_is_for(review: Load, patched: Apply) -> None:
