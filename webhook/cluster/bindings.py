@@ -1,5 +1,6 @@
 """The ProfileBindings of each namespace, in the order in which they are asked about a pod."""
 
+from bisect import bisect_left, insort
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +12,6 @@ from webhook.reviews.profile_bindings import (
     ProfileBinding,
     SeccompProfile,
     binding_of,
-    in_order,
 )
 
 
@@ -26,12 +26,15 @@ class Bindings:
         """Take over a change of a ProfileBinding; either side is `None` where it came or went."""
         metadata = (new or old).metadata  # type: ignore[union-attr] # one of them is there
         named = self._named.setdefault(metadata.namespace, {})
+        # A list that comes in has thousands of changes: to sort all anew at each would take seconds.
+        ordered = list(self.of(metadata.namespace))
+        if gone := named.pop(metadata.name, None):
+            del ordered[bisect_left(ordered, gone.rank(), key=Binding.rank)]
         if binding := new and binding_of(new):
             named[metadata.name] = binding
-        else:
-            named.pop(metadata.name, None)
+            insort(ordered, binding, key=Binding.rank)
         if named:
-            self._ordered[metadata.namespace] = in_order(named.values())
+            self._ordered[metadata.namespace] = tuple(ordered)
         else:
             del self._named[metadata.namespace]
             self._ordered.pop(metadata.namespace, None)
