@@ -12,6 +12,8 @@ from webhook.reviews.review import Decision, Request
 from webhook.reviews.session_spec import Asked, Rules, session_spec
 
 _REASON_BYTES = 16 << 10
+_SUB_RESOURCES = {"", "status", "finalize"}
+"""Of a namespace: updates of each may change labels and annotations."""
 _SET = "exectrail: recorded, with your name: execs in namespace {name} now pass also where they cannot be recorded"
 
 
@@ -28,7 +30,7 @@ def decide(request: Request, rules: Rules, now: str) -> Decision:
 
     """
     is_ours = request.resource == ("", "v1", "namespaces") and request.kind == ("", "v1", "Namespace")
-    if not is_ours or request.sub_resource or request.operation not in {"CREATE", "UPDATE"}:
+    if not is_ours or request.sub_resource not in _SUB_RESOURCES or request.operation not in {"CREATE", "UPDATE"}:
         return Decision("unsupported")
     (_, before), (made, after) = _named(request.old_object), _named(request.object.required())
     if before == after:
@@ -46,7 +48,6 @@ def decide(request: Request, rules: Rules, now: str) -> Decision:
         rules=rules,
         break_glass=after,
     )
-    spec = msgspec.structs.replace(spec, resource="namespaces")
     warnings = [_SET.format(name=name)] if after else []
     return Decision("set" if after else "removed", sessions={request.uid: spec}, warnings=warnings)
 

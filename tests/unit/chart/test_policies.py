@@ -218,9 +218,34 @@ def test_only_those_who_may_change_what_is_recorded_of_a_namespace(
     policies: dict[str, Document], new: Document, old: Document | None, changes: bool
 ) -> None:
     policy, operation = policies["namespacelabels"], "UPDATE" if old else "CREATE"
-    assert refused(policy, operation, "bob", new, old, groups=["dev"]) is changes
-    assert not refused(policy, operation, "alice", new, old)
-    assert not refused(policy, operation, "carol", new, old, groups=["dev", "sre"])
+    for sub in ("", "status", "finalize") if old else ("",):
+        assert refused(policy, operation, "bob", new, old, groups=["dev"], sub=sub) is changes
+        assert not refused(policy, operation, "alice", new, old, sub=sub)
+        assert not refused(policy, operation, "carol", new, old, groups=["dev", "sre"], sub=sub)
+
+
+def test_a_namespace_is_looked_at_whichever_of_its_subresources_is_updated(policies: dict[str, Document]) -> None:
+    (rule,) = policies["namespacelabels"]["matchConstraints"]["resourceRules"]
+    assert set(rule["resources"]) == {"namespaces", "namespaces/status", "namespaces/finalize"}
+    assert set(rule["operations"]) == {"CREATE", "UPDATE"}
+
+
+@pytest.mark.parametrize(
+    ("sub", "change"),
+    [
+        ("finalize", {"spec": {"finalizers": []}}),
+        ("status", {"status": {"phase": "Terminating", "conditions": [{"type": "NamespaceContentRemaining"}]}}),
+    ],
+)
+def test_kubernetes_deletes_a_namespace_with_our_labels(
+    policies: dict[str, Document], sub: str, change: Document
+) -> None:
+    old: Document = {
+        "metadata": {**namespace(record="true")["metadata"], **annotated(break_glass="a")["metadata"]},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Terminating"},
+    }
+    assert not refused(policies["namespacelabels"], "UPDATE", CLEANUP, old | change, old, sub=sub)
 
 
 ONLY = "exectrail/process-audit-only.json"

@@ -46,6 +46,8 @@ ASKED = {
     ("CONNECT", "pods/portforward"),
     ("UPDATE", "pods/ephemeralcontainers"),
 }
+NAMESPACES = set(itertools.product(("CREATE", "UPDATE"), ("namespaces", "namespaces/status", "namespaces/finalize")))
+"""All that may change a namespace's labels and annotations."""
 BINDING = ("/mutate-v1-pod-binding", {("CREATE", "pods"), ("UPDATE", "pods/ephemeralcontainers")})
 
 
@@ -62,7 +64,7 @@ def test_the_entries_are_the_ones_the_webhook_serves(helm_template: HelmTemplate
         "requireaudit.exectrail.io": ("/mutate-v1-exec-metadata-required", ASKED),
         "nodedebug.exectrail.io": ("/mutate-v1-exec-metadata", {("CREATE", "pods")}),
         "canary.exectrail.io": ("/canary", {("CREATE", "leases")}),
-        "breakglass.exectrail.io": ("/mutate-v1-break-glass", {("CREATE", "namespaces"), ("UPDATE", "namespaces")}),
+        "breakglass.exectrail.io": ("/mutate-v1-break-glass", NAMESPACES),
     }
     paths = {BINDING_PATH, EXEC_METADATA_PATH, REQUIRED_PATH, BREAK_GLASS_PATH, CANARY_PATH}
     assert {path for path, _ in served.values()} == paths

@@ -65,6 +65,15 @@ def test_who_changes_it_has_a_session(
     assert (decision.patch, decision.refusal) == ([], "")
 
 
+@pytest.mark.parametrize("sub", ["status", "finalize"])
+def test_who_changes_it_by_a_subresource_has_a_session_that_says_so(sub: str, rules: Rules) -> None:
+    decision = decided(namespace("fire"), namespace(None), rules, subResource=sub)
+
+    (spec,) = decision.sessions.values()
+    assert (decision.reason, spec.break_glass, spec.user.username) == ("set", "fire", "alice")
+    assert (spec.resource, spec.target) == (f"namespaces/{sub}", Target("shop", ""))
+
+
 @pytest.mark.parametrize(
     ("new", "old"),
     [
@@ -93,7 +102,7 @@ def test_a_long_reason_is_cut_and_its_change_noticed_all_the_same(rules: Rules) 
     "changes",
     [
         {"operation": "DELETE"},
-        {"subResource": "status"},
+        {"subResource": "other"},
         {"resource": {"group": "", "version": "v1", "resource": "pods"}},
         {"kind": {"group": "", "version": "v1", "kind": "Pod"}},
     ],
