@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from . import subresources
 from .cluster import Cluster, eventually
 from .node import pki
 from .node.config import API_SERVER
-from .product import NAMESPACE, may_enter
+from .product import NAMESPACE, may_enter, namespace
 from .sessions import Person
 
 ELSEWHERE = "elsewhere"
@@ -127,7 +128,11 @@ def test_an_exec_into_the_release_goes_only_into_the_reader(alice: Person) -> No
     assert read.returncode == 0, read.stderr
 
 
-@pytest.mark.values("policies.namespaceLabels.users[0]=carol", "policies.namespaceLabels.groups[0]=platform")
+_NAMED = pytest.mark.values("policies.namespaceLabels.users[0]=carol", "policies.namespaceLabels.groups[0]=platform")
+_REFUSED = "only those named in policies.namespaceLabels"
+
+
+@_NAMED
 @pytest.mark.parametrize(
     ("who", "may"),
     [
@@ -143,9 +148,32 @@ def test_who_opts_namespaces_in_and_out_is_whom_the_values_name(
     def label(*changes: str) -> str:
         return admin.kubectl("label", "namespace", plain, *changes, *who, check=False).stderr
 
-    refused = "only those named in policies.namespaceLabels"
-    eventually(lambda: (refused in label("exectrail.io/tag=match")) is not may)
+    eventually(lambda: (_REFUSED in label("exectrail.io/tag=match")) is not may)
     assert label("team=a", "--overwrite") == ""
     if may:
         assert label("exectrail.io/tag-") == ""
     assert "exectrail.io/tag" not in admin.get("namespace", plain)["metadata"]["labels"]
+
+
+@_NAMED
+@pytest.mark.parametrize("sub", subresources.OF_NAMESPACE)
+def test_a_subresource_of_the_namespace_is_no_way_around_that(admin: Cluster, plain: str, sub: str) -> None:
+    def change(key: str, *who: str) -> str:
+        metadata = {"labels": {key: f"by-{sub}"}}
+        return subresources.change(admin, plain, sub, metadata, *who, "--as-group=system:masters").stderr
+
+    eventually(lambda: _REFUSED in change("exectrail.io/tag", "--as=mallory"))
+    assert "exectrail.io/tag" not in admin.get("namespace", plain)["metadata"]["labels"]
+    assert _REFUSED not in change("team", "--as=mallory")
+    assert admin.get("namespace", plain)["metadata"]["labels"]["team"] == f"by-{sub}"
+
+
+@_NAMED
+def test_kubernetes_deletes_a_namespace_with_labels_that_few_may_change(admin: Cluster) -> None:
+    made = namespace("labelled", record="true")
+    carol = ("--as=carol", "--as-group=system:masters")
+    admin.kubectl("create", "-f", "-", *carol, stdin=json.dumps(made))
+
+    admin.kubectl("delete", "namespace", "labelled", "--timeout=120s")
+
+    assert admin.kubectl("get", "namespace", "labelled", check=False).returncode != 0

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from subprocess import CompletedProcess
 from typing import Any
 
+import pytest
+
+from . import subresources
 from .cluster import Cluster, eventually
 from .product import NAMESPACE
 from .sessions import Person, auditsessions, closed
@@ -117,6 +120,24 @@ def test_without_room_for_its_session_an_exec_is_refused_unless_the_glass_is_bro
     causes = {"user": "alice", "namespace": required, "verb": "exec", "cause": "require-audit"}
     eventually(lambda: [each for each in _unwritten(admin) if causes.items() <= each.items()], seconds=90)
     assert "break-glass" not in eventually(lambda: _passes(alice, required)).stderr
+
+
+@pytest.mark.parametrize("sub", subresources.OF_NAMESPACE)
+def test_who_breaks_the_glass_by_a_subresource_of_the_namespace_is_recorded(
+    admin: Cluster, plain: str, sub: str
+) -> None:
+    reason = f"by {sub}"
+    try:
+        metadata = {"annotations": {_ANNOTATION: reason}}
+        done = subresources.change(admin, plain, sub, metadata, "--as=carol", "--as-group=system:masters")
+        assert done.returncode == 0, done.stderr
+        assert admin.get("namespace", plain)["metadata"]["annotations"][_ANNOTATION] == reason
+    finally:
+        admin.kubectl("annotate", "namespace", plain, f"{_ANNOTATION}-")
+
+    (broken,) = eventually(lambda: _sessions(plain, verb="break-glass", breakGlass=reason)).values()
+    assert broken["spec"]["user"]["username"] == "carol"
+    assert broken["spec"]["resource"] == f"namespaces/{sub}"
 
 
 def test_while_the_webhook_is_down_only_namespaces_that_require_a_record_are_closed(
