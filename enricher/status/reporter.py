@@ -21,6 +21,7 @@ from exectrail.contracts.nodetrail import NodeTrail, NodeTrailStatus
 from exectrail.contracts.record import Record
 from exectrail.contracts.session import GROUP_VERSION, PLURAL
 from exectrail.k8s.client import ApiError, Client
+from exectrail.k8s.passing import is_passing
 from exectrail.service.backoff import Backoff
 from exectrail.service.worker import Worker
 
@@ -155,7 +156,7 @@ class Reporter:
             if error.status == 404 and time.monotonic() - waiting.since < _UNSEEN_FOR:
                 waiting.retry_at = time.monotonic() + 1.0
                 return False
-            if not 400 <= error.status < 500 or error.status == 429:
+            if is_passing(error):
                 raise
             with self._worker.lock:  # too many that wait are counted by the agent's thread
                 self.dropped += 1

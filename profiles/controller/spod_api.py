@@ -10,6 +10,7 @@ from kubernetes import client
 
 from exectrail.contracts import spo
 from exectrail.k8s.client import ApiError
+from exectrail.k8s.passing import is_there
 from profiles.controller.requests import resource, send
 from profiles.controller.spod_spec import Daemon, DaemonStatus
 
@@ -44,7 +45,7 @@ class SpodApi:
         try:
             send(self._custom.create_namespaced_custom_object, **self._daemons, body=body)
         except ApiError as error:
-            if error.status != 409:
+            if not is_there(error):
                 raise
 
     def write_status(self, daemon: Daemon, status: DaemonStatus) -> None:

@@ -14,9 +14,9 @@ import msgspec
 
 from exectrail.contracts.session import AuditSession
 from exectrail.k8s.client import ApiError
+from exectrail.k8s.passing import is_passing, is_there
 from webhook import metrics
 from webhook.sessions.limits import Bucket, Limits, Rate
-from webhook.sessions.passing import is_passing, is_there
 
 _THREADS = 8
 _PAUSE_SECONDS = 0.1

@@ -12,12 +12,12 @@ import msgspec
 
 from exectrail.contracts.session import AuditSession
 from exectrail.k8s.client import ApiError
+from exectrail.k8s.passing import is_passing, is_there
 from exectrail.service.backoff import Backoff
 from exectrail.service.worker import Worker
 from webhook import metrics
 from webhook.sessions.fair_queue import Entry, FairQueue
 from webhook.sessions.limits import Bucket, Limits, Rate
-from webhook.sessions.passing import is_passing, is_there
 from webhook.sessions.spool import Spool
 from webhook.sparse_log import SparseLog
 

@@ -101,6 +101,31 @@ def test_a_session_that_the_webhook_has_not_written_yet_is_reported_again(api: A
     assert reporter.dropped == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "message"),
+    [
+        (401, "Unauthorized", "Unauthorized"),
+        (
+            403,
+            "Forbidden",
+            'it is forbidden: User "node1" cannot patch resource "auditsessions/status" in API group ""',
+        ),
+        (409, "Conflict", "the object has been modified"),
+    ],
+)
+def test_what_the_api_refuses_for_a_moment_is_reported_again(
+    api: ApiServer, reporter: Reporter, status: int, reason: str, message: str
+) -> None:
+    refusal = {"kind": "Status", "code": status, "reason": reason, "message": message}
+    api.canned.append((status, json.dumps(refusal).encode()))
+    reporter.started(session(), record())
+
+    first, again = asked(api, lambda seen: len(seen) == 2)
+
+    assert status_of(first) == status_of(again)
+    assert reporter.dropped == 0
+
+
 def test_what_the_api_refuses_is_given_up_and_counted(api: ApiServer, reporter: Reporter) -> None:
     api.canned.append((422, b'{"kind": "Status", "code": 422, "reason": "Invalid", "message": "no"}'))
     reporter.started(session(), record())
