@@ -104,6 +104,7 @@ def _report(arguments: Namespace, chosen: Choice, report: Report, summaries: lis
     if len(summaries) > (arguments.limit or MOST):
         text.complain(f"more than {MOST} sessions are chosen: choose by more options, or only the latest by --limit")
         return CANNOT_LOOK
+    summaries = _once(summaries)
     with closing(Several([each.request_uid for each in summaries], report)) as several:
         with progress.shown(report):
             unread = read(several)
@@ -124,6 +125,17 @@ def _report(arguments: Namespace, chosen: Choice, report: Report, summaries: lis
         _write(page, arguments)
     said = [f"{len(unsure)} of {count} may not be whole: the report says why"] if unsure else []
     return outcome.code(report, [*report.gaps(), *said])
+
+
+def _once(summaries: list[Summary]) -> list[Summary]:
+    """Each UID once: what forged it is shown in the section of its session."""
+    known = {each.request_uid for each in summaries if each.state != "forged"}
+    once = []
+    for each in summaries:
+        if each.state != "forged" or each.request_uid not in known:
+            known.add(each.request_uid)
+            once.append(each)
+    return once
 
 
 def _in_files(arguments: Namespace, chosen: Choice, report: Report, copies: ExitStack) -> tuple[list[Summary], _Read]:

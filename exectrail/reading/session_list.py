@@ -30,6 +30,9 @@ _MOST_OPEN = 50_000
 Keep = Callable[[Summary], bool]
 """Whether a session is of interest."""
 
+_Key = tuple[str, str | None]
+"""A session's UID; and the process, where that only claims the UID: it is no part of the session."""
+
 
 def oldest_first(sources: Iterable[Source], keep: Keep, report: Report) -> Iterator[Summary]:
     """The sessions in the order of their starts, nearly: as the trail of each node has them."""
@@ -66,67 +69,79 @@ def chains(sources: Iterable[Source]) -> list[list[Source]]:
 
 
 def in_order(records: Iterable[Record]) -> Iterator[Summary]:
-    """The sessions that `session` records are about, by their starts."""
-    waiting: dict[str, list[Record]] = {}
+    """The sessions that `session` records are about, by their starts; and each process with a forged UID."""
+    waiting: dict[_Key, list[Record]] = {}
     done: set[int] = set()  # by hash: a list may have a million
-    first = ""
+    first: _Key | None = None
     bound = MOST_WAITING
     for record in records:
-        uid = record.request_uid
-        if not uid or hash(uid) in done:
+        key: _Key | None = _key(record)
+        if key is None or hash(key) in done:
             continue
-        if uid in waiting:
-            waiting[uid].append(record)
+        if key in waiting:
+            waiting[key].append(record)
         else:
-            waiting[uid] = [record]
-            first = first or uid
-        while first and uid == first and _over(waiting[first]):
+            waiting[key] = [record]
+            first = first or key
+        while first and key == first and _over(waiting[first]):
             yield _finished(first, waiting, done)
-            uid = first = next(iter(waiting), "")
+            key = first = next(iter(waiting), None)
         if len(waiting) > bound:
             for each in [each for each, found in waiting.items() if _over(found)]:
                 yield _finished(each, waiting, done)
             while len(waiting) > _MOST_OPEN:
                 yield _finished(next(iter(waiting)), waiting, done)
-            first = next(iter(waiting), "")
+            first = next(iter(waiting), None)
             bound = len(waiting) + MOST_WAITING
-    for uid in list(waiting):
-        yield _finished(uid, waiting, done)
+    for key in list(waiting):
+        yield _finished(key, waiting, done)
 
 
 def in_reverse_order(records: Iterable[Record]) -> Iterator[Summary]:
     """The same from the last record on: a session is whole when its start comes."""
-    begun: dict[str, list[Record]] = {}
+    begun: dict[_Key, list[Record]] = {}
     done: set[int] = set()
     for record in records:
-        uid = record.request_uid
-        if uid and hash(uid) not in done:
-            begun.setdefault(uid, []).append(record)
-            if record.phase == "start" and record.reason != LATE:
-                yield _finished(uid, begun, done)
-    yield from (_finished(uid, begun, done) for uid in list(begun))
+        key = _key(record)
+        if key and hash(key) not in done:
+            begun.setdefault(key, []).append(record)
+            if _claims(record) or (record.phase == "start" and record.reason != LATE):
+                yield _finished(key, begun, done)
+    yield from (_finished(key, begun, done) for key in list(begun))
 
 
-def _finished(uid: str, waiting: dict[str, list[Record]], done: set[int]) -> Summary:
-    done.add(hash(uid))
-    return from_records(uid, waiting.pop(uid))
+def _key(record: Record) -> _Key | None:
+    """What a record is about. A forged one must neither end the genuine session nor pass for it."""
+    if not record.request_uid:
+        return None
+    return record.request_uid, (record.process_key or "") if record.state == "forged" else None
+
+
+def _claims(record: Record) -> bool:
+    """Whether it is all that there is of a process with a forged UID."""
+    return record.state == "forged" and record.phase is None
+
+
+def _finished(key: _Key, waiting: dict[_Key, list[Record]], done: set[int]) -> Summary:
+    done.add(hash(key))
+    return from_records(key[0], waiting.pop(key))
 
 
 def _over(records: list[Record]) -> bool:
-    """Whether nothing more is to come: it has a start and an end, or is an attach, which has only a start.
+    """Whether nothing more is to come: it has a start and an end, or is an attach or a claim, which has one record.
 
     An unconfirmed one is not over: a later record may say whose it is.
     """
     if len(records) == 1:
         (only,) = records
         attach = only.request is not None and only.request.verb == "attach"
-        return attach and only.phase == "start" and only.state == "confirmed"
-    started = ended = confirmed = False
+        return _claims(only) or (attach and only.phase == "start" and only.state == "confirmed")
+    started = ended = decided = False
     for record in records:
         started = started or record.phase == "start"
         ended = ended or record.phase == "end"
-        confirmed = confirmed or record.state == "confirmed"
-    return started and ended and confirmed
+        decided = decided or record.state in ("confirmed", "forged")
+    return started and ended and decided
 
 
 def _records(chain: Iterable[Source], report: Report) -> Iterator[Record]:

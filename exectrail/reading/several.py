@@ -99,7 +99,9 @@ class Several:
         found = Found(summary, own, ambiguous, completed=summary.outcome == "completed")
         records = found.records
         if records:
-            found.summary = from_records(uid, records).filled(summary)
+            found.summary = from_records(uid, records)
+            if summary.state != "forged":  # one that only claims the UID has nothing to say of the session
+                found.summary = found.summary.filled(summary)
             gaps = gaps_during(records, self._gaps)
             found.gaps = list({(gap.node.name, gap.seq, gap.audit_id): gap for gap in gaps}.values())
         return found

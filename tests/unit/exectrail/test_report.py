@@ -381,6 +381,24 @@ def test_a_trail_that_can_be_read_once_only_is_enough(alice_file: Path, tmp_path
     assert "sleep 0.1" in ParsedPage(out).within("code")
 
 
+@pytest.mark.parametrize("limit", ["1", "5"])
+def test_what_forged_a_uid_is_in_the_section_of_its_session(limit: str, tmp_path: Path, run: Run) -> None:
+    trail = tmp_path / "trail.jsonl"
+    asked = {"kind": "session", "phase": "start", "request": Request("exec", "pods/exec", ["id"])}
+    claim = {"kind": "session", "phase": "start", "state": "forged", "reason": "uid-used", "process_key": "other"}
+    records = [
+        record(0, state="confirmed", user="alice", process_key="own", **asked),
+        record(1, kind="session", phase="end", state="confirmed", user="alice", process_key="own"),
+        record(2, **claim),
+    ]
+    trail.write_bytes(b"".join(map(encode, records)))
+
+    shown = ParsedPage(run(trail, "--limit", limit, "--html", "-")[1])
+
+    facts = shown.within("dd.*")
+    assert [fact for fact in facts if fact in ("alice", "uid-1", "uid-used")] == ["uid-1", "alice"]
+
+
 def test_more_sessions_than_a_page_holds_need_a_limit(
     alice_file: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from exectrail.reading import session_list
 from exectrail.reading.blocks import BLOCK
 from exectrail.reading.choice import Choice, pattern
 from exectrail.reading.report import Report
-from exectrail.reading.summary import Summary
+from exectrail.reading.summary import Summary, from_records
 
 from .terminals import on_terminal
 
@@ -446,10 +446,37 @@ def test_a_forged_session_is_listed_as_forged(run: Run, tmp_path: Path) -> None:
     assert "\tforged, no end recorded\t" in run(trail)[1]
 
 
-def test_a_session_that_was_listed_is_not_listed_again_for_a_forged_claim() -> None:
-    node = Node1().write("a", "start", 0).write("a", "end", 1).write("a", None, 2, state="forged", reason="uid-used")
+_FORGED: dict[str, Any] = {"state": "forged", "user": None, "process_key": "other"}
 
-    assert [it.state for it in summaries(*node.records)] == ["confirmed"]
+
+@pytest.mark.parametrize("limit", [[], ["--limit", "5"]], ids=["oldest first", "newest first"])
+@pytest.mark.parametrize("ends", [1, 9], ids=["forged after", "forged during"])
+def test_a_forged_uid_neither_hides_nor_cuts_the_session(ends: int, limit: list[str], run: Run, tmp_path: Path) -> None:
+    steps: list[tuple[str, float, dict[str, Any]]] = [
+        ("start", 0, {"process_key": "own"}),
+        ("start", 2, _FORGED | {"reason": "uid-used"}),
+        ("end", 3, _FORGED | {"exit": Exit(0)}),
+        ("end", ends, {"process_key": "own", "exit": Exit(7)}),
+    ]
+    node = Node1()
+    for phase, minute, fields in sorted(steps, key=lambda step: step[1]):
+        node.write("a", phase, minute, **fields)
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(node.content)
+
+    listed = [line.split("\t") for line in run(trail, "--no-headers", *limit)[1].splitlines()]
+
+    assert sorted((user, verb, result, command) for _, user, verb, _, result, _, _, command in listed) == [
+        ("", "exec", "forged, exit 0", "id"),
+        ("alice", "exec", "exit 7", "id"),
+    ]
+
+
+def test_a_forged_claim_does_not_hold_up_the_list() -> None:
+    records = iter(Node1().write("a", None, 0, **_FORGED).write("b", "start", 1).write("b", "end", 2).records)
+
+    assert next(session_list.in_order(records)).request_uid == "a"
+    assert [record.request_uid for record in records] == ["b", "b"]
 
 
 # ---- sources ----
@@ -649,19 +676,51 @@ def test_a_byte_order_mark_costs_no_record(limit: list[str], tmp_path: Path, run
     assert run(trail, "-o", "name", *limit) == (0, "a\n", "")
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["start", "end", None])), max_size=12))
-def test_in_both_directions_each_session_is_listed_once_and_alike(steps: list[tuple[str, str | None]]) -> None:
-    seen: set[tuple[str, str | None]] = set()
-    node = Node1()
-    for minute, (uid, phase) in enumerate(steps):
-        if (uid, phase) in seen or (phase == "end" and (uid, "start") not in seen):
-            continue
-        seen.add((uid, phase))
-        forged = {"state": "forged", "user": None} if phase is None else {}
-        node.write(uid, phase, minute, **forged)
-    forwards = {it.request_uid: it for it in session_list.in_order(iter(node.records))}
-    backwards = {it.request_uid: it for it in session_list.in_reverse_order(reversed(node.records))}
+_UNCONFIRMED: dict[str, Any] = {"state": "unconfirmed", "user": None, "request": None}
+_LATE: dict[str, Any] = {"reason": "late"}
+_COURSES: list[list[tuple[str | None, dict[str, Any]]]] = [
+    [("start", {}), ("end", {"duration_ms": 1000, "processes": 3})],
+    [("start", {})],
+    [("end", {"duration_ms": 1000})],
+    [("start", _UNCONFIRMED), ("start", _LATE), ("end", {})],
+    [("start", _UNCONFIRMED), ("end", _UNCONFIRMED), ("start", _LATE)],
+    [("start", {"request": Request("attach", "pods/attach")})],
+]
+"""What a trail has of a session."""
+_FORGERIES: list[list[str | None]] = [["start", "end"], ["start"], ["end"], [None]]
+"""What it has of a process that only claims the UID."""
 
-    assert len(forwards) == len(list(session_list.in_order(iter(node.records))))
-    assert {uid: it.user for uid, it in forwards.items()} == {uid: it.user for uid, it in backwards.items()}
-    assert {uid: it.outcome for uid, it in forwards.items()} == {uid: it.outcome for uid, it in backwards.items()}
+
+@st.composite
+def interleaved(draw: st.DrawFn) -> list[Record]:
+    """Records of sessions and of processes with their UIDs, those of each in their order."""
+    forged = {"request": Request("exec", "pods/exec", ["forged"]), "outcome": "lost", "reason": "uid-used"}
+    courses: list[list[tuple[str, str | None, dict[str, Any]]]] = []
+    for uid in "abc":
+        course = draw(st.sampled_from([[], *_COURSES]))
+        courses.append([(uid, phase, {"process_key": f"own-{uid}"} | fields) for phase, fields in course])
+        for number, phases in enumerate(draw(st.lists(st.sampled_from(_FORGERIES), max_size=2))):
+            fields = _FORGED | forged | {"process_key": f"forged-{number}"}
+            courses.append([(uid, phase, fields) for phase in phases])
+    turns = draw(st.permutations([at for at, course in enumerate(courses) for _ in course]))
+    node = Node1()
+    for minute, at in enumerate(turns):
+        uid, phase, fields = courses[at].pop(0)
+        node.write(uid, phase, minute, **fields)
+    return node.records
+
+
+@given(interleaved(), st.sampled_from([0, 10_000]))
+def test_whatever_is_forged_each_session_is_listed_once_and_whole(records: list[Record], waiting: int) -> None:
+    uids = {it.request_uid or "": None for it in records if it.state != "forged"}
+    forged = {(it.request_uid, it.process_key) for it in records if it.state == "forged"}
+    whole = [from_records(uid, [it for it in records if it.request_uid == uid]) for uid in sorted(uids)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session_list, "MOST_WAITING", waiting)
+        forwards = list(session_list.in_order(iter(records)))
+    backwards = list(session_list.in_reverse_order(reversed(records)))
+
+    for found in (forwards, backwards):
+        assert sorted((it for it in found if it.state != "forged"), key=lambda it: it.request_uid) == whole
+        assert len(found) == len(whole) + len(forged)
