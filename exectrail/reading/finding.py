@@ -14,7 +14,7 @@ from exectrail.reading.kubectl import Forbidden, Kubectl, KubectlError
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report, missing_records
 from exectrail.reading.shell import visible
-from exectrail.reading.summary import LATE, Summary, from_records
+from exectrail.reading.summary import LATE, Summary, from_records, genuine
 
 SHORTEST_PREFIX = 6
 _REMEMBERED = 2000
@@ -65,8 +65,9 @@ def doubts(found: Found, report: Report) -> list[str]:
     if not records:
         return []
     said: list[str] = []
-    starts = [r for r in records if r.kind == "session" and r.phase == "start" and r.reason != LATE]
-    ends = [r for r in records if r.kind == "session" and r.phase == "end"]
+    about = [r for r in genuine(records) if r.kind == "session"]
+    starts = [r for r in about if r.phase == "start" and r.reason != LATE]
+    ends = [r for r in about if r.phase == "end"]
     if not starts:
         said.append("the session's beginning is not in what was read")
     if found.completed and not ends:

@@ -58,16 +58,18 @@ _ABSENT: tuple[object, ...] = (None, [], {})
 def from_records(uid: str, records: Iterable[Record]) -> Summary:
     """The session of this UID from its records, in any order; what later records say corrects earlier ones."""
     summary = Summary(request_uid=uid)
-    # A forged record only claims the UID: its user is not the one who asked. `session` records come last, as they are
-    # made for this.
-    every = list(records)
-    genuine = [record for record in every if record.state != "forged"] or every
-    genuine.sort(key=_weight)
-    for record in genuine:
+    # `session` records come last, as they are made for this.
+    for record in sorted(genuine(records), key=_weight):
         _add(summary, record)
     if summary.start_time is None:
         summary.start_time = _start(summary)
     return summary
+
+
+def genuine(records: Iterable[Record]) -> list[Record]:
+    """Those of a session's records that do not only claim its UID: their user is the one who asked. All, if all do."""
+    every = list(records)
+    return [record for record in every if record.state != "forged"] or every
 
 
 def _start(summary: Summary) -> str | None:

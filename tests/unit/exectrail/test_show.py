@@ -439,6 +439,19 @@ def test_what_is_not_provably_the_whole_is_said_and_exits_with_3(
     assert sentence in err
 
 
+@pytest.mark.parametrize("genuine", [[record(user="alice", process_key="k")], []], ids=["with the session", "alone"])
+def test_the_beginning_of_a_process_that_forged_the_uid_is_not_the_sessions(
+    genuine: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = {"kind": "session", "state": "forged", "process_key": "other"}
+    records = [*genuine, record(phase="start", **claims), record(phase="end", **claims)]
+
+    code, err = shown_of([encode(replace(it, seq=seq)) for seq, it in enumerate(records)], tmp_path, capsys)
+
+    assert code == (3 if genuine else 0)
+    assert ("the session's beginning is not in what was read" in err) == bool(genuine)
+
+
 def test_a_selection_of_a_sessions_records_is_said_to_be_one(
     alice_file: Path, alice_uid: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
