@@ -18,6 +18,7 @@ from exectrail.reading.live import Live
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible_json
+from exectrail.reading.summary import genuine
 from exectrail.reading.trail import Unreadable
 
 _GAP = frozenset({"since", "timestamp", "lost", "atMost", "reason", "containerID"})
@@ -64,6 +65,7 @@ def run(arguments: Namespace) -> int:
 def _follow(found: Found, report: Report, arguments: Namespace) -> int:
     """Print the session's records that come, up to its end."""
     live, kubectl = Live(), sources.kubectl(arguments)
+    entries = {record.process_key for record in genuine(found.records) if record.kind == "session"}
     node = found.summary.node
     sys.stdout.flush()
     after = {name: numbers.ranges()[-1][1] for name, numbers in report.numbers.items()}
@@ -74,7 +76,8 @@ def _follow(found: Found, report: Report, arguments: Namespace) -> int:
         for record in follow.records(live, Report(), set(KINDS), Choice()):
             if record.request_uid == found.summary.request_uid:
                 follow.show(record, "jsonl" if arguments.raw or arguments.output == "json" else "text", arguments.utc)
-                if record.phase == "end":
+                # The end of a process that only claims the UID is not the session's.
+                if record.phase == "end" and (record.state != "forged" or record.process_key in entries):
                     break
     except (KubectlError, Unreadable) as error:
         return outcome.cannot_look(error, report)
