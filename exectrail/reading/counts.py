@@ -9,7 +9,7 @@ from exectrail.reading import words
 from exectrail.reading.summary import LATE
 
 UNKNOWN = "(no user)"
-"""For programs that no request led to."""
+"""For programs that no request led to, and sessions whose request was not seen."""
 
 
 @dataclass
@@ -38,7 +38,8 @@ def count(records: Iterable[Record]) -> Counts:
         target = words.names(record.resource) if record.resource else record.node.name
         hour = record.timestamp[:13]
         if record.kind == "session":
-            if record.phase == "start" and record.reason != LATE:
+            # A process that only claims the UID is no session; what it ran counts as of no user.
+            if record.phase == "start" and record.reason != LATE and record.state != "forged":
                 counts.sessions += 1
                 counts.sessions_by_user[record.user or UNKNOWN] += 1
                 counts.sessions_by_target[target] += 1

@@ -214,6 +214,16 @@ def test_a_summary_reads_as_the_golden_text(counted: Path, golden: Callable[[str
     golden("summary.txt", out)
 
 
+def test_a_process_that_forged_a_uid_is_no_session() -> None:
+    forged = {"state": "forged", "request_uid": "uid-1", "process_key": "other"}
+    start = record(8, kind="session", phase="start", reason="uid-used", **forged)
+
+    counts = count([*RECORDS, start, record(9, program="/usr/bin/id", **forged)])
+
+    assert (counts.sessions, counts.execs, counts.execs_by_user["(no user)"]) == (2, 5, 2)
+    assert counts.sessions_by_user == {"alice": 1, "bob\x1b[2J": 1}
+
+
 def test_a_request_without_a_container_counts_for_its_pod() -> None:
     forward = record(0, kind="session", phase="start", user="alice", resource=Resource("shop", "db-0", ""))
 
