@@ -68,7 +68,9 @@ def _follow(found: Found, report: Report, arguments: Namespace) -> int:
     entries = {record.process_key for record in genuine(found.records) if record.kind == "session"}
     node = found.summary.node
     sys.stdout.flush()
-    after = {name: numbers.ranges()[-1][1] for name, numbers in report.numbers.items()}
+    # Which numbers were read is said at the end; where the connection was cut, only the session's own are known.
+    after = {record.node.name: record.seq for record in sorted(found.records, key=lambda record: record.seq)}
+    after |= {name: numbers.ranges()[-1][1] for name, numbers in report.numbers.items()}
     try:
         if ended(found):
             return OK

@@ -12,7 +12,7 @@ from exectrail.reading import trail
 from exectrail.reading.cluster import audit_session_names, audit_sessions, trails
 from exectrail.reading.kubectl import Forbidden, Kubectl, KubectlError
 from exectrail.reading.process_tree import build, walk
-from exectrail.reading.report import Report, missing_records
+from exectrail.reading.report import Numbers, Report, missing_records
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import LATE, Summary, from_records, genuine
 
@@ -76,7 +76,7 @@ def doubts(found: Found, report: Report) -> list[str]:
     first, last = min(r.seq for r in records), max((r.seq for r in ends), default=None)
     if last is not None and any(process.exit is None for _, process in walk(build(records))):
         last = None  # what it left behind may go on after its end
-    numbers = report.numbers[node]
+    numbers = report.numbers.get(node, Numbers())
     missing = [(begin, end) for begin, end in numbers.missing() if end > first and (last is None or begin < last)]
     own = len(found.lines) + len(found.ambiguous_lines) + len(found.gaps)
     if numbers.scattered:

@@ -5,7 +5,6 @@ the beginning, by retention, is no loss; and a file that ends early looks like o
 cluster's reader marks the end.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -76,8 +75,8 @@ class Report:
     """Sources that could not be read, or not to their end."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know and that does not make the result less than the whole."""
-    numbers: dict[str, Numbers] = field(default_factory=lambda: defaultdict(Numbers))
-    """By node."""
+    numbers: dict[str, Numbers] = field(default_factory=dict)
+    """Of each node of which some were read."""
 
     sources: int = 0
     """How many were read to their end."""
@@ -91,6 +90,10 @@ class Report:
     def failed(self) -> bool:
         """Whether nothing could be read to its end."""
         return bool(self.problems) and not self.sources
+
+    def add_numbers(self, node: str, first: int, last: int) -> None:
+        """Add those of a node's records that were read, from `first` to `last`."""
+        self.numbers.setdefault(node, Numbers()).add(first, last)
 
     def misunderstood(self, why: str) -> None:
         """Count a record that this version does not understand; of many reasons only the first are kept apart."""

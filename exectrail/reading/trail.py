@@ -254,7 +254,7 @@ class _Picked:
 
     def _number(self, node: str, first: int, last: int) -> None:
         if not self._marked:
-            self._report.numbers[node].add(first, last)
+            self._report.add_numbers(node, first, last)
 
     def _one_by_one(self, block: bytes) -> Iterator[bytes]:
         for line in block.removesuffix(b"\n").split(b"\n"):
@@ -293,7 +293,7 @@ class _Picked:
         end = msgspec.json.decode(line, type=End)
         for node, ranges in end.numbers.items():
             for first, last in ranges:
-                self._report.numbers[node].add(first, last)
+                self._report.add_numbers(node, first, last)
         self._report.damaged += end.damaged
         self._ended = self._proven = True
         return True

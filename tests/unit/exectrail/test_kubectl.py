@@ -393,6 +393,23 @@ def test_a_stream_that_ended_before_the_trail_is_said_and_exits_with_3(
     assert "trail of node node-1: the connection ended before the trail did" in err
 
 
+def test_a_session_whose_reading_was_cut_is_followed_from_there_on(
+    cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
+) -> None:
+    lines = trail.splitlines(keepends=True)
+    cluster.answers("get auditsessions", out={"items": [_session(alice_uid, {"node": "node-1"})]})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers(f"exec --about={alice_uid}", out=b"".join(lines[:5]))
+    cluster.answers("exec --follow --after=4", out=b'{"kind":"follows","after":4}\n' + b"".join(lines[5:]))
+
+    code, out, err = run("show", alice_uid, "--follow")
+
+    assert code == 3
+    assert "exec  ls /" in out
+    assert "session ended" in out
+    assert "the connection ended before the trail did; try again" in err
+
+
 def test_a_log_without_the_end_of_a_session_that_ended_exits_with_3(
     cluster: FakeCluster, run: Show, trail: bytes, alice_uid: str
 ) -> None:

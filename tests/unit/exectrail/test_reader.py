@@ -128,6 +128,6 @@ def test_a_selection_with_gaps_everywhere_is_said_to_be_one_without_holding_them
     monkeypatch.setattr(report_module, "_MOST_RANGES", 10)
     report = Report()
     for number in range(0, 100, 2):
-        report.numbers["n"].add(number, number)
+        report.add_numbers("n", number, number)
 
     assert list(report.gaps()) == ["node n: most records are missing: what was read is a selection of a trail"]
