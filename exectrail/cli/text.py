@@ -41,13 +41,18 @@ class Clock:
         return "TIME (UTC)" if self.utc else "TIME"
 
     def when(self, stamp: str | None) -> str:
-        """A time of a record."""
+        """A time of a record; as it stands there if it is none, or none of the local calendar."""
         if self.utc and stamp and _UTC(stamp):
             return f"{stamp[:10]} {stamp[11:19]}"
         at = moment(stamp)
         if at is None:
             return visible(stamp or "")
-        return at.strftime("%Y-%m-%d %H:%M:%S") if self.utc else at.astimezone().isoformat(" ", "seconds")
+        if self.utc:
+            return at.strftime("%Y-%m-%d %H:%M:%S")
+        try:
+            return at.astimezone().isoformat(" ", "seconds")
+        except (OverflowError, ValueError, OSError):  # the first and the last day of all; some platforms know fewer
+            return visible(stamp or "")
 
     def named(self, stamp: str | None) -> str:
         """The same with the zone, for a place without a header."""

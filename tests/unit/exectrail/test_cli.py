@@ -5,7 +5,9 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
@@ -13,12 +15,14 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from exectrail import __version__, cli
 from exectrail.cli import arguments, exit_codes
+from exectrail.cli.text import Clock
 from exectrail.contracts import record, session
 from exectrail.contracts.meta import ObjectMeta
-from exectrail.contracts.record import Exit
+from exectrail.contracts.record import Exit, Record, encode
 from exectrail.reading import shell
 from exectrail.reading.summary import from_audit_session
 from exectrail.reading.words import span, target
@@ -308,6 +312,54 @@ def test_what_is_no_span_is_refused_with_its_value_and_an_example(
 )
 def test_a_duration_is_as_fine_as_it_matters(milliseconds: int | None, text: str) -> None:
     assert span(milliseconds) == text
+
+
+@pytest.fixture(params=["Asia/Tokyo", "America/New_York"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+FIRST, LAST = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.000Z"
+
+
+def test_a_time_that_the_local_calendar_lacks_is_shown_as_it_stands(zone: str) -> None:
+    shown = {stamp: Clock(utc=False).when(stamp) for stamp in (FIRST, LAST)}
+
+    assert shown[LAST if zone == "Asia/Tokyo" else FIRST] == (LAST if zone == "Asia/Tokyo" else FIRST)
+    assert Clock(utc=True).when(LAST) == "9999-12-31 23:59:59"
+
+
+@pytest.mark.parametrize("stamp", [FIRST, LAST])
+@pytest.mark.parametrize(
+    "words",
+    ["sessions", "sessions --limit 9", "show", "summary", "untracked", "report --html -", "report --limit 9 --html -"],
+)
+@pytest.mark.usefixtures("zone")
+def test_such_a_time_does_not_stop_the_rest(
+    words: str,
+    stamp: str,
+    alice_trail: list[Record],
+    alice_uid: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    came_in = replace(alice_trail[-1], kind="exec", origin="untracked", request_uid=None, seq=len(alice_trail))
+    damaged = [each for each in alice_trail if each.request_uid == alice_uid or each.kind == "gap"][:-1]
+    for each in (*damaged, came_in):
+        each.timestamp = stamp
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(b"".join(map(encode, [*alice_trail, came_in])))
+    command, *options = words.split()
+    given = [alice_uid] if words in ("show", "report --html -") else []
+
+    code = cli.run([command, *given, str(trail), *options])
+
+    assert code == (1 if command == "untracked" else 0)
+    assert ("node-1" if command == "untracked" else "alice") in capsys.readouterr().out
 
 
 def test_the_command_reads_every_field_of_an_auditsession_that_it_shows() -> None:
