@@ -38,7 +38,7 @@ def _of_cert_manager(seen: Seen) -> Iterator[Finding]:
             yield _finding(
                 "certificate-not-ready", "error", "cert-manager has no valid certificate", f"{name}: {said}", remedy
             )
-        if renewal and end and renewal + _RENEWAL_LATE < seen.now <= end:
+        if renewal and end and seen.now - renewal > _RENEWAL_LATE and seen.now <= end:
             found = f"{name}: status.renewalTime={each.status.renewal_time}, {age(seen.now - renewal)} ago"
             yield _finding("renewal-overdue", "warning", "a certificate was to be renewed already", found, remedy)
 

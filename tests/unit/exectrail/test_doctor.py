@@ -393,6 +393,7 @@ def test_what_is_not_known_is_not_taken_for_missing() -> None:
             pod("own", "bank", containers=[container(seccompProfile={**PROFILE, "localhostProfile": "x.json"})])
         ),
         lambda it: it.certificates[0]["status"].update(notAfter=stamp(hours=-20), renewalTime=stamp(hours=-4)),
+        lambda it: it.certificates[0]["status"].update(renewalTime="9999-12-31T23:59:59Z"),
         lambda it: trusts(it, both(ca(end=NOW - timedelta(days=3)), ca())),
         lambda it: it.configurations.append(
             {"metadata": {"name": "beside", "labels": {"app.kubernetes.io/instance": "trail"}}, "webhooks": []}
