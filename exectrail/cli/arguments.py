@@ -209,6 +209,9 @@ def resolved(given: timedelta | datetime | None, now: datetime, *, utc: bool) ->
         now: The present, in UTC.
         utc: Whether a time without a zone is in UTC; else it is local.
 
+    Raises:
+        Misused: The calendar has no such time in UTC.
+
     """
     if given is None:
         return None
@@ -217,9 +220,12 @@ def resolved(given: timedelta | datetime | None, now: datetime, *, utc: bool) ->
     if given.year == 1:
         today = now if utc else now.astimezone()
         given = datetime.combine(today.date(), given.time())
-    if given.tzinfo is None:
-        given = given.replace(tzinfo=UTC) if utc else given.astimezone()
-    return given.astimezone(UTC)
+    try:
+        if given.tzinfo is None:
+            given = given.replace(tzinfo=UTC) if utc else given.astimezone()
+        return given.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise Misused(f"{given} is beyond the calendar: --since and --until take the years 2 to 9998") from None
 
 
 def _said(time: datetime) -> str:
@@ -230,7 +236,7 @@ def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
     """What the options of `add_target`, `add_request` and `add_time` choose.
 
     Raises:
-        Misused: No time can be in between.
+        Misused: No time can be in between, or one is none.
 
     """
     from exectrail.reading.choice import Choice, pattern  # noqa: PLC0415 - `--help` must not wait for it

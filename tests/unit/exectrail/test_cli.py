@@ -314,6 +314,17 @@ def test_a_duration_is_as_fine_as_it_matters(milliseconds: int | None, text: str
     assert span(milliseconds) == text
 
 
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_a_time_beyond_the_calendar_is_a_mistake(
+    option: str, alice_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["sessions", str(alice_file), option, "9999-12-31T23:59:59-12:00"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "exectrail: 9999-12-31 23:59:59-12:00 is beyond the calendar: --since and --until take the years 2 to 9998\n",
+    )
+
+
 @pytest.fixture(params=["Asia/Tokyo", "America/New_York"])
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("TZ", request.param)
