@@ -44,6 +44,7 @@ def run(arguments: Namespace, chosen: Choice, report: Report) -> int:
     else:
         for line in lines(counts, arguments.top, text.Clock(utc=arguments.utc), terminal.width()):
             print(line)
+    report.notes += report.repeats()
     return outcome.code(report, report.gaps())
 
 

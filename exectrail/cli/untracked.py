@@ -49,6 +49,7 @@ def run(arguments: Namespace, chosen: Choice, report: Report) -> int:
             print(json.dumps(msgspec.to_builtins(entry)))
     else:
         _print(found, text.Clock(utc=arguments.utc))
+    report.notes += report.repeats() if found else ()
     code = outcome.code(report, report.gaps())
     if not found and not code:
         text.complain("no untracked entries")

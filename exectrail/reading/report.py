@@ -57,6 +57,10 @@ class Numbers:
                 merged.append((first, last))
         return merged
 
+    def repeated(self) -> int:
+        """How many were read more than once; 0 as well where so much is missing that this is not known."""
+        return 0 if self.scattered else self.count - sum(last - first + 1 for first, last in self.ranges())
+
     @property
     def scattered(self) -> bool:
         """Whether so much is missing that it is no longer known what."""
@@ -108,6 +112,19 @@ class Report:
         for why, count in self.unknown.items():
             records = "1 record is" if count == 1 else f"{count} records are"
             yield f"{records} not understood ({visible(why)}): damaged, or of a newer exectrail; update this one"
+
+    def repeats(self) -> Iterator[str]:
+        """Which nodes have numbers that came again, a sentence for each: where a copy would count twice.
+
+        A trail that began anew, as its enricher had lost its state, has the same numbers, of other records.
+        """
+        for node, numbers in self.numbers.items():
+            if repeated := numbers.repeated():
+                records = "1 record has" if repeated == 1 else f"{repeated} records have"
+                yield (
+                    f"node {visible(node)}: {records} a number (seq) that was read before: either a copy of the trail,"
+                    " whose records count twice, or the trail began anew at 0"
+                )
 
     def gaps(self) -> Iterator[str]:
         """Which numbers are missing, a sentence for each node."""

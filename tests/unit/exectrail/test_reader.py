@@ -120,6 +120,7 @@ def test_what_is_missing_is_what_was_not_read_in_between(read_: list[int]) -> No
 
     assert missing == set(range(min(read_, default=0), max(read_, default=0))) - set(read_)
     assert numbers.count == len(read_)
+    assert numbers.repeated() == len(read_) - len(set(read_))
 
 
 def test_a_selection_with_gaps_everywhere_is_said_to_be_one_without_holding_them(

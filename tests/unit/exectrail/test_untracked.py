@@ -258,6 +258,31 @@ def test_options_choose_what_is_counted(options: list[str], execs: int, counted:
     assert json.loads(run("summary", counted, "-o", "json", *options)[1])["execs"] == execs
 
 
+@pytest.mark.parametrize("command", ["summary", "untracked"])
+def test_a_copy_of_a_trail_is_said_to_count_twice(command: str, trail: Path, tmp_path: Path, run: Run) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(b"".join(trail.read_bytes().splitlines(keepends=True)[:3]))
+
+    alone, beside = run(command, trail), run(command, trail, copy)
+
+    assert alone[2] == ""
+    assert beside[0] == alone[0]
+    assert beside[2] == (
+        "exectrail: node node-1: 3 records have a number (seq) that was read before: either a copy of the trail,"
+        " whose records count twice, or the trail began anew at 0\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["sessions", "show uid-1"])
+def test_what_counts_a_record_once_says_nothing_of_a_copy(command: str, tmp_path: Path, run: Run) -> None:
+    mine = {"request_uid": "uid-1", "user": "alice"}
+    trail, copy = tmp_path / "trail.jsonl", tmp_path / "copy.jsonl"
+    for path in (trail, copy):
+        path.write_bytes(b"".join(map(encode, [record(0, **mine | {"kind": "session", "phase": "start"})])))
+
+    assert run(*command.split(), trail, copy) == run(*command.split(), trail)
+
+
 def test_top_bounds_each_table(counted: Path, run: Run) -> None:
     found = json.loads(run("summary", counted, "-o", "json", "--top", "1")[1])
 
