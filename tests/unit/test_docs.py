@@ -446,6 +446,20 @@ def test_every_exit_code_of_the_command_is_documented() -> None:
     assert codes == {str(code) for code in (cli.OK, cli.NOT_FOUND, cli.CANNOT_LOOK, cli.INCOMPLETE, cli.INTERRUPTED)}
 
 
+def test_the_rights_to_read_a_trail_are_those_that_kubectl_needs() -> None:
+    told = section(page("reference/commands.md"), "### Which rights does it need?")
+    granted = {
+        (verb, resource)
+        for verbs, resources in re.findall(r"--verb=([\w,]+) --resource=([^\s`]+)", told)
+        for verb in verbs.split(",")
+        for resource in resources.split(",")
+    }
+    # `kubectl exec` and `kubectl logs` get the pod first; newer servers ask for both verbs of an exec.
+    opens = {("get", "pods"), ("get", "pods/exec"), ("create", "pods/exec"), ("get", "pods/log")}
+    finds = {("list", "pods"), ("list", "auditsessions.exectrail.io")}
+    assert granted == opens | finds | {("get", "auditsessions.exectrail.io")}  # with one command for both kinds
+
+
 # ---- privileges ----
 
 RULE = re.compile(r"- apiGroups: .*\n\s+resources: \[(.*)\]\n(?:\s+resourceNames: .*\n)?\s+verbs: \[(.*)\]")

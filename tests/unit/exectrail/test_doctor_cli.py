@@ -400,11 +400,12 @@ def test_the_docs_list_what_a_bundle_has_and_the_rights_that_it_takes(
 
     assert {generic(name) for name in bundle} | {"logs/POD.CONTAINER.previous.log"} == listed
     paths = [word.partition("?")[0].split("/") for call in cluster.calls for word in call if word.startswith("/")]
-    used = {f"{path[-1]}.{path[2]}" if path[1] == "apis" else path[-1] for path in paths}
-    used |= {"pods/log", "pods/proxy"}  # as others of these tests show
-    granted = re.findall(r"--resource=(\S+)", section("Which rights does it need?"))
+    used = {("list", f"{path[-1]}.{path[2]}" if path[1] == "apis" else path[-1]) for path in paths}
+    used |= {("get", "pods/log"), ("get", "pods/proxy")}  # as others of these tests show
+    used.add(("get", "pods"))  # `kubectl logs` asks for the pod first
+    granted = re.findall(r"--verb=(\w+) --resource=(\S+)", section("Which rights does it need?"))
 
-    assert {each for words in granted for each in words.split(",")} == used
+    assert {(verb, each) for verb, words in granted for each in words.split(",")} == used
 
 
 def test_no_secret_and_no_line_of_a_trail_gets_into_a_bundle_and_the_rest_does(
