@@ -207,4 +207,6 @@ def _permission(verb: str, resource: str, group: str, namespace: str | None) -> 
     # Newer servers ask for `create` as well when kubectl opens an exec by GET (WebSocket).
     verbs = "get,create" if resource == "pods/exec" else verb
     name = f"{resource}.{group}" if group else resource
-    return f"Needed: kubectl create {kind} exectrail-reader{place} --verb={verbs} --resource={name}, bound to you."
+    # A name for each right: `create` refuses a name that is taken, as by the role of docs/reference/commands.md.
+    role = f"exectrail-{verbs}-{name}".replace(",", "-").replace("/", "-")
+    return f"Needed: kubectl create {kind} {role}{place} --verb={verbs} --resource={name}, bound to you."

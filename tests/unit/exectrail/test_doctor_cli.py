@@ -444,7 +444,7 @@ def test_what_a_bundle_lacks_is_said(cluster: FakeCluster, covered: CoveredClust
 
     assert code == 0
     assert "the bundle has no logs/webhook-n1.webhook.log: pods" in err
-    assert f"kubectl create role exectrail-reader --namespace={NS} --verb=get --resource=pods/log" in err
+    assert f"kubectl create role exectrail-get-pods-log --namespace={NS} --verb=get --resource=pods/log" in err
 
 
 def test_a_bundle_that_cannot_be_written_is_an_error(

@@ -279,7 +279,19 @@ def test_a_user_who_may_not_exec_into_the_reader_sees_the_missing_permission(
 
     assert code == 2
     assert 'User "eve" cannot create' in err
-    assert "kubectl create role exectrail-reader --namespace=audit --verb=get,create --resource=pods/exec" in err
+    remedy = "kubectl create role exectrail-get-create-pods-exec --namespace=audit --verb=get,create --resource=pods/exec"
+    assert remedy in err
+
+
+def test_each_missing_permission_is_a_role_of_another_name(cluster: FakeCluster, run: Show, alice_uid: str) -> None:
+    cluster.answers("get auditsessions", out={"items": []})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cannot = 'User "eve" cannot get resource "pods" in API group "" in the namespace "audit"'
+    cluster.answers("exec", code=1, err=f'Error from server (Forbidden): pods "node-node-1" is forbidden: {cannot}\n')
+
+    _, _, err = run("show", alice_uid)
+
+    assert "kubectl create role exectrail-get-pods --namespace=audit --verb=get --resource=pods, bound to you" in err
 
 
 def test_a_session_whose_trail_cannot_be_read_shows_the_request_and_exits_with_2(
@@ -310,7 +322,8 @@ def test_a_user_who_may_not_list_auditsessions_still_gets_the_trail(
 
     assert code == 0
     assert "sleep 0.1" in out
-    assert "kubectl create clusterrole exectrail-reader --verb=list --resource=auditsessions.exectrail.io" in err
+    remedy = "kubectl create clusterrole exectrail-list-auditsessions.exectrail.io --verb=list"
+    assert f"{remedy} --resource=auditsessions.exectrail.io, bound to you" in err
 
 
 @pytest.mark.parametrize(
