@@ -279,7 +279,9 @@ def test_a_user_who_may_not_exec_into_the_reader_sees_the_missing_permission(
 
     assert code == 2
     assert 'User "eve" cannot create' in err
-    remedy = "kubectl create role exectrail-get-create-pods-exec --namespace=audit --verb=get,create --resource=pods/exec"
+    remedy = (
+        "kubectl create role exectrail-get-create-pods-exec --namespace=audit --verb=get,create --resource=pods/exec"
+    )
     assert remedy in err
 
 
