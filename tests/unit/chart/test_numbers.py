@@ -1,5 +1,6 @@
 """Numbers among the values: Go prints a large or small one as 1e+06, which no part reads."""
 
+import argparse
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -8,6 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+import enricher.__main__
+import profiles.controller.__main__
+import webhook.options
 from tests.unit.chart.rendered import CHART, Document, HelmTemplate, RunHelm, container, pod_spec
 
 SCHEMA: Document = json.loads((CHART / "values.schema.json").read_text())
@@ -78,3 +82,29 @@ def test_a_rate_is_rendered_as_it_was_given(helm_template: HelmTemplate, per_sec
     arguments = container(pod_spec(helm_template({"sessions": {"rates": rates}}), "webhook"), "webhook")["args"]
 
     assert {f"--{whose}-limit={per_second}:7" for whose in RATES} <= set(arguments)
+
+
+PARSERS: dict[str, Callable[[list[str]], argparse.Namespace]] = {
+    "webhook": lambda arguments: webhook.options.parser().parse_args(arguments),
+    "enricher": lambda arguments: enricher.__main__._parser().parse_args(arguments),
+    "controller": profiles.controller.__main__._arguments,
+}
+
+
+@pytest.mark.parametrize("part", PARSERS)
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+def test_a_part_takes_the_least_and_the_most_that_the_schema_allows(
+    helm_template: HelmTemplate, monkeypatch: pytest.MonkeyPatch, part: str, bound: str
+) -> None:
+    monkeypatch.setenv("POD_NAMESPACE", "exectrail")
+    hours = {"minimum": ("2h", "1h"), "maximum": ("999998h", "1h")}[bound]
+    tls = {
+        "mode": "self-managed",
+        "duration": hours[0],
+        "renewBefore": hours[1],
+        "ca": {"duration": "999999h", "renewBefore": hours[0]},
+    }
+    ports = {"webhook": {"port": 2000, "metricsPort": 3000}}
+    values = merged(everywhere(lambda schema: schema.get(bound, 1)), {"tls": tls} | ports)
+
+    PARSERS[part](container(pod_spec(helm_template(values), part), part)["args"])
