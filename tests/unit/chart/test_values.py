@@ -41,7 +41,7 @@ def test_the_schema_is_valid() -> None:
 
 
 def test_the_schema_knows_the_keys_of_the_values_and_no_others() -> None:
-    # Helm adds `global`; `maxSurge` is an alternative to the default's `maxUnavailable`.
+    # Helm adds `global`; for `node`, `maxSurge` is an alternative to the default's `maxUnavailable`.
     alternatives = {"global", "maxSurge"}
     for path, values, schema in fixed(VALUES, SCHEMA):
         assert set(schema["properties"]) - alternatives == set(values), path or "the root"
@@ -118,6 +118,8 @@ def console(resource: str, group: str = "") -> Document:
         ({"logs": {"auditLogPath": "/audit.log"}}, "/logs/auditLogPath"),
         ({"logs": {"auditLogPath": "/a/b.log", "mode": "stdout"}}, "logs.auditLogPath is set"),
         ({"logs": {"auditLogMaxSize": -1}}, "/logs/auditLogMaxSize"),
+        ({"logs": {"pvc": {"create": {"accessModes": ["ReadWriteOncePod"]}}}}, "/logs/pvc/create/accessModes/0"),
+        ({"enricher": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}}}, "maxSurge"),
         ({"logs": {"auditLogMaxBackups": 1.5}}, "/logs/auditLogMaxBackups"),
         ({"logs": {"maxTotalSizeMB": 50}}, "logs.maxTotalSizeMB is 50"),
         ({"logs": {"maxTotalSizeMB": 50, "auditLogMaxSize": 0}}, "logs.maxTotalSizeMB is 50"),
@@ -139,6 +141,11 @@ def test_helm_refuses_a_wrong_value_and_names_it(run_helm: RunHelm, values: Docu
     result = run_helm(values)
     assert result.returncode != 0
     assert named in result.stderr
+
+
+def test_a_node_pod_may_have_its_successor_beside_it(run_helm: RunHelm) -> None:
+    surge = {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert run_helm({"node": {"updateStrategy": surge}}).returncode == 0
 
 
 def test_a_parent_chart_may_hand_down_its_globals(run_helm: RunHelm) -> None:
