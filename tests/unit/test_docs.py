@@ -37,6 +37,7 @@ from webhook.certificates import pair
 REPO = Path(__file__).parents[2]
 DOCS = REPO / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), *sorted(REPO.glob("*.md"))]
+PARTS = ("exectrail", "webhook", "enricher", "profiles")
 PROGRAMS = (
     "exectrail.cli",
     "webhook.__main__",
@@ -345,6 +346,15 @@ def test_every_warning_that_a_page_quotes_is_the_webhooks() -> None:
     texts = {re.sub(r"\{[^}]*\}", "", each) for each in literals(REPO / "webhook")}
     assert quoted
     assert {each for each in quoted if not any(each in text for text in texts)} == set()
+
+
+def test_every_log_line_that_troubleshooting_quotes_in_its_text_is_logged() -> None:
+    prose = re.sub(r"^\|.*$", "", page("tasks/troubleshooting.md"), flags=re.MULTILINE)  # tables quote parts of lines
+    quoted = set(re.findall(r"`([^`\n]+ [^`\n]*\.\.\.[^`\n]*)`", prose))
+    said = {each for part in PARTS for each in literals(REPO / part) if re.match(r"\w+ \w+", each)}  # no mere "%s; %s"
+    logged = [re.escape(each).replace("%s", ".+") for each in said]
+    assert {"cannot start: ..."} < quoted
+    assert {each for each in quoted if not any(re.fullmatch(line, each) for line in logged)} == set()
 
 
 def test_alerts_ask_for_metrics_that_exist() -> None:
