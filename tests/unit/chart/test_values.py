@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 
 import jsonschema
@@ -67,6 +68,14 @@ def test_every_value_is_described_where_it_stands() -> None:
     values = dict(described(root))
     assert values["webhook.failurePolicy"]
     assert [path for path, is_described in values.items() if not is_described] == []
+
+
+@pytest.mark.parametrize("key", ["path: /var/log/security-profiles-operator", 'auditLogPath: ""'])
+def test_what_becomes_of_the_trails_folder_is_said_where_it_is_chosen(key: str) -> None:
+    at = [line.strip() for line in LINES].index(key)
+    comment = itertools.takewhile(lambda line: line.lstrip().startswith("#"), reversed(LINES[:at]))
+    said = " ".join(line.strip("# ") for line in reversed(list(comment)))
+    assert [word for word in ("own", "65532", "0750") if not re.search(rf"\b{word}\b", said)] == []
 
 
 def console(resource: str, group: str = "") -> Document:
