@@ -148,7 +148,7 @@ class Client:
         return _decode(self._send("GET", path, timeout=_within(seconds)).data, kind)
 
     def create(self, path: str, obj: object, seconds: float | None = None) -> None:
-        """Create an object in the collection at `path`, in so many seconds; `ApiError` 409, `AlreadyExists`, where its name is taken."""
+        """Create an object in the collection at `path`, in so many seconds; `ApiError` `AlreadyExists`, where it is."""
         body = msgspec.json.encode(obj)
         self._send("POST", path, body=body, content_type="application/json", timeout=_within(seconds))
 

@@ -74,19 +74,20 @@ def send(request: Callable[..., Any], **parameters: object) -> bytes:
         response = request(**parameters, _preload_content=False)
         data: bytes = response.data
     except ApiException as error:
-        raise ApiError(error.status or 0, error.reason or "", _message(error)) from error
+        said = _said(error)
+        raise ApiError(error.status or 0, said.reason, said.message) from error
     except (HTTPError, OSError) as error:
         raise ApiError(0, "", str(error)) from error
     return data
 
 
-def _message(error: ApiException) -> str:
+def _said(error: ApiException) -> Status:
     """What the API server says (meta/v1 Status), without the headers that the client's own message carries."""
     body = error.body or ""
     try:
-        return msgspec.json.decode(body, type=Status).message
+        return msgspec.json.decode(body, type=Status)
     except UNREADABLE:
-        return str(body[:200])
+        return Status(reason=error.reason or "", message=str(body[:200]))
 
 
 def _decode(data: bytes, kind: type[T]) -> T:

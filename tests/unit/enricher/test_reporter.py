@@ -108,7 +108,7 @@ def test_a_session_that_the_webhook_has_not_written_yet_is_reported_again(api: A
         (
             403,
             "Forbidden",
-            'it is forbidden: User "node1" cannot patch resource "auditsessions/status" in API group ""',
+            'User "node1" cannot patch resource "auditsessions/status" in API group ""',
         ),
         (409, "Conflict", "the object has been modified"),
     ],
