@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from . import operator_module
 from .cluster import Cluster, eventually
 from .node.paths import REPOSITORY
 from .product import NAMESPACE, RELEASE, TRAIL, install, may_enter, namespace
-from .sessions import Person
+from .sessions import Person, enter_by_the_runtime, trail
 from .test_profiles import GROUP, binding, profile, ready, runs
 
 KINDS = ("seccompprofiles", "profilebindings", "securityprofilenodestatuses", "securityprofilesoperatordaemons")
@@ -73,7 +74,36 @@ def test_the_operators_guide_with_its_own_commands(alice: Person, space: str) ->
     ]
     wanted = {"enableJsonEnricher": True, "verbosity": 0, "jsonEnricherOptions": options}
     patch = {"spec": {**wanted, "jsonEnricherFilters": json.dumps(filters)}}
+    with _patched(admin, space, patch):
+        _follows_the_guide(alice, space)
+
+
+@contextmanager
+def _patched(admin: Cluster, space: str, patch: dict[str, Any]) -> Iterator[None]:
+    """Have `spod` so, and afterwards the enricher without its filters again: they drop what other tests look for."""
     admin.kubectl("-n", NAMESPACE, "patch", "spod", "spod", "--type=merge", "-p", json.dumps(patch))
+    try:
+        yield
+    finally:
+        unset = {"spec": dict.fromkeys(patch["spec"])}
+        admin.kubectl("-n", NAMESPACE, "patch", "spod", "spod", "--type=merge", "-p", json.dumps(unset))
+        # The kubelet brings a changed ConfigMap within a minute, or when the pod changes.
+        eventually(lambda: not admin.get("configmap", "exectrail-spod", "-n", NAMESPACE).get("data"))
+        enrichers = ("pod", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=enricher")
+        admin.kubectl("annotate", *enrichers, f"look={uuid.uuid4()}", "--overwrite")
+        words: list[str] = []
+
+        def recorded() -> bool:
+            """Whether what has no request is in the trail: the guide's filters drop it."""
+            words.append(uuid.uuid4().hex)
+            enter_by_the_runtime(admin, space, "true", words[-1])
+            return any(each in words for record in trail() for each in record.argv or ())
+
+        eventually(recorded, 120, every=1)
+
+
+def _follows_the_guide(alice: Person, space: str) -> None:
+    admin = alice.admin
     logged = {"action": "SCMP_ACT_LOG", "names": ["execve", "clone", "fork", "execveat"]}
     admin.apply(profile("profile1", logged, version="v1"))
     admin.apply(binding(space, "all-pod-binding", "profile1", version="v1"))
@@ -88,12 +118,6 @@ def test_the_operators_guide_with_its_own_commands(alice: Person, space: str) ->
     assert (line["requestUID"], line["user"], line["syscalls"]) == (uid, "alice", ["execve"])
     assert {"auditID", "timestamp", "node", "pid", "uid", "gid", "executable"} <= line.keys()
     assert [each.exit.code for each in records if each.phase == "end" and each.exit] == [0]
-
-    admin.kubectl("-n", NAMESPACE, "patch", "spod", "spod", "--type=merge", "-p", json.dumps(_unset(patch)))
-
-
-def _unset(patch: dict[str, Any]) -> dict[str, Any]:
-    return {"spec": dict.fromkeys(patch["spec"])}
 
 
 def _lines(uid: str) -> list[dict[str, Any]]:
