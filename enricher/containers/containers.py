@@ -4,15 +4,17 @@ The kubelet reports a container's id a second or more after its start. Its pod i
 and so is the container itself, where it is its pod's only one or the node shows its name.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from enricher.containers.pods import CONFIG_HASH, CONFIG_MIRROR, Namespace, Pod, containers_of, ids_of, statuses_of
 from enricher.containers.pods import Container as ContainerSpec
-from enricher.containers.pods import Namespace, Pod, containers_of, ids_of, statuses_of
 from exectrail.contracts.node_debug import Traits, is_node_debug
 from exectrail.contracts.profile import LOGGING_FILES
 from exectrail.contracts.record import Origin, Resource
@@ -27,6 +29,8 @@ class CgroupRef(Struct, frozen=True, cache_hash=True):
     sandbox: bool = False
     """Whether it is the pod's sandbox (pause), or else the runtime's own in the pod's cgroup (CRI-O's conmon): the API
     knows nothing of them."""
+    inner: bool = False
+    """Whether the container made it inside of its own: it comes and goes, and the container stays."""
     on_node: bool = False
     """Whether it is no container at all, but the node outside of all pods."""
     name: str = ""
@@ -34,6 +38,9 @@ class CgroupRef(Struct, frozen=True, cache_hash=True):
 
 
 NODE = CgroupRef(on_node=True)
+_MOST_ANSWERS = 4096
+"""More than a node has containers. Those of cgroups that were never found are not forgotten with any."""
+_is_hash = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
 class Container(Struct, frozen=True):
@@ -159,7 +166,13 @@ class Containers:
         known = self._answers.get(ref)
         if known is None or known.version != self.version:
             with self._lock:
-                known = self._answers[ref] = self._answer(ref)
+                fresh = self._answer(ref)
+                if fresh.recorded is None and known and known.recorded is not None:
+                    # A pod that was deleted by force: its containers go on for as long as the kubelet lets them.
+                    fresh = replace(known, version=self.version)
+                known = self._answers[ref] = fresh
+                if len(self._answers) > _MOST_ANSWERS:
+                    del self._answers[next(iter(self._answers))]
         return known
 
     def _answer(self, ref: CgroupRef) -> Answer:
@@ -217,8 +230,13 @@ class Containers:
 
 
 def _cgroup_uid(pod: Pod) -> str:
-    """The UID that the kubelet names a pod's cgroup by: of a static pod, its manifest's hash."""
-    return pod.metadata.annotations.get("kubernetes.io/config.hash", pod.metadata.uid)
+    """The UID that the kubelet names a pod's cgroup by: of a static pod, its manifest's hash.
+
+    Anybody may annotate a pod of their own, also with another's UID. The hash of a manifest is never one.
+    """
+    annotations = pod.metadata.annotations
+    is_static = CONFIG_MIRROR in annotations and _is_hash(annotations.get(CONFIG_HASH, ""))
+    return annotations[CONFIG_HASH] if is_static else pod.metadata.uid
 
 
 def _ms(stamp: str | None) -> int | None:

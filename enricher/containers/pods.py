@@ -4,6 +4,9 @@ from msgspec import Struct, field
 
 from exectrail.contracts.meta import ObjectMeta
 
+CONFIG_HASH, CONFIG_MIRROR = "kubernetes.io/config.hash", "kubernetes.io/config.mirror"
+"""Annotations that the kubelet gives the API's copy of a static pod; the first one names its cgroup."""
+
 
 class SeccompProfile(Struct, frozen=True, rename="camel"):
     """core/v1 SeccompProfile."""

@@ -4,6 +4,8 @@ import pytest
 
 from enricher.containers.containers import CgroupRef, Containers
 from enricher.containers.pods import (
+    CONFIG_HASH,
+    CONFIG_MIRROR,
     Container,
     ContainerStatus,
     Namespace,
@@ -107,3 +109,72 @@ def test_the_kernel_logs_a_container_by_its_own_profile_or_its_pods_and_never_a_
 
     assert found is not None
     assert found.logged is logged
+
+
+POD_UID, OTHER_UID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "11111111-4f89-41d3-9a0c-0305e82c3301"
+HASH = "0123456789abcdef0123456789abcdef"
+
+
+def pod(namespace: str, uid: str, container_id: str = ID, annotations: dict[str, str] | None = None) -> Pod:
+    meta = ObjectMeta(name="web", namespace=namespace, uid=uid, annotations=annotations or {})
+    return Pod(meta, ONE, PodStatus(reported("app", container_id)))
+
+
+def two_namespaces() -> Containers:
+    containers = Containers()
+    containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels={"exectrail.io/record": "true"})))
+    containers.namespace_changed(None, Namespace(ObjectMeta(name="dev")))
+    return containers
+
+
+@pytest.mark.parametrize("claimed", [POD_UID, HASH, "x", ""])
+@pytest.mark.parametrize("mirror", [{}, {CONFIG_MIRROR: HASH}], ids=["plain", "as a mirror pod"])
+def test_no_annotation_takes_another_pods_place(claimed: str, mirror: dict[str, str]) -> None:
+    containers = two_namespaces()
+    containers.pod_changed(None, pod("shop", POD_UID))
+
+    foreign = pod("dev", OTHER_UID, OTHER_ID, {CONFIG_HASH: claimed, **mirror})
+    containers.pod_changed(None, foreign)
+    containers.pod_changed(foreign, None)
+
+    answer = containers.look(CgroupRef(ID, POD_UID))
+    assert answer.recorded
+    assert answer.container
+    assert answer.container.resource.namespace == "shop"
+
+
+def test_an_annotation_does_not_hide_ones_own_pod() -> None:
+    containers = two_namespaces()
+    containers.pod_changed(None, pod("shop", POD_UID, annotations={CONFIG_HASH: HASH}))
+
+    assert containers.look(CgroupRef(ID, POD_UID)).recorded
+
+
+def test_a_static_pod_is_found_by_its_manifests_hash() -> None:
+    containers = two_namespaces()
+    containers.pod_changed(None, pod("shop", POD_UID, annotations={CONFIG_HASH: HASH, CONFIG_MIRROR: HASH}))
+
+    assert containers.look(CgroupRef(ID, HASH)).recorded
+
+
+def test_a_container_of_a_pod_that_was_deleted_by_force_stays_what_it_is_until_it_is_gone() -> None:
+    containers = two_namespaces()
+    containers.pod_changed(None, pod("shop", POD_UID))
+    ref = CgroupRef(ID, POD_UID)
+    before = containers.look(ref)
+
+    containers.pod_changed(pod("shop", POD_UID), None)
+    after = containers.look(ref)
+    assert (after.recorded, after.container) == (True, before.container)
+
+    containers.forget(ID)
+    assert containers.look(ref).recorded is None
+
+
+def test_containers_that_were_never_found_are_remembered_up_to_a_number() -> None:
+    containers = two_namespaces()
+
+    for number in range(10_000):
+        containers.look(CgroupRef(f"cgroup-{number}"))
+
+    assert len(containers._answers) <= 4096

@@ -683,7 +683,8 @@ def test_arguments_that_are_not_utf_8_are_kept_readable(rig: Rig) -> None:
     assert record.truncated == ["argv", "cmdLine"]
 
 
-def test_before_the_api_was_read_nothing_is_given_up_for_half_a_minute(rig: Rig) -> None:
+def test_before_the_api_was_read_nothing_is_given_up_for_half_a_minute() -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod())
     rig.containers.pod_changed(pod(), None)
     rig.ready = False
     rig.happen(execute(INIT, "sh"), now=0.0)
