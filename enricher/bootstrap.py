@@ -66,7 +66,9 @@ class _Api:
         self.attached = Attached(clock.stamp(clock.now_ms()))
         self.requests = config.Requests(client, args.namespace, self._request_changed, args.node)
         pod_changed, namespace_changed = self.containers.pod_changed, self.containers.namespace_changed
-        self._needed = [*config.watch_node(client, args.node, pod_changed, namespace_changed), self.requests]
+        debugs_node = self.containers.debugs_node
+        watched = config.watch_node(client, args.node, pod_changed, namespace_changed, debugs_node)
+        self._needed = [*watched, self.requests]
         # The agent does not wait for this one: without it, pods of classes with telling names are reported as well.
         self.classes = Mirror(client, uncovered.PATH, uncovered.RuntimeClass)
         self.mirrors: list[Mirror[Any]] = [*self._needed, self.classes]

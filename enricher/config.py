@@ -21,6 +21,7 @@ from enricher.audit.progress import SourceState, modified_ms
 from enricher.audit.source import Source
 from enricher.clock import Clock
 from enricher.containers.cgroup_resolver import CgroupfsResolver, NodeCgroups
+from enricher.containers.lean_pod import lean_pod
 from enricher.containers.pod_roots import PodRoots
 from enricher.containers.pods import Namespace, Pod
 from enricher.containers.proc_cgroups import ProcCgroupResolver
@@ -116,11 +117,16 @@ def watch_node(
     node: str,
     pod_changed: Callable[[Pod | None, Pod | None], None],
     namespace_changed: Callable[[Namespace | None, Namespace | None], None],
+    debugs_node: Callable[[Pod], bool],
 ) -> list[Mirror[Any]]:
-    """Mirrors of all namespaces and of this node's pods, to be started."""
+    """Mirrors of all namespaces and of this node's pods, to be started; of pods only what is needed is kept."""
+
+    def lean(pod: Pod) -> Pod:
+        return lean_pod(pod, debugs=debugs_node(pod))
+
     return [
         Mirror(client, "/api/v1/namespaces", Namespace, namespace_changed, metadata_only=True),
-        Mirror(client, "/api/v1/pods", Pod, pod_changed, few=True, fieldSelector=f"spec.nodeName={node}"),
+        Mirror(client, "/api/v1/pods", Pod, pod_changed, keep=lean, few=True, fieldSelector=f"spec.nodeName={node}"),
     ]
 
 

@@ -65,7 +65,8 @@ def _capture(args: argparse.Namespace, file: BinaryIO, over: threading.Event) ->
     containers = Containers(args.node_debug_labels)
     tables = Tables(recorder, containers)
     requests = config.Requests(client, args.namespace, tables.session_changed)
-    watched = config.watch_node(client, args.node, tables.pod_changed, tables.namespace_changed)
+    pod_changed, namespace_changed = tables.pod_changed, tables.namespace_changed
+    watched = config.watch_node(client, args.node, pod_changed, namespace_changed, containers.debugs_node)
     source = config.open_source(args.receive_buffer, TappedSource)
     if source:
         source.recorder = recorder

@@ -6,12 +6,12 @@ import time
 from typing import Any, BinaryIO
 
 import msgspec
-from msgspec.structs import replace
 
 from enricher.audit.netlink_socket import AuditSource
 from enricher.clock import boot_to_wall_ns
 from enricher.containers.containers import CgroupRef, Containers
-from enricher.containers.pods import Container, Namespace, Pod
+from enricher.containers.lean_pod import lean_meta, lean_pod
+from enricher.containers.pods import Namespace, Pod
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.pending_event import Correlated
 from enricher.correlate.process_tree import Node, Tree
@@ -20,14 +20,12 @@ from enricher.procfs import Proc
 from enricher.support import recording
 from enricher.support.recording import NamespaceSeen, PodSeen, SessionSeen
 from exectrail.contracts.meta import ObjectMeta
-from exectrail.contracts.node_debug import SOURCE
-from exectrail.contracts.session import TAG_VARIABLE, AuditSession
+from exectrail.contracts.session import AuditSession
 
 _NLMSG_HEADER = 16
 _MOST_TEXTS = 4096
 _CLOCK_STEP_NS = 1_000_000
 _MOST_UNSETTLED = 1000
-_CONFIG_HASH = "kubernetes.io/config.hash"  # names a static pod's cgroup
 
 
 class Recorder:
@@ -95,13 +93,13 @@ class Tables:
         """A namespace came, changed or went."""
         self._containers.namespace_changed(old, new)
         self._put(
-            NamespaceSeen(_key(new or old), Namespace(_lean_meta(new.metadata, new.metadata.labels)) if new else None)
+            NamespaceSeen(_key(new or old), Namespace(lean_meta(new.metadata, new.metadata.labels)) if new else None)
         )
 
     def session_changed(self, old: AuditSession | None, new: AuditSession | None) -> None:
         """A request came or went; one that was closed before has no more processes to come."""
         if old or new is None or new.status.phase != "Closed":
-            self._put(SessionSeen(_key(new or old), AuditSession(_lean_meta(new.metadata), new.spec) if new else None))
+            self._put(SessionSeen(_key(new or old), AuditSession(lean_meta(new.metadata), new.spec) if new else None))
 
     def _put(self, seen: PodSeen | NamespaceSeen | SessionSeen) -> None:
         slot = (type(seen), seen.key)
@@ -201,38 +199,6 @@ class TappedCorrelator(Correlator):
 
     def _text(self, record: SeccompEvent) -> bytes:
         return self._source.text(record) if self._source else b""
-
-
-def lean_pod(pod: Pod, *, debugs: bool) -> Pod:
-    """A pod without values of variables and commands, which may hold secrets.
-
-    The variable that the webhook sets is kept, and the commands of containers that a request made: as in its session.
-
-    Args:
-        pod: The pod.
-        debugs: Whether it is for debugging its node.
-
-    """
-    spec = replace(
-        pod.spec,
-        containers=[_lean_container(each, asked_for=debugs) for each in pod.spec.containers],
-        init_containers=[_lean_container(each, asked_for=debugs) for each in pod.spec.init_containers],
-        ephemeral_containers=[_lean_container(each, asked_for=True) for each in pod.spec.ephemeral_containers],
-    )
-    meta = _lean_meta(pod.metadata, pod.metadata.labels)
-    owners = pod.metadata.owner_references
-    created = pod.metadata.creation_timestamp
-    return Pod(replace(meta, creation_timestamp=created, owner_references=owners), spec, pod.status)
-
-
-def _lean_container(container: Container, *, asked_for: bool) -> Container:
-    lean = replace(container, env=[each for each in container.env if each.name == TAG_VARIABLE])
-    return lean if asked_for else replace(lean, command=[], args=[])
-
-
-def _lean_meta(meta: ObjectMeta, labels: dict[str, str] | None = None) -> ObjectMeta:
-    annotations = {key: value for key, value in meta.annotations.items() if key in (_CONFIG_HASH, SOURCE)}
-    return ObjectMeta(meta.name, meta.namespace, meta.uid, labels=labels or {}, annotations=annotations)
 
 
 def _key(thing: Pod | Namespace | AuditSession | None) -> str:

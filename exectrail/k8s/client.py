@@ -25,6 +25,8 @@ from exectrail.contracts.unreadable import UNREADABLE
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 100
 """Objects of one answer. An AuditSession may have 100 KiB, so that more of them would be felt."""
+_SMALL_PAGE = 25
+"""The same of objects that users make as large as the API server takes them: pods have up to 1.5 MiB."""
 _FEW_BYTES = 4 << 20
 """Of an answer that has no pages. Users can make AuditSessions that all agents watch."""
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
@@ -192,7 +194,7 @@ class Client:
 
         """
         decoder = msgspec.json.Decoder(kind)
-        query = {"limit": str(_PAGE), **selectors}
+        query = {"limit": str(_SMALL_PAGE if few else _PAGE), **selectors}
         accept = _METADATA_LIST if metadata_only else _JSON
         if few and (found := self._from_memory(path, accept, selectors)):
             yield Page(_readable(found.items or [], decoder), found.metadata.resource_version)
