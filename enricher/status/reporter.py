@@ -135,7 +135,7 @@ class Reporter:
             trail, uid = self._trail, self._due()
             status = self._waiting[uid] if uid else None
         if trail:
-            self._write_node(trail)
+            self._write_node_or_say(trail)
             self._count()
         done = bool(uid and status and self._write_session(uid, status))
         with self._worker.changing():
@@ -162,6 +162,15 @@ class Reporter:
                 self.dropped += 1
             log.warning("the API refused the status of session %s: %s", uid, error)
         return True
+
+    def _write_node_or_say(self, status: NodeTrailStatus) -> None:
+        """Write it; one that is refused for good holds up no session's status."""
+        try:
+            self._write_node(status)
+        except ApiError as error:
+            if is_passing(error):
+                raise
+            log.error("the API refused this node's NodeTrail: %s", error)
 
     def _write_node(self, status: NodeTrailStatus) -> None:
         whole = msgspec.to_builtins(status)

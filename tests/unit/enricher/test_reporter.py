@@ -126,6 +126,19 @@ def test_what_the_api_refuses_for_a_moment_is_reported_again(
     assert reporter.dropped == 0
 
 
+def test_a_nodetrail_that_is_refused_for_good_holds_up_no_session(
+    api: ApiServer, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.canned.append((422, b'{"kind": "Status", "code": 422, "reason": "Invalid", "message": "seq has fallen"}'))
+    reporter.node(NodeTrailStatus(seq=1))
+    reporter.started(session(), record())
+
+    *_, last = asked(api, lambda seen: len(seen) == 2)
+
+    assert last.path.endswith(f"/auditsessions/{UID}/status")
+    assert "the API refused this node's NodeTrail: Invalid: seq has fallen" in caplog.text
+
+
 def test_what_the_api_refuses_is_given_up_and_counted(api: ApiServer, reporter: Reporter) -> None:
     api.canned.append((422, b'{"kind": "Status", "code": 422, "reason": "Invalid", "message": "no"}'))
     reporter.started(session(), record())
