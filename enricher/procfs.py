@@ -68,6 +68,11 @@ class Proc:
             # Gone: no folder, no task behind it any more, or a file that ends early, depending on the moment.
             return None
 
+    def is_alive(self, process: Process) -> bool:
+        """Whether a process goes on; one that ended and is waited for does not."""
+        info = self.process(process.pid)
+        return info is not None and info.process == process and not info.gone
+
     def processes(self) -> Iterator[ProcessInfo]:
         """Every process, threads not counted; those that end meanwhile are left out."""
         for name in os.listdir(self._root):

@@ -46,11 +46,11 @@ class NodeCgroups(CgroupResolver, Protocol):
     def search(self, containers: Collection[str]) -> dict[str, str]:
         """Look everywhere for containers that are in no known cgroup; of those not understood, where they are."""
 
-    def forget_gone(self, populated: Collection[int]) -> list[CgroupRef]:
+    def forget_gone(self, is_populated: Callable[[int], bool]) -> list[CgroupRef]:
         """Drop the cgroups that are no more, and return them.
 
         Args:
-            populated: Those of which the sensor knows processes.
+            is_populated: Whether one has processes still, wherever these are by now.
 
         """
 
@@ -125,9 +125,9 @@ class CgroupfsResolver:
         except (KeyError, OSError):
             return []
 
-    def forget_gone(self, populated: Collection[int] = ()) -> list[CgroupRef]:
+    def forget_gone(self, is_populated: Callable[[int], bool] = lambda _cgroup: False) -> list[CgroupRef]:
         """Drop the cgroups whose folders are no more, and return them."""
-        gone = [cgroup for cgroup, folder in self.folders.items() if cgroup not in populated and not folder.exists()]
+        gone = [each for each, folder in self.folders.items() if not folder.exists() and not is_populated(each)]
         for cgroup in gone:
             del self.folders[cgroup]
         return [self.known.pop(cgroup) for cgroup in gone]
@@ -135,12 +135,14 @@ class CgroupfsResolver:
     def _take(self, cgroup: int, root: Path, folder: Path) -> CgroupRef:
         path = _path(root, folder)
         found, uid = container_id.from_cgroup_path(path), container_id.pod_uid(path)
+        inner = found is not None and container_id.from_folder(folder.name) != found
         self.folders[cgroup] = folder
         ref = self.known[cgroup] = CgroupRef(
             found or f"cgroup-{cgroup}",
             uid,
             # In a pod and no container: the runtime's own, which watches one from outside and sends in what enters it.
-            sandbox=found is None or is_sandbox(folder),
+            sandbox=found is None or (not inner and is_sandbox(folder)),
+            inner=inner,
             name=self._named_by(self.pids(cgroup), uid) if found and uid else "",
         )
         return ref

@@ -4,7 +4,7 @@ Each container gets a number, which its events carry as `cgroup`.
 """
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -87,9 +87,9 @@ class ProcCgroupResolver:
             found = self._by_text[text] = self._take(text)
         return found
 
-    def forget_gone(self, populated: Collection[int]) -> list[CgroupRef]:
+    def forget_gone(self, is_populated: Callable[[int], bool]) -> list[CgroupRef]:
         """Drop the containers without processes, and return them. No number is used again."""
-        gone = self.known.keys() - populated
+        gone = [number for number in self.known if not is_populated(number)]
         refs = [self.known.pop(number) for number in gone]
         for number, ref in zip(gone, refs, strict=True):
             del self._numbers[ref.container_id]

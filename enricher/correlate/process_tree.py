@@ -94,6 +94,10 @@ class Tree:
         """All that are alive."""
         return list(self._nodes)
 
+    def of_container(self, container_id: str) -> list[Process]:
+        """Those of a container that are alive."""
+        return list(self._of.get(container_id, ()))
+
     def nodes(self) -> list[Node]:
         """All that are alive, parents before their children."""
         return list(self._nodes.values())

@@ -5,13 +5,14 @@ container's processes that were there before are taken into the process tree, an
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from enricher.containers.cgroup_resolver import NodeCgroups
 from enricher.containers.containers import Containers
 from enricher.correlate.backfill import backfill
 from enricher.correlate.correlator import Correlator
 from enricher.events import ExitEvent, Process, ProcessEvent, SeccompEvent
+from enricher.procfs import Proc
 from enricher.sensors.sensor import KnownProcess, Sensed, Sensor
 
 
@@ -23,11 +24,20 @@ class ContainerTracker:
         cgroups: Knows which container each of the sensor's cgroups is.
         containers: What is recorded; learns here which containers are there still.
         correlator: Takes the events, and has the process tree.
+        is_alive: Whether a process goes on, by /proc.
 
     """
 
-    def __init__(self, sensor: Sensor, cgroups: NodeCgroups, containers: Containers, correlator: Correlator) -> None:
+    def __init__(
+        self,
+        sensor: Sensor,
+        cgroups: NodeCgroups,
+        containers: Containers,
+        correlator: Correlator,
+        is_alive: Callable[[Process], bool] | None = None,
+    ) -> None:
         self.sensor = sensor
+        self._is_alive = is_alive or Proc().is_alive
         self._cgroups, self._containers, self._correlator = cgroups, containers, correlator
         containers.is_there = cgroups.is_there
         self._decided: dict[int, bool] = {}
@@ -43,7 +53,8 @@ class ContainerTracker:
 
         """
         self._look_around(time.monotonic())
-        cgroups = {ref.container_id: cgroup for cgroup, ref in self._cgroups.known.items() if not ref.on_node}
+        known = self._cgroups.known.items()
+        cgroups = {ref.container_id: cgroup for cgroup, ref in known if not (ref.on_node or ref.inner)}
         for container_id in containers & cgroups.keys():
             self._decided[cgroups[container_id]] = True
             self.sensor.decide(cgroups[container_id], record=True)
@@ -81,10 +92,17 @@ class ContainerTracker:
         for cgroup in self._decided.keys() - self._cgroups.known.keys():
             del self._decided[cgroup]
             self.sensor.forget(cgroup)
-        for ref in self._cgroups.forget_gone(self.sensor.populated()):
-            self._correlator.forget_container(ref.container_id)
-            self._containers.forget(ref.container_id)
+        populated = self.sensor.populated()
+        for ref in self._cgroups.forget_gone(lambda cgroup: cgroup in populated or self._is_outlived(cgroup)):
             self._seen = (-1, -1)
+            if not ref.inner:
+                self._correlator.forget_container(ref.container_id)
+                self._containers.forget(ref.container_id)
+
+    def _is_outlived(self, cgroup: int) -> bool:
+        """Whether a process goes on that has left the cgroup: it is followed to its end."""
+        ref = self._cgroups.known[cgroup]
+        return not ref.inner and any(map(self._is_alive, self._correlator.tree.of_container(ref.container_id)))
 
     def _look_around(self, now: float) -> None:
         self._feed(self.sensor.maintain(), now)
@@ -95,7 +113,8 @@ class ContainerTracker:
         self._has_begun = True
         self._decide()
         refs = self._cgroups.known.items()
-        self._backfill({cgroup for cgroup, ref in refs if not (ref.on_node or self._decided.get(cgroup) is False)})
+        ignored = {ref.container_id for cgroup, ref in refs if self._decided.get(cgroup) is False}
+        self._backfill({cgroup for cgroup, ref in refs if not (ref.on_node or ref.container_id in ignored)})
 
     def _feed(self, sensed: Iterable[Sensed], now: float) -> None:
         correlator, looks_up = self._correlator, not self.sensor.reports_forks_and_exits
@@ -130,6 +149,8 @@ class ContainerTracker:
         """Hand new decisions to the sensor; the cgroups where it has not reported all that is there."""
         unseen: set[int] = set()
         for cgroup, ref in list(self._cgroups.known.items()):
+            if ref.inner:  # goes by its container's: it may be gone while processes that have left it go on
+                continue
             recorded = self._containers.look(ref).recorded
             if recorded is None or self._decided.get(cgroup) is recorded:
                 continue
@@ -138,7 +159,8 @@ class ContainerTracker:
                 unseen.add(cgroup)
             if not recorded:
                 self._correlator.forget_container(ref.container_id)
-        return unseen
+        whole = {self._cgroups.known[cgroup].container_id for cgroup in unseen}
+        return unseen | {cgroup for cgroup, ref in self._cgroups.known.items() if ref.container_id in whole}
 
     def _backfill(self, cgroups: Collection[int]) -> None:
         if not cgroups:

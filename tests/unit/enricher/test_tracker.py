@@ -1,7 +1,7 @@
 """The life of a container, whichever sensor reports its processes: found, decided on, taken in, forgotten."""
 
 import selectors
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pytest
 
@@ -14,7 +14,7 @@ from enricher.netlink import SocketCounters
 from enricher.procfs import ProcessInfo
 from enricher.sensors.sensor import Dropped, KnownProcess, Sensed
 from exectrail.contracts.meta import ObjectMeta
-from tests.unit.enricher.rig import APP, CGROUP, INIT, SECOND, Rig, end, execute, pod
+from tests.unit.enricher.rig import APP, CGROUP, ENTRY, INIT, SECOND, UID, Rig, end, entering, execute, fork, pod
 
 RECORD, IGNORE = {"exectrail.io/record": "true"}, dict[str, str]()
 SHELL, CHILD = Process(300, 3000), Process(301, 3100)
@@ -115,18 +115,24 @@ class FakeCgroups:
     def search(self, containers: Collection[str]) -> dict[str, str]:
         return {}
 
-    def forget_gone(self, populated: Collection[int]) -> list[CgroupRef]:
-        return [self.known.pop(CGROUP)] if self.gone and CGROUP in self.known else []
+    def forget_gone(self, is_populated: Callable[[int], bool]) -> list[CgroupRef]:
+        gone = self.gone and CGROUP in self.known and not is_populated(CGROUP)
+        return [self.known.pop(CGROUP)] if gone else []
 
 
 class Tracked:
     """A tracker at work on a rig."""
 
-    def __init__(self, sensor: FakeSensor, labels: dict[str, str] = RECORD) -> None:
+    def __init__(
+        self,
+        sensor: FakeSensor,
+        labels: dict[str, str] = RECORD,
+        is_alive: Callable[[Process], bool] = lambda _process: False,
+    ) -> None:
         self.rig, self.sensor = Rig(labels, pod()), sensor
         self.cgroups = FakeCgroups(CgroupRef(APP, "pod-1"))
         self.rig.correlator._cgroups = self.cgroups
-        self.tracker = ContainerTracker(sensor, self.cgroups, self.rig.containers, self.rig.correlator)
+        self.tracker = ContainerTracker(sensor, self.cgroups, self.rig.containers, self.rig.correlator, is_alive)
 
     def opt(self, labels: dict[str, str]) -> None:
         self.rig.containers.namespace_changed(None, Namespace(ObjectMeta(name="shop", labels=labels)))
@@ -210,13 +216,38 @@ def test_a_container_that_is_gone_is_forgotten_after_the_ends_of_its_processes(s
     sensor.there[CGROUP] = [there(INIT)]
     tracked.tracker.advance(0.0)
     tracked.cgroups.gone = True
-    sensor.ends = [(end(INIT), None)]
+    sensor.ends, sensor.there = [(end(INIT), None)], {}
     tracked.tracker.maintain(5.0)
     tracked.tracker.maintain(10.0)
 
     assert tracked.origins() == {}
     assert [record.kind for record in tracked.rig.wait(10.0)] == ["exit"]
     assert sensor.forgotten == [CGROUP]
+
+
+def test_a_process_that_has_left_its_cgroup_is_followed_to_its_end_also_without_its_container() -> None:
+    moved = Process(400, 4000)
+    alive = {moved}
+    tracked = Tracked(FakeSensor(), is_alive=alive.__contains__)
+    tracked.tracker.advance(0.0)
+    tracked.sensor.report(execute(INIT, "sleep", parent=Process(1, 1)), *entering(), fork(ENTRY, moved))
+    tracked.sensor.report(end(ENTRY), end(INIT))
+    tracked.tracker.advance(1.0)
+    tracked.rig.advance(2.0)
+    tracked.cgroups.gone = True
+
+    tracked.tracker.maintain(5.0)
+    tracked.tracker.maintain(10.0)
+    assert tracked.sensor.forgotten == []
+    tracked.sensor.report(execute(moved, "backdoor", parent=ENTRY))
+    tracked.tracker.advance(11.0)
+    (record,) = [each for each in tracked.rig.wait(12.0) if each.argv == ["backdoor"]]
+    assert record.request_uid == UID
+
+    alive.clear()
+    tracked.tracker.maintain(15.0)
+    tracked.tracker.maintain(20.0)
+    assert tracked.sensor.forgotten == [CGROUP]
 
 
 def test_processes_that_come_unreported_are_looked_up_now_and_then() -> None:
