@@ -77,14 +77,16 @@ class RequiredWriter:
         return None
 
     def _write(self, body: bytes, deadline: float) -> str | None:
-        why = "the API server was not asked in time"
+        why = ""
         while (left := deadline - time.monotonic()) > 0:
             try:
                 self._create(body, left)
             except ApiError as error:
                 if is_there(error):
                     break  # an earlier try came through, only its answer did not
-                why = str(error)
+                # The last try may be cut off by our own deadline: what the API server said before tells more.
+                if error.status or not why:
+                    why = str(error)
                 if not is_passing(error):
                     return why
             except Exception:
@@ -94,6 +96,6 @@ class RequiredWriter:
                 break
             time.sleep(min(_PAUSE_SECONDS, left))
         else:
-            return why
+            return why or "the API server was not asked in time"
         metrics.SESSIONS_WRITTEN.inc()
         return None

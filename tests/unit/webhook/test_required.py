@@ -257,6 +257,14 @@ def test_a_failure_that_does_not_pass_in_time_is_the_reason() -> None:
     assert written(Api(*[ApiError(503, "", "etcd is away")] * 100), session(), seconds=2) == "etcd is away"
 
 
+def test_what_the_api_server_said_tells_more_than_that_a_later_try_got_no_answer() -> None:
+    full = ApiError(403, "Forbidden", "exceeded quota: sessions")
+    cut_off = ApiError(0, "", "timed out")
+
+    assert written(Api(full, *[cut_off] * 100), session(), seconds=0.5) == "Forbidden: exceeded quota: sessions"
+    assert written(Api(*[cut_off] * 100), session(), seconds=0.5) == "timed out"
+
+
 def test_an_api_server_that_does_not_answer_is_waited_for_no_longer_than_allowed() -> None:
     answered = threading.Event()
     began = time.monotonic()
