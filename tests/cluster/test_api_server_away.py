@@ -51,6 +51,7 @@ def test_recording_goes_on_without_the_api_server_and_enrichment_catches_up(alic
     try:
         with api_server_away():
             time.sleep(_MINUTE)
+            eventually(lambda: any(record.phase == "end" for record in records_of(uid)), 60)
             records, lost_by_now = records_of(uid), check_equation()["lost"]
     finally:
         process.kill()

@@ -149,9 +149,13 @@ def test_a_webhook_that_is_not_reached_is_seen_and_the_time_of_it_is_known(
     assert passed.returncode == 0
     assert tested.returncode != 0
     assert said.startswith("The webhook is NOT reached")
-    told = reached.kubectl("get", "events", "-n", NAMESPACE).stdout
-    assert "WebhookNotReached" in told
-    assert "WebhookReached" in told
+
+    def told() -> bool:
+        """The controller sends its Event after it has written the outage's end."""
+        events = reached.kubectl("get", "events", "-n", NAMESPACE).stdout
+        return "WebhookNotReached" in events and "WebhookReached" in events
+
+    eventually(told)
 
 
 def test_a_configuration_that_no_longer_asks_about_execs_is_seen(reached: Cluster) -> None:

@@ -261,6 +261,7 @@ def strict(admin: Cluster) -> Iterator[str]:
 
 
 def _namespace(admin: Cluster, name: str, **labels: str) -> Iterator[str]:
+    admin.kubectl("delete", "namespace", name, "--ignore-not-found")  # that of the test before may be on its way out
     role, to_alice = may_enter(name)
     role["rules"].append({"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "delete"]})
     admin.apply(namespace(name, **labels), role, to_alice)

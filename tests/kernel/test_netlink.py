@@ -156,15 +156,26 @@ def test_records_that_the_buffer_cannot_hold_are_counted_to_the_last_one(
     source: AuditSource, user: socket.socket
 ) -> None:
     calls = 300
+    for _ in range(10):
+        kept, overruns, dropped, all_records = in_a_small_buffer(source, user, calls)
+        # What others of this machine have logged may have come before the one socket, or after the last look at it.
+        if len({record.pid for record in all_records}) == 1:
+            break
+    else:
+        raise AssertionError("others were logged in each of ten runs")
+    assert 0 < kept < calls
+    assert overruns == 1
+    assert kept + dropped == len(all_records)
+
+
+def in_a_small_buffer(source: AuditSource, user: socket.socket, calls: int) -> tuple[int, int, int, list[SeccompEvent]]:
+    """Of so many records: how many were kept, how often it overran, how many it dropped, and all that there were."""
     with AuditSource.open(16384) as small:
         pid = run_under_filter("getppid", calls=calls)
         all_records = read_until(source, lambda records: sum(record.pid == pid for record in records) == calls)
         for _ in range(20):  # other types neither fill the buffer nor count as dropped
             user.sendto(message(AUDIT_USER_AVC, b"busy\0", NLM_F_REQUEST), (0, 0))
-        kept = small.read()
-        assert 0 < len(kept) < calls
-        assert small.overruns == 1
-        assert len(kept) + small.dropped() == len(all_records)
+        return len(small.read()), small.overruns, small.dropped(), all_records + source.read()
 
 
 def test_the_receive_buffer_is_as_large_as_the_kernel_allows() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -242,7 +243,9 @@ def test_a_process_has_the_user_that_it_has_taken(rig: Rig, web: FakeContainer) 
 
 def test_processes_that_were_there_before_are_known_by_their_children(web: FakeContainer) -> None:
     process = web.start("sleep", "9")
-    time.sleep(0.1)
+    runs, until = Path(f"/proc/{process.pid}/cmdline"), time.monotonic() + 5
+    while runs.read_bytes() != b"sleep\0009\0" and time.monotonic() < until:
+        time.sleep(0.01)
     connector = ProcConnector.open(1 << 20)
     rig = Rig(connector)
     parent = [each for each in rig.correlator.tree.processes() if each.pid == process.pid]
