@@ -52,6 +52,12 @@ class FakeCluster:
             meta |= rest.pop("metadata", {})
             self._store(path, key, {**(old or {}), **rest, "metadata": meta})
 
+    def create(self, path: str, name: str, namespace: str, **rest: Any) -> None:
+        """Create an object; one that is there stays as it is."""
+        with self._changed:
+            if f"{namespace}/{name}" not in self._objects[path]:
+                self.put(path, name, namespace, **rest)
+
     def delete(self, path: str, key: str) -> None:
         """Delete an object, once its finalizers are gone."""
         with self._changed:

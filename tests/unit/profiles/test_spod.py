@@ -62,7 +62,7 @@ class Cluster:
     # ---- the controller's writes ----
 
     def create(self) -> None:
-        self.put(DAEMONS, "spod", spec={})
+        self.api.create(DAEMONS, "spod", "release", spec={})
 
     def write_status(self, daemon: Daemon, status: DaemonStatus) -> None:
         self.status_writes += 1
