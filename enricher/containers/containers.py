@@ -4,9 +4,9 @@ The kubelet reports a container's id a second or more after its start. Its pod i
 and so is the container itself, where it is its pod's only one or the node shows its name.
 """
 
-import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -40,7 +40,6 @@ class CgroupRef(Struct, frozen=True, cache_hash=True):
 NODE = CgroupRef(on_node=True)
 _MOST_ANSWERS = 4096
 """More than a node has containers. Those of cgroups that were never found are not forgotten with any."""
-_is_hash = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
 class Container(Struct, frozen=True):
@@ -96,6 +95,8 @@ class Containers:
         """Whether a container is on the node still, by its id; set by `enricher.correlate.tracker`."""
         self._lock = threading.Lock()
         self._pods: dict[str, Pod] = {}
+        self._copies: defaultdict[str, dict[str, Pod]] = defaultdict(dict)
+        """By the UID of a static pod's cgroup, those that say they are its copy, by their own: anybody may say so."""
         self._pod_of: dict[str, str] = {}
         self._labels: dict[str, dict[str, str]] = {}
         self._answers: dict[CgroupRef, Answer] = {}
@@ -110,20 +111,26 @@ class Containers:
         with self._lock:
             added: dict[str, int] = {}
             if old:
-                self._pods.pop(_cgroup_uid(old), None)
-                self._debugging.pop(_cgroup_uid(old), None)
-                added = self._added.pop(_cgroup_uid(old), {})
+                self._pods.pop(old.metadata.uid, None)
+                if static := _static_uid(old):
+                    self._copies[static].pop(old.metadata.uid, None)
+                    if not self._copies[static]:
+                        del self._copies[static]
+                self._debugging.pop(old.metadata.uid, None)
+                added = self._added.pop(old.metadata.uid, {})
                 for container_id in ids_of(old):
                     self._pod_of.pop(container_id, None)
             if new:
-                self._pods[_cgroup_uid(new)] = new
-                self._pod_of.update(dict.fromkeys(ids_of(new), _cgroup_uid(new)))
+                self._pods[new.metadata.uid] = new
+                if static := _static_uid(new):
+                    self._copies[static][new.metadata.uid] = new
+                self._pod_of.update(dict.fromkeys(ids_of(new), new.metadata.uid))
                 if self.debugs_node(new) and not new.status.is_over:
-                    self._debugging[_cgroup_uid(new)] = self._tags_of(new)
+                    self._debugging[new.metadata.uid] = self._tags_of(new)
                 if new.spec.ephemeral_containers:
-                    known = added if old and _cgroup_uid(old) == _cgroup_uid(new) else {}
+                    known = added if old and old.metadata.uid == new.metadata.uid else {}
                     names = [each.name for each in new.spec.ephemeral_containers]
-                    self._added[_cgroup_uid(new)] = dict.fromkeys(names, self.now_ms()) | known
+                    self._added[new.metadata.uid] = dict.fromkeys(names, self.now_ms()) | known
             self.version += 1
 
     def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
@@ -185,7 +192,7 @@ class Containers:
         if pod is None or recorded is None:
             return Answer(self.version)
         spec = _spec_of(pod, ref, self.is_there)
-        seen_ms = self._added.get(_cgroup_uid(pod), {}).get(spec.name) if spec else None
+        seen_ms = self._added.get(pod.metadata.uid, {}).get(spec.name) if spec else None
         return Answer(self.version, recorded, self._container(pod, spec, ref, seen_ms) if spec else None)
 
     def forget(self, container_id: str) -> None:
@@ -198,7 +205,13 @@ class Containers:
         return None if labels is None else opted_in(labels) or self.debugs_node(pod)
 
     def _pod(self, ref: CgroupRef) -> Pod | None:
-        return self._pods.get(ref.pod_uid or self._pod_of.get(ref.container_id, ""))
+        uid = ref.pod_uid or self._pod_of.get(ref.container_id, "")
+        if pod := self._pods.get(uid):
+            return pod
+        copies = list(self._copies.get(uid, {}).values())
+        if len(copies) > 1:  # the kubelet reports the containers of its own alone
+            copies = [each for each in copies if ref.container_id in ids_of(each)]
+        return copies[0] if len(copies) == 1 else None
 
     def _container(self, pod: Pod, spec: ContainerSpec, ref: CgroupRef, seen_ms: int | None) -> Container:
         is_ephemeral, status = _is_ephemeral(pod, spec), statuses_of(pod).get(ref.container_id)
@@ -229,14 +242,13 @@ class Containers:
         return {tag for each in containers_of(pod) if (tag := self._tag_of(pod, each))}
 
 
-def _cgroup_uid(pod: Pod) -> str:
-    """The UID that the kubelet names a pod's cgroup by: of a static pod, its manifest's hash.
+def _static_uid(pod: Pod) -> str:
+    """The UID that a static pod's cgroup goes by: its manifest's, or else the manifest's hash; empty for other pods.
 
-    Anybody may annotate a pod of their own, also with another's UID. The hash of a manifest is never one.
+    Anybody may annotate a pod of their own, also with another's UID: that one goes first.
     """
     annotations = pod.metadata.annotations
-    is_static = CONFIG_MIRROR in annotations and _is_hash(annotations.get(CONFIG_HASH, ""))
-    return annotations[CONFIG_HASH] if is_static else pod.metadata.uid
+    return annotations.get(CONFIG_HASH, "") if CONFIG_MIRROR in annotations else ""
 
 
 def _ms(stamp: str | None) -> int | None:

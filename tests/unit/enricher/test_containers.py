@@ -150,11 +150,23 @@ def test_an_annotation_does_not_hide_ones_own_pod() -> None:
     assert containers.look(CgroupRef(ID, POD_UID)).recorded
 
 
-def test_a_static_pod_is_found_by_its_manifests_hash() -> None:
+@pytest.mark.parametrize("uid", [HASH, "22222222-4f89-41d3-9a0c-0305e82c3301"], ids=["hash", "UID in the manifest"])
+def test_a_static_pod_is_found_by_what_its_cgroup_goes_by(uid: str) -> None:
     containers = two_namespaces()
-    containers.pod_changed(None, pod("shop", POD_UID, annotations={CONFIG_HASH: HASH, CONFIG_MIRROR: HASH}))
+    containers.pod_changed(None, pod("shop", POD_UID, annotations={CONFIG_HASH: uid, CONFIG_MIRROR: uid}))
+
+    assert containers.look(CgroupRef(ID, uid)).recorded
+
+
+def test_who_only_says_to_be_a_static_pods_copy_does_not_take_its_place() -> None:
+    containers, marks = two_namespaces(), {CONFIG_HASH: HASH, CONFIG_MIRROR: HASH}
+    containers.pod_changed(None, pod("shop", POD_UID, annotations=marks))
+    forged = pod("dev", OTHER_UID, OTHER_ID, marks)
+    containers.pod_changed(None, forged)
 
     assert containers.look(CgroupRef(ID, HASH)).recorded
+    containers.pod_changed(forged, None)
+    assert containers.look(CgroupRef("c" * 64, HASH)).recorded
 
 
 def test_a_container_of_a_pod_that_was_deleted_by_force_stays_what_it_is_until_it_is_gone() -> None:

@@ -61,6 +61,13 @@ def test_secrets_and_what_takes_room_are_left_out() -> None:
     assert lean.status == pod().status
 
 
+def test_a_static_pods_copy_keeps_what_names_its_cgroup() -> None:
+    names = {"kubernetes.io/config.hash": "0" * 32, "kubernetes.io/config.mirror": "0" * 32}
+    copy = Pod(ObjectMeta("web", "shop", annotations={**names, "note": "x"}))
+
+    assert lean_pod(copy, debugs=False).metadata.annotations == names
+
+
 def test_a_pod_to_debug_its_node_keeps_its_commands() -> None:
     assert lean_pod(pod(), debugs=True).spec.containers[0].command == fat().command
 
