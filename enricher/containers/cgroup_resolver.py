@@ -1,6 +1,7 @@
 """Which container a cgroup belongs to."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -136,6 +137,11 @@ class CgroupfsResolver:
         path = _path(root, folder)
         found, uid = container_id.from_cgroup_path(path), container_id.pod_uid(path)
         inner = found is not None and container_id.from_folder(folder.name) != found
+        if inner:  # the runtime's own (crun's `container`), or made before we looked: it goes by the container's
+            own = next((each for each in folder.parents if container_id.from_folder(each.name) == found), root)
+            with suppress(FileNotFoundError):
+                if own != root and (above := own.stat().st_ino) not in self.known:
+                    self._take(above, root, own)
         self.folders[cgroup] = folder
         ref = self.known[cgroup] = CgroupRef(
             found or f"cgroup-{cgroup}",

@@ -94,6 +94,17 @@ def test_what_runs_in_one_is_the_containers_and_nothing_is_decided_for_it_alone(
     assert dict(node.sensor.decisions)[node.own]
 
 
+def test_a_container_whose_processes_are_in_one_from_the_start_is_decided_on_with_the_first_event(node: Node) -> None:
+    """As crun makes it: `crio-ID.scope/container`."""
+    node.pass_time(1)
+    own = node.container.parent / ("e" * 64)
+    (own / "container").mkdir(parents=True)
+
+    node.happen(fork(ENTRY, CAT), cgroup=(own / "container").stat().st_ino)
+
+    assert own.stat().st_ino in dict(node.sensor.decisions)
+
+
 def test_what_was_there_in_one_before_is_known_when_its_namespace_opts_in(node: Node) -> None:
     inner = node.make("x").stat().st_ino
     node.sensor.there[inner] = [there(CAT, b"cat\0", ns_pid=9)]
