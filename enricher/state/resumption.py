@@ -189,10 +189,12 @@ class Resumption:
         stale = {uid: each for uid, each in stale.items() if self._is_older(each)}
         if stale:
             # Taken as far as it takes: the trail may be long, and its older files compressed.
-            for record in itertools.takewhile(lambda _: stale, self._ends(set(stale))):
+            for record in self._ends(set(stale)):
                 audit = stale.pop(record.request_uid or "", None)
                 if audit:  # it was written here, and the enricher was killed before it reported that to the API
                     self._requests.closed(_session(audit), record)
+                if not stale:
+                    break
         for audit in stale.values():
             session, target = _session(audit), audit.spec.target
             resource = Resource(target.namespace, target.pod, target.container)

@@ -1,5 +1,6 @@
 """What becomes of sessions that were open over a restart, and of what came in meanwhile."""
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import pytest
@@ -58,13 +59,16 @@ class Restart:
         return Resumption(
             self.gap,
             self.before,
-            lambda: self.trail[::-1],
+            self.newest_first,
             rig.sessions,
             rig.emitter,
             rig.correlator,
             rig.clock,
             requests,
         )
+
+    def newest_first(self) -> Iterable[bytes]:
+        return self.trail[::-1]
 
     def settles(self) -> list[Record]:
         """The records that come of it."""
@@ -182,6 +186,23 @@ def test_an_end_that_is_in_the_trail_and_not_in_the_api_is_reported_to_the_api_a
     restart.trail = [encode(each).rstrip(b"\n") for each in rig.records]
     restart.running = [runs(UID)]
 
+    assert restart.settles() == []
+    assert restart.closed == [(UID, "completed")]
+
+
+def test_the_trail_is_read_no_further_than_to_the_last_end_that_is_looked_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restart = Restart(rig)
+    ask(rig, request())
+    rig.happen(execute(ENTRY, "env", f"SPO_EXEC_REQUEST_UID={UID}", "sh", "-c", "id"), end(ENTRY))
+    restart.running = [runs(UID)]
+
+    def newest_first() -> Iterator[bytes]:
+        yield encode(rig.records[-1]).rstrip(b"\n")
+        raise AssertionError("read on")
+
+    monkeypatch.setattr(restart, "newest_first", newest_first)
     assert restart.settles() == []
     assert restart.closed == [(UID, "completed")]
 
