@@ -78,6 +78,8 @@ def in_order(records: Iterable[Record]) -> Iterator[Summary]:
         key: _Key | None = _key(record)
         if key is None or hash(key) in done:
             continue
+        _take_back(key, waiting)
+        first = first if first in waiting else next(iter(waiting), None)
         if key in waiting:
             waiting[key].append(record)
         else:
@@ -103,6 +105,8 @@ def in_reverse_order(records: Iterable[Record]) -> Iterator[Summary]:
     done: set[int] = set()
     for record in records:
         key = _key(record)
+        if key and key[1] is None and hash((key[0], record.process_key)) in done:
+            continue  # it was unconfirmed first, and forged in the end
         if key and hash(key) not in done:
             begun.setdefault(key, []).append(record)
             if _claims(record) or (record.phase == "start" and record.reason != LATE):
@@ -115,6 +119,15 @@ def _key(record: Record) -> _Key | None:
     if not record.request_uid:
         return None
     return record.request_uid, (record.process_key or "") if record.state == "forged" else None
+
+
+def _take_back(key: _Key, waiting: dict[_Key, list[Record]]) -> None:
+    """Take out of the genuine session what a process left in it before it turned out to forge the UID."""
+    uid, forger = key
+    if forger and (unconfirmed := waiting.get((uid, None))):
+        unconfirmed[:] = [each for each in unconfirmed if each.process_key != forger]
+        if not unconfirmed:
+            del waiting[uid, None]
 
 
 def _claims(record: Record) -> bool:

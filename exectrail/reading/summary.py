@@ -67,9 +67,18 @@ def from_records(uid: str, records: Iterable[Record]) -> Summary:
 
 
 def genuine(records: Iterable[Record]) -> list[Record]:
-    """Those of a session's records that do not only claim its UID: their user is the one who asked. All, if all do."""
+    """Those of a session's records that do not only claim its UID: their user is the one who asked. All, if all do.
+
+    Records from before an entry was found out say `unconfirmed`.
+    """
     every = list(records)
-    return [record for record in every if record.state != "forged"] or every
+    forgers = {_entry(record) for record in every if record.state == "forged"}
+    return [record for record in every if _entry(record) not in forgers] or every
+
+
+def _entry(record: Record) -> str:
+    """The process that came in, by its key; of a record without one, itself."""
+    return record.entry_key or record.process_key or record.audit_id
 
 
 def _start(summary: Summary) -> str | None:

@@ -472,6 +472,19 @@ def test_a_forged_uid_neither_hides_nor_cuts_the_session(ends: int, limit: list[
     ]
 
 
+@pytest.mark.parametrize("limit", [[], ["--limit", "5"]], ids=["oldest first", "newest first"])
+def test_a_session_that_turns_out_forged_is_listed_once(limit: list[str], run: Run, tmp_path: Path) -> None:
+    node = Node1().write("a", "start", 0, state="unconfirmed", user=None, process_key="other")
+    node.write("a", "start", 1, **_FORGED, reason="other-command").write("a", "end", 2, **_FORGED, exit=Exit(0))
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(node.content)
+
+    (listed,) = run(trail, "--no-headers", *limit)[1].splitlines()
+
+    assert "\tforged, exit 0\t" in listed
+    assert from_records("a", node.records).state == "forged"
+
+
 def test_a_forged_claim_does_not_hold_up_the_list() -> None:
     records = iter(Node1().write("a", None, 0, **_FORGED).write("b", "start", 1).write("b", "end", 2).records)
 
