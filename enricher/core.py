@@ -66,7 +66,7 @@ class Core:
             self._next_maintenance = now + _MAINTAIN_EVERY
             self._inputs.maintain(now)
         for container_id in self.correlator.take_forgotten():
-            self.emitter.forget_container(container_id, self._clock.now_ms())
+            self.emitter.forget_container(container_id, self._clock.now_ms(), self.correlator.follows)
         self.emitter.tick(now, self._clock.now_ms())
         return True
 

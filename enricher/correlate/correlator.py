@@ -33,8 +33,8 @@ from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Pr
 from enricher.tally import Tally
 
 _MAX_HELD = 50_000
-_MAX_HELD_ARGV = 16 << 20
-"""Bytes of arguments: one exec may have 64 KiB, and events of a container that just started wait for seconds."""
+_MAX_HELD_BYTES = 16 << 20
+"""Of arguments and paths: one exec may have 76 KiB, and events of a container that just started wait for seconds."""
 _UNNAMED_HOLD = 5.0
 """How much longer, in seconds, events wait for the kubelet to report which container it was, where that ended before
 it was looked at: without an answer they have no name, and no request; without its pod they are lost."""
@@ -80,7 +80,7 @@ class Correlator:
         self._in_containers = ContainerProcesses(self.tree, sessions)
         self._on_node = NodeProcesses(containers)
         self._pending: deque[PendingEvent] = deque()
-        self._held_argv = 0
+        self._held_bytes = 0
         self._seccomp = SeccompCorrelator(reports_failed_execs=reports_failed_execs)
         self._expected = ExpectedSeccomp(has_audit_source=has_audit_source)
         self._searches = PathSearches()
@@ -108,9 +108,8 @@ class Correlator:
         if self._searches.latest or type(event) is ExecFailedEvent:
             self._searches.add(pending)
         self._pending.append(pending)
-        if type(event) is ExecEvent:
-            self._held_argv += len(event.argv)
-        while len(self._pending) > _MAX_HELD or self._held_argv > _MAX_HELD_ARGV:
+        self._held_bytes += _strings(event)
+        while len(self._pending) > _MAX_HELD or self._held_bytes > _MAX_HELD_BYTES:
             self._give_up(self._next())
 
     def take_seccomp(self, event: SeccompEvent, now: float) -> None:
@@ -167,8 +166,7 @@ class Correlator:
     def _next(self) -> PendingEvent:
         """Take out the oldest event."""
         pending = self._pending.popleft()
-        if type(pending.event) is ExecEvent:
-            self._held_argv -= len(pending.event.argv)
+        self._held_bytes -= _strings(pending.event)
         return pending
 
     def _step(self, pending: PendingEvent) -> Resolved:
@@ -309,6 +307,11 @@ class Correlator:
         self._forgotten -= settled
         return settled
 
+    def follows(self, session: Session) -> bool:
+        """Whether a session's entry is followed: its container may be recorded again by now."""
+        node = self.tree.get(session.entry)
+        return node is not None and node.entry is not None and node.entry.session is session
+
     def inits(self) -> dict[Process, Container]:
         """The recorded containers' own inits that are alive."""
         found = ((process, self.container(container_id)) for container_id, process in self.tree.inits().items())
@@ -322,6 +325,13 @@ class Correlator:
 def _is_unfiltered(event: ProcessEvent) -> bool:
     """Whether no seccomp filter can have logged an exec: a SECCOMP event of the same process is another call's."""
     return type(event) is ExecEvent and event.seccomp is False
+
+
+def _strings(event: ProcessEvent) -> int:
+    """How many bytes of an event its user chooses."""
+    if type(event) is ExecEvent:
+        return len(event.argv) + len(event.filename) + len(event.path) + len(event.cwd)
+    return len(event.argv) + len(event.filename) if type(event) is ExecFailedEvent else 0
 
 
 def _call(event: ProcessEvent) -> Call:

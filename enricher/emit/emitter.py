@@ -211,12 +211,14 @@ class Emitter:
         """A session ended, or went out of sight, while no enricher ran."""
         self._lost(session, self._builder.session_lost(session, owner, self._containers.cluster_uid, gap))
 
-    def forget_container(self, container_id: str, wall_ms: int) -> None:
+    def forget_container(self, container_id: str, wall_ms: int, follows: Callable[[Session], bool]) -> None:
         """A container is gone, or no longer recorded: no end of a session comes from there any more."""
         self._repeats.forget(container_id)
         self._quota.forget(container_id)
         for opened in [each for each in self._open.values() if each.container_id == container_id]:
             session = opened.session
+            if follows(session):
+                continue
             owner = Owner(session.container, container_id, Entry(session.entry, "session", session))
             self._lost(session, self._builder.session_unwatched(session, owner, self._containers.cluster_uid, wall_ms))
 

@@ -69,6 +69,25 @@ def test_an_end_that_is_on_its_way_goes_first(forgetting: Forgetting) -> None:
     assert (record.outcome, record.exit and record.exit.code) == ("completed", 3)
 
 
+def test_a_session_that_began_since_it_is_recorded_again_goes_on() -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod())
+    rig.requests[UID] = asked_for()
+    core = Core(Nothing(), rig.correlator, rig.emitter, rig.clock)
+    container_starts(rig)
+    core.step(1.0)
+    rig.correlator.forget_container(APP)  # within the second, the label comes again
+    for event in (execute(INIT, "sleep", "inf", parent=Process(1, 1)), *entering()):
+        rig.correlator.take(event, 1.2)
+    core.step(1.3)
+
+    core.step(2.1)
+    rig.correlator.take(end(ENTRY, 3), 9.0)
+    core.step(9.1)
+
+    (ended,) = [record for record in rig.records if record.phase == "end"]
+    assert (ended.outcome, ended.exit and ended.exit.code) == ("completed", 3)
+
+
 def test_other_containers_sessions_stay_open(forgetting: Forgetting) -> None:
     forgetting.rig.correlator.forget_container("b" * 64)
 

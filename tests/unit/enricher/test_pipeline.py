@@ -17,7 +17,7 @@ from enricher.containers.pods import (
 )
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.process_tree import Entry, Node
-from enricher.events import ExecEvent, Process, SeccompEvent
+from enricher.events import ExecEvent, ExecFailedEvent, Process, SeccompEvent
 from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession
 from exectrail.filter.filters import Filters, load
@@ -648,8 +648,21 @@ def test_of_more_events_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch:
     assert logged.correlator.held_events == 3
 
 
+def test_of_longer_failed_execs_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enricher.correlate.correlator._MAX_HELD_BYTES", 1000)
+    logged.happen(execute(Process(700, 7), "sh", time=10 * SECOND), now=2.0)
+
+    for number in range(50):
+        program = b"/" + str(number).encode() * 300
+        logged.correlator.take(
+            ExecFailedEvent(10 * SECOND, CGROUP, "", INIT, INIT, 0, 0, 2, program, b"x\0", False), 2.0
+        )
+
+    assert logged.correlator.held_events < 5
+
+
 def test_of_longer_arguments_than_can_wait_the_oldest_leave(logged: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enricher.correlate.correlator._MAX_HELD_ARGV", 1000)
+    monkeypatch.setattr("enricher.correlate.correlator._MAX_HELD_BYTES", 1000)
     long = "x" * 300
 
     left = logged.happen(*[execute(INIT, str(number), long, time=10 * SECOND) for number in range(5)], now=2.0)
