@@ -9,7 +9,7 @@ from typing import Any
 from exectrail.contracts.record import Record
 
 from .cluster import Cluster, eventually
-from .product import looked_into, pod
+from .product import container_id, looked_into, pod
 from .sessions import Person, check_equation, trail
 
 
@@ -54,7 +54,8 @@ def test_probes_and_hooks_are_no_entries_and_written_once(admin: Cluster, record
     before = check_equation()["suppressed"]
     eventually(lambda: check_equation()["suppressed"] >= before + 6)  # an exec and an exit each second
 
-    execs = [record for record in of_pod("probed") if record.kind == "exec"]
+    own = container_id(recorded, pod="probed")
+    execs = [record for record in of_pod("probed") if record.kind == "exec" and record.container_id == own]
     assert [(record.argv, record.origin) for record in execs if record.origin != "container"] == [
         (["sh", "-c", "touch /tmp/started"], "hook"),
         (["touch", "/tmp/started"], "hook"),
