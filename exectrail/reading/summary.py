@@ -73,6 +73,8 @@ def genuine(records: Iterable[Record]) -> list[Record]:
     """
     every = list(records)
     forgers = {_entry(record) for record in every if record.state == "forged"}
+    if not forgers:  # as in nearly all of a million
+        return every
     return [record for record in every if _entry(record) not in forgers] or every
 
 

@@ -391,21 +391,34 @@ def test_a_node_that_comes_later_is_followed_from_its_beginning(
 # ---- show --follow ----
 
 
+def followed(trail: Trail, shown_first: bytes, *added: bytes) -> bytes:
+    """What `show --follow` prints of session `uid-1` after something, where lines are added then; it has to end."""
+    command = [sys.executable, "-m", "exectrail", "show", "uid-1", str(trail.file), "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdout
+        shown = iter(process.stdout.readline, b"")
+        assert any(shown_first in each for each in shown)
+        with trail.file.open("ab") as file:
+            file.write(b"".join(added))
+        rest = b"".join(shown)
+        assert process.wait() == 0
+    return rest
+
+
 def test_a_session_is_shown_and_followed_to_its_end(trail: Trail) -> None:
     mine = {"request_uid": "uid-1", "process_key": "k"}
     with trail.file.open("ab") as file:
         file.write(line(0, kind="session", phase="start", **mine) + line(1, **mine))
     forged = mine | {"state": "forged", "user": None, "process_key": "other"}
-    command = [sys.executable, "-m", "exectrail", "show", "uid-1", str(trail.file), "--follow"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
-        assert process.stdout
-        shown = iter(process.stdout.readline, b"")
-        assert any(b"id 1" in each for each in shown)
-        with trail.file.open("ab") as file:
-            file.write(line(2, argv=["other"]) + line(3, kind="session", phase="end", **forged))
-            file.write(line(4, argv=["ls"], **mine) + line(5, kind="session", phase="end", outcome="completed", **mine))
-        rest = b"".join(shown)
-        assert process.wait() == 0
+
+    rest = followed(
+        trail,
+        b"id 1",
+        line(2, argv=["other"]),
+        line(3, kind="session", phase="end", **forged),
+        line(4, argv=["ls"], **mine),
+        line(5, kind="session", phase="end", outcome="completed", **mine),
+    )
 
     assert b"exec  ls" in rest
     assert b"session ended  completed  uid-1" in rest
@@ -416,17 +429,8 @@ def test_a_process_that_alone_claims_a_uid_is_followed_to_its_end(trail: Trail) 
     forged = {"kind": "session", "request_uid": "uid-1", "state": "forged", "user": None, "process_key": "k"}
     with trail.file.open("ab") as file:
         file.write(line(0, phase="start", **forged))
-    command = [sys.executable, "-m", "exectrail", "show", "uid-1", str(trail.file), "--follow"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
-        assert process.stdout
-        shown = iter(process.stdout.readline, b"")
-        assert any(b"no end recorded" in each for each in shown)
-        with trail.file.open("ab") as file:
-            file.write(line(1, phase="end", **forged))
-        rest = b"".join(shown)
-        assert process.wait() == 0
 
-    assert b"session ended" in rest
+    assert b"session ended" in followed(trail, b"no end recorded", line(1, phase="end", **forged))
 
 
 def test_a_session_that_has_ended_is_not_followed(trail: Trail) -> None:
