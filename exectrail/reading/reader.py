@@ -9,6 +9,7 @@ is added; its first line says after which number it begins.
 import argparse
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -49,24 +50,33 @@ def of_file(
 def follow(file: Path, after: int | None, since: datetime | None) -> int:
     """Print what is added, until the one who reads has gone: an empty line now and then finds that out."""
     out = sys.stdout.buffer
-    spoke = time.monotonic()
     try:
         after = tail.last(file) if after is None else after
         out.write(msgspec.json.encode(Follows(after)) + b"\n")
+        out.flush()
+        threading.Thread(target=_speak, args=(out,), daemon=True).start()
         for line in tail.added(file, after, since):
-            if line is not tail.IDLE:
+            if line is tail.IDLE:
+                out.flush()
+                time.sleep(_POLL)
+            else:
                 out.write(line + b"\n")
-                continue
-            if time.monotonic() - spoke > _SPEAK:
-                out.write(b"\n")
-                spoke = time.monotonic()
-            out.flush()
-            time.sleep(_POLL)
     except BrokenPipeError:
         os._exit(0)  # without another try to write what is left
     except OSError as error:
         print(f"{error.filename or file}: {error.strerror or error}", file=sys.stderr)
     return 1
+
+
+def _speak(out: IO[bytes]) -> None:
+    """Show that this lives, also while it looks for the place after a number in a large segment."""
+    try:
+        while True:
+            time.sleep(_SPEAK)
+            out.write(b"\n")
+            out.flush()
+    except BrokenPipeError:
+        os._exit(0)
 
 
 def _source(file: Path, stream: IO[bytes]) -> Source:
