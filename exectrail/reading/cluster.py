@@ -1,7 +1,7 @@
 """Where a cluster keeps what exectrail recorded: AuditSessions in the API, and one trail per node.
 
 A trail is read through the idle `reader` container of the DaemonSet `node` where it is a file, and from the
-enricher's log where the enricher writes to standard output. The pods say which, by annotation.
+enricher's log where the enricher writes to standard output. Each pod says which, by its annotation.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import IO
+from typing import IO, NoReturn
 from urllib.parse import urlencode
 
 import msgspec
@@ -32,6 +32,7 @@ _PAGE = 2000
 _LABELS = "app.kubernetes.io/name=exectrail,app.kubernetes.io/component="
 _NODE, _ENRICHER = "node", "enricher"
 _READER = "reader"
+_STDOUT = "stdout"
 _LOGS_MODE, _TRAIL = "exectrail.io/logs-mode", "exectrail.io/trail"
 _READS = ("python3", "-m", "exectrail.reading.reader")
 """What prints a trail with its closed segments in the container."""
@@ -138,14 +139,14 @@ def trails(kubectl: Kubectl, node: str | None, only: str, since: datetime | None
         KubectlError: The pods cannot be listed, or none of them runs there.
 
     """
-    sources = [
-        _file(kubectl, pod, (only, *_since(since))) for pod in _pods(kubectl, _NODE, node) if _mode(pod) != "stdout"
-    ]
-    if not sources:
-        sources = [_log(kubectl, pod, since) for pod in _pods(kubectl, _ENRICHER, node)]
-    if not sources:
+    kept, logged, unread = _pods(kubectl, node)
+    if not kept and not logged:
         raise _no_pod(node)
-    return sources
+    return [
+        *(_file(kubectl, pod, (only, *_since(since))) for pod in kept),
+        *(_log(kubectl, pod, since) for pod in logged),
+        *map(_unread, unread),
+    ]
 
 
 @dataclass(frozen=True)
@@ -165,17 +166,13 @@ def live_trails(kubectl: Kubectl, node: str | None = None, since: datetime | Non
         KubectlError: The pods cannot be listed, or none of them runs there.
 
     """
-    found = {
-        pod.spec.node_name: LiveTrail(partial(_follow_file, kubectl, pod, since), speaks=True)
-        for pod in _pods(kubectl, _NODE, node)
-        if _mode(pod) != "stdout"
-    } or {
-        pod.spec.node_name: LiveTrail(partial(_follow_log, kubectl, pod, since), speaks=False)
-        for pod in _pods(kubectl, _ENRICHER, node)
-    }
-    if not found:
+    kept, logged, _ = _pods(kubectl, node)
+    if not kept and not logged:
         raise _no_pod(node)
-    return found
+    return {
+        **{pod.spec.node_name: LiveTrail(partial(_follow_file, kubectl, pod, since), speaks=True) for pod in kept},
+        **{pod.spec.node_name: LiveTrail(partial(_follow_log, kubectl, pod, since), speaks=False) for pod in logged},
+    }
 
 
 def _follow_file(
@@ -197,14 +194,40 @@ def _no_pod(node: str | None) -> KubectlError:
     return KubectlError(f"no running pod of exectrail {where} (label {_LABELS}{_NODE}): no trail can be read")
 
 
-def _pods(kubectl: Kubectl, component: str, node: str | None) -> list[_Pod]:
+def _pods(kubectl: Kubectl, node: str | None) -> tuple[list[_Pod], list[_Pod], list[_Pod]]:
+    """The running pods through which a trail is read, by its file and by its log, and those that do not run.
+
+    Each pod says which by its own annotation: in file mode an enricher's log has no records, also where no reader runs.
+    """
+    readers = [pod for pod in _of(kubectl, _NODE, node) if _mode(pod) != _STDOUT]
+    writers = [pod for pod in _of(kubectl, _ENRICHER, node) if _mode(pod) == _STDOUT]
+    kept, logged = ([pod for pod in pods if pod.status.phase == "Running"] for pods in (readers, writers))
+    read = {pod.spec.node_name for pod in (*kept, *logged)}
+    unread = {_place(pod): pod for pod in (*readers, *writers) if pod.spec.node_name not in read}
+    return kept, logged, list(unread.values())
+
+
+def _of(kubectl: Kubectl, component: str, node: str | None) -> list[_Pod]:
     query = urlencode({"labelSelector": f"{_LABELS}{component}"})
     pods = decoded(kubectl.get("--raw", f"/api/v1/pods?{query}"), _PodList).items
-    return [pod for pod in pods if pod.status.phase == "Running" and node in (None, pod.spec.node_name)]
+    return [pod for pod in pods if node in (None, pod.spec.node_name)]
 
 
 def _mode(pod: _Pod) -> str:
     return pod.metadata.annotations.get(_LOGS_MODE, "file")
+
+
+def _place(pod: _Pod) -> str:
+    return pod.spec.node_name or f"not known yet, of pod {pod.metadata.name}"
+
+
+def _unread(pod: _Pod) -> Source:
+    """Stands for a trail that cannot be read now: the report then says so."""
+
+    def fail() -> NoReturn:
+        raise KubectlError(f"pod {pod.metadata.namespace}/{pod.metadata.name} does not run: it is {pod.status.phase}")
+
+    return Source(f"trail of node {_place(pod)}", fail)
 
 
 def _file(kubectl: Kubectl, pod: _Pod, options: tuple[str, ...]) -> Source:

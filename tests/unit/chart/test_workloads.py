@@ -277,11 +277,12 @@ def test_stdout_mode_needs_no_trail_folder_and_no_reader(helm_template: HelmTemp
         ("stdout", {"exectrail.io/logs-mode": "stdout"}),
     ],
 )
-def test_the_node_pod_tells_the_command_where_the_trail_is(
+def test_the_pods_tell_the_command_where_the_trail_is(
     helm_template: HelmTemplate, mode: str, annotations: dict[str, str]
 ) -> None:
     documents = helm_template({"logs": {"mode": mode}})
     assert pod_template(documents, "node")["metadata"]["annotations"] == annotations
+    assert pod_template(documents, "enricher")["metadata"]["annotations"] == {"exectrail.io/logs-mode": mode}
 
 
 @pytest.mark.parametrize("mode", ["file", "pvc", "stdout"])

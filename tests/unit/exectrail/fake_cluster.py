@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 _PROGRAM = (
@@ -45,17 +46,16 @@ class FakeCluster:
     def calls(self) -> list[list[str]]:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
-    def has_pods(self, mode: str, trail: str, *nodes: str) -> None:
+    def has_pods(self, mode: str, trail: str, *nodes: str, pending: Collection[str] = ()) -> None:
+        """On each node a pod of each DaemonSet, named by both; of those in `pending` no container runs yet."""
+        annotations = {"exectrail.io/logs-mode": mode, "exectrail.io/trail": trail}
         for component in ("node", "enricher"):
             pods = [
-                _pod(component, node, {"exectrail.io/logs-mode": mode, "exectrail.io/trail": trail}) for node in nodes
+                {
+                    "metadata": {"name": f"{component}-{node}", "namespace": "audit", "annotations": annotations},
+                    "spec": {"nodeName": node},
+                    "status": {"phase": "Pending" if f"{component}-{node}" in pending else "Running"},
+                }
+                for node in nodes
             ]
             self.answers(f"get pods component%3D{component}", out={"items": pods})
-
-
-def _pod(component: str, node: str, annotations: dict[str, str]) -> dict[str, object]:
-    return {
-        "metadata": {"name": f"{component}-{node}", "namespace": "audit", "annotations": annotations},
-        "spec": {"nodeName": node},
-        "status": {"phase": "Running"},
-    }

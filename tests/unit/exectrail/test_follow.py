@@ -332,6 +332,27 @@ class _LaterEachTime(datetime):
 # ---- a cluster ----
 
 
+def test_the_cluster_reader_shows_that_it_lives_while_it_looks_for_its_place(
+    trail: Trail,
+) -> None:
+    """A segment that is large, on a node that is busy: else its caller takes it for dead, and it begins anew."""
+    arguments = [str(trail.file), "--follow", "--after=5"]
+    program = (
+        f"import sys; from exectrail.reading import reader; reader._SPEAK = 0.05; sys.exit(reader.main({arguments}))"
+    )
+    packed = trail.folder / "trail-2026-11-23T14-58-01.000.jsonl"
+    os.mkfifo(packed)  # which gives nothing for as long as it is held
+    trail.write(9)
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process, packed.open("wb") as segment:
+        assert process.stdout
+        assert process.stdout.readline() == begins(5)
+        assert process.stdout.readline() == process.stdout.readline() == b"\n"
+        segment.write(line(6))
+        segment.flush()
+        process.terminate()
+
+
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
     monkeypatch.setattr(live_module, "FIRST_WAIT", 0.01)
@@ -359,6 +380,25 @@ def test_a_lost_connection_is_taken_up_where_it_ended(cluster: FakeCluster, live
     said = [item.text for item in items if isinstance(item, Notice)]
     assert said[0] == "trail of node node-1: the connection ended; trying again"
     assert said[-1].startswith("trail of node node-1: error: unable to upgrade connection")
+
+
+def test_while_no_reader_runs_the_enrichers_log_is_not_followed_instead(cluster: FakeCluster, live: Live) -> None:
+    """It has no records, and no end either: nothing of the node would come any more."""
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --follow --after=1", out=begins(1) + line(2))
+    cluster.answers("exec --follow", out=begins(0) + line(1))
+    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    items = live.lines()
+    listed = cluster.folder / "answer-0"
+    running = listed.read_bytes()
+    assert isinstance(next(items), bytes)
+
+    listed.write_bytes(running.replace(b"Running", b"Pending"))
+    assert any("no running pod" in item.text for item in items if isinstance(item, Notice))
+    listed.write_bytes(running)
+
+    assert json.loads(next(item for item in items if isinstance(item, bytes)))["seq"] == 2
+    assert [call for call in cluster.calls if call[0] == "logs"] == []
 
 
 def test_logs_are_followed_from_the_time_of_the_last_line(cluster: FakeCluster, live: Live) -> None:

@@ -358,6 +358,30 @@ def test_a_cluster_without_exectrails_pods_exits_with_2_and_the_label(cluster: F
     assert "app.kubernetes.io/name=exectrail" in err
 
 
+def test_where_no_reader_runs_an_enrichers_log_is_not_taken_for_the_trail(cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get auditsessions", out={"items": []})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1", pending=["node-node-1"])
+
+    code, _, err = run("untracked")
+
+    assert code == 2
+    assert "no running pod of exectrail" in err
+    assert [call for call in cluster.calls if call[0] == "logs"] == []
+
+
+@pytest.mark.parametrize(("mode", "read", "asleep"), [("file", "exec", "node"), ("stdout", "logs", "enricher")])
+def test_a_node_whose_pod_does_not_run_is_reported(
+    mode: str, read: str, asleep: str, cluster: FakeCluster, run: Show, trail: bytes
+) -> None:
+    cluster.has_pods(mode, "/trail/trail.jsonl", "node-1", "node-2", pending=[f"{asleep}-node-2"])
+    cluster.answers(read, out=trail + end(trail) if mode == "file" else trail)
+
+    code, _, err = run("untracked")
+
+    assert code == 3
+    assert f"trail of node node-2: pod audit/{asleep}-node-2 does not run: it is Pending" in err
+
+
 @pytest.mark.parametrize("command", ["/nonexistent/kubectl", "'/nonexistent/kubectl --context x"])
 def test_without_kubectl_the_remedy_is_named(command: str, run: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECTL", command)
