@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from exectrail.contracts.record import Record
 from exectrail.reading import words
-from exectrail.reading.summary import LATE
 
 UNKNOWN = "(no user)"
 """For programs that no request led to, and sessions whose request was not seen."""
@@ -34,16 +33,22 @@ class Counts:
 def count(records: Iterable[Record]) -> Counts:
     """Count `session` and `exec` records; others do not matter."""
     counts = Counts()
+    unconfirmed: dict[tuple[str | None, str | None], tuple[str, str, str]] = {}
+    """Starts that another start may correct, once their request shows."""
     for record in records:
         target = words.names(record.resource) if record.resource else record.node.name
         hour = record.timestamp[:13]
         if record.kind == "session":
-            # A process that only claims the UID is no session; what it ran counts as of no user.
-            if record.phase == "start" and record.reason != LATE and record.state != "forged":
-                counts.sessions += 1
-                counts.sessions_by_user[record.user or UNKNOWN] += 1
-                counts.sessions_by_target[target] += 1
-                counts.sessions_by_hour[hour] += 1
+            if record.phase != "start":
+                continue
+            session = record.request_uid, record.process_key
+            if before := unconfirmed.pop(session, None):
+                _add_session(counts, *before, -1)
+            if record.state != "forged":  # who only claims the UID is no session; what it ran counts as of no user
+                said = record.user or UNKNOWN, target, hour
+                _add_session(counts, *said, 1)
+                if record.state == "unconfirmed":
+                    unconfirmed[session] = said
         elif record.kind == "exec":
             counts.execs += 1
             counts.execs_by_user[record.user or UNKNOWN] += 1
@@ -56,3 +61,12 @@ def count(records: Iterable[Record]) -> Counts:
             else:
                 counts.programs[program] += 1
     return counts
+
+
+def _add_session(counts: Counts, user: str, target: str, hour: str, number: int) -> None:
+    counts.sessions += number
+    by = (counts.sessions_by_user, user), (counts.sessions_by_target, target), (counts.sessions_by_hour, hour)
+    for counter, key in by:
+        counter[key] += number
+        if not counter[key]:
+            del counter[key]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from exectrail import cli
 from exectrail.cli import summary
@@ -170,7 +171,7 @@ RECORDS = [
     record(2, user="alice", program="/usr/bin/id", origin="session"),
     record(3, user="alice", program="nosuch", errno="ENOENT", origin="session"),
     record(4, kind="session", phase="end", user="alice", origin="session"),
-    record(5, kind="session", phase="start", user="alice", reason="late", origin="session"),
+    record(5, kind="clone"),
     record(6, program="/usr/bin/id", origin="container", resource=Resource("shop", "db-0", "pg")),
     record(7, kind="session", phase="start", user="bob\x1b[2J", timestamp="2026-11-23T15:00:00.000Z"),
 ]
@@ -222,6 +223,27 @@ def test_a_process_that_forged_a_uid_is_no_session() -> None:
 
     assert (counts.sessions, counts.execs, counts.execs_by_user["(no user)"]) == (2, 5, 2)
     assert counts.sessions_by_user == {"alice": 1, "bob\x1b[2J": 1}
+
+
+UNCONFIRMED = record(8, kind="session", phase="start", state="unconfirmed", request_uid="uid-1", process_key="k")
+
+
+@pytest.mark.parametrize(
+    ("starts", "users"),
+    [
+        ([UNCONFIRMED], {"(no user)": 1}),
+        ([UNCONFIRMED, replace(UNCONFIRMED, state="confirmed", user="carol", reason="late")], {"carol": 1}),
+        ([replace(UNCONFIRMED, state="confirmed", user="carol", reason="late")], {"carol": 1}),
+        ([UNCONFIRMED, replace(UNCONFIRMED, state="forged", reason="other-command")], {}),
+    ],
+    ids=["not confirmed", "confirmed late", "found late", "forged, as it turned out"],
+)
+def test_a_session_counts_once_as_what_is_known_of_it_last(starts: list[Record], users: dict[str, int]) -> None:
+    counts = count(starts)
+
+    assert counts.sessions == sum(users.values())
+    assert counts.sessions_by_user == users
+    assert counts.sessions_by_hour == ({"2026-11-23T14": 1} if users else {})
 
 
 def test_a_request_without_a_container_counts_for_its_pod() -> None:
