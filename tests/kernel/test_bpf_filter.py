@@ -123,9 +123,13 @@ def test_cgroups_inside_a_container_inherit_its_decision(
     inside.run("/bin/true")
     silent = drain()
     program.decide(container.id, record=True)
-    inside.run("/bin/true")
+    inside.run("/bin/sh", "-c", "/bin/true; /nothing; exit 0")
 
-    assert (silent, len(drain())) == ([], 2)
+    reported = drain()
+    assert (silent, len(reported)) == ([], 8)
+    assert {event.cgroup for event in reported} == {container.id}, "an inner one may be gone before it is looked for"
+    assert {getattr(event, "cgroup_name", "") for event in reported} == {""}, "whoever made it chose that"
+    assert not any(event.outside for event in reported)
 
 
 def test_ignoring_one_container_leaves_its_pod_s_other_one_alone(

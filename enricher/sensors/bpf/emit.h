@@ -78,5 +78,7 @@ static __always_inline __u64 copy_cgroup_name(char *to, const struct cgroup_ref 
 {
 	struct cgroup *cgroup = ref->cgroup;
 
-	return ref->how ? 0 : copy_string(to, CGROUP_NAME_SIZE, BPF_CORE_READ(cgroup, kn, name));
+	if (ref->how || ref->id != BPF_CORE_READ(cgroup, kn, id))
+		return 0;
+	return copy_string(to, CGROUP_NAME_SIZE, BPF_CORE_READ(cgroup, kn, name));
 }

@@ -19,7 +19,7 @@
 struct cgroup_ref {
 	struct cgroup *cgroup; /* the task's own */
 	__u64 own;             /* its container, if that is recorded; else 0 */
-	__u64 id;              /* the cgroup that the event reports: the container's where the task's own is another */
+	__u64 id;              /* the cgroup that the event reports: the container's, once that is decided */
 	__u32 how;
 	bool in_a_pod;
 };
@@ -49,7 +49,8 @@ static __always_inline bool passes_by_cgroup(struct config *from, struct cgroup_
 	ref->id = 0;
 	if (decision != UNDECIDED && decision != RECORD)
 		return false;
-	ref->id = BPF_CORE_READ(cgroup, kn, id);
+	/* A cgroup that a recorded container has made may be gone, or bear another one's name, before user space looks. */
+	ref->id = ref->own ? ref->own : BPF_CORE_READ(cgroup, kn, id);
 	return true;
 }
 
