@@ -2,9 +2,9 @@
 
 A real API server and etcd, and one simulated agent for each node: the enricher's own mirror of AuditSessions, with a
 connection of its own. Requests come at a steady pace, each with what it causes: the webhook asks for its pod and writes
-its AuditSession, the node's agent writes twice how it goes. Four rounds: no agents; agents that all watch all (as
-without labels); four times as many, each of which watches its node's shard; and no agents again. From these follow what
-an agent costs that is only there, what one costs that gets the change, and so what 5,000 nodes take.
+its AuditSession, the node's agent writes twice how it goes. Four rounds: no agents; some that all watch all (as without
+labels); many, each of which watches its node's shard; and no agents again. From these follow what an agent costs that
+is only there, what one costs that gets the change, and so what 5,000 nodes take.
 """
 
 import argparse
@@ -45,8 +45,6 @@ _LARGE = 5_000
 """Nodes, of the cluster that is extrapolated to."""
 _CHANGES = 3
 """Of an AuditSession: made, running, closed."""
-_MORE = 4
-"""Times as many agents where each gets little: what one costs that gets nothing is too little to be seen of few."""
 _STARTS = 10
 _WRITERS = 8
 _WATCHING_SECONDS = 120
@@ -74,11 +72,13 @@ def main() -> None:
     """Measure, show and keep."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
     add = parser.add_argument
+    add("--agents", type=int, default=1_000, help="each of which watches its node's shard (default %(default)s)")
     add(
-        "--agents",
+        "--all",
         type=int,
-        default=1_000,
-        help="that watch all; four times as many watch shards (default %(default)s)",
+        default=100,
+        metavar="AGENTS",
+        help="that watch all: two cores take 100 (default %(default)s)",
     )
     add("--requests", type=float, default=20.0, help="requests a second (default %(default)s)")
     add("--seconds", type=int, default=300, help="of each round (default %(default)s)")
@@ -90,21 +90,21 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends as well
     with own_api() as api:
-        found = list(figures(api, args.agents, args.requests, args.seconds))
+        found = list(figures(api, {"all": args.all, "shard": args.agents}, args.requests, args.seconds))
     show(found)
     keep(found)
 
 
-def figures(api: OwnApi, agents: int, rate: float, seconds: int) -> Iterator[Figure]:
-    """Of the three rounds, and what they come to in a large cluster."""
-    numbers = {"all": agents, "shard": _MORE * agents}
-    _make_pods(api.client(), numbers["shard"])
-    first = _round(api, agents, rate, seconds)
+def figures(api: OwnApi, numbers: dict[str, int], rate: float, seconds: int) -> Iterator[Figure]:
+    """Of the rounds with so many agents each, and what they come to in a large cluster."""
+    most = max(numbers.values())
+    _make_pods(api.client(), most)
+    first = _round(api, most, rate, seconds)
     rounds = {}
     for name, number in numbers.items():
         with _agents(api, number, name):
             rounds[name] = _round(api, number, rate, seconds)
-    last = _round(api, agents, rate, seconds)
+    last = _round(api, most, rate, seconds)
     # A machine that others use as well changes its mind: what is compared with is of before and after.
     alone = Round(*(statistics.mean(pair) for pair in zip(*map(msgspec.structs.astuple, (first, last)), strict=True)))
     how = f"{rate:g} requests a second for {seconds} s; on one machine with its clients"
@@ -118,19 +118,20 @@ def figures(api: OwnApi, agents: int, rate: float, seconds: int) -> Iterator[Fig
         yield seen(
             f"scale-deliveries-{name}", each.deliveries, "", f"changes sent to agents for a request; {what}; {how}"
         )
-    yield from _extrapolated(alone, rounds["all"], rounds["shard"], agents, rate)
+    yield from _extrapolated(alone, rounds, numbers, rate)
     yield from _starts(api)
     sizes = api.sizes("/registry/exectrail.io/auditsessions/")
     yield seen("scale-etcd-session", statistics.mean(sizes), "bytes", "a closed AuditSession in etcd, on average")
 
 
-def _extrapolated(alone: Round, every: Round, own: Round, agents: int, rate: float) -> Iterator[Figure]:
+def _extrapolated(alone: Round, rounds: dict[str, Round], numbers: dict[str, int], rate: float) -> Iterator[Figure]:
     """What an agent costs that is only there (`idle`) and what a delivery costs: two equations, of the two rounds."""
-    # every: alone + idle * agents + delivery * its deliveries; own: the same with _MORE times as many agents.
-    delivery = (_MORE * (every.cpu_ms - alone.cpu_ms) - (own.cpu_ms - alone.cpu_ms)) / (
-        _MORE * every.deliveries - own.deliveries
-    )
-    idle = (own.cpu_ms - alone.cpu_ms - delivery * own.deliveries) / (_MORE * agents)
+    # Of both: idle * agents + delivery * deliveries = more
+    every, own = rounds["all"], rounds["shard"]
+    more = every.cpu_ms - alone.cpu_ms, own.cpu_ms - alone.cpu_ms
+    divisor = numbers["all"] * own.deliveries - numbers["shard"] * every.deliveries
+    idle = (more[0] * own.deliveries - more[1] * every.deliveries) / divisor
+    delivery = (numbers["all"] * more[1] - numbers["shard"] * more[0]) / divisor
     kb = every.kb / every.deliveries
     deliveries = {"all": _CHANGES * _LARGE, "shard": _CHANGES * (1 + (_LARGE - 1) / node_label.SHARDS)}
     how = f"of {_LARGE} nodes at {rate:g} requests a second, by {1000 * delivery:.1f} us of CPU for a change that is "
