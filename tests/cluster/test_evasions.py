@@ -3,13 +3,16 @@
 import json
 import textwrap
 import uuid
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exectrail.contracts.record import Record
+from exectrail.contracts.record import Exit, Record
 
 from .cluster import Cluster, eventually
+from .node.cgroups import kubepods
 from .node.paths import BIN
 from .product import container_id, may_enter, pod
 from .sessions import Person, auditsessions, enter_by_the_runtime, programs, records_of, trail
@@ -125,6 +128,42 @@ def test_a_uid_that_is_used_again_is_forged(alice: Person, recorded: str) -> Non
 
     (record,) = eventually(seen)
     assert (record.state, record.user) == ("forged", None)
+
+
+def test_a_cgroup_inside_that_bears_another_containers_name_hides_nothing(alice: Person, recorded: str) -> None:
+    """As a privileged container can make one; it is gone before the enricher looks."""
+    word = str(uuid.uuid4())
+    waits = ["sh", "-c", f"read moved; sh -c 'exit 3'; /bin/true {word}; exit 5"]
+    entry = alice.cluster.start("kubectl", "exec", "-i", "-n", recorded, "web", "-c", "app", "--", *waits)
+    (waiting,) = eventually(lambda: [each for each in trail() if each.argv == waits])
+    made = _inner_cgroups(waiting.pid or 0, f"cri-containerd-{container_id(recorded, 'sidecar')}.scope")
+    try:
+        entry.communicate("moved\n", timeout=60)
+    finally:
+        for folder in made:
+            eventually(partial(_is_empty, folder), every=0.001)
+            folder.rmdir()
+
+    uid = str(waiting.request_uid)
+    records = eventually(lambda: records_of(uid) if records_of(uid)[-1].phase == "end" else [])
+    assert [each.argv for each in records if each.kind == "exec"][-2:] == [["sh", "-c", "exit 3"], ["/bin/true", word]]
+    assert {(each.user, each.resource and each.resource.container) for each in records} == {("alice", "app")}
+    assert records[-1].exit == Exit(code=5)
+
+
+def _is_empty(cgroup: Path) -> bool:
+    return not (cgroup / "cgroup.procs").read_text()
+
+
+def _inner_cgroups(pid: int, name: str) -> list[Path]:
+    """Move a process into a cgroup of this name inside of its own, in each tree that has its pod."""
+    own = [each for top in kubepods() for each in top.rglob("cgroup.procs") if str(pid) in each.read_text().split()]
+    made = [each.with_name(name) for each in own]
+    for folder in made:
+        folder.mkdir()
+        (folder / "cgroup.procs").write_text(str(pid))
+    assert made
+    return made
 
 
 def test_128_kib_of_arguments_are_cut_and_marked(alice: Person, recorded: str) -> None:
