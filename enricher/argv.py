@@ -17,6 +17,26 @@ def words_of(argv: bytes) -> tuple[str, ...]:
     return tuple(words)
 
 
+def as_asked(argv: bytes, filename: bytes, cwd: bytes = b"") -> tuple[bytes, ...]:
+    """The arguments that a container runtime may have been asked to run, by those that were seen.
+
+    The kernel puts a script's interpreter, that one's argument and the script's path in front, in place of the
+    script's own name (binfmt_script.c `load_script`): once more for each interpreter that is a script itself.
+
+    Args:
+        argv: The arguments, each terminated by NUL.
+        filename: The path that was run: the one that was asked for, or what the runtime found for a mere name.
+        cwd: The working directory: crun puts it in front of a relative path.
+
+    """
+    names = dict.fromkeys((filename, filename.rpartition(b"/")[2], filename.removeprefix(cwd + b"/")))
+    words = argv.split(b"\0")
+    if not filename or words[0] in names or filename not in words[1:-1]:  # nearly always
+        return (argv,)
+    rest = words[words.index(filename, 1) + 1 :]
+    return (argv, *(b"\0".join([name, *rest]) for name in names))
+
+
 def shortened(argv: bytes) -> bytes:
     """Arguments as they are kept while their process lives; of long ones a beginning, and what tells them apart."""
     return argv if len(argv) <= _SHORT else argv[: _SHORT - _DIGEST] + blake2b(argv, digest_size=_DIGEST).digest()

@@ -11,7 +11,7 @@ class ByCommand(Struct, frozen=True, gc=False):
 
     container: Container
     argvs: frozenset[bytes]
-    """What it was seen to run: where the sensor was late, also what came of it since."""
+    """What it may have been asked to run: where the sensor was late, also what came of it since."""
     at_ms: int
     """When, in milliseconds since the epoch."""
     weak: tuple[str, ...]

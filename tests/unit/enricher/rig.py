@@ -1,7 +1,7 @@
 """A pipeline with a container, a sensor of requests and a clock to turn by hand; and what happens in it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -131,14 +131,16 @@ def pod(*, ids: bool = True, spec: PodSpec | None = None, status: PodStatus | No
     return Pod(ObjectMeta(name="web", namespace="shop", uid="pod-1"), spec, status)
 
 
-def request(uid: str = UID, container: str = "app", name: str = "web") -> AuditSession:
+def request(
+    uid: str = UID, container: str = "app", name: str = "web", command: Sequence[str] = ("sh", "-c", "id")
+) -> AuditSession:
     spec = SessionSpec(
         user=User("alice", groups=["dev"], extra={"key": ["value"]}),
         verb="exec",
         resource="pods/exec",
         target=Target("shop", name, container),
         time="2026-11-23T12:00:00.000000Z",
-        command=["sh", "-c", "id"],
+        command=[*command],
         tag="env",
         recorded=True,
     )
@@ -152,6 +154,11 @@ def fork(parent: Process, child: Process, time: int = 10 * SECOND) -> ForkEvent:
 def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int = 10 * SECOND) -> ExecEvent:
     joined = b"".join(word.encode() + b"\0" for word in argv)
     return ExecEvent(time, CGROUP, "", process, parent, 0, 0, True, b"/bin/" + argv[0].encode(), joined, False)
+
+
+def script(process: Process, path: str, *args: str, time: int = 10 * SECOND) -> ExecEvent:
+    """What the kernel shows of a script that a runtime runs: its interpreter is in front."""
+    return msgspec.structs.replace(execute(process, "/bin/sh", path, *args, time=time), filename=path.encode())
 
 
 def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> ExitEvent:
@@ -174,15 +181,15 @@ def entering(uid: str = UID, entry: Process = ENTRY) -> list[ProcessEvent]:
     ]
 
 
-def probed() -> Rig:
+def probed(probe: Sequence[str] = ("cat", "/ready"), hook: Sequence[str] = ("sh", "-c", "drain")) -> Rig:
     """A container with an exec probe and a hook, running."""
     spec = PodSpec(
         containers=[
             Container(
                 "app",
                 "shop:1",
-                readiness_probe=Handler(ExecAction(["cat", "/ready"])),
-                lifecycle=Lifecycle(pre_stop=Handler(ExecAction(["sh", "-c", "drain"]))),
+                readiness_probe=Handler(ExecAction([*probe])),
+                lifecycle=Lifecycle(pre_stop=Handler(ExecAction([*hook]))),
             )
         ]
     )

@@ -19,6 +19,7 @@ from tests.unit.enricher.rig import (
     execute,
     matched_request,
     pod,
+    script,
 )
 
 INTRUDER = Process(400, 4000)
@@ -47,6 +48,14 @@ def test_a_request_that_shows_late_is_found_once_no_own_process_of_another_can_c
     assert (after.user, after.request_uid, after.origin) == ("alice", UID, "session")
     assert (ended.kind, ended.phase, ended.user) == ("session", "end", "alice")
     assert rig.reported == [("start", UID), ("end", UID)]
+
+
+def test_a_request_for_a_script_that_shows_late_is_found(rig: Rig) -> None:
+    rig.happen(at_request(rig, script(ENTRY, "/run.sh", "x")))
+    rig.wait(0.5)
+    ask(rig, matched_request(command=("/run.sh", "x")))
+
+    assert starts(rig.wait(40.0)) == [("alice", UID, "late", ["requestUID", "user"])]
 
 
 def test_of_a_process_that_has_ended_meanwhile_the_end_is_written_as_well(rig: Rig) -> None:

@@ -1,9 +1,23 @@
 """Requests without a tag, and many at once: whose a process is, or whose it can be."""
 
 import pytest
+from msgspec.structs import replace
 
 from enricher.events import Process
-from tests.unit.enricher.rig import ENTRY, OTHER_UID, UID, Rig, ask, at_request, end, execute, matched_request, request
+from exectrail.contracts.command_hash import command_hash
+from tests.unit.enricher.rig import (
+    ENTRY,
+    OTHER_UID,
+    UID,
+    Rig,
+    ask,
+    at_request,
+    end,
+    execute,
+    matched_request,
+    request,
+    script,
+)
 
 
 def test_an_entry_without_a_tag_belongs_to_the_only_request_that_can_be_meant(rig: Rig) -> None:
@@ -24,6 +38,21 @@ def test_of_two_requests_that_can_be_meant_none_is_chosen_and_both_are_named(rig
 
     assert (entry.origin, entry.user, entry.request_uid) == ("session", None, None)
     assert entry.candidates == [OTHER_UID, UID]
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 32], ids=["by its words", "by its hash"])
+@pytest.mark.parametrize("asked", ["/usr/bin/run.sh", "run.sh"])
+def test_a_script_belongs_to_the_request_for_it_without_its_interpreter(
+    rig: Rig, asked: str, key: bytes | None
+) -> None:
+    made, rig.asked.key = matched_request(command=(asked, "x")), key
+    hashed = command_hash(key, [asked.encode(), b"x"]) if key else ""
+    ask(rig, replace(made, spec=replace(made.spec, command_hash=hashed)))
+    rig.happen(at_request(rig, script(ENTRY, "/usr/bin/run.sh", "x")), now=0.0)
+
+    _, entry = rig.wait(0.5)
+
+    assert (entry.user, entry.request_uid, entry.weak) == ("alice", UID, ["requestUID", "user"])
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ from tests.unit.enricher.rig import (
     pod,
     probed,
     request,
+    script,
 )
 
 X86_64, EXECVE, CLONE = 0xC000003E, 59, 56
@@ -725,6 +726,36 @@ def test_what_the_kubelet_runs_is_recognised_by_the_pods_spec(argv: tuple[str, .
     (record,) = rig.records or rig.wait(0.5)
 
     assert record.origin == origin
+
+
+@pytest.mark.parametrize("asked", ["/usr/bin/check.sh", "check.sh"])
+def test_a_probe_that_is_a_script_is_recognised_though_the_kernel_shows_its_interpreter_first(asked: str) -> None:
+    rig = probed(probe=(asked, "-q"))
+    rig.happen(script(ENTRY, "/usr/bin/check.sh", "-q"), now=0.0)
+    rig.happen(script(Process(500, 5000), "/usr/bin/check.sh", "--wipe"), now=0.0)
+
+    rig.wait(0.5)
+    probe, other = rig.records
+
+    assert (probe.origin, probe.argv) == ("probe", ["/bin/sh", "/usr/bin/check.sh", "-q"])
+    assert other.origin == "untracked"
+
+
+def test_a_hook_that_is_a_script_is_recognised() -> None:
+    rig = probed(hook=("/drain.sh",))
+    rig.happen(script(ENTRY, "/drain.sh"), now=0.0)
+
+    assert [record.origin for record in rig.records or rig.wait(0.5)] == ["hook"]
+
+
+def test_a_tagged_script_is_its_requests_own(rig: Rig) -> None:
+    rig.requests[UID] = request(command=["/run.sh", "x"])
+    rig.happen(
+        execute(ENTRY, "env", f"SPO_EXEC_REQUEST_UID={UID}", "/run.sh", "x"),
+        script(ENTRY, "/run.sh", "x"),
+    )
+
+    assert {(record.user, record.state) for record in rig.records} == {("alice", "confirmed")}
 
 
 def test_a_probe_is_written_once_and_its_repetitions_are_counted() -> None:
