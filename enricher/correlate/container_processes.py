@@ -41,7 +41,12 @@ class ContainerProcesses:
         if (before is None or before.entry is None) and _is_on_its_way(event):
             return None
         caller = before.program if before else None
-        node, is_init = self._tree.exec(event, ref.container_id)
+        # A runtime gives the init that it sends in other mounts than its own, but not its hooks, which run before that.
+        is_hook = before is not None and before.entry is None and event.mounts_of_parent
+        is_hook = is_hook and not self._tree.has_init(ref.container_id)
+        node, is_init = self._tree.exec(event, ref.container_id, may_be_init=not is_hook)
+        if is_hook:
+            node.entry = Entry(event.process, None)
         opens = node.entry is None or self._take_tag(node.entry, event)
         if node.entry is None:
             node.entry = self._entry(event, is_init)
@@ -69,7 +74,9 @@ class ContainerProcesses:
 
     def _take_tag(self, entry: Entry, event: ExecEvent) -> bool:
         """Bind an entry that was found at the start, and whose tag shows only now; False for any other."""
-        if entry.origin is not None or entry.process != event.process or event.entered_by_namespace:
+        if entry.origin is not None or entry.process != event.process:
+            return False
+        if event.entered_by_namespace or event.mounts_of_parent:  # no runtime sent it
             return False
         # It may have been there for long, and then its request is no later one.
         session = self._tagged(event, event.process.born, WEAK_UNSEEN)

@@ -156,10 +156,16 @@ class Tree:
         self._add(node)
         return node
 
-    def exec(self, event: ExecEvent, container_id: str) -> tuple[Node, bool]:
+    def exec(self, event: ExecEvent, container_id: str, *, may_be_init: bool = True) -> tuple[Node, bool]:
         """A process runs a program: the process with its new program, and whether it is the container's init.
 
         The caller decides what an outsider is (`entry` is still None) and sets it.
+
+        Args:
+            event: The exec.
+            container_id: Its container.
+            may_be_init: Whether the first one is the container's init, as far as the caller knows.
+
         """
         node = self._nodes.get(event.process)
         if node is None:
@@ -168,6 +174,8 @@ class Tree:
         node.program = event.filename
         self._runs(node, event.argv)
         self.version += node.entry is None
+        if not may_be_init:
+            return node, False
         first = self._inits.setdefault(container_id, event.process) == event.process
         return node, first and node.entry is None
 

@@ -988,6 +988,45 @@ def test_what_was_born_unseen_and_may_be_an_orphan_is_nobodys_and_no_alarm(rig: 
     assert (record.origin, record.user, record.weak) == (None, None, ["origin"])
 
 
+def with_mounts_of_parent(event: ExecEvent) -> ExecEvent:
+    return replace(event, mounts_of_parent=True)
+
+
+def test_what_comes_of_a_process_that_was_never_seen_to_come_in_is_untracked(rig: Rig) -> None:
+    """As of a shell of the node that joins the container's cgroup; or its birth was lost, which looks the same."""
+    container_starts(rig)
+    unseen, child = Process(300, 3000), Process(301, 3001)
+
+    rig.happen(fork(unseen, child), with_mounts_of_parent(execute(child, "id", parent=unseen)), now=0.0)
+
+    (record,) = rig.wait(0.6)
+    assert (record.origin, record.user) == ("untracked", None)
+
+
+def test_a_hook_of_the_runtimes_is_not_taken_for_the_containers_init() -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod())
+    runtime, init, hook, worker = Process(80, 800), Process(90, 900), Process(91, 901), Process(92, 902)
+
+    ran = rig.happen(
+        fork(runtime, init),
+        fork(init, hook),
+        with_mounts_of_parent(execute(hook, "nvidia-cdi-hook", "update-ldcache", parent=init)),
+        end(hook),
+        execute(init, "nginx", parent=runtime),
+        fork(init, worker),
+        with_mounts_of_parent(execute(worker, "worker", parent=init)),
+    )
+
+    of_hook, own = ran[:2], ran[2:]
+    assert [(each.kind, each.origin, each.weak) for each in of_hook] == [
+        ("exec", None, ["origin"]), ("exit", None, ["origin"]),
+    ]  # fmt: skip
+    assert [(each.kind, each.origin) for each in own] == [
+        ("exec", "container"), ("clone", "container"), ("exec", "container"),
+    ]  # fmt: skip
+    assert rig.correlator.tree.inits() == {APP: init}
+
+
 def test_who_enters_by_namespaces_alone_is_reported_as_such_whoever_is_its_parent(rig: Rig) -> None:
     rig.requests[UID] = request()
     rig.happen(*entering())
