@@ -2,6 +2,7 @@
 
 import errno
 
+from enricher.argv import as_asked
 from enricher.correlate.pending_event import PendingEvent
 from enricher.events import ExecEvent, ExecFailedEvent, Process, process_of
 
@@ -22,7 +23,7 @@ class PathSearches:
         if not isinstance(event, _RUNS):
             return
         before = self.latest.pop(event.process, None)
-        if before and isinstance(before.event, ExecFailedEvent) and before.event.argv == event.argv:
+        if before and isinstance(before.event, ExecFailedEvent) and _goes_on(before.event, event):
             before.superseded = True
         if isinstance(event, ExecFailedEvent) and event.errno == errno.ENOENT:
             self.latest[event.process] = pending
@@ -35,3 +36,14 @@ class PathSearches:
         """Wait for no other attempt."""
         if self.may_go_on(pending):
             del self.latest[process_of(pending.event)]
+
+
+def _goes_on(before: ExecFailedEvent, event: ExecEvent | ExecFailedEvent) -> bool:
+    """Whether an attempt is for the same program in the next folder, with the same arguments.
+
+    Where the kernel gives no access to a failed exec's file name, nothing shows that: then each is worth a record.
+    """
+    name = before.filename.rpartition(b"/")[2]
+    if not name or name != event.filename.rpartition(b"/")[2]:
+        return False
+    return before.argv in as_asked(event.argv, event.filename)

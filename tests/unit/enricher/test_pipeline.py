@@ -918,6 +918,25 @@ def test_a_search_that_finds_nothing_leaves_its_last_failure(rig: Rig) -> None:
     assert (record.program, record.errno, record.argv) == ("/bin/idd", "ENOENT", ["idd"])
 
 
+def test_a_search_that_finds_a_script_leaves_no_failure(rig: Rig) -> None:
+    found = replace(script(INIT, "/usr/bin/run.sh", "x"), parent=Process(1, 1))
+
+    records = rig.happen(failed(INIT, "/bin/run.sh", "run.sh", "x"), found, now=0.0)
+
+    assert [(record.errno, record.argv) for record in records] == [(None, ["/bin/sh", "/usr/bin/run.sh", "x"])]
+
+
+@pytest.mark.parametrize(
+    "tries", [("/opt/exploit", "/srv/backdoor"), ("", "")], ids=["other programs", "before Linux 5.15"]
+)
+def test_tries_that_need_not_be_of_one_search_are_all_written(rig: Rig, tries: tuple[str, ...]) -> None:
+    rig.happen(*[failed(INIT, path, "x") for path in tries], now=0.0)
+    rig.wait(0.5)
+
+    assert [record.program or "" for record in rig.records] == [*tries]
+    assert rig.correlator.tally.suppressed["path-search"] == 0
+
+
 def test_where_the_sensor_tells_of_failures_each_has_its_own_seccomp_record(logged: Rig) -> None:
     correlator = Correlator(
         logged.cgroups,
