@@ -13,7 +13,17 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from enricher.containers.pods import CONFIG_HASH, CONFIG_MIRROR, Namespace, Pod, containers_of, ids_of, statuses_of
+from enricher.containers.expansion import expand
+from enricher.containers.pods import (
+    CONFIG_HASH,
+    CONFIG_MIRROR,
+    Namespace,
+    Pod,
+    containers_of,
+    ids_of,
+    statuses_of,
+    variables_of,
+)
 from enricher.containers.pods import Container as ContainerSpec
 from exectrail.contracts.node_debug import Traits, is_node_debug
 from exectrail.contracts.profile import LOGGING_FILES
@@ -263,7 +273,8 @@ def _kubelet_commands(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
     hooks = (spec.lifecycle.post_start, spec.lifecycle.pre_stop) if spec.lifecycle else ()
     probes = (spec.liveness_probe, spec.readiness_probe, spec.startup_probe)
     commands: dict[tuple[str, ...], Origin] = {tuple(each.exec.command): "hook" for each in hooks if each and each.exec}
-    return commands | {tuple(each.exec.command): "probe" for each in probes if each and each.exec}
+    variables = variables_of(spec)  # a lean pod has their values in the commands already
+    return commands | {expand(each.exec.command, variables): "probe" for each in probes if each and each.exec}
 
 
 def _spec_of(pod: Pod, ref: CgroupRef, is_there: Callable[[str], bool]) -> ContainerSpec | None:

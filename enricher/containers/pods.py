@@ -30,7 +30,7 @@ class EnvVar(Struct, frozen=True):
 
 
 class ExecAction(Struct, frozen=True):
-    """A command that the kubelet runs in a container; it gets no shell and no expansion of variables."""
+    """A command that the kubelet runs in a container, without a shell; of a probe, it expands variables in it."""
 
     command: list[str] = []
 
@@ -130,6 +130,11 @@ class Namespace(Struct, frozen=True):
     """core/v1 Namespace."""
 
     metadata: ObjectMeta
+
+
+def variables_of(container: Container) -> dict[str, str]:
+    """The values that its spec gives its variables."""
+    return {each.name: each.value for each in container.env}
 
 
 def containers_of(pod: Pod) -> list[Container]:

@@ -61,6 +61,17 @@ def test_secrets_and_what_takes_room_are_left_out() -> None:
     assert lean.status == pod().status
 
 
+def test_of_variables_only_the_values_that_a_probe_names_are_kept() -> None:
+    names = Handler(ExecAction(["test", "-e", "/tmp/$(NAME)", "$$$$"]))
+    app = Container("app", env=[EnvVar("NAME", "ready"), EnvVar("PASSWORD", "secret")], readiness_probe=names)
+
+    lean = lean_pod(Pod(ObjectMeta("web", "shop"), PodSpec([app])), debugs=False)
+
+    assert lean.spec.containers[0].readiness_probe == Handler(ExecAction(["test", "-e", "/tmp/ready", "$$$$"]))
+    assert b"secret" not in msgspec.json.encode(lean)
+    assert lean_pod(lean, debugs=False) is lean
+
+
 def test_a_static_pods_copy_keeps_what_names_its_cgroup() -> None:
     names = {"kubernetes.io/config.hash": "0" * 32, "kubernetes.io/config.mirror": "0" * 32}
     copy = Pod(ObjectMeta("web", "shop", annotations={**names, "note": "x"}))

@@ -741,6 +741,14 @@ def test_a_probe_that_is_a_script_is_recognised_though_the_kernel_shows_its_inte
     assert other.origin == "untracked"
 
 
+@pytest.mark.parametrize(("probe", "hook", "origin"), [("echo $$(id)", "", "probe"), ("", "echo $$(id)", "untracked")])
+def test_of_probes_alone_the_kubelet_expands_variables(probe: str, hook: str, origin: str) -> None:
+    rig = probed(("sh", "-c", probe), ("sh", "-c", hook))
+    rig.happen(execute(ENTRY, "sh", "-c", "echo $(id)"), now=0.0)
+
+    assert [record.origin for record in rig.records or rig.wait(0.5)] == [origin]
+
+
 def test_a_hook_that_is_a_script_is_recognised() -> None:
     rig = probed(hook=("/drain.sh",))
     rig.happen(script(ENTRY, "/drain.sh"), now=0.0)

@@ -1,0 +1,42 @@
+"""Variables in an exec probe's command, as the kubelet puts their values in before it has the command run.
+
+It takes the values of the container's spec alone, and does so for probes, not for lifecycle hooks
+(pkg/kubelet/prober/prober.go, `ExpandContainerCommandOnlyStatic`; third_party/forked/golang/expansion).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_OPERATOR = re.compile(r"\$(?:\$|\(([^)]*)\)|.)", re.DOTALL)
+"""`$$`, which is `$`; `$(NAME)`; or any other, which stays as it is with the character after it."""
+_MOST: Final = 4096
+"""Characters of values in a command: `$(NAME)` many times, and anyone's pod would take any amount of memory."""
+
+Variables = Mapping[str, str]
+"""Values by name: of two with the same name, the later one counts."""
+
+
+def expand(command: list[str], variables: Variables) -> tuple[str, ...]:
+    """The words that run. `$(NAME)` stays as it is where there is no such variable."""
+    return tuple(_OPERATOR.sub(_expanded, word) for word in resolve(command, variables))
+
+
+def resolve(command: list[str], variables: Variables) -> list[str]:
+    """The command with the values in it, so that it expands to the same words without the variables.
+
+    One that would have too many of them stays as it is, and no process is known by it.
+    """
+    named = (match[1] for word in command for match in _OPERATOR.finditer(word))
+    if sum(len(variables.get(name, "")) for name in named if name) > _MOST:
+        return command
+    return [_OPERATOR.sub(lambda match: _resolved(match, variables), word) for word in command]
+
+
+def _resolved(match: re.Match[str], variables: Variables) -> str:
+    value = variables.get(match[1]) if match[1] else None
+    return match[0] if value is None else value.replace("$", "$$")
+
+
+def _expanded(match: re.Match[str]) -> str:
+    return "$" if match[0] == "$$" else match[0]
