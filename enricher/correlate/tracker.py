@@ -6,14 +6,18 @@ container's processes that were there before are taken into the process tree, an
 
 import time
 from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
 from enricher.containers.cgroup_resolver import NodeCgroups
 from enricher.containers.containers import Containers
 from enricher.correlate.backfill import backfill
 from enricher.correlate.correlator import Correlator
+from enricher.correlate.lost_ends import LostEnds
 from enricher.events import ExitEvent, Process, ProcessEvent, SeccompEvent
 from enricher.procfs import Proc
 from enricher.sensors.sensor import KnownProcess, Sensed, Sensor
+
+_WEAK_END: Final = ("exit", "durationMs", "timestamp")
 
 
 class ContainerTracker:
@@ -39,6 +43,7 @@ class ContainerTracker:
         self.sensor = sensor
         self._is_alive = is_alive or Proc().is_alive
         self._cgroups, self._containers, self._correlator = cgroups, containers, correlator
+        self._lost_ends = LostEnds(sensor, correlator.tree, self._is_alive)
         containers.is_there = cgroups.is_there
         self._decided: dict[int, bool] = {}
         self._seen = (-1, -1)
@@ -53,8 +58,7 @@ class ContainerTracker:
 
         """
         self._look_around(time.monotonic())
-        known = self._cgroups.known.items()
-        cgroups = {ref.container_id: cgroup for cgroup, ref in known if not (ref.on_node or ref.inner)}
+        cgroups = self._own_cgroups()
         for container_id in containers & cgroups.keys():
             self._decided[cgroups[container_id]] = True
             self.sensor.decide(cgroups[container_id], record=True)
@@ -86,7 +90,9 @@ class ContainerTracker:
     def maintain(self, now: float) -> None:
         """Look for containers that came unnoticed or are gone; to be called every few seconds."""
         self._look_around(now)
-        if not self.sensor.reports_forks_and_exits:
+        if self.sensor.reports_forks_and_exits:
+            self._report_lost_ends(now)
+        else:
             refs = self._cgroups.known.items()
             self._backfill({cgroup for cgroup, ref in refs if self._containers.look(ref).recorded})
         for cgroup in self._decided.keys() - self._cgroups.known.keys():
@@ -103,6 +109,21 @@ class ContainerTracker:
         """Whether a process goes on that has left the cgroup: it is followed to its end."""
         ref = self._cgroups.known[cgroup]
         return not ref.inner and any(map(self._is_alive, self._correlator.tree.of_container(ref.container_id)))
+
+    def _own_cgroups(self) -> dict[str, int]:
+        """The containers' own cgroups, by the containers' ids."""
+        known = self._cgroups.known.items()
+        return {ref.container_id: cgroup for cgroup, ref in known if not (ref.on_node or ref.inner)}
+
+    def _report_lost_ends(self, now: float) -> None:
+        if found := self._lost_ends.found():
+            at, cgroups = time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._own_cgroups()
+            ends = (
+                ExitEvent(at, cgroups[node.container_id], node.process, None, None, _WEAK_END)
+                for node in found
+                if node.container_id in cgroups
+            )
+            self._feed([(end, None) for end in ends], now)
 
     def _look_around(self, now: float) -> None:
         self._feed(self.sensor.maintain(), now)

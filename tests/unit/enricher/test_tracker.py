@@ -14,7 +14,22 @@ from enricher.netlink import SocketCounters
 from enricher.procfs import ProcessInfo
 from enricher.sensors.sensor import Dropped, KnownProcess, Sensed
 from exectrail.contracts.meta import ObjectMeta
-from tests.unit.enricher.rig import APP, CGROUP, ENTRY, INIT, SECOND, UID, Rig, end, entering, execute, fork, pod
+from exectrail.contracts.record import Record
+from tests.unit.enricher.rig import (
+    APP,
+    CGROUP,
+    ENTRY,
+    INIT,
+    SECOND,
+    UID,
+    Rig,
+    end,
+    entering,
+    execute,
+    fork,
+    pod,
+    request,
+)
 
 RECORD, IGNORE = {"exectrail.io/record": "true"}, dict[str, str]()
 SHELL, CHILD = Process(300, 3000), Process(301, 3100)
@@ -39,6 +54,7 @@ class FakeSensor:
         self.forgotten: list[int] = []
         self.resumed: list[KnownProcess] = []
         self.wants_seccomp = False
+        self.losses: dict[str, int] = {}
 
     def report(self, *events: ProcessEvent) -> None:
         self.events += [(event, None) for event in events]
@@ -81,7 +97,7 @@ class FakeSensor:
         self.resumed = list(known)
 
     def lost(self) -> dict[str, int]:
-        return {}
+        return self.losses
 
     def lost_per_cpu(self) -> list[int]:
         return []
@@ -268,6 +284,108 @@ def test_processes_that_are_reported_are_not_looked_up_again() -> None:
     tracked.tracker.advance(5.1)
 
     assert tracked.sensor.asked == before == [{CGROUP}]
+
+
+class LosesEnds:
+    """Alice's shell and its child; then the sensor loses something."""
+
+    def __init__(self, *alive: Process) -> None:
+        self.alive, self.looked_up = {INIT, *alive}, list[Process]()
+        self.tracked = Tracked(FakeSensor(), is_alive=self._is_alive)
+        self.sensor, self.rig, self.tracker = self.tracked.sensor, self.tracked.rig, self.tracked.tracker
+        self.rig.requests[UID] = request()
+        self.sensor.there[CGROUP] = [there(INIT)]
+        self.tracker.advance(0.0)
+        self.reports(*entering(), fork(ENTRY, CHILD))
+        self.rig.records.clear()
+
+    def reports(self, *events: ProcessEvent) -> None:
+        self.sensor.report(*events)
+        self.tracker.advance(1.0)
+        self.rig.wait(2.0)
+
+    def maintains(self) -> list[Record]:
+        self.tracker.maintain(5.0)
+        return self.rig.wait(5.0)
+
+    def _is_alive(self, process: Process) -> bool:
+        self.looked_up.append(process)
+        return process in self.alive
+
+
+def test_a_process_whose_end_was_lost_ends_once_it_is_missing_at_two_looks() -> None:
+    loses = LosesEnds()
+    loses.sensor.losses = {"ring-full": 2}
+
+    assert loses.maintains() == []
+    ends = loses.maintains()
+
+    assert [(each.kind, each.user, each.exit) for each in ends] == [
+        ("exit", "alice", None), ("session", "alice", None), ("exit", "alice", None),
+    ]  # fmt: skip
+    assert {tuple(each.weak or ()) for each in ends} == {("exit", "durationMs", "timestamp")}
+    assert loses.rig.reported[-1] == ("end", UID)
+    assert loses.tracked.origins() == {INIT.pid: "container"}
+    assert loses.maintains() == []
+
+
+def test_of_who_has_its_pid_later_nothing_is_its_users() -> None:
+    loses = LosesEnds()
+    loses.sensor.losses = {"ring-full": 2}
+    loses.maintains()
+    loses.maintains()
+    loses.rig.correlator.tree.forget_gone(loses.rig.clock.now_ns() + 1)
+
+    loses.tracker.take(seccomp(ENTRY.pid), 6.0)
+
+    assert loses.rig.wait(20.0) == []
+
+
+def test_who_ends_just_after_something_was_lost_is_looked_up_once_more() -> None:
+    loses = LosesEnds(ENTRY, CHILD)
+    loses.sensor.losses = {"ring-full": 1}
+    loses.maintains()
+    loses.alive.discard(CHILD)
+
+    assert loses.maintains() == []
+    assert [(each.kind, each.pid) for each in loses.maintains()] == [("exit", CHILD.pid)]
+
+
+def test_an_end_that_is_on_its_way_is_waited_for() -> None:
+    loses = LosesEnds(ENTRY)
+    loses.sensor.losses = {"ring-full": 1}
+    loses.maintains()
+    loses.sensor.behind = True
+    assert loses.maintains() == []
+
+    loses.reports(end(CHILD, code=3))
+    loses.sensor.behind = False
+    loses.maintains()
+
+    assert [(each.kind, each.exit and each.exit.code) for each in loses.rig.records] == [("exit", 3)]
+
+
+def test_where_nothing_was_lost_nobody_is_looked_up() -> None:
+    loses = LosesEnds()
+    loses.maintains()
+    loses.maintains()
+
+    assert loses.looked_up == []
+
+
+def test_of_many_processes_so_many_are_looked_up_at_once_and_each_in_the_end() -> None:
+    many = [Process(1000 + number, 5000) for number in range(2500)]
+    loses = LosesEnds(ENTRY, CHILD)
+    loses.reports(*(fork(ENTRY, each) for each in many))
+    loses.sensor.losses = {"ring-full": 1}
+
+    for round_ in range(1, 9):
+        before = len(loses.looked_up)
+        loses.sensor.losses = {"ring-full": round_}
+        loses.maintains()
+        assert len(loses.looked_up) - before <= 2000
+
+    assert len(loses.rig.correlator.tree) == len(loses.alive)
 
 
 def test_what_a_sensor_drops_is_in_the_equation(sensor: FakeSensor) -> None:
