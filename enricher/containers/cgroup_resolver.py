@@ -71,7 +71,7 @@ class CgroupfsResolver:
         """Those that were found, by cgroup id."""
         self.folders: dict[int, Path] = {}
         self._named: dict[int, str] = {}
-        """Containers whose folder was gone before it was looked for."""
+        """Containers whose folder was gone before it was looked for, as far as its name can be believed."""
         self._roots = roots
         self._index = CgroupIndex(roots.known)
 
@@ -79,17 +79,20 @@ class CgroupfsResolver:
         """Where the process of an event is.
 
         A container that lives only for moments may be gone before its folder is looked for; then the folder's
-        name in the event still shows the container.
+        name in the event still shows the container. A container can name cgroups inside of its own as it likes, also
+        as another container: whose own cgroup is known has no other one.
         """
         if ref := self.known.get(event.cgroup):
             return ref
         if found := self._index.path(event.cgroup):
             return self._take(event.cgroup, *found)
-        if not isinstance(event, ExitEvent) and (name := container_id.from_folder(event.cgroup_name)):
-            self._named[event.cgroup] = name  # the end of its processes is reported without the name
+        named, unnamed = self._named.get(event.cgroup), f"cgroup-{event.cgroup}"
+        if named is None and not isinstance(event, ExitEvent) and (name := container_id.from_folder(event.cgroup_name)):
+            named = unnamed if any(ref.container_id == name for ref in self.known.values()) else name
+            self._named[event.cgroup] = named  # the end of its processes is reported without the name
             if len(self._named) > _MOST_NAMED:
                 del self._named[next(iter(self._named))]
-        return CgroupRef(self._named.get(event.cgroup) or f"cgroup-{event.cgroup}")
+        return CgroupRef(named or unnamed)
 
     def again(self, event: ProcessEvent) -> CgroupRef:
         """The same, with the container's name where a process in there still shows it."""

@@ -88,6 +88,15 @@ def test_exits_of_a_container_that_is_gone_keep_the_name_of_its_execs(cgroups: C
     assert [cgroups.of(event) for event in (execed(GONE, ID), exited(GONE))] == [CgroupRef(ID)] * 2
 
 
+def test_no_cgroup_that_is_gone_is_believed_to_be_a_container_that_is_there(
+    kubepods: Path, cgroups: CgroupfsResolver
+) -> None:
+    (kubepods / f"pod{POD}" / ID).mkdir()
+    cgroups.scan()
+
+    assert [cgroups.of(event) for event in (execed(GONE, ID), exited(GONE))] == [CgroupRef(f"cgroup-{GONE}")] * 2
+
+
 def test_an_exit_in_an_unknown_cgroup_is_in_no_known_container(cgroups: CgroupfsResolver) -> None:
     assert cgroups.of(exited(GONE)) == CgroupRef(f"cgroup-{GONE}")
 
