@@ -98,6 +98,10 @@ class Tree:
         """Those of a container that are alive."""
         return list(self._of.get(container_id, ()))
 
+    def containers(self) -> set[str]:
+        """Those of which anything is remembered, by id."""
+        return self._inits.keys() | self._of.keys()
+
     def nodes(self) -> list[Node]:
         """All that are alive, parents before their children."""
         return list(self._nodes.values())

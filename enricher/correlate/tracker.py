@@ -48,6 +48,8 @@ class ContainerTracker:
         self._decided: dict[int, bool] = {}
         self._seen = (-1, -1)
         self._has_begun = False
+        self._unfound: set[str] = set()
+        """Containers without a known cgroup and without live processes, as of the last look."""
 
     def resume(self, containers: set[str], outside: Iterable[tuple[Process, str]]) -> None:
         """Go on, before anything else, with what an agent before this one knew; the correlator's tree has it by now.
@@ -104,6 +106,17 @@ class ContainerTracker:
             if not ref.inner:
                 self._correlator.forget_container(ref.container_id)
                 self._containers.forget(ref.container_id)
+        self._forget_unfound()
+
+    def _forget_unfound(self) -> None:
+        """Forget the containers that had gone before their cgroup was found, once their events have been read."""
+        tree, known = self._correlator.tree, {ref.container_id for ref in self._cgroups.known.values()}
+        unfound = tree.containers() - known
+        over = {each for each in unfound if not any(map(self._is_alive, tree.of_container(each)))}
+        if not self.sensor.behind:
+            for container_id in over & self._unfound:
+                self._correlator.forget_container(container_id)
+        self._unfound = over
 
     def _is_outlived(self, cgroup: int) -> bool:
         """Whether a process goes on that has left the cgroup: it is followed to its end."""

@@ -4,6 +4,7 @@ import selectors
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from enricher.containers.containers import CgroupRef
 from enricher.containers.pods import Namespace
@@ -239,6 +240,40 @@ def test_a_container_that_is_gone_is_forgotten_after_the_ends_of_its_processes(s
     assert tracked.origins() == {}
     assert [record.kind for record in tracked.rig.wait(10.0)] == ["exit"]
     assert sensor.forgotten == [CGROUP]
+
+
+def test_containers_that_were_gone_before_their_cgroup_was_found_leave_nothing() -> None:
+    tracked = Tracked(FakeSensor())
+    tracked.tracker.advance(0.0)
+    short = [Process(1000 + number, 5000) for number in range(3)]
+    tracked.sensor.report(*(replace(execute(each, "true"), cgroup=each.pid) for each in short))
+    tracked.tracker.advance(1.0)
+
+    tracked.tracker.maintain(5.0)
+    tracked.sensor.report(*(replace(end(each), cgroup=each.pid) for each in short))
+    tracked.tracker.advance(6.0)
+    tracked.tracker.maintain(10.0)
+
+    assert tracked.rig.correlator.tree.containers() == set()
+    assert tracked.rig.wait(20.0) == []
+    assert tracked.rig.correlator.tally.lost == {"undecided": 6}
+
+
+def test_one_whose_processes_go_on_is_kept_while_its_cgroup_is_not_found() -> None:
+    alive = {SHELL}
+    tracked = Tracked(FakeSensor(), is_alive=alive.__contains__)
+    tracked.tracker.advance(0.0)
+    tracked.sensor.report(replace(execute(SHELL, "sh"), cgroup=99))
+    tracked.tracker.advance(1.0)
+
+    for now in (5.0, 10.0, 15.0):
+        tracked.tracker.maintain(now)
+        assert tracked.rig.correlator.tree.get(SHELL)
+    alive.clear()
+    for now in (20.0, 25.0):
+        tracked.tracker.maintain(now)
+
+    assert tracked.rig.correlator.tree.containers() == set()
 
 
 def test_a_process_that_has_left_its_cgroup_is_followed_to_its_end_also_without_its_container() -> None:
