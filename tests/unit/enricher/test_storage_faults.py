@@ -85,7 +85,7 @@ class Storage(RuleBasedStateMachine):
     def step(self, times: int = 1) -> None:
         """Let the writer's thread do its work, in this one, as if its waits were over."""
         for _ in range(times):
-            self.writer._retry_at = self.writer._maintain_at = 0.0
+            self.writer._retry_at = self.writer._maintain_at = self.sink._rotate_from = 0.0
             self.writer._step()
 
     @rule(sizes=st.lists(st.integers(0, 300), min_size=1, max_size=8))
