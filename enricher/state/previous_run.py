@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from enricher.clock import Clock
 from enricher.emit.gap import Gap
+from enricher.procfs import Proc
 from enricher.state import trail_replay
 from enricher.state.checkpoint import Checkpoint
 from enricher.state.checkpoint_writer import CheckpointWriter
@@ -64,7 +65,7 @@ def look_back(
     if kept and kept.boot_id != boot_id:
         gaps = [replace(each, boot_id=kept.boot_id) for each in gaps]
     if kept:
-        trail_replay.apply(trail_replay.since(kept.seq, lines()), kept, clock.boot_ns)
+        trail_replay.apply(trail_replay.since(kept.seq, lines(), Proc().is_alive), kept, clock.boot_ns)
         for session in kept.sessions:  # what was sealed and never written is to be written again
             if session.start_seq is not None and session.start_seq > written:
                 session.start_seq = None

@@ -5,9 +5,10 @@ applied to one in their order; to apply what the checkpoint has already changes 
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import get_args
+from functools import lru_cache, partial
+from typing import Final, get_args
 
 import msgspec
 from msgspec import Struct, field
@@ -23,6 +24,9 @@ from exectrail.contracts.unreadable import UNREADABLE
 _MOST = 200_000
 """Lines that are looked at; more than a node writes between two checkpoints."""
 _NEAR = 64
+_OF_PROCESSES: Final = ("exec", "clone")
+_KEYS = 4096
+"""How many processes are remembered as alive or not: to ask costs several reads of /proc."""
 
 
 class Line(Struct, rename="camel"):
@@ -50,23 +54,47 @@ class Line(Struct, rename="camel"):
 _decode = msgspec.json.Decoder(Line).decode
 
 
-def since(seq: int, newest_first: Iterable[bytes]) -> list[Line]:
-    """The records after this one, in their order; a line that is no record, as one that a crash cut, is passed over."""
-    found: list[Line] = []
-    for _, line in zip(range(_MOST), newest_first, strict=False):
-        try:
-            record = _decode(line)
-        except UNREADABLE:
-            continue
-        if record.seq <= seq:
-            break
-        found.append(record)
-    return found[::-1]
+def since(seq: int, newest_first: Iterable[bytes], is_alive: Callable[[Process], bool]) -> list[Line]:
+    """The records after this one that can still matter, in their order.
+
+    Those are all of sessions; of processes, the newest and the oldest of each that lives, and the newest of what
+    descends from it. They tell when it was born, and what its entry is by now. The rest is of the dead, and far more:
+    where no checkpoint could be written for a while, it would not fit into memory.
+    """
+    lives = lru_cache(_KEYS)(partial(_lives, is_alive))
+    kept: list[Line] = []
+    seen: set[str] = set()
+    oldest: dict[str, Line] = {}
+    for line in itertools.takewhile(lambda line: line.seq > seq, _readable(itertools.islice(newest_first, _MOST))):
+        if line.kind == "session":
+            kept.append(line)
+        elif line.kind in _OF_PROCESSES:
+            alive = {key for key in (line.process_key, line.entry_key) if key and lives(key)}
+            if not alive <= seen:
+                seen |= alive
+                kept.append(line)
+            elif line.process_key in alive:
+                oldest[line.process_key] = line
+    return sorted((*kept, *oldest.values()), key=lambda line: line.seq)
 
 
 def newest(newest_first: Iterable[bytes]) -> Line | None:
     """The last record, if one is near the end."""
-    return next(iter(since(-1, itertools.islice(newest_first, _NEAR))[::-1]), None)
+    return next(_readable(itertools.islice(newest_first, _NEAR)), None)
+
+
+def _readable(lines: Iterable[bytes]) -> Iterator[Line]:
+    """A line that is no record, as one that a crash cut, is passed over."""
+    for line in lines:
+        try:
+            yield _decode(line)
+        except UNREADABLE:
+            continue
+
+
+def _lives(is_alive: Callable[[Process], bool], key: str) -> bool:
+    process = _process(key)
+    return process is not None and is_alive(process)
 
 
 def apply(lines: Iterable[Line], to: Checkpoint, boot_ns: Callable[[int], int]) -> None:
@@ -108,7 +136,7 @@ class _Tables:
             session.start_seq = session.start_seq if line.phase == "end" else line.seq
             session.ended = session.ended or line.phase == "end"
             session.audit = session.audit or _asked(line, line.request_uid)
-        elif line.kind in ("exec", "clone") and line.container_id is not None:
+        elif line.kind in _OF_PROCESSES and line.container_id is not None:
             self._processes_of(line, process, entry, line.container_id)
 
     def _session(self, line: Line, uid: str, entry: Process) -> KeptSession:

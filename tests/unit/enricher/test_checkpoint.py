@@ -156,8 +156,43 @@ def line(kind: str, seq: int, pid: int = 50, **fields: object) -> bytes:
 
 
 def applied(kept: Checkpoint, *lines: bytes) -> Checkpoint:
-    trail_replay.apply(trail_replay.since(kept.seq, lines[::-1]), kept, lambda wall_ms: wall_ms)
+    trail_replay.apply(trail_replay.since(kept.seq, lines[::-1], lambda _process: True), kept, lambda wall_ms: wall_ms)
     return kept
+
+
+def replayed(lines: list[bytes], *alive: int) -> list[int]:
+    """Numbers of the records that are kept."""
+    return [each.seq for each in trail_replay.since(2, lines[::-1], lambda process: process.pid in alive)]
+
+
+def test_what_the_dead_left_is_not_kept_however_much_it_is() -> None:
+    of_dead_entry = [line("exec", seq, pid=60, entryKey="669e1086-60-99") for seq in range(3, 1000)]
+    of_itself = [line("exec", seq) for seq in range(1000, 2000)]
+    of_live_entry = [line("clone", seq, pid=seq) for seq in range(2000, 3000)]
+    ends = [line("exit", seq, pid=seq - 1000) for seq in range(3000, 4000)]
+
+    assert replayed(of_dead_entry + of_itself + of_live_entry + ends, 50) == [1000, 2999]
+
+
+def test_sessions_are_kept_whoever_lives() -> None:
+    assert replayed([line("session", 3, phase="start"), line("exec", 4), line("session", 5, phase="end")]) == [3, 5]
+
+
+def test_a_live_process_was_born_with_its_first_record_and_its_entry_is_what_the_last_one_of_any_says() -> None:
+    of = {"requestUID": None, "origin": "untracked"}
+    lines = [
+        line("clone", 3, pid=51, timestamp="2026-11-23T12:00:01.000Z", **of),
+        line("exec", 4, pid=51, timestamp="2026-11-23T12:00:02.000Z", **of),
+        line("exec", 5, pid=51, timestamp="2026-11-23T12:00:03.000Z", **of),
+        line("clone", 6, pid=52, origin="session"),
+    ]
+    kept = Checkpoint(boot_id=BOOT, seq=2)
+
+    found = trail_replay.since(2, lines[::-1], lambda process: process.pid in (50, 51))
+    trail_replay.apply(found, kept, lambda wall_ms: wall_ms % 60_000)
+
+    assert [each.born for each in kept.processes if each.pid == 51] == [1000]
+    assert [(each.process, each.origin, each.session) for each in kept.entries] == [(SHELL, "session", 0)]
 
 
 def test_what_the_trail_has_beyond_the_checkpoint_is_added_once() -> None:
