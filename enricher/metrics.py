@@ -71,7 +71,7 @@ class AgentCollector(Collector):
             ("processes", "Live processes that are followed", seen.processes),
             ("uncovered_pods", "Pods that are to be recorded and cannot be", trail.uncovered_pods),
             ("lag_seconds", "How long the oldest held event has waited", trail.lag_ms / 1e3),
-            ("sequence", "Number of the last record of this node's trail", trail.seq),
+            ("sequence", "Number of the last record that this node's trail has", trail.seq),
         ):
             yield GaugeMetricFamily(f"exectrail_enricher_{name}", text, value=value)
         text = "Time since the API server last sent anything about a resource; about a minute where nothing changes"

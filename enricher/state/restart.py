@@ -63,7 +63,7 @@ class Memory:
             chain_unreadable: Whether the chain's end could not be read.
 
         """
-        boot_id, written = Proc().boot_id(), self._writer.seq
+        boot_id, written = Proc().boot_id(), self._writer.written
         before = look_back(
             self._checkpoints, lines, self._clock, boot_id, written=written, chain_unreadable=chain_unreadable
         )
@@ -125,7 +125,7 @@ class Memory:
         return View(
             Moment(at, complete, sealed, born),
             offset=-self._clock.boot_ns(0),
-            written=sealed - self._writer.unwritten,
+            written=self._writer.written,
             version=version,
             checkpoint=self._checkpoint(sealed) if last or self._checkpoints.is_due(sealed, version) else None,
         )

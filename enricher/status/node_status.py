@@ -105,7 +105,7 @@ class NodeStatus:
             weak=[*self._sensor.weak, *(() if self._losses.exact else ("lost",))],
             lost=sum(lost.values()),
             lost_by_cause=lost,
-            seq=self._writer.seq,
+            seq=self._writer.written,
             lag_ms=self._correlator.lag_ms(now),
             env=dict(list(self._known_env.items())[:MOST_ENV]),
             uncovered=self._uncovered[:MOST_UNCOVERED],

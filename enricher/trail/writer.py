@@ -59,6 +59,7 @@ class Writer:
         self._sink, self._state, self._interval = sink, state, interval
         end = latest(state.load(), sink.last_lines())
         self._seq, self._prev = end.seq, end.prev
+        self._written = end.seq
         self._gathered = bytearray()
         self._blocks: deque[_Block] = deque()
         self._size = 0
@@ -78,6 +79,11 @@ class Writer:
     def seq(self) -> int:
         """The number of the last record; -1 before the first."""
         return self._seq
+
+    @property
+    def written(self) -> int:
+        """The number of the last record that the sink has; -1 before the first. A restart goes on from there."""
+        return self._written
 
     @property
     def full(self) -> bool:
@@ -191,6 +197,7 @@ class Writer:
             self._waiting_since = time.monotonic()
             if done:
                 self._unsaved = block.end if done == len(block.lines) else _end_within(block.lines, done)
+                self._written = self._unsaved.seq
                 with self._worker.lock:
                     del block.lines[:done]
                     self._size -= done

@@ -72,7 +72,8 @@ def sensor() -> OwnedSensor:
 def agent(rig: Rig, found: list[UncoveredPod], sensor: OwnedSensor) -> Agent:
     source = SimpleNamespace(name="netlink", socket=lambda: SocketCounters(forged=4, overruns=6))
     source.lost, source.behind, source.read, source.gaps, source.keep = dict, False, lambda _: [], list, lambda: None
-    writer = SimpleNamespace(seq=41, failures=0, full=True, removed=list, waiting_bytes=4711, commit=lambda: None)
+    writer = SimpleNamespace(seq=50, written=41, failures=0, full=True, removed=list)
+    writer.waiting_bytes, writer.commit = 4711, lambda: None
     chosen = Choice(source, "nothing else listens")
     losses = Losses(sensor, None, None, rig.correlator.tally)  # type: ignore[arg-type]
     parts = (sensor, chosen, rig.correlator, writer, losses, rig.clock)
@@ -94,6 +95,12 @@ def test_it_says_since_when_it_runs_and_that_does_not_move(agent: Agent) -> None
 
     assert first.since == later.since
     assert first.since <= first.heartbeat <= later.heartbeat
+
+
+def test_it_reports_the_last_record_that_is_written_because_the_next_agent_goes_on_from_there(agent: Agent) -> None:
+    agent.status.publish(1.0)
+
+    assert agent.status.snapshot.trail.seq == agent.writer.written
 
 
 def test_each_round_takes_the_wall_clock_as_it_is_now(rig: Rig, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

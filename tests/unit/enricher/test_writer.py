@@ -167,6 +167,41 @@ def test_what_the_storage_refuses_waits_and_is_written_in_order(start: Start, di
     check_chain(disk.lines)
 
 
+def test_what_counts_as_written_is_there_for_the_next_one_whatever_becomes_of_the_rest(
+    start: Start, disk: Disk
+) -> None:
+    write(writer := start(), 3)
+    until(lambda: writer.written == 2)
+    disk.error = FULL
+    write(writer, 50)
+    until(lambda: writer.failures >= 1)
+
+    assert (writer.seq, writer.written) == (52, 2)
+    assert writer.close(within=0.5) == 50
+    disk.error = None
+    assert (start().written, start().seq) == (2, 2)
+
+
+def test_of_lines_that_are_taken_in_part_the_last_whole_one_counts_as_written(
+    start: Start, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_one(lines: bytearray) -> int:
+        if len(disk.lines) == 2:
+            raise FULL
+        size = lines.index(b"\n") + 1
+        disk.taken += lines[:size]
+        return size
+
+    monkeypatch.setattr(disk, "write", take_one)
+    writer = start()
+    for _ in range(5):
+        assert writer.write(record())
+    writer.commit()
+    until(lambda: writer.failures >= 1)
+
+    assert (writer.seq, writer.written) == (4, 1)
+
+
 def test_a_storage_that_fails_while_nothing_is_written_is_reported(start: Start, disk: Disk) -> None:
     writer = start()
     disk.error = FULL
