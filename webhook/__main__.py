@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from exectrail.contracts.session import GROUP_VERSION, PLURAL, AuditSession
 from exectrail.k8s.client import Client
-from exectrail.service import logs, threads
+from exectrail.service import address, logs, threads
 from webhook import metrics
 from webhook.app import Health, Webhook, admission_app, status_app
 from webhook.certificates.plan import Policy
@@ -198,13 +198,12 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
         RuntimeError: It cannot be had.
 
     """
-    both = not host and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        listening = address.bound(host, port)
+        listening.listen(_BACKLOG)
     except OSError as error:
-        reason, _, _ = str(error.strerror).partition(" (")  # which address that was stands here already
-        raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {reason}") from error
+        raise RuntimeError(f"cannot listen on {host or '*'}:{port} ({option}): {error.strerror}") from error
+    return listening
 
 
 def _create(client: Client, path: str, labels: SessionLabels, body: bytes, seconds: float | None = None) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
+from exectrail.service import address
+
 Check = Callable[[], str | None]
 """What is wrong, or None."""
 
@@ -25,7 +27,7 @@ def bind(host: str, port: int, wait: float = 0.0) -> socket.socket:
     """Take an address to serve at, before anything else is begun.
 
     Args:
-        host: The address.
+        host: The address; empty for all of IPv4 and IPv6.
         port: 0 takes any.
         wait: How long to wait for another process to leave it, in seconds.
 
@@ -35,17 +37,12 @@ def bind(host: str, port: int, wait: float = 0.0) -> socket.socket:
     """
     until = time.monotonic() + wait
     while True:
-        bound = socket.socket()
         try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((host, port))
+            return address.bound(host, port)
         except OSError as error:
-            bound.close()
             if error.errno != errno.EADDRINUSE or time.monotonic() >= until:
                 raise
             time.sleep(_RETRY_SECONDS)
-        else:
-            return bound
 
 
 def serve(

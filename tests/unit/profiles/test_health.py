@@ -69,6 +69,22 @@ def test_it_serves_the_metrics_with_every_outcome_from_the_start(address: str) -
         assert f'exectrail_controller_sessions_closed_total{{outcome="{outcome}"}}' in text
 
 
+@pytest.mark.parametrize(
+    ("host", "callers"),
+    [("", ["127.0.0.1", "::1"]), ("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1"])],
+    ids=["everywhere", "IPv4", "IPv6"],
+)
+def test_it_is_reached_by_the_kubelet_of_an_ipv6_cluster_too(host: str, callers: list[str]) -> None:
+    server = serve(bind(host, 0), lambda: None, lambda: None)
+    for caller in callers:
+        answer = http.client.HTTPConnection(caller, server.server_port, timeout=10)
+        answer.request("GET", "/healthz")
+        assert answer.getresponse().status == 200
+        answer.close()
+    server.shutdown()
+    server.server_close()
+
+
 def test_an_answer_is_one_write_and_never_waits_for_an_acknowledgement(address: str) -> None:
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
