@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from enricher.status.node_status import NodeStatus
 from enricher.status.reporter import Reporter
 from enricher.status.snapshot import Snapshot
+from enricher.tally import LOST
 from exectrail.k8s.mirror import Mirror
 
 _STAGES = {
@@ -87,7 +88,8 @@ def _lost(seen: Snapshot) -> CounterMetricFamily:
     family = CounterMetricFamily("exectrail_enricher_lost", text, labels=["stage", "cause"])
     for cause, count in seen.lost_before_reading.items():
         family.add_metric(["source", cause], count)
-    for cause, count in seen.tally.lost.items():
+    # Each from the start: who asks for an increase does not see the loss with which a series begins.
+    for cause, count in (dict.fromkeys(LOST, 0) | seen.tally.lost).items():
         family.add_metric(["pipeline", cause], count)
     return family
 

@@ -6,6 +6,10 @@ holds at every moment, per cause. `held` is what is neither written nor given up
 """
 
 from collections import Counter
+from typing import Final
+
+LOST: Final = ("storage", "throttled", "undecided", "vanished")
+"""Why events that were read are given up."""
 
 
 class Tally:

@@ -257,6 +257,7 @@ class _Review:
         self._name, self._decide, self._health = name, decide, health
         self._prepare, self._settle = prepare, settle
         self._latency = metrics.LATENCY.labels(name)
+        metrics.ERRORS.labels(name)  # see the end of `webhook.metrics`
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call; how long that took counts where it was a review."""

@@ -71,3 +71,9 @@ CERTIFICATE_REFUSED_SECONDS = Gauge(
     "exectrail_webhook_certificate_refused_seconds",
     "How long the newest certificate has not been fit to serve; 0 where it serves.",
 )
+
+# Each from the start: who asks for an increase does not see the value with which a series begins.
+for _cause in ("user-limit", "namespace-limit", "queue-full", "refused", "shutdown", "error"):
+    SESSIONS_DROPPED.labels(_cause)
+for _result in ("written", "refused", "break-glass"):
+    REQUIRED.labels(_result)

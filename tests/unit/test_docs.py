@@ -288,18 +288,18 @@ def of_module(name: str) -> set[str]:
     return {name for metric in metrics for name in exposed(list(metric.describe()))}
 
 
-def of_enricher() -> set[str]:
+def of_enricher() -> list[Metric]:
     status: typing.Any = SimpleNamespace(snapshot=Snapshot(tally=Tally(), filter_hits={}))
     reporter: typing.Any = SimpleNamespace(waiting=0, dropped=0)
     mirror: typing.Any = SimpleNamespace(resource="pods", age=float)
-    return exposed(list(AgentCollector(status, reporter, [mirror]).collect()))
+    return list(AgentCollector(status, reporter, [mirror]).collect())
 
 
 @pytest.mark.parametrize(
     ("heading", "metrics"),
     [
         ("## Webhook", of_module("webhook.metrics")),
-        ("## Enricher", of_enricher()),
+        ("## Enricher", exposed(of_enricher())),
         ("## Controller", of_module("profiles.controller.metrics")),
         ("## Installer", of_module("profiles.installer.metrics")),
     ],
@@ -310,6 +310,37 @@ def test_every_metric_is_in_the_reference_and_no_other(heading: str, metrics: se
     assert {
         name for name in named(section(page("reference/metrics.md"), heading)) if name.startswith("exectrail_")
     } == metrics
+
+
+def started(family: Metric) -> set[str]:
+    """The causes, or results, whose series are there before anything has happened."""
+    return {[*sample.labels.values()][-1] for sample in family.samples if sample.name.endswith("_total")}
+
+
+def lost_at_source() -> set[str]:
+    """The causes that the functions `lost` and `before_reading` name."""
+    trees = (ast.parse(file.read_text()) for file in (REPO / "enricher").rglob("*.py"))
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    asked = [each for each in functions if each.name in {"lost", "before_reading"}]
+    words = {node.value for each in asked for node in ast.walk(each) if isinstance(node, ast.Constant)}
+    return {each for each in words if isinstance(each, str) and re.fullmatch("[a-z-]+", each)}
+
+
+def test_every_cause_of_loss_is_explained_and_counted_from_the_start_and_no_other() -> None:
+    (family,) = [each for each in of_enricher() if each.name == "exectrail_enricher_lost"]
+    code = "".join(file.read_text() for file in (REPO / "enricher").rglob("*.py"))
+
+    assert set(re.findall(r'tally\.lost\["([a-z-]+)"\]', code)) <= started(family)
+    told = named(section(page("tasks/troubleshooting.md"), "## What was lost?"))
+    assert told - {"cause"} == started(family) | lost_at_source()
+
+
+@pytest.mark.parametrize("name", ["SESSIONS_DROPPED", "REQUIRED"])
+def test_what_an_alert_of_the_webhook_looks_at_is_counted_from_the_start(name: str) -> None:
+    (family,) = getattr(importlib.import_module("webhook.metrics"), name).collect()
+    (meaning,) = [row[3] for row in rows(page("reference/metrics.md")) if row[0] == f"`{family.name}_total`"]
+
+    assert started(family) == set(re.findall("`([a-z-]+)`", meaning))
 
 
 def test_every_reason_to_refuse_a_certificate_is_explained_and_no_other() -> None:

@@ -178,7 +178,8 @@ def test_a_scrape_asks_no_part_of_the_agent_and_finds_the_last_figures_after_its
     with ThreadPoolExecutor(1) as scraper:
         samples = scraper.submit(collected, agent).result()
 
-    assert [sample.value for sample in samples if sample.name == "exectrail_enricher_lost_total"] == [5]
+    lost = {each.labels["cause"]: each.value for each in samples if each.name == "exectrail_enricher_lost_total"}
+    assert {cause: count for cause, count in lost.items() if count} == {"ring-full": 5}
 
 
 def test_what_a_scrape_reads_does_not_change_while_it_reads(rig: Rig, agent: Agent) -> None:

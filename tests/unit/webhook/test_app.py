@@ -28,6 +28,18 @@ def counted(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"exectrail_webhook_{name}_total", labels) or 0
 
 
+def webhooks_of(metric: str) -> set[str]:
+    """The webhooks that a metric has series of."""
+    (family,) = [each for each in REGISTRY.collect() if each.name == f"exectrail_webhook_{metric}"]
+    return {sample.labels["webhook"] for sample in family.samples}
+
+
+@pytest.mark.usefixtures("client")
+def test_the_faults_of_every_webhook_are_counted_from_the_start() -> None:
+    assert len(webhooks_of("duration_seconds")) == 5
+    assert webhooks_of("errors") == webhooks_of("duration_seconds")
+
+
 def test_an_exec_is_tagged_annotated_and_has_a_session(
     client: TestClient, review: Load, patch_of: PatchOf, sessions: list[AuditSession]
 ) -> None:
