@@ -73,7 +73,7 @@ class Core:
     def flush(self) -> None:
         """Write all that is held, with what is known of it."""
         self._emit(self.correlator.flush(), math.inf)
-        self.emitter.write_losses(self._clock.now_ms())
+        self.emitter.close(self._clock.now_ms())
 
     def _emit(self, events: Iterable[Correlated], now: float) -> None:
         for known in events:

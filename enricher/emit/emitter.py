@@ -18,7 +18,7 @@ from enricher.correlate.sessions import Session, Sessions
 from enricher.emit.gap import Gap
 from enricher.emit.late_matches import Found, LateMatches
 from enricher.emit.late_requests import LateRequests
-from enricher.emit.quota import Quota
+from enricher.emit.quota import Quota, Throttled
 from enricher.emit.record_builder import RecordBuilder
 from enricher.emit.repeats import Repeats
 from enricher.events import ExitEvent, Process
@@ -146,11 +146,12 @@ class Emitter:
                 self._report_end(session, end)
         for found in self._late_matches.found(now):
             self._match_late(found, now)
-        for over in self._quota.ended(now):
-            owner = Owner(container_id=over.container_id)
-            gap = self._builder.losses({"throttled": over.refused}, wall_ms, "throttle-stop", owner)
-            gap.origin = "untracked" if over.untracked else None
-            self._made(gap)
+        self._unthrottled(self._quota.ended(now), wall_ms)
+        self.write_losses(wall_ms)
+
+    def close(self, wall_ms: int) -> None:
+        """Write what is still open when nothing comes any more: throttling, and what was lost."""
+        self._unthrottled(self._quota.close(), wall_ms)
         self.write_losses(wall_ms)
 
     def _match_late(self, found: Found, now: float) -> None:
@@ -212,9 +213,9 @@ class Emitter:
         self._lost(session, self._builder.session_lost(session, owner, self._containers.cluster_uid, gap))
 
     def forget_container(self, container_id: str, wall_ms: int, follows: Callable[[Session], bool]) -> None:
-        """A container is gone, or no longer recorded: no end of a session comes from there any more."""
+        """A container is gone, or no longer recorded: nothing comes from there any more, and no session's end."""
         self._repeats.forget(container_id)
-        self._quota.forget(container_id)
+        self._unthrottled(self._quota.forget(container_id), wall_ms)
         for opened in [each for each in self._open.values() if each.container_id == container_id]:
             session = opened.session
             if follows(session):
@@ -267,6 +268,13 @@ class Emitter:
         if self._quota.began(known.container_id, untracked=record.origin == "untracked"):
             gap = self._builder.losses({"throttled": 1}, 0, "throttle-start", known)
             gap.timestamp = record.timestamp
+            self._made(gap)
+
+    def _unthrottled(self, over: list[Throttled], wall_ms: int) -> None:
+        for each in over:
+            owner = Owner(container_id=each.container_id)
+            gap = self._builder.losses({"throttled": each.refused}, wall_ms, "throttle-stop", owner)
+            gap.origin = "untracked" if each.untracked else None
             self._made(gap)
 
     def _made(self, record: Record) -> bool:

@@ -72,10 +72,15 @@ class Quota:
                     bucket.refused = 0
         return over
 
-    def forget(self, container_id: str) -> None:
-        """The container is gone."""
-        for untracked in (False, True):
-            self._buckets.pop((container_id, untracked), None)
+    def forget(self, container_id: str) -> list[Throttled]:
+        """The container is gone; returns its throttlings, which are over with it."""
+        buckets = [(untracked, self._buckets.pop((container_id, untracked), None)) for untracked in (False, True)]
+        return [Throttled(container_id, each, bucket.refused) for each, bucket in buckets if bucket and bucket.refused]
+
+    def close(self) -> list[Throttled]:
+        """Nothing comes any more; returns the throttlings of all containers, which are over with that."""
+        containers = dict.fromkeys(container_id for container_id, _ in self._buckets)
+        return [over for container_id in containers for over in self.forget(container_id)]
 
     def _fill(self, bucket: _Bucket, now: float) -> None:
         if now > bucket.at:  # not so within one round of the agent

@@ -6,7 +6,7 @@ from enricher.core import Core
 from enricher.events import Process
 from exectrail.contracts.record import Record
 
-from .rig import APP, ENTRY, INIT, UID, Rig, container_starts, end, entering, execute, pod, probed
+from .rig import APP, ENTRY, INIT, UID, Rig, container_starts, end, entering, execute, fork, pod, probed
 from .rig import request as asked_for
 
 
@@ -55,6 +55,45 @@ def test_a_session_whose_end_was_not_seen_is_closed_as_lost(forgetting: Forgetti
     assert forgetting.rig.reported[-1] == ("end", UID)
     assert forgetting.rig.emitter.open_sessions() == []
     assert forgetting.seconds_later() == [record]
+
+
+def throttled(core: Core, rig: Rig) -> None:
+    """A container over its quota, by what is its own and by what came in without a request."""
+    intruder = Process(400, 4000)
+    rig.happen(execute(intruder, "sh"), now=1.0)
+    rig.wait(1.5)
+    for index in range(100):
+        rig.happen(fork(INIT, Process(1000 + index, 1000)), fork(intruder, Process(2000 + index, 2000)), now=1.5)
+    core.step(1.5)
+
+
+def test_its_throttling_is_over_with_it(forgetting: Forgetting) -> None:
+    throttled(forgetting.core, forgetting.rig)
+    forgetting.rig.records.clear()
+    forgetting.rig.correlator.forget_container(APP)
+    forgetting.seconds_later()
+    forgetting.seconds_later()
+
+    stops = [each for each in forgetting.rig.records if each.reason == "throttle-stop"]
+    assert [(each.origin, each.container_id) for each in stops] == [(None, APP), ("untracked", APP)]
+    assert (
+        sum(each.lost["throttled"] for each in stops if each.lost) == forgetting.rig.correlator.tally.lost["throttled"]
+    )
+    forgetting.rig.check_equation()
+
+
+def test_all_throttling_is_over_when_the_enricher_ends(forgetting: Forgetting) -> None:
+    throttled(forgetting.core, forgetting.rig)
+    forgetting.rig.records.clear()
+    forgetting.core.flush()
+    forgetting.core.flush()
+
+    stops = [each for each in forgetting.rig.records if each.reason == "throttle-stop"]
+    assert (
+        sum(each.lost["throttled"] for each in stops if each.lost) == forgetting.rig.correlator.tally.lost["throttled"]
+    )
+    assert [each.origin for each in stops] == [None, "untracked"]
+    forgetting.rig.check_equation()
 
 
 def test_an_end_that_is_on_its_way_goes_first(forgetting: Forgetting) -> None:
