@@ -42,6 +42,7 @@ class Line(Struct, rename="camel"):
     origin: Origin | None = None
     request_uid: str | None = field(name="requestUID", default=None)
     state: State | None = None
+    candidates: list[str] = []
     phase: str | None = None
     weak: tuple[str, ...] = ()
     reason: str | None = None
@@ -153,7 +154,8 @@ class _Tables:
         if at == len(self._to.entries):
             self._to.entries.append(KeptEntry(entry))
         known = self._to.entries[at]
-        known.origin = line.origin or known.origin
+        if line.origin:
+            known.origin, known.candidates = line.origin, line.candidates
         if line.request_uid:
             self._session(line, line.request_uid, entry)
             known.session = self._sessions[line.request_uid, entry]

@@ -208,6 +208,17 @@ def test_what_the_trail_has_beyond_the_checkpoint_is_added_once() -> None:
     assert msgspec.json.encode(applied(kept, *lines)) == again
 
 
+def test_whose_requests_an_entry_may_be_of_is_what_the_last_record_says() -> None:
+    of_none = line("exec", 3, requestUID=None, origin="untracked")
+    of_two = line("exec", 4, requestUID=None, candidates=["a", "b"])
+    of_one = line("exec", 5)
+
+    kept = applied(Checkpoint(boot_id=BOOT, seq=2), of_none, of_two)
+    assert [(each.origin, each.candidates, each.session) for each in kept.entries] == [("session", ["a", "b"], None)]
+    kept = applied(Checkpoint(boot_id=BOOT, seq=2), of_two, of_one)
+    assert [(each.candidates, each.session) for each in kept.entries] == [([], 0)]
+
+
 ASKED: dict[str, Any] = {
     "state": "confirmed",
     "user": "alice",
