@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import TypeVar
 
 from msgspec import Struct
@@ -91,4 +90,4 @@ def _gap(alive: Alive | None, clock: Clock, boot_id: str, now_ms: int) -> Gap | 
 def _last_ms(lines: Iterable[bytes]) -> int | None:
     """When the trail's last record was, in milliseconds since the epoch."""
     last = trail_replay.newest(lines)
-    return round(datetime.fromisoformat(last.timestamp).timestamp() * 1000) if last else None
+    return last.wall_ms if last else None

@@ -6,7 +6,7 @@ applied to one in their order; to apply what the checkpoint has already changes 
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Final, get_args
 
@@ -24,6 +24,10 @@ from exectrail.contracts.unreadable import UNREADABLE
 _MOST = 200_000
 """Lines that are looked at; more than a node writes between two checkpoints."""
 _NEAR = 64
+_DIGITS = 19
+"""Of a number that 64 bits hold."""
+_LATEST_MS = 2**63 // 1_000_000
+"""No clock of nanoseconds in 64 bits has a later time."""
 _OF_PROCESSES: Final = ("exec", "clone")
 _KEYS = 4096
 """How many processes are remembered as alive or not: to ask costs several reads of /proc."""
@@ -50,6 +54,16 @@ class Line(Struct, rename="camel"):
     user: str | None = None
     user_info: UserInfo | None = None
     request: Request | None = None
+
+    @property
+    def wall_ms(self) -> int:
+        """When it was: milliseconds since the epoch.
+
+        Raises:
+            ValueError: There is no such time.
+
+        """
+        return round(datetime.fromisoformat(self.timestamp).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 _decode = msgspec.json.Decoder(Line).decode
@@ -85,12 +99,15 @@ def newest(newest_first: Iterable[bytes]) -> Line | None:
 
 
 def _readable(lines: Iterable[bytes]) -> Iterator[Line]:
-    """A line that is no record, as one that a crash cut, is passed over."""
+    """A line that is no record, as one that a crash cut or a disk damaged, is passed over."""
     for line in lines:
         try:
-            yield _decode(line)
+            record = _decode(line)
+            is_possible = 0 <= record.wall_ms <= _LATEST_MS
         except UNREADABLE:
             continue
+        if is_possible:
+            yield record
 
 
 def _lives(is_alive: Callable[[Process], bool], key: str) -> bool:
@@ -170,7 +187,7 @@ class _Tables:
             )
 
     def _time(self, line: Line) -> int:
-        return self._boot_ns(round(datetime.fromisoformat(line.timestamp).timestamp() * 1000))
+        return self._boot_ns(line.wall_ms)
 
 
 def _kept(line: Line, uid: str, entry: Process, started: int) -> KeptSession:
@@ -194,7 +211,8 @@ def _process(key: str | None) -> Process | None:
     """The process of a key; None for what is none."""
     _, _, rest = (key or "").partition("-")
     pid, _, start = rest.partition("-")
-    return Process(int(pid), int(start)) if pid.isdecimal() and start.isdecimal() else None
+    is_one = all(each.isdecimal() and len(each) <= _DIGITS for each in (pid, start))
+    return Process(int(pid), int(start)) if is_one else None
 
 
 def _asked(line: Line, uid: str) -> AuditSession | None:

@@ -308,12 +308,50 @@ def test_a_session_whose_end_is_in_the_trail_is_over() -> None:
         line("session", 2, phase="start"),
         line("exec", 3, processKey="00000000-50-99"),
         line("exec", 3, processKey="669e1086-x-99"),
+        line("exec", 3, processKey=f"669e1086-{'9' * 5000}-99"),
+        line("exec", 3, processKey=f"669e1086-50-{'9' * 20}"),
+        line("exec", 3, timestamp="2026-31-23T12:00:00.000Z"),
+        line("exec", 3, timestamp="0001-01-01T00:00:00.000"),
+        line("exec", 3, timestamp="9999-12-31T23:59:59.999Z"),
         line("exec", 3, entryKey=None),
     ],
-    ids=["a torn line", "an empty one", "an older record", "another boot", "no process", "no entry"],
+    ids=[
+        "a torn line",
+        "an empty one",
+        "an older record",
+        "another boot",
+        "no process",
+        "a pid of many digits",
+        "a start that 64 bits do not hold",
+        "no time",
+        "the first time",
+        "the last time",
+        "no entry",
+    ],
 )
 def test_lines_of_no_use_are_passed_over(other: bytes) -> None:
     assert applied(Checkpoint(boot_id=BOOT, seq=2), other) == Checkpoint(boot_id=BOOT, seq=2)
+
+
+@given(
+    st.from_regex(r"669e1086-[0-9]{1,25}-[0-9]{1,25}", fullmatch=True), st.datetimes().map(str) | st.text(max_size=9)
+)
+def test_whatever_a_damaged_line_says_a_checkpoint_can_be_written_with_it(key: str, timestamp: str) -> None:
+    damaged = [line(kind, 3, phase="start", processKey=key, timestamp=timestamp) for kind in ("session", "clone")]
+    kept = Checkpoint(boot_id=BOOT, seq=2)
+
+    trail_replay.apply(trail_replay.since(2, damaged, lambda _process: True), kept, Clock().boot_ns)
+
+    assert checkpoint.decode(checkpoint.encode(kept)) == kept
+
+
+@pytest.mark.parametrize("timestamp", ["yesterday", "2026-31-23T12:00:00.000Z", "0001-01-01T00:00:00.000"])
+def test_a_damaged_line_at_the_trails_end_stops_no_start(tmp_path: Path, timestamp: str) -> None:
+    lines = [line("exec", 7, timestamp=timestamp), line("exec", 6)]
+
+    found = look_back(CheckpointWriter(tmp_path, BOOT), lambda: lines, Clock(), BOOT, written=7)
+
+    assert [(each.reason, each.since_ms) for each in found.gaps] == [("checkpoint-missing", 1_795_435_200_000)]
 
 
 # ---- how far the trail is complete ----
