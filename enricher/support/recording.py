@@ -128,6 +128,7 @@ class Line(Struct, frozen=True, omit_defaults=True):
 
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_line = msgspec.json.Decoder(Line).decode
+_decode_plain = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def encode(at: int, item: Item, seccomp: bytes = b"") -> bytes:
@@ -164,11 +165,11 @@ def decode(line: bytes) -> tuple[int, Item, bytes]:
         kind = _TYPES[read.kind]
         seccomp = raw(read.seccomp)
         if issubclass(kind, ProcessEvent):
-            return read.at, _event_from_plain(kind, msgspec.json.decode(read.data)), seccomp
+            return read.at, _event_from_plain(kind, _decode_plain(read.data)), seccomp
         return read.at, msgspec.json.decode(read.data, type=kind), seccomp
     except KeyError as error:
         raise Broken(f"lines of kind {error} are unknown to this enricher") from error
-    except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+    except UNREADABLE as error:
         raise Broken(str(error)) from error
 
 

@@ -214,6 +214,27 @@ def test_every_event_is_read_back_as_it_was_written(
     assert recording.decode(recording.encode(at, event, seccomp)) == (at, event, seccomp)
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"at":1,"kind":"audit","data":{"text":"\xff"}}',
+        b'{"at":1,"kind":"exec","data":{"argv":"\xff"}}',
+        b'{"at":1,"kind":"exec","data":[]}',
+        b'{"at":1,"kind":"exec","data":null}',
+        b'{"at":1,"kind":"audit","data":%s}' % DEEP,
+        b'{"at":1,"kind":"exec","data":{"time":1,"zz":%s}}' % DEEP,
+        b'{"at":1,"kind":"exec","data":{"argv":"\\u4e00"}}',
+    ],
+    ids=["no UTF-8", "no UTF-8 in an event", "a list", "null", "deep", "deep in an event", "no byte"],
+)
+def test_a_damaged_line_is_broken(line: bytes) -> None:
+    with pytest.raises(recording.Broken):
+        recording.decode(line)
+
+
 @given(st.binary())
 def test_no_line_raises_anything_but_broken(line: bytes) -> None:
     with pytest.raises(recording.Broken):
