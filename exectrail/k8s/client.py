@@ -24,11 +24,11 @@ from exectrail.contracts.unreadable import UNREADABLE
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 100
-"""Objects of one answer. An AuditSession may have 100 KiB, so that more of them would be felt."""
-_SMALL_PAGE = 25
-"""The same of objects that users make as large as the API server takes them: pods have up to 1.5 MiB."""
-_FEW_BYTES = 4 << 20
-"""Of an answer that has no pages. Users can make AuditSessions that all agents watch."""
+"""Objects of one answer, at most."""
+_PAGE_BYTES = 4 << 20
+"""Of one answer, unless a single object has more. Users make objects as large as the API server takes them: 1.5 MiB."""
+_FEWER = 5
+"""How many times fewer objects are asked for where an answer is larger, and more again where it is so much smaller."""
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
 # A watch may be silent for minutes, so a read timeout cannot distinguish a quiet cluster from a dead connection:
 # TCP keep-alive does, within 30 s.
@@ -194,34 +194,44 @@ class Client:
 
         """
         decoder = msgspec.json.Decoder(kind)
-        query = {"limit": str(_SMALL_PAGE if few else _PAGE), **selectors}
         accept = _METADATA_LIST if metadata_only else _JSON
-        if few and (found := self._from_memory(path, accept, selectors)):
-            yield Page(_readable(found.items or [], decoder), found.metadata.resource_version)
+        if few and (few_of_many := self._from_memory(path, accept, selectors)):
+            yield _page(few_of_many, decoder)[0]
             return
-        more = True
-        while more:
-            found = _decode(self._send("GET", path, query=query, accept=accept).data, _List)
-            yield Page(_readable(found.items or [], decoder), found.metadata.resource_version)
-            query["continue"] = found.metadata.continue_
-            more = bool(found.metadata.continue_)
+        limit, query = _PAGE, dict(selectors)
+        while True:
+            query["limit"] = str(limit)
+            data = self._bounded(path, accept, query, _PAGE_BYTES if limit > 1 else None)
+            if data is None:
+                limit = max(1, limit // _FEWER)
+                continue
+            if len(data) * _FEWER <= _PAGE_BYTES:
+                limit = min(_PAGE, limit * _FEWER)
+            page, query["continue"] = _page(data, decoder)
+            del data  # else it would still be here when the next one comes
+            yield page
+            if not query["continue"]:
+                return
 
-    def _from_memory(self, path: str, accept: str, selectors: dict[str, str]) -> _List | None:
+    def _from_memory(self, path: str, accept: str, selectors: dict[str, str]) -> bytes | None:
         """What the selectors leave; None where that is more than fits into a little memory.
 
         It may be a moment old, and the watch goes on from there. To ask for no older than now (`NotOlderThan`) fails
         where nothing changes: the API server's memory does not know then that it is up to date. The API server ignores
         `limit` here (API concepts, "Semantics for get and list").
         """
-        query = {"resourceVersion": "0", **selectors}
+        return self._bounded(path, accept, {"resourceVersion": "0", **selectors}, _PAGE_BYTES)
+
+    def _bounded(self, path: str, accept: str, query: dict[str, str], most: int | None) -> bytes | None:
+        """An answer; None where it has more than `most` bytes, of which no more are read."""
         response = self._send("GET", path, query=query, accept=accept, stream=True)
         try:
-            data = response.read(_FEW_BYTES + 1)
+            data = response.read(None if most is None else most + 1)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(0, "", f"{self.server}: {error}") from error
         finally:
-            response.close()
-        return _decode(data, _List) if len(data) <= _FEW_BYTES else None
+            response.close()  # and its connection, unless it was read to its end
+        return data if most is None or len(data) <= most else None
 
     def count(self, path: str) -> int:
         """How many objects the collection at `path` has; all but one of them stay where they are."""
@@ -312,6 +322,12 @@ def _decode(data: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except UNREADABLE as error:
         raise ApiError(200, "Unreadable", str(error)) from error
+
+
+def _page(data: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[Page[T], str]:
+    """A page, and the `continue` of the next one; empty where it is the last."""
+    found = _decode(data, _List)
+    return Page(_readable(found.items or [], decoder), found.metadata.resource_version), found.metadata.continue_
 
 
 def _readable(items: list[msgspec.Raw], decoder: msgspec.json.Decoder[T]) -> Iterator[T]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -145,14 +146,60 @@ def test_few_of_many_come_at_once_from_the_api_servers_memory(api: ApiServer, cl
 def test_few_that_turn_out_to_be_many_come_in_pages(
     api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exectrail.k8s.client._FEW_BYTES", 10_000)
+    monkeypatch.setattr("exectrail.k8s.client._PAGE_BYTES", 25_000)
     for number in range(150):
         api.set(f"web-{number}", "shop", long="x" * 100)
     pages = [len(list(page.items)) for page in client.pages(PODS, Pod, few=True, labelSelector="a=b")]
 
-    assert pages == [25] * 6
-    assert [each.query.get("limit") for each in api.asked] == [None, *["25"] * 6]
+    assert pages == [100, 50]
+    assert [each.query.get("limit") for each in api.asked] == [None, "100", "100"]
     assert all(each.query["labelSelector"] == "a=b" for each in api.asked)
+
+
+def test_a_page_has_fewer_objects_where_they_are_large_and_more_again_after_them(
+    api: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exectrail.k8s.client._PAGE_BYTES", 50_000)
+    for number in range(205):
+        api.set(f"pod-{number}", "shop", long="x" * (60_000 if number == 103 else 11_000 if 100 <= number < 104 else 1))
+    pages = client.pages(PODS, Pod)
+    every = [(names(page.items), page.resource_version) for page in pages]
+
+    assert [name for page, _ in every for name in page] == [f"pod-{number}" for number in range(205)]
+    assert {version for _, version in every} == {"305"}, "all of one moment"
+    asked = [(each.query.get("continue", ":0").partition(":")[2], each.query["limit"]) for each in api.asked]
+    assert asked == [
+        *[("0", "100"), ("100", "100"), ("100", "20"), ("100", "4")],
+        *[("100", "1"), ("101", "1"), ("102", "1"), ("103", "1"), ("104", "1")],
+        *[("105", "5"), ("110", "25"), ("135", "100")],
+    ]
+
+
+def test_ordinary_pages_come_over_one_connection_a_hundred_objects_each(api: ApiServer, client: Client) -> None:
+    for number in range(250):
+        api.set(f"pod-{number}")
+    connections = set[frozenset[object]]()
+    pages = []
+    for page in client.pages(PODS, Pod):
+        pages.append(len(list(page.items)))
+        connections.add(frozenset(api.sockets))
+
+    assert pages == [100, 100, 50]
+    assert len(connections) == 1
+
+
+def test_a_page_is_gone_before_the_next_one_comes(api: ApiServer, client: Client) -> None:
+    size, objects = 1 << 20, b'{"metadata": {"name": "large"}, "spec": "%b"}' % (b"x" * (1 << 20))
+    api.canned = [
+        (200, b'{"metadata": {"continue": "%b"}, "items": [%b]}' % (more, objects)) for more in (b"1", b"2", b"3", b"")
+    ]
+    tracemalloc.start()  # of the server's bodies it sees nothing: they are there already
+    try:
+        assert names(listed(client)) == ["large"] * 4
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2.5 * size, "a page, and a copy while it is read"
 
 
 @pytest.mark.parametrize("metadata_only", [True, False])
