@@ -72,7 +72,7 @@ class _Pod(Struct, frozen=True):
     wide: Wide
     chosen: list[Chosen]
     has_ours: bool
-    """Whether the pod's profile is one that the webhook sets for whole pods."""
+    """Whether the pod's profile may be from an earlier look of the webhook."""
 
 
 def decide(request: Request, policies: Policies, release_namespace: str = "") -> Decision:
@@ -106,7 +106,7 @@ def explained(request: Request, policies: Policies, release_namespace: str = "")
     if skipped := _skipped(read, request, policies):
         return skipped, []
     try:
-        pod = _pod(read, _names(request.old_object) if late else frozenset(), policies)
+        pod = _pod(read, _names(request.old_object) if late else frozenset(), policies, late=late)
     except TooLarge:
         return Decision("too-large", warnings=[_unbound("there is more in it than is read of a pod")]), []
     if late and not pod.chosen:
@@ -159,16 +159,25 @@ def _unbound(why: str) -> str:
     return f"exectrail: pod admitted without an audit profile: {why}"
 
 
-def _pod(read: _Read, known: frozenset[str], policies: Policies) -> _Pod:
+def _pod(read: _Read, known: frozenset[str], policies: Policies, *, late: bool) -> _Pod:
     """What becomes of a pod's containers, but for those that were there before."""
-    budget, looks = Budget(), Budget(_MOST_LOOKS)
     # Few bindings ask for labels, so most pods' are never read.
     labels = read.labels.mapping() if any(each.selector for each in policies.applicable) else {}
     (profile_of,) = read.context.members("seccompProfile")
     profile, all_images = _profile(profile_of), wide(policies, labels)
-    has_ours = profile is not None and is_ours(profile, all_images, policies)
-    inherited = None if has_ours else profile
-    chosen, room = [], MOST_NOTES - len(all_images.notes)
+    if profile and is_ours(profile, all_images, policies):
+        chosen = _chosen(read, None, known, policies, all_images)
+        # A look before this one gave the pod only what one of its containers is to have: any other is its user's own.
+        if late or any(each.profile is None and each.choice.path == profile.path for each in chosen):
+            return _Pod(read.context, profile, all_images, chosen, has_ours=True)
+    return _Pod(read.context, profile, all_images, _chosen(read, profile, known, policies, all_images), has_ours=False)
+
+
+def _chosen(
+    read: _Read, inherited: Profile | None, known: frozenset[str], policies: Policies, all_images: Wide
+) -> list[Chosen]:
+    budget, looks, room = Budget(), Budget(_MOST_LOOKS), MOST_NOTES - len(all_images.notes)
+    chosen: list[Chosen] = []
     for member, listed in read.containers:
         for path, context, own, container in _containers(member, listed, inherited, budget):
             if container.name not in known:
@@ -176,7 +185,7 @@ def _pod(read: _Read, known: frozenset[str], policies: Policies) -> _Pod:
                 choice = choose(container, all_images, policies, room)
                 room -= len(choice.notes)
                 chosen.append(Chosen(path, context, own, container, choice))
-    return _Pod(read.context, profile, all_images, chosen, has_ours)
+    return chosen
 
 
 def _names(old: Value) -> frozenset[str]:

@@ -291,6 +291,26 @@ def test_a_container_that_another_webhook_adds_takes_the_profile_from_the_pod_to
     }
 
 
+@pytest.mark.parametrize(
+    ("profile", "containers"),
+    [
+        ("process-audit-sys-admin", [{"name": "build"}]),
+        ("process-audit-sys-admin", [{"name": "build"}, {"name": "sign", "securityContext": {"runAsUser": 7}}]),
+        ("process-audit", [{"name": "c", "securityContext": ADDS}]),
+    ],
+)
+def test_a_built_in_profile_that_the_pod_chose_itself_stays(
+    review: Load, patched: Apply, profile: str, containers: list[dict[str, Any]]
+) -> None:
+    chosen = {"type": "Localhost", "localhostProfile": f"exectrail/{profile}.json"}
+    spec = {"securityContext": {"seccompProfile": chosen}, "containers": containers}
+
+    decision, after = spec_of(review, patched, spec)
+
+    assert (decision.reason, decision.warnings) == ("bound", [])
+    assert after == spec
+
+
 def test_many_containers_do_not_make_many_warnings(review: Load) -> None:
     containers = [{"name": f"c{number}", "securityContext": {"privileged": True}} for number in range(20)]
 
@@ -327,7 +347,8 @@ def test_a_pod_with_more_containers_than_are_read_is_admitted_as_it_is(review: L
     assert "there is more in it than is read of a pod" in decision.warnings[0]
 
 
-_PROFILES = st.sampled_from([None, {"type": "Unconfined"}, {"type": "RuntimeDefault"}, PROFILE])
+_SYS_ADMIN = {"type": "Localhost", "localhostProfile": "exectrail/process-audit-sys-admin.json"}
+_PROFILES = st.sampled_from([None, {"type": "Unconfined"}, {"type": "RuntimeDefault"}, PROFILE, _SYS_ADMIN])
 _CONTEXTS: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.fixed_dictionaries(
     {}, optional={"seccompProfile": _PROFILES, "runAsUser": st.integers(0, 9), "sysctls": st.just([])}
 )
@@ -371,9 +392,11 @@ def test_whatever_the_pod_each_container_has_the_profile_that_suits_it_and_a_sec
     decision, after = spec_of(review, patched, spec)
 
     pods_own = profile_of(spec)
+    if any(suits(each) == pods_own for each in containers_in(spec) if not profile_of(each)):
+        pods_own = None  # it may as well be from an earlier look
     for before, container in zip(containers_in(spec), containers_in(after), strict=True):
         runs_with = profile_of(container) or profile_of(after)
-        own = profile_of(before) or (None if pods_own == PROFILE else pods_own)
+        own = profile_of(before) or pods_own
         if own in (None, {"type": "RuntimeDefault"}) and suits(before):
             assert runs_with == suits(before)
         else:

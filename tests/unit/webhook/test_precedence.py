@@ -27,7 +27,7 @@ from webhook.reviews.review import Decision, decode
 Load = Callable[..., dict[str, Any]]
 Apply = Callable[[dict[str, Any], list[Any]], dict[str, Any]]
 
-AUDIT = "exectrail/process-audit.json"
+AUDIT, SYS_ADMIN = "exectrail/process-audit.json", "exectrail/process-audit-sys-admin.json"
 ONLY_LABEL, ONLY = "process-audit-only", "exectrail/process-audit-only.json"
 DEFAULT, UNCONFINED = "RuntimeDefault", "Unconfined"
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
@@ -259,6 +259,7 @@ ROWS = [
     Row("the label beats RuntimeDefault", [], AUDIT, own=DEFAULT, label="process-audit", opted=False),
     Row("the label beats the pod's RuntimeDefault", [], AUDIT, pod=DEFAULT, label="process-audit"),
     Row("RuntimeDefault: not all, but the label", [bind("x", "*", "a")], AUDIT, own=DEFAULT, label="process-audit"),
+    Row("the label leaves a built-in profile", [], SYS_ADMIN, own=SYS_ADMIN, label="process-audit"),
     Row("the label leaves a file", [], "mine.json", own="mine.json", label="process-audit"),
     Row(
         "the label leaves Unconfined",
@@ -568,6 +569,17 @@ def test_a_container_that_another_webhook_adds_gets_the_profile_of_its_image_bes
 
     assert (decision.reason, decision.warnings, len(decision.patch)) == ("bound", [], 1)
     assert again["initContainers"][0]["securityContext"] == localhost(path("a"))
+
+
+def test_a_binding_for_all_leaves_the_built_in_profile_that_a_new_pod_chose_itself(review: Load) -> None:
+    spec = {"containers": [{"name": "app", "image": "busybox"}], "securityContext": localhost(SYS_ADMIN)}
+    policies = Policies(
+        {"spo.x-k8s.io/enable-binding": "", "exectrail.io/profile": "process-audit"}, (bind("x", "*", "a"),), PROFILES
+    )
+
+    decision = decided(review("pod-create", {"spec": spec}), policies)
+
+    assert (decision.reason, decision.patch, decision.warnings) == ("bound", [], [])
 
 
 def many(review: Load, containers: int, **metadata: Any) -> dict[str, Any]:
