@@ -133,7 +133,7 @@ def main() -> int:
     )
     bounds = Bounds(limits)
     servers = [
-        Server(admission_app(webhook, health, admits), admission, bounds, certificate.server_context()),
+        Server(admission_app(webhook, health, admits), admission, bounds, certificate.context),
         Server(status_app(health), status, bounds),
     ]
     gc.collect()

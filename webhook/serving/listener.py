@@ -47,7 +47,7 @@ class Listener:
 
     Args:
         listening: The socket.
-        tls: What to speak on it, or nothing.
+        tls: Gives what to speak with a new connection; without it no TLS.
         new_protocol: Makes the HTTP of a connection, which notes its stages from then on.
         callers: What all ports together hold.
         turns: Theirs as well.
@@ -57,7 +57,7 @@ class Listener:
     def __init__(
         self,
         listening: socket.socket,
-        tls: ssl.SSLContext | None,
+        tls: Callable[[], ssl.SSLContext] | None,
         new_protocol: NewProtocol,
         callers: Callers,
         turns: Turns,
@@ -148,7 +148,7 @@ class Listener:
             await self._loop.connect_accepted_socket(
                 lambda: self._new_protocol(arrival.connection),
                 arrival.socket,
-                ssl=self._tls,
+                ssl=self._tls() if self._tls else None,
                 **(seconds if self._tls else {}),
             )
         except OSError as error:  # ssl.SSLError is one, and so is a handshake that takes too long

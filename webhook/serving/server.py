@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -51,7 +51,11 @@ class Server(uvicorn.Server):
     """One port. It leaves signals alone: uvicorn's own handler would stop it before the drain."""
 
     def __init__(
-        self, app: ASGIApp, listening: socket.socket, bounds: Bounds, tls: ssl.SSLContext | None = None
+        self,
+        app: ASGIApp,
+        listening: socket.socket,
+        bounds: Bounds,
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(

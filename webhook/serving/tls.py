@@ -1,8 +1,9 @@
 """The serving certificate, replaced while the server runs, and only by one that is good.
 
-Each certificate gets a fresh SSLContext, which each handshake then switches to (`sni_callback`). Loading into the
-live context would be shorter, but a key that does not fit breaks it, and a change from RSA to EC keeps serving the
-old certificate to some clients.
+Each certificate gets a fresh SSLContext, with which new connections begin. Loading into the live context would be
+shorter, but a key that does not fit breaks it, and a change from RSA to EC keeps serving the old certificate to some
+clients. A context also holds what sessions are resumed by, and who resumes one is not asked for a certificate again
+(RFC 8446, 2.2): none may outlive its client CA, as in one context that switches to others (`sni_callback`).
 """
 
 import logging
@@ -145,15 +146,16 @@ class Certificate:
         """Say that the source has another pair, instead of letting it be found."""
         self._changed.set()
 
-    def server_context(self) -> ssl.SSLContext:
-        """A context for a listening server; every handshake gets the certificate of its moment."""
-        base = self._context()
-        base.sni_callback = self._switch
-        return base
+    def context(self) -> ssl.SSLContext:
+        """What a new connection begins with.
 
-    def _switch(self, connection: ssl.SSLObject, _name: str | None, _base: ssl.SSLContext) -> None:
-        if self._current is not None:
-            connection.context = self._current.context
+        Raises:
+            RuntimeError: There is none before `wait`.
+
+        """
+        if self._current is None:
+            raise RuntimeError(f"no usable {self._source} yet")
+        return self._current.context
 
     def _follow(self) -> None:
         while True:
@@ -202,7 +204,11 @@ class Certificate:
         log.info("serving with a new certificate", extra={"expires": found.validity.not_after.isoformat()})
 
     def _context_with(self, pair: Pair) -> ssl.SSLContext:
-        context = self._context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = self._minimum
+        if self._client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=self._client_ca.read_text())
         # The standard library loads from files alone. This one is in memory: the key of a Secret that is read over the
         # API never reaches a disk.
         with os.fdopen(os.memfd_create("tls"), "wb") as file:
@@ -211,15 +217,6 @@ class Certificate:
             context.load_cert_chain(
                 f"/proc/self/fd/{file.fileno()}", password=""
             )  # none, and OpenSSL never asks for one
-        return context
-
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = self._minimum
-        if self._client_ca:
-            # The listening context decides whether to ask, the context switched to which CA to trust.
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(cadata=self._client_ca.read_text())
         return context
 
 

@@ -17,7 +17,7 @@ from webhook.serving.server import Bounds, Server, serve
 def serving(
     webhook: Webhook,
     limits: Limits | None = None,
-    tls: ssl.SSLContext | None = None,
+    tls: Callable[[], ssl.SSLContext] | None = None,
     before: Callable[[int], object] = lambda _port: None,
 ) -> Iterator[int]:
     """Serve until the end of the block; the port. `before` is called with it when it listens, before it accepts."""

@@ -44,7 +44,7 @@ def handshake(certificate: Certificate, ca: bytes) -> None:
     client = ssl.create_default_context(cadata=ca.decode())
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     one = client.wrap_bio(to_client, to_server, server_hostname=NAME)
-    other = certificate.server_context().wrap_bio(to_server, to_client, server_side=True)
+    other = certificate.context().wrap_bio(to_server, to_client, server_side=True)
     for _ in range(3):
         for side in (one, other):
             try:

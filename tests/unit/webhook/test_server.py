@@ -270,7 +270,7 @@ def test_a_handshake_counts_once_its_first_record_is_whole(webhook: Webhook) -> 
         client.wrap_bio(answer, hello, server_hostname="localhost").do_handshake()
     first, *rest = hello.read()
     before = ended("handshakes")
-    with serving(webhook, Limits(handshakes=1), server) as port, contextlib.ExitStack() as open_:
+    with serving(webhook, Limits(handshakes=1), lambda: server) as port, contextlib.ExitStack() as open_:
         begun = [open_.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(3)]
         for each in begun:
             each.sendall(bytes([first]))

@@ -55,17 +55,22 @@ class Secret:
         self.write(pair.chain, pair.key)
 
 
+def client_context(ca: trustme.CA, own: trustme.LeafCert | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if own:
+        own.configure_cert(context)
+    ca.configure_trust(context)
+    return context
+
+
 class Client:
     """A TLS connection that stays open."""
 
     def __init__(
         self, port: int, ca: trustme.CA, name: str | None = "localhost", own: trustme.LeafCert | None = None
     ) -> None:
-        context = ssl.create_default_context()
-        if own:
-            own.configure_cert(context)
+        context = client_context(ca, own)
         context.check_hostname = name is not None
-        ca.configure_trust(context)
         raw = socket.create_connection(("127.0.0.1", port), timeout=10)
         try:
             self.socket = context.wrap_socket(raw, server_hostname=name)
@@ -131,7 +136,7 @@ def port(secret: Secret, ca: trustme.CA, webhook: Webhook) -> Iterator[int]:
 def serving(certificate: Certificate, webhook: Webhook) -> Iterator[int]:
     certificate.wait()
     certificate.start()
-    with server(webhook, tls=certificate.server_context()) as port:
+    with server(webhook, tls=certificate.context) as port:
         yield port
 
 
@@ -359,6 +364,43 @@ def test_another_client_ca_is_taken_over_without_a_restart(
         until(lambda: admitted(port, ca, new.issue_cert("kube-apiserver")))
 
         assert not admitted(port, ca, old.issue_cert("kube-apiserver"))
+
+
+@pytest.mark.parametrize(
+    ("version", "options"),
+    [(ssl.TLSVersion.TLSv1_3, 0), (ssl.TLSVersion.TLSv1_2, 0), (ssl.TLSVersion.TLSv1_2, ssl.OP_NO_TICKET)],
+    ids=["TLS 1.3", "TLS 1.2, ticket", "TLS 1.2, session ID"],
+)
+def test_who_resumes_a_session_of_a_client_ca_that_was_replaced_is_refused(
+    secret: Secret, ca: trustme.CA, webhook: Webhook, tmp_path: Path, version: ssl.TLSVersion, options: int
+) -> None:
+    old, new = trustme.CA(), trustme.CA()
+    old.cert_pem.write_to_path(tmp_path / "client-ca.crt")
+    secret.issue(ca)
+    caller = client_context(ca, old.issue_cert("kube-apiserver"))
+    caller.minimum_version = caller.maximum_version = version
+    caller.options |= options
+    with serving(Certificate(Folder(secret.folder), POLL_SECONDS, tmp_path / "client-ca.crt"), webhook) as port:
+        session = session_of_an_answer(port, caller)
+        assert session
+        new.cert_pem.write_to_path(tmp_path / "client-ca.crt")
+        until(lambda: admitted(port, ca, new.issue_cert("kube-apiserver")))
+
+        assert not session_of_an_answer(port, caller, session)
+
+
+def session_of_an_answer(
+    port: int, caller: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSession | None:
+    """The session of a call that was answered and ended well: OpenSSL forgets others. None where it was refused."""
+    raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+    try:
+        with raw, caller.wrap_socket(raw, server_hostname="localhost", session=session) as call:
+            call.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: call.recv(4096), b""))
+            return call.session if answer.startswith(b"HTTP/1.1 200") else None
+    except OSError:
+        return None
 
 
 def test_a_client_ca_that_is_not_there_fails_the_start_and_is_named(
