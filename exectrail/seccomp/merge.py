@@ -8,6 +8,8 @@
 - A rule that refuses a call whatever its `args`, and one of the other profile that permits it for some: `Unsupported`.
   So are rules of both whose `args` overlap in part, one of which refuses. The refusal is dropped where it lies wholly
   within what the other permits, and where it is the default action.
+- A rule of a base that permits what the base permits by default counts where the derived profile's default refuses it.
+  Beside a rule that refuses some of the same calls it is `Unsupported`: a filter cannot say "all but these".
 - **defaultAction**, **listenerPath**, **listenerMetadata**: the derived profile's own.
 - **architectures**: the derived profile's own; where it names none, those of the nearest base that does.
 - **flags**: the derived profile's own, and `SECCOMP_FILTER_FLAG_LOG` if any base has it.
@@ -47,7 +49,7 @@ def resolve(name: str, lookup: Callable[[str], Profile | None]) -> Profile:
     decided = decisions(profile)
     for base, of_base in zip([*chain][1:], bases, strict=True):
         try:
-            decided = _union(decided, decisions(of_base), default(profile))
+            decided = _union(decided, decisions(of_base, default(profile)), default(profile))
         except ProfileError as error:
             raise ProfileError(error.reason, f"base {base!r:.200}: {error}") from error
     return written(replace(profile, base_profile_name="", **_surroundings(profile, bases)), decided)

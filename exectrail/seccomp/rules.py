@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from exectrail.seccomp.overlap import Conditions, holds, may_overlap
+from exectrail.seccomp.overlap import Conditions, holds, includes, may_overlap
 from exectrail.seccomp.profile import Action, Arg, Operator, Profile, ProfileError, Rule
 
 _EPERM = 1
@@ -28,6 +28,7 @@ class Outcome(Struct, frozen=True):
 
 
 LOG, ALLOW = Outcome("SCMP_ACT_LOG"), Outcome("SCMP_ACT_ALLOW")
+_PERMITTING = (LOG, ALLOW)
 
 ORDER: tuple[tuple[Action, ...], ...] = (
     ("SCMP_ACT_KILL_PROCESS",),
@@ -75,18 +76,26 @@ def highest(outcomes: Iterable[Outcome]) -> Outcome:
     return max(outcomes, key=lambda each: (_RANK[each.action], each.data))
 
 
-def decisions(profile: Profile) -> dict[str, Decision]:
+def decisions(profile: Profile, under: Outcome | None = None) -> dict[str, Decision]:
     """What the profile's own rules say of each system call that they name, by name.
 
+    Args:
+        profile: The profile.
+        under: The default action of the profile whose base it is. Rules that permit what the base permits by default
+            are kept where that would refuse it.
+
     Raises:
-        ProfileError: `InvalidSeccompProfile`: the same arguments have two actions, one of which refuses.
+        ProfileError: `InvalidSeccompProfile`: the same arguments have two actions, one of which refuses. `Unsupported`:
+            a rule would have to be kept beside one that refuses some of its calls.
 
     """
     rules: dict[str, list[Rule]] = {}
     for rule in profile.syscalls:
         for name in rule.names:
             rules.setdefault(name, []).append(rule)
-    return {name: _decision(name, of_name, default(profile)) for name, of_name in rules.items()}
+    by_default = default(profile)
+    kept = under is not None and by_default in _PERMITTING and highest((under, by_default)) != under
+    return {name: _decision(name, of_name, by_default, kept=kept) for name, of_name in rules.items()}
 
 
 def action_for(profile: Profile, syscall: str, arguments: Sequence[int]) -> Action:
@@ -145,7 +154,7 @@ def _plain(arg: Arg) -> Arg:
     return Arg(arg.index, arg.op, arg.value)
 
 
-def _decision(name: str, rules: list[Rule], by_default: Outcome) -> Decision:
+def _decision(name: str, rules: list[Rule], by_default: Outcome, *, kept: bool) -> Decision:
     always: list[Outcome] = []
     when: dict[Conditions, set[Outcome]] = {}
     for rule in rules:
@@ -162,7 +171,13 @@ def _decision(name: str, rules: list[Rule], by_default: Outcome) -> Decision:
         decided = LOG if first == ALLOW and is_logged else first
         return Decision(decided, overruled_log=is_logged and decided != LOG)
     only = {conditions: _only(name, conditions, made, by_default) for conditions, made in when.items()}
-    if by_default == LOG:
+    if kept:
+        if always:
+            only[()] = by_default
+        counting = _beside_refusals(name, logged(only))
+        if () in counting:
+            return Decision(counting[()])
+    elif by_default == LOG:
         counting = _without_default(logged(only), by_default)
     else:
         counting = logged(_without_default(only, by_default))
@@ -184,6 +199,24 @@ def _only(name: str, conditions: Conditions, made: set[Outcome], by_default: Out
         "InvalidSeccompProfile",
         f"syscalls: {name!r:.80} has several actions ({actions}) for the same args {shown(conditions)}; leave one",
     )
+
+
+def _beside_refusals(name: str, when: dict[Conditions, Outcome]) -> dict[Conditions, Outcome]:
+    """The rules but those that permit calls all of which are refused by another, which decides beside the default."""
+    refused = {conditions: made for conditions, made in when.items() if made not in _PERMITTING}
+    counting = dict(when)
+    for conditions, made in when.items():
+        for refusal, refusing in refused.items() if made in _PERMITTING else ():
+            if includes(refusal, conditions):
+                counting.pop(conditions, None)
+            elif may_overlap(refusal, conditions):
+                raise ProfileError(
+                    "Unsupported",
+                    f"syscalls: {name!r:.80} is {made.action} by default, and {refusing.action} where {shown(refusal)},"
+                    " which a filter cannot say with the defaultAction of the profile whose base this is; leave one of"
+                    " the two rules",
+                )
+    return counting
 
 
 def _without_default(when: dict[Conditions, Outcome], by_default: Outcome) -> dict[Conditions, Outcome]:

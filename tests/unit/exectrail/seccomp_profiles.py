@@ -42,4 +42,10 @@ profiles = st.builds(
     syscalls=st.lists(rules, max_size=4),
     flags=st.lists(st.sampled_from(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"]), unique=True),
 )
+permissive = st.builds(
+    lambda own, other: Profile(ALLOW, syscalls=[own, other]),
+    st.builds(Rule, st.just(["clone"]), st.just(ALLOW), args=st.lists(args, max_size=1)),
+    st.builds(Rule, st.just(["clone"]), st.sampled_from([LOG, KILL]), args=st.lists(args, min_size=1, max_size=1)),
+)
+"""Profiles with a rule that repeats their default action, which the runtime skips beside the other one."""
 calls = st.tuples(st.sampled_from(NAMES), st.tuples(st.sampled_from(VALUES), st.sampled_from(VALUES)))

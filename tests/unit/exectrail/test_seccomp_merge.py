@@ -19,7 +19,18 @@ from exectrail.seccomp.rules import (
     matches,
 )
 from exectrail.seccomp.runtime_file import runtime_file
-from tests.unit.exectrail.seccomp_profiles import ALLOW, ERRNO, KILL, LOG, arg, calls, profile, profiles, rule
+from tests.unit.exectrail.seccomp_profiles import (
+    ALLOW,
+    ERRNO,
+    KILL,
+    LOG,
+    arg,
+    calls,
+    permissive,
+    profile,
+    profiles,
+    rule,
+)
 
 Call = tuple[str, tuple[int, int]]
 
@@ -89,6 +100,34 @@ def test_what_a_filter_cannot_say_is_refused_and_names_the_call_and_both_rules(o
     ) as caught:
         merge(profile(ERRNO, own), profile(ERRNO, base))
     assert caught.value.reason == "Unsupported"
+
+
+@pytest.mark.parametrize(
+    ("what", "base", "merged"),
+    [
+        ("permitted, and logged for some", [rule(ALLOW, "x"), rule(LOG, "x", A0)], [rule(LOG, "x")]),
+        (
+            "permitted for some, logged for some of them",
+            [rule(ALLOW, "x", WIDE), rule(LOG, "x", A0)],
+            [rule(LOG, "x", A0), rule(LOG, "x", WIDE)],
+        ),
+        ("refused for all that is permitted", [rule(ALLOW, "x", A0), rule(KILL, "x", WIDE)], [rule(KILL, "x", WIDE)]),
+    ],
+)
+def test_what_a_base_permits_by_a_rule_and_by_default_is_permitted_whatever_the_derived_default(
+    what: str, base: list[Rule], merged: list[Rule]
+) -> None:
+    found = merge(profile(ERRNO), profile(ALLOW, *base)).syscalls
+    assert sorted(map(str, found)) == sorted(map(str, merged))
+
+
+@pytest.mark.parametrize("permitted", [rule(ALLOW, "x"), rule(ALLOW, "x", WIDE)])
+def test_a_base_that_permits_by_default_all_calls_but_some_is_refused_under_another_default(permitted: Rule) -> None:
+    base = profile(ALLOW, permitted, rule(KILL, "x", A0))
+    with pytest.raises(ProfileError, match=r"base 'base': syscalls: 'x'.*KILL_PROCESS where a0 == 5") as caught:
+        merge(profile(ERRNO), base)
+    assert caught.value.reason == "Unsupported"
+    assert merge(profile(ALLOW), base).syscalls == [rule(KILL, "x", A0)]
 
 
 def test_default_and_listener_are_the_derived_profiles_own() -> None:
@@ -199,6 +238,19 @@ def said(of: Profile, call: Call) -> Action | None:
     return made.action if made else None
 
 
+def said_as_base(of: Profile, call: Call, under: Action) -> Action | None:
+    """The same, and what it says by a rule that it does not need itself, where the derived profile would refuse it."""
+    name, arguments = call
+    repeats = any(
+        each.action == of.default_action
+        and name in each.names
+        and any(matches(c, arguments) for c in alternatives(each))
+        for each in of.syscalls
+    )
+    counts = repeats and of.default_action in {LOG, ALLOW} and RANK[of.default_action] > RANK[under]
+    return said(of, call) or (of.default_action if counts else None)
+
+
 def same_permission(one: Action, other: Action) -> bool:
     return one == other or {one, other} == {LOG, ALLOW}
 
@@ -222,9 +274,18 @@ def test_a_call_that_either_profile_logs_is_logged(own: Profile, base: Profile, 
 def test_a_call_is_permitted_exactly_where_a_profile_permits_it(own: Profile, base: Profile, call: Call) -> None:
     assume(is_defined(own) and is_defined(base))
     merged = merged_or_unsupported(own, base)
-    by_rules = [action for action in (said(own, call), said(base, call)) if action]
+    by_rules = [action for action in (said(own, call), said_as_base(base, call, own.default_action)) if action]
     expected = max(by_rules, key=RANK.__getitem__) if by_rules else own.default_action
     assert same_permission(action_for(merged, *call), "SCMP_ACT_KILL" if RANK[expected] == 1 else expected)
+
+
+@given(profiles, permissive, calls)
+def test_a_call_that_a_base_permits_by_a_rule_is_permitted_also_where_it_does_so_by_default(
+    own: Profile, base: Profile, call: Call
+) -> None:
+    merged = merged_or_unsupported(own, base)
+    if said_as_base(base, call, own.default_action) == ALLOW:
+        assert action_for(merged, *call) in {ALLOW, LOG}
 
 
 @given(profiles)
