@@ -103,10 +103,10 @@ def main() -> int:
     def rules() -> Rules:
         return Rules(extra_keys, key.value, options.tag_unknown, options.node_debug_labels)
 
-    def record(session: AuditSession) -> None:
+    def record(session: AuditSession, *, limited: bool = True) -> None:
         # Once the answer is sent: the writer's thread begins at once, and would hold Python's lock meanwhile.
         known = view.has_namespace(session.spec.target.namespace)
-        asyncio.get_running_loop().call_soon(_put, writer, session, known)
+        asyncio.get_running_loop().call_soon(partial(_put, writer, session, known=known, limited=limited))
 
     required = RequiredWriter(
         create,
@@ -122,6 +122,7 @@ def main() -> int:
         catch_up.wait,
         rules,
         record,
+        partial(record, limited=False),
         required.write,
         lambda session: unwritten.add(session, "require-audit"),
         options.namespace,
@@ -213,9 +214,9 @@ def _create(client: Client, path: str, labels: SessionLabels, body: bytes, secon
     client.create(path, labelled, max(0.01, until - time.monotonic()) if until else None)
 
 
-def _put(writer: SessionWriter, session: AuditSession, known: bool) -> None:
+def _put(writer: SessionWriter, session: AuditSession, *, known: bool, limited: bool) -> None:
     try:
-        writer.put(session, known=known)
+        writer.put(session, known=known, limited=limited)
     except Exception:
         metrics.ERRORS.labels("exec-metadata").inc()
         log.exception("fault in the session writer", extra={"uid": session.metadata.name})

@@ -81,9 +81,10 @@ class Webhook(Struct, frozen=True):
 
     `known` is what is known of a namespace and a pod in it, by their names; `policies` what a namespace wants for its
     new pods; `catch_up` waits a moment for that, where it is not known; `rules` what holds at this moment; `record`
-    takes an AuditSession for writing and returns at once; `write` writes some before it returns, or says why it cannot;
-    `refused` takes one of a request that is refused; `namespace` is the release's, in which sessions are made and no
-    pod is changed.
+    takes an AuditSession for writing and returns at once; `record_late` does so with one that could not be written
+    before its request passed, whatever the limits of its user and namespace; `write` writes some before it returns, or
+    says why it cannot; `refused` takes one of a request that is refused; `namespace` is the release's, in which
+    sessions are made and no pod is changed.
     """
 
     known: Callable[[str, str], Known]
@@ -91,6 +92,7 @@ class Webhook(Struct, frozen=True):
     catch_up: Callable[[str], Awaitable[None]]
     rules: Callable[[], Rules]
     record: Callable[[AuditSession], None]
+    record_late: Callable[[AuditSession], None]
     write: Callable[[list[AuditSession]], Awaitable[str | None]]
     refused: Callable[[AuditSession], None]
     namespace: str
@@ -125,7 +127,8 @@ class Webhook(Struct, frozen=True):
             return decision
         if self.known(request.namespace, request.name).break_glass:
             metrics.REQUIRED.labels("break-glass").inc()
-            self._record(request, decision)
+            for session in self._sessions(decision):
+                self.record_late(session)
             warning = _WITHOUT.format(why=why)[:LONGEST]
             return msgspec.structs.replace(decision, warnings=[*decision.warnings, warning])
         metrics.REQUIRED.labels("refused").inc()

@@ -71,17 +71,18 @@ class SessionWriter:
             self._enqueue(entry)
         self._worker.start()
 
-    def put(self, session: AuditSession, *, known: bool = True) -> None:
+    def put(self, session: AuditSession, *, known: bool = True, limited: bool = True) -> None:
         """Take a session for writing; returns at once.
 
         Args:
             session: What to write.
             known: Whether there is such a namespace. Those that are not known have one share together.
+            limited: Whether it counts for the limits of its user and its namespace. The pace holds for all.
 
         """
         namespace = session.spec.target.namespace if known else ""
         entry = Entry(namespace, session.spec.user.username, msgspec.json.encode(session))
-        if over := self._limits.over(namespace, entry.user, len(entry.body)):
+        if limited and (over := self._limits.over(namespace, entry.user, len(entry.body))):
             metrics.SESSIONS_DROPPED.labels(over).inc()
             self._unwritten(session, over)
             sparse.warning(over, f"wrote no AuditSession: over the {over}", **_about(session))

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from webhook.reviews import exec_metadata
 from webhook.reviews.tag_mode import Known
 from webhook.sessions.limits import Limits, Rate
 from webhook.sessions.required import RequiredWriter
-from webhook.sessions.writer import NO_LIMIT
+from webhook.sessions.writer import NO_LIMIT, SessionWriter
 
 Load = Callable[..., dict[str, Any]]
 Create = Callable[[bytes, float], None]
@@ -110,6 +111,32 @@ def test_where_the_glass_is_broken_it_passes_with_a_warning_and_its_session_carr
     assert [session.spec.break_glass for session in sessions] == ["etcd is full"]
     assert refused == []
     assert counted("break-glass") == before + 1
+
+
+def test_with_the_glass_broken_what_is_over_a_limit_is_written_later(
+    webhook: Webhook, health: Health, review: Load
+) -> None:
+    stored, lost = list[str](), list[str]()
+
+    def create(body: bytes, _seconds: float | None = None) -> None:
+        stored.append(json.loads(body)["metadata"]["name"])
+
+    limits = Limits(Rate(0.001, 1), NO_LIMIT)
+    writer = SessionWriter(create, 1 << 20, limits, unwritten=lambda each, _cause: lost.append(each.metadata.name))
+    writer.start()
+    hook = msgspec.structs.replace(
+        failing(webhook, [], "etcd is full"),
+        write=RequiredWriter(create, 5, limits, NO_LIMIT).write,
+        record=writer.put,
+        record_late=partial(writer.put, limited=False),
+    )
+    uids = [f"{number:08d}-4b0b-4c52-9b0b-5f2f0f8f6b0a" for number in range(3)]
+    answers = [answer(hook, health, review("exec-sh", uid=uid)) for uid in uids]
+    writer.close(5)
+
+    assert [each["allowed"] for each in answers] == [True] * 3
+    assert "user-limit" in answers[-1]["warnings"][-1]
+    assert (sorted(stored), lost) == (uids, [])
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,19 @@ def test_what_is_over_a_limit_is_counted_and_logged_with_its_uid_and_not_written
     assert (record["uid"], record["user"], record["target"]) == ("s2", "alice", "default/web")
 
 
+def test_what_is_to_be_written_whatever_the_limits_counts_for_none_of_them() -> None:
+    api = Api()
+    writer = SessionWriter(api.create, 1 << 20, Limits(Rate(0.001, 2), Rate(0.001, 2)))
+    writer.start()
+    for number in range(4):
+        writer.put(session(f"late{number}"), limited=False)
+    for number in range(3):
+        writer.put(session(f"s{number}"))
+    writer.close(5)
+
+    assert sorted(api.names) == ["late0", "late1", "late2", "late3", "s0", "s1"]
+
+
 def test_namespaces_that_are_not_known_have_one_limit_together() -> None:
     before = dropped("namespace-limit")
     api = Api()

@@ -282,13 +282,13 @@ def test_a_session_that_the_writer_cannot_take_is_a_fault_that_is_counted(
     webhook: Webhook, review: Load, sessions: list[AuditSession], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(SessionWriter):
-        def put(self, session: AuditSession, *, known: bool = True) -> None:
+        def put(self, session: AuditSession, *, known: bool = True, limited: bool = True) -> None:
             raise MemoryError
 
     name, labels = "exectrail_webhook_errors_total", {"webhook": "exec-metadata"}
     before = REGISTRY.get_sample_value(name, labels) or 0
     webhook.tag(decode(json.dumps(review("attach")).encode()))
-    _put(Broken(lambda _: None, 1 << 20), sessions[0], True)
+    _put(Broken(lambda _: None, 1 << 20), sessions[0], known=True, limited=True)
 
     assert REGISTRY.get_sample_value(name, labels) == before + 1
     assert [record.getMessage() for record in caplog.records] == ["fault in the session writer"]
