@@ -38,6 +38,10 @@ _READS = ("python3", "-m", "exectrail.reading.reader")
 """What prints a trail with its closed segments in the container."""
 
 
+class NoPod(KubectlError):
+    """There is no pod of exectrail, not even one that does not run."""
+
+
 class _Metadata(Struct):
     name: str
     namespace: str
@@ -141,7 +145,7 @@ def trails(kubectl: Kubectl, node: str | None, only: str, since: datetime | None
     """
     kept, logged, unread = _pods(kubectl, node)
     if not kept and not logged:
-        raise _no_pod(node)
+        raise _none_runs(node, unread)
     return [
         *(_file(kubectl, pod, (only, *_since(since))) for pod in kept),
         *(_log(kubectl, pod, since) for pod in logged),
@@ -159,20 +163,30 @@ class LiveTrail:
     """Whether it says something even where nothing is added."""
 
 
-def live_trails(kubectl: Kubectl, node: str | None = None, since: datetime | None = None) -> dict[str, LiveTrail]:
-    """The trails of all nodes, or of one, to be followed; by node. What was written before `since` need not be read.
+@dataclass(frozen=True)
+class LiveTrails:
+    """The trails of all nodes, or of one, to be followed."""
+
+    by_node: dict[str, LiveTrail]
+    unread: dict[str, str]
+    """By pod that does not run: which trail is not followed for it, and why."""
+
+
+def live_trails(kubectl: Kubectl, node: str | None = None, since: datetime | None = None) -> LiveTrails:
+    """The trails of all nodes, or of one, to be followed. What was written before `since` need not be read.
 
     Raises:
+        NoPod: No pod is there.
         KubectlError: The pods cannot be listed, or none of them runs there.
 
     """
-    kept, logged, _ = _pods(kubectl, node)
+    kept, logged, unread = _pods(kubectl, node)
     if not kept and not logged:
-        raise _no_pod(node)
-    return {
-        **{pod.spec.node_name: LiveTrail(partial(_follow_file, kubectl, pod, since), speaks=True) for pod in kept},
-        **{pod.spec.node_name: LiveTrail(partial(_follow_log, kubectl, pod, since), speaks=False) for pod in logged},
-    }
+        raise _none_runs(node, unread)
+    files = {pod.spec.node_name: LiveTrail(partial(_follow_file, kubectl, pod, since), speaks=True) for pod in kept}
+    logs = {pod.spec.node_name: LiveTrail(partial(_follow_log, kubectl, pod, since), speaks=False) for pod in logged}
+    why = {pod.metadata.name: f"trail of node {_place(pod)}: {_does_not_run(pod)}" for pod in unread}
+    return LiveTrails(files | logs, why)
 
 
 def _follow_file(
@@ -189,9 +203,10 @@ def _follow_log(
     return kubectl.stream(*_logs(pod), "--follow", *begin)
 
 
-def _no_pod(node: str | None) -> KubectlError:
+def _none_runs(node: str | None, there: list[_Pod]) -> KubectlError:
     where = f"on node {node}" if node else "in this cluster"
-    return KubectlError(f"no running pod of exectrail {where} (label {_LABELS}{_NODE}): no trail can be read")
+    error = KubectlError if there else NoPod
+    return error(f"no running pod of exectrail {where} (label {_LABELS}{_NODE}): no trail can be read")
 
 
 def _pods(kubectl: Kubectl, node: str | None) -> tuple[list[_Pod], list[_Pod], list[_Pod]]:
@@ -208,9 +223,8 @@ def _pods(kubectl: Kubectl, node: str | None) -> tuple[list[_Pod], list[_Pod], l
 
 
 def _of(kubectl: Kubectl, component: str, node: str | None) -> list[_Pod]:
-    query = urlencode({"labelSelector": f"{_LABELS}{component}"})
-    pods = decoded(kubectl.get("--raw", f"/api/v1/pods?{query}"), _PodList).items
-    return [pod for pod in pods if node in (None, pod.spec.node_name)]
+    query = {"labelSelector": f"{_LABELS}{component}"} | ({"fieldSelector": f"spec.nodeName={node}"} if node else {})
+    return decoded(kubectl.get("--raw", f"/api/v1/pods?{urlencode(query)}"), _PodList).items
 
 
 def _mode(pod: _Pod) -> str:
@@ -225,9 +239,13 @@ def _unread(pod: _Pod) -> Source:
     """Stands for a trail that cannot be read now: the report then says so."""
 
     def fail() -> NoReturn:
-        raise KubectlError(f"pod {pod.metadata.namespace}/{pod.metadata.name} does not run: it is {pod.status.phase}")
+        raise KubectlError(_does_not_run(pod))
 
     return Source(f"trail of node {_place(pod)}", fail)
+
+
+def _does_not_run(pod: _Pod) -> str:
+    return f"pod {pod.metadata.namespace}/{pod.metadata.name} does not run: it is {pod.status.phase}"
 
 
 def _file(kubectl: Kubectl, pod: _Pod, options: tuple[str, ...]) -> Source:

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from typing import IO
@@ -19,8 +20,10 @@ from typing import IO
 import msgspec
 
 from exectrail.reading import tail
-from exectrail.reading.cluster import LiveTrail, live_trails
+from exectrail.reading.cluster import LiveTrail, NoPod, live_trails
 from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.segments import CLOCK_SLACK
+from exectrail.reading.summary import moment
 from exectrail.reading.tail import IDLE, Cursor
 from exectrail.reading.trail import FOLLOWS, Follows, Source
 
@@ -46,6 +49,30 @@ class Notice:
 
 class Ended(Exception):
     """The one who reads has gone."""
+
+
+@dataclass
+class _Place:
+    """How far a node's trail has been followed."""
+
+    cursor: Cursor
+    since: datetime | None = None
+    """From when on what is there is of interest; None, once there is a number to go on from."""
+    drops: bool = False
+    """Whether what is from before that is left out."""
+    from_now: bool = False
+    """Whether to leave out what is there: at the first connection to a node that is there from the beginning on."""
+
+    def is_new(self, line: bytes) -> bool:
+        """Whether a line is new, and of interest."""
+        if not self.cursor.is_new(line):
+            return False
+        at = moment(self.cursor.time)
+        if self.since and at:
+            if self.drops and not self.from_now and at < self.since - CLOCK_SLACK:
+                return False
+            self.since = None
+        return True
 
 
 class Live:
@@ -133,45 +160,65 @@ class Live:
             KubectlError: The pods cannot be listed, or none runs.
 
         """
-        known: set[str] = set()
+        began = datetime.now(UTC)
+        places = {name: _Place(Cursor(number)) for name, number in after.items()}
+        followed: set[str] = set()
+        said: set[str] = set()
 
-        def look() -> None:
-            for name in live_trails(kubectl, node, since):
-                if name not in known:
-                    known.add(name)
-                    first = after.get(name, tail.ALL if since else None)
-                    self._start(lambda name=name, first=first: self._follow_node(kubectl, name, first, since))  # type: ignore[misc]
+        def look(*, at_start: bool) -> None:
+            found = live_trails(kubectl, node)
+            for name in found.by_node.keys() - followed:
+                # Of a node that comes later, or whose pod did not run: all that it has from the beginning on.
+                from_now = at_start and since is None
+                place = places.setdefault(name, _Place(Cursor(), since or began, since is None, from_now))
+                followed.add(name)
+                self._start(partial(follow, name, place))
+            for pod in found.unread.keys() - said:
+                said.add(pod)
+                self._put(Notice(f"{found.unread[pod]}; followed as soon as it runs"))
+
+        def follow(name: str, place: _Place) -> None:
+            self._follow_node(kubectl, name, place)
+            followed.remove(name)  # to be taken up where it was, if the node comes back
 
         def run() -> None:
             while True:
                 self._wait(NEW_NODES)
                 with suppress(KubectlError):  # each node's thread says so of its own
-                    look()
+                    look(at_start=False)
 
-        look()
+        look(at_start=True)
         self._start(run)
 
-    def _follow_node(self, kubectl: Kubectl, node: str, after: int | None, since: datetime | None) -> None:
-        cursor = Cursor(tail.ALL if after is None else after)
-        begun = after is not None
+    def _follow_node(self, kubectl: Kubectl, node: str, place: _Place) -> None:
+        """Follow a node's trail until no pod of exectrail is there any more."""
         wait = FIRST_WAIT
         while True:
             began = time.monotonic()
             try:
-                found = live_trails(kubectl, node, since)[node]
-                with found.open(cursor.after if begun else None, cursor.time) as stream:
-                    for line in self._lines(stream, found):
-                        if line.startswith(FOLLOWS):
-                            begun, cursor.after = True, msgspec.json.decode(line, type=Follows).after
-                        elif line and cursor.is_new(line):
-                            begun = True
-                            self._put(line)
+                self._connect(kubectl, node, place)
                 why = "the connection ended"
+            except NoPod:
+                self._put(Notice(f"trail of node {node}: no pod of exectrail is there now; followed on if one comes"))
+                return
             except KubectlError as error:
                 why = str(error)
+            place.from_now = False
             self._put(Notice(f"trail of node {node}: {why}; trying again"))
             wait = FIRST_WAIT if time.monotonic() - began > _SILENT else min(2 * wait, _LONGEST_WAIT)
             self._wait(wait)
+
+    def _connect(self, kubectl: Kubectl, node: str, place: _Place) -> None:
+        """Read on from a place, up to the end of the connection."""
+        from_now = place.from_now
+        found = live_trails(kubectl, node, None if from_now else place.since).by_node[node]
+        with found.open(None if from_now else place.cursor.after, place.cursor.time) as stream:
+            for line in self._lines(stream, found):
+                if line.startswith(FOLLOWS):
+                    place.cursor.after = msgspec.json.decode(line, type=Follows).after
+                    place.since = None if from_now else place.since
+                elif line and place.is_new(line):
+                    self._put(line)
 
     def _lines(self, stream: IO[bytes], found: LiveTrail) -> Iterator[bytes]:
         """Lines of a process's output; ends where it is silent for too long, though it should not be."""

@@ -8,14 +8,18 @@ from pathlib import Path
 _PROGRAM = (
     f"#!{sys.executable} -IS\n"
     """
-import json, pathlib, sys
+import json, pathlib, re, sys
 here = pathlib.Path(__file__).parent
 words = sys.argv[1:]
 with open(here / "calls", "a") as calls:
     print(json.dumps(words), file=calls)
 for pattern, code, out, err in json.loads((here / "answers").read_text()):
     if all(any(word in given for given in words) for word in pattern):
-        sys.stdout.buffer.write((here / out).read_bytes() if out else b"")
+        data = (here / out).read_bytes() if out else b""
+        if node := re.search("spec.nodeName%3D([^&]+)", " ".join(words)):
+            pods = json.loads(data)["items"]
+            data = json.dumps({"items": [pod for pod in pods if pod["spec"]["nodeName"] == node[1]]}).encode()
+        sys.stdout.buffer.write(data)
         sys.stderr.write(err)
         sys.exit(code)
 sys.exit("unexpected: " + " ".join(words))
@@ -59,3 +63,11 @@ class FakeCluster:
                 for node in nodes
             ]
             self.answers(f"get pods component%3D{component}", out={"items": pods})
+
+    def changes_pods(self, before: bytes, after: bytes) -> None:
+        """Replace this in the answers of `has_pods`."""
+        for number in (0, 1):
+            answer = self.folder / f"answer-{number}"
+            changed = self.folder / "changed"
+            changed.write_bytes(answer.read_bytes().replace(before, after))
+            changed.rename(answer)  # at once: it may be read meanwhile
