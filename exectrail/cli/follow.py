@@ -13,13 +13,13 @@ from exectrail.cli import files, live_lines, outcome, sources, terminal, text
 from exectrail.cli.arguments import KINDS, add_origin, add_output, add_source, add_target, add_time, choice
 from exectrail.cli.exit_codes import OK
 from exectrail.contracts.record import Record
-from exectrail.reading import tail
 from exectrail.reading.choice import Choice
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.live import Live, Notice
 from exectrail.reading.report import Report, missing_records
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import moment
+from exectrail.reading.tail import Cursor
 from exectrail.reading.trail import Unreadable, understood
 
 LATE = 10.0
@@ -75,7 +75,7 @@ def begin(
     live: Live,
     names: list[str],
     kubectl: Kubectl,
-    after: dict[str, int],
+    after: dict[str, Cursor],
     *,
     since: datetime | None = None,
     node: str | None = None,
@@ -86,8 +86,8 @@ def begin(
         live: What gathers the lines.
         names: The files.
         kubectl: What reads the cluster.
-        after: By node, the number after which to begin.
-        since: From when on what is there is of interest where there is no such number; None: from now on.
+        after: By node, what is known: after that it begins.
+        since: From when on what is there is of interest where nothing is known; None: from now on.
         node: The only node of the cluster, if it is one.
 
     Raises:
@@ -98,7 +98,7 @@ def begin(
     if not names:
         live.follow_cluster(kubectl, after, since=since, node=node)
         return
-    known = max(after.values(), default=tail.ALL if since else None)
+    known = max(after.values(), key=lambda cursor: cursor.after, default=Cursor() if since else None)
     for source in files.sources(names, closed=False):
         try:
             if source.path is None:

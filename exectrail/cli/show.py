@@ -19,6 +19,7 @@ from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible_json
 from exectrail.reading.summary import genuine
+from exectrail.reading.tail import Cursor
 from exectrail.reading.trail import Unreadable
 
 _GAP = frozenset({"since", "timestamp", "lost", "atMost", "reason", "containerID"})
@@ -69,8 +70,9 @@ def _follow(found: Found, report: Report, arguments: Namespace) -> int:
     node = found.summary.node
     sys.stdout.flush()
     # Which numbers were read is said at the end; where the connection was cut, only the session's own are known.
-    after = {record.node.name: record.seq for record in sorted(found.records, key=lambda record: record.seq)}
-    after |= {name: numbers.ranges()[-1][1] for name, numbers in report.numbers.items()}
+    after = {r.node.name: Cursor(r.seq, r.timestamp) for r in sorted(found.records, key=lambda record: record.seq)}
+    for name, numbers in report.numbers.items():
+        after.setdefault(name, Cursor()).after = numbers.ranges()[-1][1]
     try:
         if ended(found):
             return OK

@@ -63,6 +63,13 @@ class _Place:
     from_now: bool = False
     """Whether to leave out what is there: at the first connection to a node that is there from the beginning on."""
 
+    def begins(self, follows: Follows) -> None:
+        """Take the reader's word after which number it begins: the one it was given, or its own."""
+        if follows.after != self.cursor.after:
+            self.cursor = Cursor(follows.after, follows.time)
+        if self.from_now:
+            self.since = None
+
     def is_new(self, line: bytes) -> bool:
         """Whether a line is new, and of interest."""
         if not self.cursor.is_new(line):
@@ -105,14 +112,14 @@ class Live:
         while not self._queue.empty():  # one may wait for room
             self._queue.get()
 
-    def follow_file(self, file: Path, after: int | None, since: datetime | None = None) -> None:
-        """Follow a file, from now on or after a number; without segments that were closed before `since`.
+    def follow_file(self, file: Path, after: Cursor | None, since: datetime | None = None) -> None:
+        """Follow a file, from now on or after what is known; without segments that were closed before `since`.
 
         Raises:
             OSError: It is not there, or cannot be read.
 
         """
-        lines = tail.added(file, after, since)
+        lines = tail.added(file, after.after, since, after.time) if after else tail.added(file)
         first = next(lines)
 
         def run() -> None:
@@ -146,14 +153,14 @@ class Live:
         self._start(run)
 
     def follow_cluster(
-        self, kubectl: Kubectl, after: dict[str, int], *, since: datetime | None, node: str | None
+        self, kubectl: Kubectl, after: dict[str, Cursor], *, since: datetime | None, node: str | None
     ) -> None:
         """Follow the trails of all nodes, also of those that come later; or of one.
 
         Args:
             kubectl: What reads them.
-            after: By node, the number after which to begin.
-            since: From when on what is there is of interest where there is no such number; None: from now on.
+            after: By node, what is known: after that it begins.
+            since: From when on what is there is of interest where nothing is known; None: from now on.
             node: The only node, if it is one.
 
         Raises:
@@ -161,7 +168,7 @@ class Live:
 
         """
         began = datetime.now(UTC)
-        places = {name: _Place(Cursor(number)) for name, number in after.items()}
+        places = {name: _Place(cursor) for name, cursor in after.items()}
         followed: set[str] = set()
         said: set[str] = set()
 
@@ -199,6 +206,7 @@ class Live:
                 self._connect(kubectl, node, place)
                 why = "the connection ended"
             except NoPod:
+                place.from_now = False
                 self._put(Notice(f"trail of node {node}: no pod of exectrail is there now; followed on if one comes"))
                 return
             except KubectlError as error:
@@ -215,8 +223,7 @@ class Live:
         with found.open(None if from_now else place.cursor.after, place.cursor.time) as stream:
             for line in self._lines(stream, found):
                 if line.startswith(FOLLOWS):
-                    place.cursor.after = msgspec.json.decode(line, type=Follows).after
-                    place.since = None if from_now else place.since
+                    place.begins(msgspec.json.decode(line, type=Follows))
                 elif line and place.is_new(line):
                     self._put(line)
 

@@ -51,11 +51,11 @@ def follow(file: Path, after: int | None, since: datetime | None) -> int:
     """Print what is added, until the one who reads has gone: an empty line now and then finds that out."""
     out = sys.stdout.buffer
     try:
-        after = tail.last(file) if after is None else after
-        out.write(msgspec.json.encode(Follows(after)) + b"\n")
+        begins = _begins(tail.last(file), after)
+        out.write(msgspec.json.encode(begins) + b"\n")
         out.flush()
         threading.Thread(target=_speak, args=(out,), daemon=True).start()
-        for line in tail.added(file, after, since):
+        for line in tail.added(file, begins.after if after is None else after, since):
             if line is tail.IDLE:
                 out.flush()
                 time.sleep(_POLL)
@@ -66,6 +66,12 @@ def follow(file: Path, after: int | None, since: datetime | None) -> int:
     except OSError as error:
         print(f"{error.filename or file}: {error.strerror or error}", file=sys.stderr)
     return 1
+
+
+def _begins(newest: tail.Cursor, after: int | None) -> Follows:
+    if after is None:
+        return Follows(newest.after, newest.time)
+    return Follows(tail.ALL) if tail.begun_anew(newest, after) else Follows(after)
 
 
 def _speak(out: IO[bytes]) -> None:

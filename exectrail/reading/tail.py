@@ -26,10 +26,10 @@ class Cursor:
     A trail whose state was lost begins at 0 again; such a beginning is new as well, unless it was there before.
     """
 
-    def __init__(self, after: int = ALL) -> None:
+    def __init__(self, after: int = ALL, time: str = "") -> None:
         self.after = after
-        self.time = ""
-        """Of the last line."""
+        self.time = time
+        """Of the last line, or of one before it."""
 
     def is_new(self, line: bytes) -> bool:
         """Whether a line is new; it is the last one then. What is no record always is."""
@@ -43,13 +43,14 @@ class Cursor:
         return True
 
 
-def added(file: Path, after: int | None = None, since: datetime | None = None) -> Iterator[bytes]:
+def added(file: Path, after: int | None = None, since: datetime | None = None, time: str = "") -> Iterator[bytes]:
     """Whole lines that are added, and `IDLE` whenever there are none.
 
     Args:
         file: The one that is being written; it may be away for a moment.
         after: The number after which to begin; None: from now on.
         since: Segments that were closed before are left out.
+        time: Of a record up to `after`: a trail that began at 0 before that has not begun anew.
 
     Raises:
         OSError: It cannot be read, or is not there at the beginning.
@@ -58,8 +59,9 @@ def added(file: Path, after: int | None = None, since: datetime | None = None) -
     stream = file.open("rb")
     end = _end(stream)
     newest = _last(stream, end)
-    cursor = Cursor(newest if after is None else after)
-    if cursor.after == newest:
+    known = newest.after if after is None else after
+    cursor = Cursor(known, "" if begun_anew(newest, known) else time)
+    if cursor.after == newest.after:
         stream.seek(end)
     else:
         stream.seek(0)
@@ -73,8 +75,13 @@ def added(file: Path, after: int | None = None, since: datetime | None = None) -
         yield from _of_closed(file, cursor, since)
 
 
-def last(file: Path) -> int:
-    """The number of a file's last whole line; `ALL` where it has none.
+def begun_anew(newest: Cursor, after: int) -> bool:
+    """Whether a trail has begun at 0 since it had this number: it may count as new all that it has since."""
+    return ALL < newest.after < after
+
+
+def last(file: Path) -> Cursor:
+    """The number and the time of a file's last whole line; `ALL` where it has none.
 
     Raises:
         OSError: It cannot be read.
@@ -144,12 +151,12 @@ def _end(stream: IO[bytes]) -> int:
     return begin + stream.read(end - begin).rfind(b"\n") + 1
 
 
-def _last(stream: IO[bytes], end: int) -> int:
+def _last(stream: IO[bytes], end: int) -> Cursor:
     for block in blocks.backwards(stream, end):
         for line in reversed(block.split(b"\n")):
             if head := _head_or_none(line):
-                return head.seq
-    return ALL
+                return Cursor(head.seq, head.timestamp)
+    return Cursor()
 
 
 def _head_or_none(line: bytes) -> Head | None:

@@ -61,10 +61,12 @@ class End(msgspec.Struct, tag_field="kind", tag="end-of-trail"):
     """Lines that are no records."""
 
 
-class Follows(msgspec.Struct, tag_field="kind", tag="follows"):
+class Follows(msgspec.Struct, tag_field="kind", tag="follows", omit_defaults=True):
     """The first line of a trail that is followed: begins after this number."""
 
     after: int
+    time: str = ""
+    """Of the record with this number, where the reader chose it."""
 
 
 FOLLOWS = b'{"kind":"follows"'

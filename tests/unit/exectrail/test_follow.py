@@ -27,6 +27,7 @@ from exectrail.reading.kubectl import Kubectl
 from exectrail.reading.live import Live, Notice
 from exectrail.reading.reader import MODULE
 from exectrail.reading.report import Report
+from exectrail.reading.tail import Cursor
 
 from .fake_cluster import FakeCluster
 
@@ -205,12 +206,37 @@ def test_the_cluster_reader_says_where_it_begins_and_ends_with_its_caller(trail:
     command = [sys.executable, "-m", MODULE, str(trail.file), "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
         assert process.stdout
-        assert process.stdout.readline() == b'{"kind":"follows","after":1}\n'
+        assert process.stdout.readline() == b'{"kind":"follows","after":1,"time":"2026-11-23T14:00:01.000Z"}\n'
         trail.write(2)
         assert json.loads(process.stdout.readline())["seq"] == 2
         process.stdout.close()
         trail.write(3)
         assert process.wait() == 0
+
+
+@pytest.mark.parametrize(("after", "said"), [(1, 1), (2, 2), (5, tail.ALL)], ids=["in it", "its last", "begun anew"])
+def test_the_cluster_reader_says_if_the_trail_has_begun_anew(after: int, said: int, trail: Trail) -> None:
+    """Its caller must not wait for higher numbers than it knows."""
+    trail.write(*range(max(3, said)))
+    command = [sys.executable, "-m", MODULE, str(trail.file), "--follow", f"--after={after}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == begins(said)
+        process.terminate()
+
+
+def test_the_beginning_of_a_young_trail_does_not_come_again(trail: Trail) -> None:
+    with trail.file.open("ab") as file:
+        file.write(line(0, prev=GENESIS) + line(1) + line(2) + line(3))
+
+    assert numbers(tail.added(trail.file, 1, time=record(1).timestamp)) == [2, 3]
+
+
+def test_a_trail_that_began_anew_after_a_number_was_read_comes_from_its_beginning(trail: Trail) -> None:
+    with trail.file.open("ab") as file:
+        file.write(line(9) + line(0, prev=GENESIS) + line(1))
+
+    assert numbers(tail.added(trail.file, 9, time=record(1).timestamp)) == [0, 1]
 
 
 # ---- the command ----
@@ -292,7 +318,7 @@ def test_a_record_is_a_line_for_people(fields: dict[str, Any], said: str) -> Non
 def test_what_was_and_what_is_to_be_followed_is_chosen(trail: Trail) -> None:
     live = Live()
     trail.write(0)
-    live.follow_file(trail.file, tail.ALL)
+    live.follow_file(trail.file, Cursor())
     with trail.file.open("ab") as file:
         file.write(line(1, kind="session", phase="start") + line(2, kind="exit"))
     found = follow.records(live, Report(), {"session"}, Choice())
@@ -380,6 +406,17 @@ def test_a_lost_connection_is_taken_up_where_it_ended(cluster: FakeCluster, live
     said = [item.text for item in items if isinstance(item, Notice)]
     assert said[0] == "trail of node node-1: the connection ended; trying again"
     assert said[-1].startswith("trail of node node-1: error: unable to upgrade connection")
+
+
+def test_a_young_trail_does_not_come_again_with_a_new_connection(cluster: FakeCluster, live: Live) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    beginning = line(0, prev=GENESIS) + line(1)
+    cluster.answers("exec --follow --after=1", out=begins(1) + beginning + line(2))
+    first = record(1).timestamp.encode()
+    cluster.answers("exec --follow", out=b'{"kind":"follows","after":1,"time":"%s"}\n' % first)
+    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+
+    assert json.loads(next(item for item in live.lines() if isinstance(item, bytes)))["seq"] == 2
 
 
 def test_while_no_reader_runs_the_enrichers_log_is_not_followed_instead(cluster: FakeCluster, live: Live) -> None:
@@ -527,6 +564,17 @@ def test_a_session_is_shown_and_followed_to_its_end(trail: Trail) -> None:
     assert b"exec  ls" in rest
     assert b"session ended  completed  uid-1" in rest
     assert b"other" not in rest
+
+
+def test_a_session_of_a_young_trail_is_not_shown_again_when_it_is_followed(trail: Trail) -> None:
+    mine = {"request_uid": "uid-1", "process_key": "k"}
+    with trail.file.open("ab") as file:
+        file.write(line(0, kind="session", phase="start", prev=GENESIS, **mine) + line(1, **mine))
+
+    rest = followed(trail, b"id 1", line(2, argv=["ls"], **mine), line(3, kind="session", phase="end", **mine))
+
+    assert b"exec  ls" in rest
+    assert b"session started" not in rest
 
 
 def test_a_process_that_alone_claims_a_uid_is_followed_to_its_end(trail: Trail) -> None:
