@@ -20,7 +20,7 @@ from exectrail.reading.report import Report, missing_records
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import moment
 from exectrail.reading.tail import Cursor
-from exectrail.reading.trail import Unreadable, understood
+from exectrail.reading.trail import Source, Unreadable, first_head, understood
 
 LATE = 10.0
 """Seconds after which nothing more is awaited from before `--until`: a record waits for its request and the disk, and
@@ -98,15 +98,22 @@ def begin(
     if not names:
         live.follow_cluster(kubectl, after, since=since, node=node)
         return
-    known = max(after.values(), key=lambda cursor: cursor.after, default=Cursor() if since else None)
     for source in files.sources(names, closed=False):
         try:
             if source.path is None:
                 live.read(source)
             else:
-                live.follow_file(source.path, known, since)
+                live.follow_file(source.path, _known(source, after) or (Cursor() if since else None), since)
         except OSError as error:
             raise Unreadable(f"{source.name}: {error.strerror or error}") from error
+
+
+def _known(source: Source, after: dict[str, Cursor]) -> Cursor | None:
+    """What is known of the node whose trail this is; of one that is empty, where there is but one node."""
+    head = first_head(source)
+    if head is None:
+        return next(iter(after.values())) if len(after) == 1 else None
+    return after.get(head.node.name)
 
 
 def records(live: Live, report: Report, kinds: "set[str] | list[str] | None", chosen: Choice) -> Iterator[Record]:

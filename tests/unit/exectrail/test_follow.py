@@ -532,9 +532,9 @@ def test_of_one_node_only_its_pods_are_asked_for(cluster: FakeCluster, live: Liv
 # ---- show --follow ----
 
 
-def followed(trail: Trail, shown_first: bytes, *added: bytes) -> bytes:
+def followed(trail: Trail, shown_first: bytes, *added: bytes, source: Path | None = None) -> bytes:
     """What `show --follow` prints of session `uid-1` after something, where lines are added then; it has to end."""
-    command = [sys.executable, "-m", "exectrail", "show", "uid-1", str(trail.file), "--follow"]
+    command = [sys.executable, "-m", "exectrail", "show", "uid-1", str(source or trail.file), "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
         assert process.stdout
         shown = iter(process.stdout.readline, b"")
@@ -575,6 +575,21 @@ def test_a_session_of_a_young_trail_is_not_shown_again_when_it_is_followed(trail
 
     assert b"exec  ls" in rest
     assert b"session started" not in rest
+
+
+def test_a_session_is_followed_in_a_folder_with_the_trails_of_other_nodes(tmp_path: Path) -> None:
+    """Each node has numbers of its own."""
+    trail = Trail(tmp_path)
+    mine = {"request_uid": "uid-1", "process_key": "k"}
+    with trail.file.open("ab") as file:
+        file.write(line(0, kind="session", phase="start", **mine) + line(1, **mine))
+    (tmp_path / "another.jsonl").write_bytes(line(3000, node=Node("node-2")))
+
+    added = line(2, argv=["ls"], **mine), line(3, kind="session", phase="end", **mine)
+    rest = followed(trail, b"id 1", *added, source=tmp_path)
+
+    assert b"exec  ls" in rest
+    assert b"session ended" in rest
 
 
 def test_a_process_that_alone_claims_a_uid_is_followed_to_its_end(trail: Trail) -> None:
