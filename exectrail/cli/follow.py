@@ -133,6 +133,7 @@ def records(live: Live, report: Report, kinds: "set[str] | list[str] | None", ch
         expected = last.get(node, record.seq - 1) + 1
         if record.seq > expected:
             text.complain(missing_records(node, [(expected, record.seq - 1)]))
+            report.incomplete = True
         last[node] = record.seq
         if chosen.until and (moment(record.timestamp) or chosen.until) < chosen.until:
             came = time.monotonic()

@@ -35,7 +35,7 @@ def code(report: Report, gaps: Iterable[str], otherwise: int = OK) -> int:
         text.complain(sentence)
     if report.failed:
         return CANNOT_LOOK
-    return INCOMPLETE if said else otherwise
+    return INCOMPLETE if said or report.incomplete else otherwise
 
 
 def unknown(error: Exception, report: Report) -> int:

@@ -65,7 +65,7 @@ def run(arguments: Namespace) -> int:
 
 def _follow(found: Found, report: Report, arguments: Namespace) -> int:
     """Print the session's records that come, up to its end."""
-    live, kubectl = Live(), sources.kubectl(arguments)
+    live, kubectl, rest = Live(), sources.kubectl(arguments), Report()
     entries = {record.process_key for record in genuine(found.records) if record.kind == "session"}
     node = found.summary.node
     sys.stdout.flush()
@@ -77,18 +77,18 @@ def _follow(found: Found, report: Report, arguments: Namespace) -> int:
         if ended(found):
             return OK
         follow.begin(live, arguments.files, kubectl, after, node=node)
-        for record in follow.records(live, Report(), set(KINDS), Choice()):
+        for record in follow.records(live, rest, set(KINDS), Choice()):
             if record.request_uid == found.summary.request_uid:
                 follow.show(record, "jsonl" if arguments.raw or arguments.output == "json" else "text", arguments.utc)
                 # The end of a process that only claims the UID is not the session's.
                 if record.phase == "end" and (record.state != "forged" or record.process_key in entries):
                     break
     except (KubectlError, Unreadable) as error:
-        return outcome.cannot_look(error, report)
+        return outcome.cannot_look(error, rest)
     finally:
         live.end()
         kubectl.end()
-    return OK
+    return outcome.code(rest, [], OK)
 
 
 def document(found: Found) -> dict[str, Any]:

@@ -82,6 +82,8 @@ class Report:
     numbers: dict[str, Numbers] = field(default_factory=dict)
     """Of each node of which some were read."""
 
+    incomplete: bool = False
+    """Whether something is missing of which it was said already."""
     sources: int = 0
     """How many were read to their end."""
 

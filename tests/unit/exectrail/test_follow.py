@@ -248,7 +248,7 @@ def test_standard_input_is_followed_to_its_end(
     content = line(0) + line(1, kind="clone") + line(2, user="bob") + line(4)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
-    assert cli.run(["follow", "-", "--utc", "--user", "alice"]) == 0
+    assert cli.run(["follow", "-", "--utc", "--user", "alice"]) == 3
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
         "2026-11-23 14:00:00  shop/web-0/app  alice  exec  id 0",
