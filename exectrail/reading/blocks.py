@@ -13,7 +13,7 @@ BLOCK = 1 << 17
 LONGEST_LINE = 1 << 20
 """Bytes. No record comes near it; of a longer line only the beginning is passed on, which is no record."""
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 def forwards(stream: IO[bytes]) -> Iterator[bytes]:
@@ -45,10 +45,10 @@ def is_utf16(start: bytes) -> bool:
 def _begin(take: Callable[[int], bytes]) -> tuple[Callable[[int], bytes], bytes]:
     """What to read on with, and the stream's first bytes: in UTF-8, without a byte order mark."""
     start = b""
-    while len(start) < len(_BOM) and (more := take(len(_BOM) - len(start))):
+    while len(start) < len(BOM) and (more := take(len(BOM) - len(start))):
         start += more
     if not is_utf16(start):
-        return take, start.removeprefix(_BOM)
+        return take, start.removeprefix(BOM)
     decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
     begun = decoder.decode(start).encode()
 
@@ -77,7 +77,7 @@ def backwards(stream: IO[bytes], before: int | None = None) -> Iterator[bytes]:
         if cut:  # in the middle of a line that was given up
             data, newline, _ = data.rpartition(b"\n")
             data, cut = data + newline, not newline
-        end = data.find(b"\n") + 1 if at else len(_BOM) if data.startswith(_BOM) else 0
+        end = data.find(b"\n") + 1 if at else len(BOM) if data.startswith(BOM) else 0
         if at and not end:
             rest = data + rest
         elif block := data[end:] + rest:

@@ -19,13 +19,14 @@ from typing import IO
 
 import msgspec
 
-from exectrail.reading import tail
+from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.reading import blocks, tail
 from exectrail.reading.cluster import LiveTrail, NoPod, live_trails
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.segments import CLOCK_SLACK
 from exectrail.reading.summary import moment
 from exectrail.reading.tail import IDLE, Cursor
-from exectrail.reading.trail import FOLLOWS, Follows, Source
+from exectrail.reading.trail import FOLLOWS, Follows, Source, Unframed, refusal
 
 POLL = 0.2
 """Seconds between two looks at a file."""
@@ -67,19 +68,29 @@ class _Place:
         """Take the reader's word after which number it begins: the one it was given, or its own."""
         if follows.after != self.cursor.after:
             self.cursor = Cursor(follows.after, follows.time)
-        if self.from_now:
+        if self.from_now and follows.after != tail.ALL:
             self.since = None
 
-    def is_new(self, line: bytes) -> bool:
-        """Whether a line is new, and of interest."""
-        if not self.cursor.is_new(line):
-            return False
+    def new(self, line: bytes) -> bytes | None:
+        """A line's record, if it is new and of interest."""
+        record = self.cursor.new(line)
+        if record is None:
+            return None
         at = moment(self.cursor.time)
         if self.since and at:
             if self.drops and not self.from_now and at < self.since - CLOCK_SLACK:
-                return False
+                return None
             self.since = None
-        return True
+        return record
+
+
+def _record(unframed: Unframed, line: bytes) -> bytes:
+    """A line's record; the line itself where it is none, and an empty one for what is to be ignored."""
+    try:
+        record, head = unframed.record(line)
+    except UNREADABLE:
+        return line
+    return record if head else b""
 
 
 class Live:
@@ -89,6 +100,7 @@ class Live:
         self._queue: Queue[bytes | Notice | None] = Queue(_WAITING)
         self._ended = threading.Event()
         self._running = 0
+        self._refused: set[str] = set()
 
     def lines(self, timeout: float | None = None) -> Iterator[bytes | Notice]:
         """Lines and notices, until every source is at its end: a cluster never is.
@@ -121,17 +133,18 @@ class Live:
         """
         lines = tail.added(file, after.after, since, after.time) if after else tail.added(file)
         first = next(lines)
+        name = str(file)
 
         def run() -> None:
-            self._put(first)
+            self._take(name, first)
             try:
                 for line in lines:
                     if line is IDLE:
                         self._wait(POLL)
                     else:
-                        self._put(line)
+                        self._take(name, line)
             except OSError as error:
-                self._put(Notice(f"{file}: {error.strerror or error}"))
+                self._put(Notice(f"{name}: {error.strerror or error}"))
 
         self._start(run)
 
@@ -146,9 +159,11 @@ class Live:
         stream = opened.enter_context(source.open())
 
         def run() -> None:
+            unframed = Unframed()
             with opened:
-                for line in stream:
-                    self._put(line.rstrip(b"\n"))
+                for block in blocks.forwards(stream):
+                    for line in block.split(b"\n"):
+                        self._take(source.name, _record(unframed, line))
 
         self._start(run)
 
@@ -224,8 +239,8 @@ class Live:
             for line in self._lines(stream, found):
                 if line.startswith(FOLLOWS):
                     place.begins(msgspec.json.decode(line, type=Follows))
-                elif line and place.is_new(line):
-                    self._put(line)
+                elif line and (record := place.new(line)):
+                    self._take(f"trail of node {node}", record)
 
     def _lines(self, stream: IO[bytes], found: LiveTrail) -> Iterator[bytes]:
         """Lines of a process's output; ends where it is silent for too long, though it should not be."""
@@ -251,6 +266,13 @@ class Live:
             self._queue.put(None)
 
         threading.Thread(target=whole, daemon=True).start()
+
+    def _take(self, name: str, line: bytes) -> None:
+        """Pass a line on. Of a source's first that is no record it is said at once: its end may never come."""
+        if line.strip() and name not in self._refused and (why := refusal(line)):
+            self._refused.add(name)
+            self._put(Notice(f"{name}: {why}"))
+        self._put(line)
 
     def _put(self, item: bytes | Notice) -> None:
         if self._ended.is_set():

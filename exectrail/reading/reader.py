@@ -51,11 +51,12 @@ def follow(file: Path, after: int | None, since: datetime | None) -> int:
     """Print what is added, until the one who reads has gone: an empty line now and then finds that out."""
     out = sys.stdout.buffer
     try:
-        begins = _begins(tail.last(file), after)
+        newest = tail.last(file)
+        begins = _begins(newest, after)
         out.write(msgspec.json.encode(begins) + b"\n")
         out.flush()
         threading.Thread(target=_speak, args=(out,), daemon=True).start()
-        for line in tail.added(file, begins.after if after is None else after, since):
+        for line in tail.added(file, _number(newest) if after is None else after, since):
             if line is tail.IDLE:
                 out.flush()
                 time.sleep(_POLL)
@@ -72,6 +73,10 @@ def _begins(newest: tail.Cursor, after: int | None) -> Follows:
     if after is None:
         return Follows(newest.after, newest.time)
     return Follows(tail.ALL) if tail.begun_anew(newest, after) else Follows(after)
+
+
+def _number(newest: tail.Cursor) -> int | None:
+    return None if newest.after == tail.ALL else newest.after
 
 
 def _speak(out: IO[bytes]) -> None:

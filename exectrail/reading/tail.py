@@ -1,7 +1,7 @@
 """What is added to a trail from now on, or after a number: over rotation, and over readers that begin anew."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -11,7 +11,7 @@ from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading import blocks
 from exectrail.reading.gzipped import unpacked
 from exectrail.reading.segments import GZ, Names, closed_before
-from exectrail.reading.trail import Head, head_of
+from exectrail.reading.trail import Head, Unframed
 
 IDLE = b""
 """Comes where nothing was added: time to wait a moment."""
@@ -30,17 +30,30 @@ class Cursor:
         self.after = after
         self.time = time
         """Of the last line, or of one before it."""
+        self._unframed = Unframed()
 
-    def is_new(self, line: bytes) -> bool:
-        """Whether a line is new; it is the last one then. What is no record always is."""
-        head = _head_or_none(line)
+    def new(self, line: bytes) -> bytes | None:
+        """A line's record, without a frame, if it is new; it is the last one then. What is no record always is.
+
+        An agent's own log never is.
+        """
+        try:
+            record, head = self._unframed.record(line)
+        except UNREADABLE:
+            return line
         if head is None:
-            return True
-        begins_anew = head.seq == 0 and _GENESIS in line and head.timestamp > self.time
+            return None
+        begins_anew = head.seq == 0 and _GENESIS in record and head.timestamp > self.time
         if head.seq <= self.after and not begins_anew:
-            return False
+            return None
         self.after, self.time = head.seq, head.timestamp
-        return True
+        return record
+
+    def new_of(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The same of several."""
+        for line in lines:
+            if line and (record := self.new(line)):
+                yield record
 
 
 def added(file: Path, after: int | None = None, since: datetime | None = None, time: str = "") -> Iterator[bytes]:
@@ -61,7 +74,7 @@ def added(file: Path, after: int | None = None, since: datetime | None = None, t
     newest = _last(stream, end)
     known = newest.after if after is None else after
     cursor = Cursor(known, "" if begun_anew(newest, known) else time)
-    if cursor.after == newest.after:
+    if cursor.after == newest.after and after != ALL:  # a file without a record is read, too: it may be a wrong one
         stream.seek(end)
     else:
         stream.seek(0)
@@ -93,11 +106,14 @@ def last(file: Path) -> Cursor:
 
 def _until_rotated(file: Path, stream: IO[bytes], cursor: Cursor) -> Iterator[bytes]:
     rest = b""
+    at_start = stream.tell() == 0
     while True:
         rotated = _is_another(file, stream)  # looked at before the last read, which then has all of it
         while data := stream.read(blocks.BLOCK):
             *whole, rest = (rest + data).split(b"\n")
-            yield from filter(cursor.is_new, filter(None, whole))
+            if whole and at_start:
+                whole[0], at_start = whole[0].removeprefix(blocks.BOM), False
+            yield from cursor.new_of(whole)
         if rotated:
             return
         yield IDLE
@@ -133,7 +149,7 @@ def _of_closed(file: Path, cursor: Cursor, since: datetime | None) -> Iterator[b
     for path in needed:
         with unpacked(path.open("rb")) as stream:
             for block in blocks.forwards(stream):
-                yield from filter(cursor.is_new, filter(None, block.split(b"\n")))
+                yield from cursor.new_of(block.split(b"\n"))
 
 
 def _first(path: Path) -> int | None:
@@ -161,6 +177,6 @@ def _last(stream: IO[bytes], end: int) -> Cursor:
 
 def _head_or_none(line: bytes) -> Head | None:
     try:
-        return head_of(line)
+        return Unframed().record(line)[1]
     except UNREADABLE:
         return None

@@ -186,6 +186,15 @@ def head_of(line: bytes) -> "Head":
     return _head.decode(line)
 
 
+def refusal(line: bytes) -> str:
+    """Why a line is no record, and what to do; empty where it is one."""
+    try:
+        _head.decode(line)
+    except UNREADABLE as error:
+        return _no_record(line, error)
+    return ""
+
+
 def understood(line: bytes, report: Report) -> Record | None:
     """The record of a line; None, and counted, where this version does not understand it."""
     try:
@@ -218,6 +227,30 @@ _head = msgspec.json.Decoder(Head)
 _log_line = msgspec.json.Decoder(_LogLine)
 
 
+class Unframed:
+    """Takes records out of what stands around them, line by line, and leaves out an agent's own log."""
+
+    def __init__(self) -> None:
+        self._frames = Frames()
+
+    def record(self, line: bytes) -> tuple[bytes, Head | None]:
+        """A record's line without a frame, and its head; no head for what is to be ignored.
+
+        Raises:
+            ValueError, msgspec.MsgspecError, RecursionError: It is no record (`UNREADABLE`).
+
+        """
+        try:
+            return line, _head.decode(line)
+        except UNREADABLE:
+            inner = self._frames.inside(line)
+            if inner is None and not _is_log_line(line):
+                raise
+            if not inner or _is_log_line(inner):
+                return line, None
+            return inner, _head.decode(inner)
+
+
 class _Picked:
     """The lines of interest of one source's blocks."""
 
@@ -226,7 +259,7 @@ class _Picked:
         self._proven = source.pod_log
         self._refusal = ""
         self._line = self._refused = 0
-        self._frames = Frames()
+        self._unframed = Unframed()
         self._growing, self._marked, self._ended = source.growing, source.marked, False
 
     def of(self, block: bytes) -> Iterator[bytes]:
@@ -264,7 +297,7 @@ class _Picked:
             if not line or line.isspace() or (self._marked and self._is_end(line)):
                 continue
             try:
-                line, head = self._record(line)  # noqa: PLW2901 - it may have been in a frame
+                line, head = self._unframed.record(line)  # noqa: PLW2901 - it may have been in a frame
             except UNREADABLE as error:
                 self._refuse(line, error)
                 continue
@@ -276,18 +309,6 @@ class _Picked:
                 self._report.misunderstood(f"version {head.version}")
             elif self._needles is None or _has(line, self._needles):
                 yield line
-
-    def _record(self, line: bytes) -> "tuple[bytes, Head | None]":
-        """A record's line without a frame, and its head; no head for what is to be ignored."""
-        try:
-            return line, _head.decode(line)
-        except UNREADABLE:
-            inner = self._frames.inside(line)
-            if inner is None:
-                raise
-            if not inner or _is_log_line(inner):
-                return line, None
-            return inner, _head.decode(inner)
 
     def _is_end(self, line: bytes) -> bool:
         if not line.startswith(END):
@@ -301,12 +322,10 @@ class _Picked:
         return True
 
     def _refuse(self, line: bytes, error: Exception) -> None:
-        if not _is_log_line(line):
-            self._report.damaged += 1
-            self._refused += 1
-            if not self._refusal:
-                why = hint(line) or visible(str(error))
-                self._refusal = f"{self._name}:{self._line}: not a record of a trail: {why}"
+        self._report.damaged += 1
+        self._refused += 1
+        if not self._refusal:
+            self._refusal = f"{self._name}:{self._line}: {_no_record(line, error)}"
 
 
 def _intact(block: bytes) -> tuple[str, int, int] | None:
@@ -360,6 +379,10 @@ def _has(line: bytes, needles: tuple[bytes, ...]) -> bool:
         except UNREADABLE:  # to be counted by the reader
             return True
     return any(needle in line for needle in needles)
+
+
+def _no_record(line: bytes, error: Exception) -> str:
+    return f"not a record of a trail: {hint(line) or visible(str(error))}"
 
 
 def _count(line: bytes, error: Exception, report: Report) -> None:

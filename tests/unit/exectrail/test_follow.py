@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count, islice
 from pathlib import Path
@@ -255,6 +255,56 @@ def test_standard_input_is_followed_to_its_end(
         "2026-11-23 14:00:04  shop/web-0/app  alice  exec  id 4",
     ]
     assert printed.err == "exectrail: node node-1: 1 record is missing in what was read (seq 3)\n"
+
+
+LOG_LINE = b'{"time":"2026-11-23T14:00:00Z","level":"info","logger":"enricher","message":"started"}\n'
+TIME = b"2026-11-23T14:00:00.000000000Z"
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "CRI": lambda line: TIME + b" stdout P " + line[:50] + b"\n" + TIME + b" stdout F " + line[50:],
+    "Docker": lambda line: json.dumps({"log": line.decode(), "stream": "stdout"}).encode() + b"\n",
+    "kubectl logs --timestamps": lambda line: TIME + b" " + line,
+    "an enricher's log": lambda line: LOG_LINE + line,
+    "Windows": lambda line: line.decode().encode("utf-16"),
+    "a byte order mark": lambda line: b"\xef\xbb\xbf" + line,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["-", "trail.jsonl"])
+def test_what_is_read_in_a_frame_is_followed_in_it(
+    name: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = FORMS[form](line(0))
+    file = tmp_path / "trail.jsonl"
+    file.write_bytes(content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    monkeypatch.setattr(follow, "LATE", 0.3)
+    until = [] if name == "-" else ["--since", "2026-11-23", "--until", "2026-11-24"]
+
+    assert cli.run(["follow", "-" if name == "-" else str(file), "--utc", *until]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "2026-11-23 14:00:00  shop/web-0/app  alice  exec  id 0\n"
+    assert printed.err == ""
+
+
+def test_an_enrichers_own_log_in_a_cluster_is_no_damage(cluster: FakeCluster, live: Live) -> None:
+    cluster.has_pods("stdout", "", "node-1")
+    cluster.answers("logs --follow", out=LOG_LINE + line(1))
+    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+
+    assert next(live.lines()) == line(1).rstrip(b"\n")
+
+
+def test_a_file_that_is_no_trail_is_named_at_once(trail: Trail, capsys: pytest.CaptureFixture[str]) -> None:
+    trail.file.write_bytes(b"[\n" * 3)
+    live = Live()
+    live.follow_file(trail.file, Cursor())
+    found = live.lines()
+
+    refused = f"{trail.file}: not a record of a trail: a JSON array: jq -c '.[]' FILE | exectrail COMMAND -"
+    assert next(found) == Notice(refused)
+    assert [next(found), next(found), next(found)] == [b"["] * 3
+    live.end()
 
 
 def test_a_missing_file_cannot_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -511,7 +561,7 @@ def test_a_node_that_has_gone_is_asked_for_no_more_and_taken_up_if_it_comes_back
 
     cluster.changes_pods(b'"node-2"', b'"node-3"')
     gone = Notice("trail of node node-2: no pod of exectrail is there now; followed on if one comes")
-    assert next(item for item in found if item == gone)
+    assert gone in found
     assert not [item for item in islice(found, 6) if isinstance(item, Notice) and "node-2" in item.text]
     cluster.changes_pods(b'"node-3"', b'"node-2"')
 
@@ -521,12 +571,12 @@ def test_a_node_that_has_gone_is_asked_for_no_more_and_taken_up_if_it_comes_back
 def test_of_one_node_only_its_pods_are_asked_for(cluster: FakeCluster, live: Live) -> None:
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2")
     cluster.answers("exec node-node-1", out=begins(0) + line(1))
-    live.follow_cluster(Kubectl(), {}, since=None, node="node-1")
+    live.follow_cluster(Kubectl("mine"), {}, since=None, node="node-1")
     assert isinstance(next(live.lines()), bytes)
 
-    asked = [call[-1] for call in cluster.calls if call[0] == "get"]
+    asked = [call[-1] for call in cluster.calls if call[:2] == ["--context=mine", "get"]]
     assert asked
-    assert all(each.endswith("&fieldSelector=spec.nodeName%3Dnode-1") for each in asked)
+    assert [each for each in asked if not each.endswith("&fieldSelector=spec.nodeName%3Dnode-1")] == []
 
 
 # ---- show --follow ----
