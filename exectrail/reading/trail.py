@@ -9,7 +9,7 @@ written otherwise, or damaged, is read line by line.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -166,11 +166,11 @@ def first_head(source: Source) -> "Head | None":
     """
     try:
         with source.open() as stream:
+            unframed = Unframed()
             for line in next(blocks.forwards(stream), b"").split(b"\n"):
-                try:
-                    return _head.decode(line)
-                except UNREADABLE:
-                    continue
+                with suppress(*UNREADABLE):
+                    if head := unframed.record(line)[1]:
+                        return head
     except OSError as error:
         raise Unreadable(f"{source.name}: {error.strerror or error}") from error
     return None

@@ -613,6 +613,22 @@ def test_the_latest_are_read_from_the_end_of_a_file(tmp_path: Path) -> None:
     assert report.records < 2000
 
 
+@pytest.mark.parametrize("limit", [[], ["--limit", "5"]], ids=["oldest first", "newest first"])
+def test_a_session_in_two_files_of_a_container_runtime_is_listed_once(
+    limit: list[str], tmp_path: Path, run: Run
+) -> None:
+    """Rotated files whose names do not sort by age: only the records say which is the older one."""
+    start, end = Node1().write("a", "start", 0).write("a", "end", 1).content.splitlines(keepends=True)
+    time = b"2026-11-23T14:00:00.000000000Z stdout F "
+    (tmp_path / "0.log").write_bytes(time + end)
+    (tmp_path / "1.log").write_bytes(time + start)
+
+    code, out, err = run(tmp_path, "-o", "jsonl", *limit)
+
+    assert (code, err) == (0, "")
+    assert [json.loads(line)["outcome"] for line in out.splitlines()] == ["completed"]
+
+
 def test_a_missing_file_among_many_is_named_and_the_rest_is_shown(folder: Path, run: Run) -> None:
     code, out, err = run(folder / "trail.jsonl", folder / "gone.jsonl")
 
