@@ -51,6 +51,8 @@ def page() -> Iterator[str]:
 
 def _arguments(command: Command) -> Iterator[str]:
     for action in command.parser._actions:  # noqa: SLF001 - argparse has no other way
+        if action.help == argparse.SUPPRESS:
+            continue
         if action.option_strings:
             yield ".TP"
             yield rf"\fB{_text(', '.join(action.option_strings))}\fR{_text(_value(action))}"

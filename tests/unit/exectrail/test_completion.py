@@ -69,6 +69,7 @@ def test_the_manual_page_has_every_command_option_and_exit_code() -> None:
         assert f"\n.SS {command.name}\n" in text
         for option in command.options:
             assert rf"\fB{', '.join(option.option_strings)}\fR" in text
+    assert "SUPPRESS" not in text
     assert "\n.SH EXIT CODES\n" in text
     assert "\n.SH ENVIRONMENT\n" in text
     assert [line for line in text.splitlines() if line.startswith("'")] == []
