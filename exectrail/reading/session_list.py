@@ -171,18 +171,19 @@ def _records(chain: Iterable[Source], report: Report) -> Iterator[Record]:
 
 def _records_backwards(chain: list[Source], report: Report) -> Iterator[Record]:
     for source in reversed(chain):
+        report.sources += 1  # at once: it may be read no further than is asked for
         try:
             found = (
                 lines_backwards(source, (SESSION,), report)
                 if source.path
                 else reversed(list(lines(source, (SESSION,), report)))
             )
-            report.sources += 1
             for line in found:
                 record = understood(line, report)
                 if record:
                     yield record
         except Unreadable as error:
+            report.sources -= 1
             report.problems.append(str(error))
 
 

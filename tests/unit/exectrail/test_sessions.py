@@ -629,8 +629,17 @@ def test_a_session_in_two_files_of_a_container_runtime_is_listed_once(
     assert [json.loads(line)["outcome"] for line in out.splitlines()] == ["completed"]
 
 
-def test_a_missing_file_among_many_is_named_and_the_rest_is_shown(folder: Path, run: Run) -> None:
-    code, out, err = run(folder / "trail.jsonl", folder / "gone.jsonl")
+@pytest.mark.parametrize("limit", [[], ["--limit", "5"]], ids=["oldest first", "newest first"])
+def test_a_file_that_is_no_trail_cannot_be_looked_at(limit: list[str], tmp_path: Path, run: Run) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("root:x:0:0\n")
+
+    assert run(other, *limit)[0] == 2
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit", "1"]], ids=["oldest first", "newest first"])
+def test_a_missing_file_among_many_is_named_and_the_rest_is_shown(limit: list[str], folder: Path, run: Run) -> None:
+    code, out, err = run(folder / "trail.jsonl", folder / "gone.jsonl", *limit)
 
     assert code == 3
     assert "d\t" in out
