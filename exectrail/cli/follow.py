@@ -125,6 +125,7 @@ def records(live: Live, report: Report, kinds: "set[str] | list[str] | None", ch
             return
         if isinstance(line, Notice):
             text.complain(visible(line.text))
+            report.incomplete |= line.lost
             continue
         record = understood(line, report) if line else None
         if record is None:

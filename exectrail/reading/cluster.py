@@ -224,7 +224,8 @@ def _pods(kubectl: Kubectl, node: str | None) -> tuple[list[_Pod], list[_Pod], l
 
 def _of(kubectl: Kubectl, component: str, node: str | None) -> list[_Pod]:
     query = {"labelSelector": f"{_LABELS}{component}"} | ({"fieldSelector": f"spec.nodeName={node}"} if node else {})
-    return decoded(kubectl.get("--raw", f"/api/v1/pods?{urlencode(query)}"), _PodList).items
+    pods = decoded(kubectl.get("--raw", f"/api/v1/pods?{urlencode(query)}"), _PodList).items
+    return [pod for pod in pods if node in (None, pod.spec.node_name)]
 
 
 def _mode(pod: _Pod) -> str:

@@ -46,6 +46,8 @@ class Notice:
     """What a person should know, e.g. that a connection was lost."""
 
     text: str
+    lost: bool = False
+    """Whether nothing more comes of a source that has more."""
 
 
 class Ended(Exception):
@@ -84,6 +86,13 @@ class _Place:
         return record
 
 
+def _readable(number: int, seconds: float) -> bool:
+    """Whether something comes in time. With `select` no number above 1023 could be asked for: some hundred nodes."""
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 def _record(unframed: Unframed, line: bytes) -> bytes:
     """A line's record; the line itself where it is none, and an empty one for what is to be ignored."""
     try:
@@ -97,7 +106,7 @@ class Live:
     """Gathers lines from several sources, in the order in which they come."""
 
     def __init__(self) -> None:
-        self._queue: Queue[bytes | Notice | None] = Queue(_WAITING)
+        self._queue: Queue[bytes | Notice | Exception | None] = Queue(_WAITING)
         self._ended = threading.Event()
         self._running = 0
         self._refused: set[str] = set()
@@ -115,6 +124,8 @@ class Live:
                 continue
             if item is None:
                 self._running -= 1
+            elif isinstance(item, Exception):
+                raise item
             else:
                 yield item
 
@@ -144,7 +155,7 @@ class Live:
                     else:
                         self._take(name, line)
             except OSError as error:
-                self._put(Notice(f"{name}: {error.strerror or error}"))
+                self._put(Notice(f"{name}: {error.strerror or error}", lost=True))
 
         self._start(run)
 
@@ -160,10 +171,13 @@ class Live:
 
         def run() -> None:
             unframed = Unframed()
-            with opened:
-                for block in blocks.forwards(stream):
-                    for line in block.split(b"\n"):
-                        self._take(source.name, _record(unframed, line))
+            try:
+                with opened:
+                    for block in blocks.forwards(stream):
+                        for line in block.split(b"\n"):
+                            self._take(source.name, _record(unframed, line))
+            except OSError as error:
+                self._put(Notice(f"{source.name}: {error.strerror or error}", lost=True))
 
         self._start(run)
 
@@ -206,7 +220,7 @@ class Live:
         def run() -> None:
             while True:
                 self._wait(NEW_NODES)
-                with suppress(KubectlError):  # each node's thread says so of its own
+                with suppress(KubectlError, OSError):  # each node's thread says so of its own
                     look(at_start=False)
 
         look(at_start=True)
@@ -224,7 +238,7 @@ class Live:
                 place.from_now = False
                 self._put(Notice(f"trail of node {node}: no pod of exectrail is there now; followed on if one comes"))
                 return
-            except KubectlError as error:
+            except (KubectlError, OSError, *UNREADABLE) as error:  # also too many open files, a reader's broken line
                 why = str(error)
             place.from_now = False
             self._put(Notice(f"trail of node {node}: {why}; trying again"))
@@ -247,7 +261,7 @@ class Live:
         rest = b""
         number = stream.fileno()
         while True:
-            if found.speaks and os.name == "posix" and not select.select([number], [], [], _SILENT)[0]:
+            if found.speaks and os.name == "posix" and not _readable(number, _SILENT):
                 raise KubectlError("no sign of life")
             if self._ended.is_set():
                 raise Ended
@@ -261,8 +275,11 @@ class Live:
         self._running += 1
 
         def whole() -> None:
-            with suppress(Ended):
-                run()
+            try:
+                with suppress(Ended):
+                    run()
+            except Exception as error:  # noqa: BLE001 - a fault: raised where it is seen, in `lines`
+                self._queue.put(error)
             self._queue.put(None)
 
         threading.Thread(target=whole, daemon=True).start()

@@ -8,18 +8,14 @@ from pathlib import Path
 _PROGRAM = (
     f"#!{sys.executable} -IS\n"
     """
-import json, pathlib, re, sys
+import json, pathlib, sys
 here = pathlib.Path(__file__).parent
 words = sys.argv[1:]
 with open(here / "calls", "a") as calls:
     print(json.dumps(words), file=calls)
 for pattern, code, out, err in json.loads((here / "answers").read_text()):
     if all(any(word in given for given in words) for word in pattern):
-        data = (here / out).read_bytes() if out else b""
-        if node := re.search("spec.nodeName%3D([^&]+)", " ".join(words)):
-            pods = json.loads(data)["items"]
-            data = json.dumps({"items": [pod for pod in pods if pod["spec"]["nodeName"] == node[1]]}).encode()
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write((here / out).read_bytes() if out else b"")
         sys.stderr.write(err)
         sys.exit(code)
 sys.exit("unexpected: " + " ".join(words))

@@ -1,12 +1,15 @@
 """Following trails: what is added comes once, over rotation, lost connections and restarts of pods."""
 
+import errno
 import gzip
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count, islice
 from pathlib import Path
@@ -295,6 +298,24 @@ def test_an_enrichers_own_log_in_a_cluster_is_no_damage(cluster: FakeCluster, li
     assert next(live.lines()) == line(1).rstrip(b"\n")
 
 
+def test_what_cannot_be_read_on_is_named_and_exits_with_3(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = io.BytesIO(line(0))
+    lines = iter([line(0)[:3], line(0)[3:]])
+    monkeypatch.setattr(stdin, "read1", lambda _: next(lines, None) or fail(), raising=False)
+    monkeypatch.setattr(files, "unpacked", lambda _: stdin)
+
+    assert cli.run(["follow", "-", "--utc"]) == 3
+    printed = capsys.readouterr()
+    assert "id 0" in printed.out
+    assert printed.err == "exectrail: standard input: Input/output error\n"
+
+
+def fail() -> bytes:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def test_a_file_that_is_no_trail_is_named_at_once(trail: Trail, capsys: pytest.CaptureFixture[str]) -> None:
     trail.file.write_bytes(b"[\n" * 3)
     live = Live()
@@ -566,6 +587,38 @@ def test_a_node_that_has_gone_is_asked_for_no_more_and_taken_up_if_it_comes_back
     cluster.changes_pods(b'"node-3"', b'"node-2"')
 
     assert json.loads(next(item for item in found if isinstance(item, bytes)))["seq"] == 8
+
+
+def test_a_line_of_the_reader_that_is_broken_does_not_lose_the_node(cluster: FakeCluster, live: Live) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --follow --since", out=line(1, timestamp=now()))
+    cluster.answers("exec --follow", out=b'{"kind":"follows"\n')
+    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    found = live.lines()
+
+    assert next(found) == Notice("trail of node node-1: Input data was truncated; trying again")
+    assert json.loads(next(item for item in found if isinstance(item, bytes)))["seq"] == 1
+
+
+def test_a_connection_whose_number_is_high_is_read(cluster: FakeCluster, live: Live) -> None:
+    """Each node takes some open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2048), hard))
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --follow", out=begins(0) + line(1))
+    with ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        live.follow_cluster(Kubectl(), {}, since=None, node=None)
+        assert isinstance(next(live.lines()), bytes)
+
+
+def test_a_fault_in_a_thread_ends_the_command(live: Live) -> None:
+    live._start(lambda: print(fail()))
+
+    with pytest.raises(OSError, match="Input/output"):
+        next(live.lines())
 
 
 def test_of_one_node_only_its_pods_are_asked_for(cluster: FakeCluster, live: Live) -> None:
