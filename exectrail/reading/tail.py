@@ -23,13 +23,16 @@ _GENESIS = GENESIS.encode()
 class Cursor:
     """Which lines of a node's trail are new: a reader that begins anew brings some again.
 
-    A trail whose state was lost begins at 0 again; such a beginning is new as well, unless it was there before.
+    A trail whose state was lost begins at 0 again; such a beginning is new as well, unless it was there before. Where a
+    log shipper has put several nodes' trails into one file, each has numbers of its own.
     """
 
-    def __init__(self, after: int = ALL, time: str = "") -> None:
+    def __init__(self, after: int = ALL, time: str = "", node: str = "") -> None:
         self.after = after
         self.time = time
         """Of the last line, or of one before it."""
+        self.node = node
+        self._others: dict[str, Cursor] = {}
         self._unframed = Unframed()
 
     def new(self, line: bytes) -> bytes | None:
@@ -43,11 +46,16 @@ class Cursor:
             return line
         if head is None:
             return None
-        begins_anew = head.seq == 0 and _GENESIS in record and head.timestamp > self.time
-        if head.seq <= self.after and not begins_anew:
+        of_node = self._of(head.node.name)
+        begins_anew = head.seq == 0 and _GENESIS in record and head.timestamp > of_node.time
+        if head.seq <= of_node.after and not begins_anew:
             return None
-        self.after, self.time = head.seq, head.timestamp
+        of_node.after, of_node.time = head.seq, head.timestamp
         return record
+
+    def _of(self, node: str) -> "Cursor":
+        self.node = self.node or node
+        return self if node == self.node else self._others.setdefault(node, Cursor(node=node))
 
     def new_of(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """The same of several."""
@@ -73,8 +81,9 @@ def added(file: Path, after: int | None = None, since: datetime | None = None, t
     end = _end(stream)
     newest = _last(stream, end)
     known = newest.after if after is None else after
-    cursor = Cursor(known, "" if begun_anew(newest, known) else time)
-    if cursor.after == newest.after and after != ALL:  # a file without a record is read, too: it may be a wrong one
+    is_at_end = known == newest.after
+    cursor = Cursor(known, "" if begun_anew(newest, known) else time, newest.node if is_at_end else "")
+    if is_at_end and after != ALL:  # a file without a record is read, too: it may be a wrong one
         stream.seek(end)
     else:
         stream.seek(0)
@@ -171,7 +180,7 @@ def _last(stream: IO[bytes], end: int) -> Cursor:
     for block in blocks.backwards(stream, end):
         for line in reversed(block.split(b"\n")):
             if head := _head_or_none(line):
-                return Cursor(head.seq, head.timestamp)
+                return Cursor(head.seq, head.timestamp, head.node.name)
     return Cursor()
 
 

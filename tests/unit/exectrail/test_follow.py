@@ -193,6 +193,17 @@ def test_a_node_is_followed_from_since_on(mode: str, asked: str, cluster: FakeCl
     assert next(live.lines()) == line(1).rstrip(b"\n")
 
 
+def test_each_of_several_nodes_in_one_file_has_numbers_of_its_own(trail: Trail) -> None:
+    """As a log shipper may write them."""
+    trail.write(700)
+    lines = tail.added(trail.file)
+    assert numbers(lines) == []
+    with trail.file.open("ab") as file:
+        file.write(line(3, node=Node("node-2")) + line(701) + line(4, node=Node("node-2")))
+
+    assert numbers(lines) == [3, 701, 4]
+
+
 def test_a_chain_that_begins_anew_is_followed_on(trail: Trail) -> None:
     trail.write(7)
     lines = tail.added(trail.file)
