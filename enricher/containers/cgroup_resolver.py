@@ -1,5 +1,6 @@
 """Which container a cgroup belongs to."""
 
+import itertools
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
@@ -99,7 +100,10 @@ class CgroupfsResolver:
         ref = self.of(event)
         if ref.pod_uid is None or ref.name:
             return ref
-        if name := self._named_by([process_of(event).pid, *self.pids(event.cgroup)], ref.pod_uid):
+        # Also of those inside: crun puts all of a container's processes into one.
+        own = [each for each, found in self.known.items() if found.container_id == ref.container_id]
+        pids = [process_of(event).pid, *itertools.chain.from_iterable(map(self.pids, own))]
+        if name := self._named_by(pids, ref.pod_uid):
             ref = self.known[event.cgroup] = replace(ref, name=name)
         return ref
 

@@ -62,11 +62,15 @@ def test_the_first_cgroup_of_a_pod_is_its_sandbox_but_with_cri_o(tmp_path: Path,
     assert ref == CgroupRef(ID, POD, sandbox=sandbox)
 
 
+@pytest.mark.parametrize("inside", [".", "container"], ids=["runc", "crun"])
 def test_a_container_is_named_by_a_process_that_is_still_in_it(
-    kubepods: Path, cgroups: CgroupfsResolver, monkeypatch: pytest.MonkeyPatch
+    inside: str, kubepods: Path, cgroups: CgroupfsResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder := kubepods / f"pod{POD}" / ID).mkdir()
-    (folder / "cgroup.procs").write_text("11\n12\n")
+    folder = kubepods / f"pod{POD}" / ID
+    (folder / inside).mkdir(parents=True)
+    (folder / "cgroup.procs").touch()
+    (folder / inside / "cgroup.procs").write_text("11\n12\n")
+    cgroups.scan()
     names: dict[int, str] = {}
     target = "enricher.containers.cgroup_resolver.container_name"
     monkeypatch.setattr(target, lambda pid, uid: names.get(pid, "") * (uid == POD))
