@@ -273,7 +273,7 @@ def _kubelet_commands(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
     hooks = (spec.lifecycle.post_start, spec.lifecycle.pre_stop) if spec.lifecycle else ()
     probes = (spec.liveness_probe, spec.readiness_probe, spec.startup_probe)
     commands: dict[tuple[str, ...], Origin] = {tuple(each.exec.command): "hook" for each in hooks if each and each.exec}
-    variables = variables_of(spec)  # a lean pod has their values in the commands already
+    variables = variables_of(spec)
     return commands | {expand(each.exec.command, variables): "probe" for each in probes if each and each.exec}
 
 

@@ -18,25 +18,20 @@ Variables = Mapping[str, str]
 
 
 def expand(command: list[str], variables: Variables) -> tuple[str, ...]:
-    """The words that run. `$(NAME)` stays as it is where there is no such variable."""
-    return tuple(_OPERATOR.sub(_expanded, word) for word in resolve(command, variables))
+    """The words that run. `$(NAME)` stays as it is where there is no such variable.
 
-
-def resolve(command: list[str], variables: Variables) -> list[str]:
-    """The command with the values in it, so that it expands to the same words without the variables.
-
-    One that would have too many of them stays as it is, and no process is known by it.
+    A command that would have too many characters of values stays as it is, and no process is known by it.
     """
     named = (match[1] for word in command for match in _OPERATOR.finditer(word))
     if sum(len(variables.get(name, "")) for name in named if name) > _MOST:
-        return command
-    return [_OPERATOR.sub(lambda match: _resolved(match, variables), word) for word in command]
+        return tuple(command)
+    return tuple(_OPERATOR.sub(lambda match: _expanded(match, variables), word) for word in command)
 
 
-def _resolved(match: re.Match[str], variables: Variables) -> str:
-    value = variables.get(match[1]) if match[1] else None
-    return match[0] if value is None else value.replace("$", "$$")
+def names_in(command: list[str]) -> set[str]:
+    """The variables that it names."""
+    return {match[1] for word in command for match in _OPERATOR.finditer(word) if match[1]}
 
 
-def _expanded(match: re.Match[str]) -> str:
-    return "$" if match[0] == "$$" else match[0]
+def _expanded(match: re.Match[str], variables: Variables) -> str:
+    return "$" if match[0] == "$$" else variables.get(match[1] or "", match[0])

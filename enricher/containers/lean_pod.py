@@ -1,13 +1,13 @@
 """A pod without what the enricher does not need: anyone may make pods of a megabyte, as many as they like.
 
 They also hold secrets, in values of variables and in commands, which a recording must not have. The values that a
-probe's command names are part of that command: they stand in its process's arguments, too.
+probe's command names are kept: they stand in its process's arguments, too.
 """
 
 from msgspec.structs import replace
 
-from enricher.containers.expansion import Variables, resolve
-from enricher.containers.pods import CONFIG_HASH, CONFIG_MIRROR, Container, ExecAction, Handler, Pod, variables_of
+from enricher.containers.expansion import names_in
+from enricher.containers.pods import CONFIG_HASH, CONFIG_MIRROR, Container, Pod
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.node_debug import SOURCE
 from exectrail.contracts.session import TAG_VARIABLE
@@ -44,19 +44,9 @@ def lean_meta(meta: ObjectMeta, labels: dict[str, str] | None = None) -> ObjectM
 
 
 def _container(container: Container, *, asked_for: bool, over: bool) -> Container:
-    lean = replace(container, env=[each for each in container.env if each.name == TAG_VARIABLE])
+    probes = () if over else (container.liveness_probe, container.readiness_probe, container.startup_probe)
+    kept = {TAG_VARIABLE, *(name for each in probes if each and each.exec for name in names_in(each.exec.command))}
+    lean = replace(container, env=[each for each in container.env if each.name in kept])
     if over:
         lean = replace(lean, liveness_probe=None, readiness_probe=None, startup_probe=None, lifecycle=None)
-    else:
-        variables = variables_of(container)
-        lean = replace(
-            lean,
-            liveness_probe=_probe(lean.liveness_probe, variables),
-            readiness_probe=_probe(lean.readiness_probe, variables),
-            startup_probe=_probe(lean.startup_probe, variables),
-        )
     return lean if asked_for else replace(lean, command=[], args=[])
-
-
-def _probe(probe: Handler | None, variables: Variables) -> Handler | None:
-    return Handler(ExecAction(resolve(probe.exec.command, variables))) if probe and probe.exec else probe
