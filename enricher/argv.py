@@ -17,24 +17,42 @@ def words_of(argv: bytes) -> tuple[str, ...]:
     return tuple(words)
 
 
-def as_asked(argv: bytes, filename: bytes, cwd: bytes = b"") -> tuple[bytes, ...]:
-    """The arguments that a container runtime may have been asked to run, by those that were seen.
+_SEARCHED = frozenset((b"/usr/local/sbin", b"/usr/local/bin", b"/usr/sbin", b"/usr/bin", b"/sbin", b"/bin"))
+"""Where a runtime looks for a program: `PATH` of images that set none, and of most that do."""
+
+
+def as_asked(argv: bytes, filename: bytes, path: bytes, cwd: bytes = b"", *, found: bool) -> tuple[bytes, ...]:
+    """The arguments that may have been asked for, by those that were seen: of a script they are others.
 
     The kernel puts a script's interpreter, that one's argument and the script's path in front, in place of the
     script's own name (binfmt_script.c `load_script`): once more for each interpreter that is a script itself.
 
     Args:
         argv: The arguments, each terminated by NUL.
-        filename: The path that was run: the one that was asked for, or what the runtime found for a mere name.
+        filename: The path that was run: the one that was asked for, or what was found for a mere name.
+        path: The file that runs: of a script its interpreter's. A sensor that knows no other file has it in `filename`.
         cwd: The working directory: crun puts it in front of a relative path.
+        found: Whether a mere name may have been asked for.
 
     """
-    names = dict.fromkeys((filename, filename.rpartition(b"/")[2], filename.removeprefix(cwd + b"/")))
     words = argv.split(b"\0")
-    if not filename or words[0] in names or filename not in words[1:-1]:  # nearly always
+    if filename in (b"", path) or filename not in words[1:-1]:  # nearly always
+        return (argv,)
+    names = dict.fromkeys((filename, filename.removeprefix(cwd + b"/")))
+    if found:
+        names[filename.rpartition(b"/")[2]] = None
+    if words[0] in names:
         return (argv,)
     rest = words[words.index(filename, 1) + 1 :]
     return (argv, *(b"\0".join([name, *rest]) for name in names))
+
+
+def as_sent(argv: bytes, filename: bytes, path: bytes, cwd: bytes) -> tuple[bytes, ...]:
+    """The same for what a container runtime was asked to run: it looks for a mere name in these folders.
+
+    Elsewhere a script may bear the name of one that another asks for, such as a probe.
+    """
+    return as_asked(argv, filename, path, cwd, found=filename.rpartition(b"/")[0] in _SEARCHED)
 
 
 def shortened(argv: bytes) -> bytes:

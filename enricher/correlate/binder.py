@@ -10,7 +10,7 @@ gets no other user's name by it, and keeps their own.
 from enum import Enum
 from typing import Final, Literal
 
-from enricher.argv import as_asked, words_of
+from enricher.argv import as_sent, words_of
 from enricher.clock import Clock
 from enricher.containers.containers import Container
 from enricher.correlate.pending_event import PendingEvent
@@ -192,7 +192,7 @@ def _seen(pending: PendingEvent) -> set[bytes]:
     """What the entry may have been asked to run: where the sensor was late, also what came of it since."""
     if not isinstance(pending.event, ExecEvent):
         return set()
-    seen = {*as_asked(pending.event.argv, pending.event.filename, pending.event.cwd)}
+    seen = {*as_sent(pending.event.argv, pending.event.filename, pending.event.path, pending.event.cwd)}
     if pending.event.argv_is_late and pending.node.argv:
         seen.add(pending.node.argv)
     return seen

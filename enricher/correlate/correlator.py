@@ -10,7 +10,7 @@ An event updates the process tree at once. Then it waits in one queue, in order,
 from collections import deque
 from collections.abc import Callable
 
-from enricher.argv import as_asked, words_of
+from enricher.argv import as_sent, words_of
 from enricher.clock import COARSE_MS, Clock
 from enricher.containers.cgroup_resolver import CgroupResolver
 from enricher.containers.containers import NODE, Answer, CgroupRef, Container, Containers
@@ -342,5 +342,5 @@ def _recognise_kubelet(pending: PendingEvent, container: Container) -> None:
     """Find out the kubelet's own entries by the pod's spec: it comes in by the same way as an intruder would."""
     entry, event = pending.entry, pending.event
     if entry.origin == "untracked" and isinstance(event, ExecEvent) and not event.entered_by_namespace:
-        asked = map(words_of, as_asked(event.argv, event.filename, event.cwd))
+        asked = map(words_of, as_sent(event.argv, event.filename, event.path, event.cwd))
         entry.origin = next(filter(None, map(container.kubelet_commands.get, asked)), "untracked")

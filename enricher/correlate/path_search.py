@@ -46,4 +46,5 @@ def _goes_on(before: ExecFailedEvent, event: ExecEvent | ExecFailedEvent) -> boo
     name = before.filename.rpartition(b"/")[2]
     if not name or name != event.filename.rpartition(b"/")[2]:
         return False
-    return before.argv in as_asked(event.argv, event.filename)
+    path = event.path if isinstance(event, ExecEvent) else b""
+    return before.argv in as_asked(event.argv, event.filename, path, found=True)

@@ -158,7 +158,8 @@ def execute(process: Process, *argv: str, parent: Process = STAGE_1, time: int =
 
 def script(process: Process, path: str, *args: str, time: int = 10 * SECOND) -> ExecEvent:
     """What the kernel shows of a script that a runtime runs: its interpreter is in front."""
-    return msgspec.structs.replace(execute(process, "/bin/sh", path, *args, time=time), filename=path.encode())
+    seen = execute(process, "/bin/sh", path, *args, time=time)
+    return msgspec.structs.replace(seen, filename=path.encode(), path=b"/usr/bin/dash")
 
 
 def end(process: Process, code: int = 0, time: int = 12 * SECOND) -> ExitEvent:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from enricher.argv import as_asked
+from enricher.argv import as_sent
 
 
 def argv(*words: str) -> bytes:
@@ -31,7 +31,22 @@ def argv(*words: str) -> bytes:
 def test_a_script_was_asked_for_without_its_interpreter(
     filename: str, seen: tuple[str, ...], asked: tuple[str, ...]
 ) -> None:
-    assert argv(*asked) in as_asked(argv(*seen), filename.encode(), b"/app")
+    assert argv(*asked) in as_sent(argv(*seen), filename.encode(), b"/usr/bin/dash", b"/app")
+
+
+def test_a_script_in_any_folder_is_not_one_of_its_name_that_a_runtime_finds() -> None:
+    """Anyone who may write into a container could pass for its probe."""
+    asked = as_sent(argv("/bin/sh", "/tmp/check.sh", "-q"), b"/tmp/check.sh", b"/usr/bin/dash", b"/")
+
+    assert argv("check.sh", "-q") not in asked
+    assert argv("/tmp/check.sh", "-q") in asked
+
+
+def test_what_a_sensor_takes_for_the_program_from_proc_is_no_script() -> None:
+    """It has the file that runs, whose path a user can put among the arguments."""
+    seen = argv("/bin/bash", "-c", "evil", "/usr/bin/bash", "-c", "check")
+
+    assert as_sent(seen, b"/usr/bin/bash", b"/usr/bin/bash", b"/") == (seen,)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +62,10 @@ def test_a_script_was_asked_for_without_its_interpreter(
     ids=["usual", "that has itself as an argument", "twice by its path", "unknown", "cut", "without arguments"],
 )
 def test_a_program_was_asked_for_as_it_is_seen(filename: str, seen: bytes) -> None:
-    assert as_asked(seen, filename.encode()) == (seen,)
+    assert as_sent(seen, filename.encode(), b"/usr/bin/dash", b"/") == (seen,)
 
 
 def test_of_a_script_whose_arguments_were_cut_the_rest_is_as_it_was() -> None:
-    assert argv("/check.sh", "a") + b"bbb" in as_asked(argv("/bin/sh", "/check.sh", "a") + b"bbb", b"/check.sh")
+    seen = argv("/bin/sh", "/check.sh", "a") + b"bbb"
+
+    assert argv("/check.sh", "a") + b"bbb" in as_sent(seen, b"/check.sh", b"/usr/bin/dash", b"/")
