@@ -62,6 +62,7 @@ _PART_OF_SYS_ADMIN = frozenset({"BPF", "PERFMON", "SYSLOG"})
 """Capabilities whose system calls SYS_ADMIN brings as well."""
 
 _BY_CAPABILITIES = {capabilities: name for name, capabilities in VARIANTS.items()}
+_BY_FILE = {_file(name): capabilities for name, capabilities in VARIANTS.items()}
 
 
 def added_capabilities(add: Iterable[str], drop: Iterable[str]) -> frozenset[str]:
@@ -89,11 +90,27 @@ def built_in_for(capabilities: frozenset[str]) -> str | None:
         A name in `BUILT_IN`; None where no variant fits: bound to any, the container could lose system calls.
 
     """
+    adding = _adding(capabilities)
+    return _BY_CAPABILITIES.get(adding - _PART_OF_SYS_ADMIN if "SYS_ADMIN" in adding else adding)
+
+
+def is_enough(file: str, capabilities: frozenset[str]) -> bool:
+    """Whether a built-in profile allows a container with these capabilities all that RuntimeDefault allows it.
+
+    Args:
+        file: One of `BUILT_IN`; any other refuses nothing.
+        capabilities: As `added_capabilities` gives them.
+
+    """
+    allowed = _BY_FILE.get(file)
+    if allowed is None:
+        return True
+    return _adding(capabilities) <= (allowed | _PART_OF_SYS_ADMIN if "SYS_ADMIN" in allowed else allowed)
+
+
+def _adding(capabilities: frozenset[str]) -> frozenset[str]:
     names = {_name(each) for each in capabilities}
-    adding = ADDING_SYSTEM_CALLS if "ALL" in names else ADDING_SYSTEM_CALLS & names
-    if "SYS_ADMIN" in adding:
-        adding -= _PART_OF_SYS_ADMIN
-    return _BY_CAPABILITIES.get(adding)
+    return ADDING_SYSTEM_CALLS if "ALL" in names else ADDING_SYSTEM_CALLS & names
 
 
 def _name(capability: str) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from exectrail.contracts import spo
 from exectrail.contracts.images import image_of
-from exectrail.contracts.profile import UNCONFINED_BUILT_IN
+from exectrail.contracts.profile import UNCONFINED_BUILT_IN, added_capabilities, is_enough
 from exectrail.contracts.session import PROFILE_LABEL
 from webhook.reviews.json_value import Budget, TooLarge, Value
 from webhook.reviews.profile_bindings import Policies
@@ -167,10 +167,24 @@ def _pod(read: _Read, known: frozenset[str], policies: Policies, *, late: bool) 
     profile, all_images = _profile(profile_of), wide(policies, labels)
     if profile and is_ours(profile, all_images, policies):
         chosen = _chosen(read, None, known, policies, all_images)
-        # A look before this one gave the pod only what one of its containers is to have: any other is its user's own.
-        if late or any(each.profile is None and each.choice.path == profile.path for each in chosen):
+        if late or _may_be_ours(profile, chosen):
             return _Pod(read.context, profile, all_images, chosen, has_ours=True)
     return _Pod(read.context, profile, all_images, _chosen(read, profile, known, policies, all_images), has_ours=False)
+
+
+def _may_be_ours(profile: Profile, chosen: list[Chosen]) -> bool:
+    """Whether an earlier look may have given a new pod its built-in profile: any other is its user's own.
+
+    That one gave it what a container is to have still, or was to have before another webhook let it do more. In doubt,
+    no container loses system calls.
+    """
+    inheriting = (each for each in chosen if each.profile is None and each.choice.source != "image")
+    return any(each.choice.path == profile.path or not _is_enough(profile, each.container) for each in inheriting)
+
+
+def _is_enough(profile: Profile, container: Container) -> bool:
+    added = added_capabilities(container.capabilities.add, container.capabilities.drop)
+    return container.privileged or is_enough(profile.path, added)
 
 
 def _chosen(

@@ -296,7 +296,8 @@ def test_a_container_that_another_webhook_adds_takes_the_profile_from_the_pod_to
     [
         ("process-audit-sys-admin", [{"name": "build"}]),
         ("process-audit-sys-admin", [{"name": "build"}, {"name": "sign", "securityContext": {"runAsUser": 7}}]),
-        ("process-audit", [{"name": "c", "securityContext": ADDS}]),
+        ("process-audit-all", [{"name": "c", "securityContext": ADDS}]),
+        ("process-audit", [{"name": "c", "securityContext": {"privileged": True}}]),
     ],
 )
 def test_a_built_in_profile_that_the_pod_chose_itself_stays(
@@ -309,6 +310,28 @@ def test_a_built_in_profile_that_the_pod_chose_itself_stays(
 
     assert (decision.reason, decision.warnings) == ("bound", [])
     assert after == spec
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "suffix"),
+    [
+        ([], ["SYS_ADMIN"], "-sys-admin"),
+        (["SYS_ADMIN"], ["SYS_ADMIN", "SYS_PTRACE"], "-sys-admin-sys-ptrace"),
+        ([], ["ALL"], "-all"),
+        ([], ["SYS_ADMIN", "SYS_TIME"], None),
+    ],
+)
+def test_a_container_that_another_webhook_lets_do_more_loses_no_system_call_by_an_earlier_look(
+    review: Load, patched: Apply, before: list[str], after: list[str], suffix: str | None
+) -> None:
+    def adding(capabilities: list[str]) -> list[dict[str, Any]]:
+        return [{"name": "app", "securityContext": {"capabilities": {"add": capabilities}}}]
+
+    _, first = spec_of(review, patched, {"containers": adding(before)})
+    _, second = spec_of(review, patched, first | {"containers": adding(after)})
+
+    expected = {"type": "Localhost", "localhostProfile": f"exectrail/process-audit{suffix}.json"} if suffix else None
+    assert profile_of(second) == expected
 
 
 def test_many_containers_do_not_make_many_warnings(review: Load) -> None:
@@ -381,6 +404,15 @@ def suits(container: dict[str, Any]) -> Any:
     return {"type": "Localhost", "localhostProfile": f"exectrail/process-audit{suffix}.json"}
 
 
+def needs_more(container: dict[str, Any], profile: Any) -> bool:
+    """Whether a built-in profile would refuse a container's calls that RuntimeDefault allows."""
+    context = container.get("securityContext") or {}
+    added = {*((context.get("capabilities") or {}).get("add") or [])} - {"CHOWN"}
+    allowed = {PROFILE["localhostProfile"]: set(), _SYS_ADMIN["localhostProfile"]: {"SYS_ADMIN"}}
+    file = (profile or {}).get("localhostProfile")
+    return file in allowed and not context.get("privileged") and not added <= allowed[file]
+
+
 def containers_in(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return [*spec["containers"], *spec.get("initContainers", [])]
 
@@ -392,7 +424,9 @@ def test_whatever_the_pod_each_container_has_the_profile_that_suits_it_and_a_sec
     decision, after = spec_of(review, patched, spec)
 
     pods_own = profile_of(spec)
-    if any(suits(each) == pods_own for each in containers_in(spec) if not profile_of(each)):
+    if any(
+        suits(each) == pods_own or needs_more(each, pods_own) for each in containers_in(spec) if not profile_of(each)
+    ):
         pods_own = None  # it may as well be from an earlier look
     for before, container in zip(containers_in(spec), containers_in(after), strict=True):
         runs_with = profile_of(container) or profile_of(after)
