@@ -365,7 +365,10 @@ def _event(line: bytes, decoder: msgspec.json.Decoder[T]) -> Event[T]:
 
 
 def _refusal(response: urllib3.BaseHTTPResponse) -> ApiError:
-    text = response.data
+    try:
+        text = response.data
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        return ApiError(response.status, "", f"the answer was cut: {error}")
     try:
         status = msgspec.json.decode(text, type=Status)
     except UNREADABLE:

@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import threading
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -329,6 +330,22 @@ def test_a_refusal_has_status_and_reason(
     with pytest.raises(ApiError) as error:
         client.create(PODS, {})
     assert (error.value.status, str(error.value)) == (status, message)
+
+
+def test_a_refusal_that_is_cut_is_a_refusal() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}")
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 500\r\n\r\n{")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(ApiError, match="the answer was cut") as error:
+            listed(client)
+    assert error.value.status == 503
 
 
 def test_an_answer_of_another_shape_is_an_error(api: ApiServer, client: Client) -> None:
