@@ -17,6 +17,7 @@ from exectrail.reading.choice import Choice
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.live import Live, Notice
 from exectrail.reading.report import Report, missing_records
+from exectrail.reading.segments import is_closed
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import moment
 from exectrail.reading.tail import Cursor
@@ -99,6 +100,8 @@ def begin(
         live.follow_cluster(kubectl, after, since=since, node=node)
         return
     for source in files.sources(names, closed=False):
+        if after and source.path and is_closed(source.path.name):  # it has been read, and nothing is added
+            continue
         try:
             if source.path is None:
                 live.read(source)

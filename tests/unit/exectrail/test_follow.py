@@ -8,7 +8,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count, islice
@@ -646,9 +646,9 @@ def test_of_one_node_only_its_pods_are_asked_for(cluster: FakeCluster, live: Liv
 # ---- show --follow ----
 
 
-def followed(trail: Trail, shown_first: bytes, *added: bytes, source: Path | None = None) -> bytes:
+def followed(trail: Trail, shown_first: bytes, *added: bytes, sources: Sequence[Path] = ()) -> bytes:
     """What `show --follow` prints of session `uid-1` after something, where lines are added then; it has to end."""
-    command = [sys.executable, "-m", "exectrail", "show", "uid-1", str(source or trail.file), "--follow"]
+    command = [sys.executable, "-m", "exectrail", "show", "uid-1", *map(str, sources or [trail.file]), "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
         assert process.stdout
         shown = iter(process.stdout.readline, b"")
@@ -691,6 +691,20 @@ def test_a_session_of_a_young_trail_is_not_shown_again_when_it_is_followed(trail
     assert b"session started" not in rest
 
 
+def test_of_a_closed_segment_that_is_given_as_well_nothing_is_shown_again(trail: Trail) -> None:
+    mine = {"request_uid": "uid-1", "process_key": "k"}
+    with trail.file.open("ab") as file:
+        file.write(line(0, kind="session", phase="start", prev=GENESIS, **mine) + line(1, **mine))
+    trail.rotate()
+    trail.write(2, 3)
+    end = line(4, kind="session", phase="end", **mine)
+
+    rest = followed(trail, b"id 1", end, sources=sorted(trail.folder.iterdir()))
+
+    assert b"session ended" in rest
+    assert b"session started" not in rest
+
+
 def test_a_session_is_followed_in_a_folder_with_the_trails_of_other_nodes(tmp_path: Path) -> None:
     """Each node has numbers of its own."""
     trail = Trail(tmp_path)
@@ -700,7 +714,7 @@ def test_a_session_is_followed_in_a_folder_with_the_trails_of_other_nodes(tmp_pa
     (tmp_path / "another.jsonl").write_bytes(line(3000, node=Node("node-2")))
 
     added = line(2, argv=["ls"], **mine), line(3, kind="session", phase="end", **mine)
-    rest = followed(trail, b"id 1", *added, source=tmp_path)
+    rest = followed(trail, b"id 1", *added, sources=[tmp_path])
 
     assert b"exec  ls" in rest
     assert b"session ended" in rest
