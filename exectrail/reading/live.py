@@ -203,15 +203,15 @@ class Live:
 
         def look(*, at_start: bool) -> None:
             found = live_trails(kubectl, node)
+            for pod in found.unread.keys() - said:  # before the threads, which may fill the queue before it is read
+                said.add(pod)
+                self._put(Notice(f"{found.unread[pod]}; followed as soon as it runs"))
             for name in found.by_node.keys() - followed:
                 # Of a node that comes later, or whose pod did not run: all that it has from the beginning on.
                 from_now = at_start and since is None
                 place = places.setdefault(name, _Place(Cursor(), since or began, since is None, from_now))
                 followed.add(name)
                 self._start(partial(follow, name, place))
-            for pod in found.unread.keys() - said:
-                said.add(pod)
-                self._put(Notice(f"{found.unread[pod]}; followed as soon as it runs"))
 
         def follow(name: str, place: _Place) -> None:
             self._follow_node(kubectl, name, place)
