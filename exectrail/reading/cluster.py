@@ -32,7 +32,7 @@ _PAGE = 2000
 _LABELS = "app.kubernetes.io/name=exectrail,app.kubernetes.io/component="
 _NODE, _ENRICHER = "node", "enricher"
 _READER = "reader"
-_STDOUT = "stdout"
+_FILE, _STDOUT = "file", "stdout"
 _LOGS_MODE, _TRAIL = "exectrail.io/logs-mode", "exectrail.io/trail"
 _READS = ("python3", "-m", "exectrail.reading.reader")
 """What prints a trail with its closed segments in the container."""
@@ -214,8 +214,11 @@ def _pods(kubectl: Kubectl, node: str | None) -> tuple[list[_Pod], list[_Pod], l
 
     Each pod says which by its own annotation: in file mode an enricher's log has no records, also where no reader runs.
     """
-    readers = [pod for pod in _of(kubectl, _NODE, node) if _mode(pod) != _STDOUT]
-    writers = [pod for pod in _of(kubectl, _ENRICHER, node) if _mode(pod) == _STDOUT]
+    of_nodes, enrichers = _of(kubectl, _NODE, node), _of(kubectl, _ENRICHER, node)
+    readers = [pod for pod in of_nodes if _mode(pod) != _STDOUT]
+    # An enricher of an older chart does not say: its node's other pod does.
+    unsaid = {pod.spec.node_name: _mode(pod) for pod in of_nodes}
+    writers = [pod for pod in enrichers if _mode(pod, unsaid.get(pod.spec.node_name, _FILE)) == _STDOUT]
     kept, logged = ([pod for pod in pods if pod.status.phase == "Running"] for pods in (readers, writers))
     read = {pod.spec.node_name for pod in (*kept, *logged)}
     unread = {_place(pod): pod for pod in (*readers, *writers) if pod.spec.node_name not in read}
@@ -228,8 +231,8 @@ def _of(kubectl: Kubectl, component: str, node: str | None) -> list[_Pod]:
     return [pod for pod in pods if node in (None, pod.spec.node_name)]
 
 
-def _mode(pod: _Pod) -> str:
-    return pod.metadata.annotations.get(_LOGS_MODE, "file")
+def _mode(pod: _Pod, unsaid: str = _FILE) -> str:
+    return pod.metadata.annotations.get(_LOGS_MODE, unsaid)
 
 
 def _place(pod: _Pod) -> str:

@@ -46,13 +46,22 @@ class FakeCluster:
     def calls(self) -> list[list[str]]:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
-    def has_pods(self, mode: str, trail: str, *nodes: str, pending: Collection[str] = ()) -> None:
-        """On each node a pod of each DaemonSet, named by both; of those in `pending` no container runs yet."""
+    def has_pods(
+        self, mode: str, trail: str, *nodes: str, pending: Collection[str] = (), silent: Collection[str] = ()
+    ) -> None:
+        """On each node a pod of each DaemonSet, named by both.
+
+        Of those in `pending` no container runs yet; those in `silent` do not say where the trail is.
+        """
         annotations = {"exectrail.io/logs-mode": mode, "exectrail.io/trail": trail}
         for component in ("node", "enricher"):
             pods = [
                 {
-                    "metadata": {"name": f"{component}-{node}", "namespace": "audit", "annotations": annotations},
+                    "metadata": {
+                        "name": f"{component}-{node}",
+                        "namespace": "audit",
+                        "annotations": {} if f"{component}-{node}" in silent else annotations,
+                    },
                     "spec": {"nodeName": node},
                     "status": {"phase": "Pending" if f"{component}-{node}" in pending else "Running"},
                 }

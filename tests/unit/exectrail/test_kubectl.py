@@ -369,6 +369,17 @@ def test_where_no_reader_runs_an_enrichers_log_is_not_taken_for_the_trail(cluste
     assert [call for call in cluster.calls if call[0] == "logs"] == []
 
 
+def test_the_log_of_an_enricher_of_an_older_chart_is_read_where_its_nodes_other_pod_says_so(
+    cluster: FakeCluster, run: Show, trail: bytes
+) -> None:
+    """Else an upgrade would leave out nodes until their enrichers are replaced."""
+    cluster.has_pods("stdout", "", "node-1", "node-2", silent=["enricher-node-2"])
+    cluster.answers("logs", out=trail)
+
+    assert run("untracked")[0] == 0
+    assert [call[2] for call in cluster.calls if call[0] == "logs"] == ["enricher-node-1", "enricher-node-2"]
+
+
 @pytest.mark.parametrize(("mode", "read", "asleep"), [("file", "exec", "node"), ("stdout", "logs", "enricher")])
 def test_a_node_whose_pod_does_not_run_is_reported(
     mode: str, read: str, asleep: str, cluster: FakeCluster, run: Show, trail: bytes
