@@ -101,8 +101,9 @@ class Kubectl:
                 raise
             finally:
                 self._running.discard(process)
-            if process.wait():
-                raise self._error(errors.words(), arguments)
+            failed, words = process.wait(), errors.words()
+            if failed:
+                raise self._error(words, arguments)
 
     def _start(self, arguments: tuple[str, ...], errors: "_Errors") -> "subprocess.Popen[bytes]":
         try:
@@ -143,6 +144,8 @@ class Kubectl:
 _ERROR = re.compile(r"error|Error|Unable to connect|The connection to the server|[EWIF]\d{4} |command terminated")
 """How lines begin that kubectl itself ends with: they come with what to do, once it has ended."""
 _MOST_WORDS = 1 << 20
+_LAST_WORDS = 1.0
+"""Seconds in which they come once kubectl has ended."""
 
 
 class _Errors:
@@ -163,8 +166,11 @@ class _Errors:
         self._thread.start()
 
     def words(self) -> str:
-        """What was not shown, up to its end."""
-        self._thread.join()
+        """What was not shown, up to its end; what kubectl has started may hold that open.
+
+        Python aborts where it ends while a thread writes to standard error.
+        """
+        self._thread.join(_LAST_WORDS)
         return self._words
 
     def _read(self) -> None:
