@@ -135,11 +135,12 @@ def test_a_cgroup_inside_that_bears_another_containers_name_hides_nothing(alice:
     word = str(uuid.uuid4())
     waits = ["sh", "-c", f"read moved; sh -c 'exit 3'; /bin/true {word}; exit 5"]
     entry = alice.cluster.start("kubectl", "exec", "-i", "-n", recorded, "web", "-c", "app", "--", *waits)
-    (waiting,) = eventually(lambda: [each for each in trail() if each.argv == waits])
-    made = _inner_cgroups(waiting.pid or 0, f"cri-containerd-{container_id(recorded, 'sidecar')}.scope")
+    made: list[Path] = []
     try:
-        entry.communicate("moved\n", timeout=60)
+        (waiting,) = eventually(lambda: [each for each in trail() if each.argv == waits])
+        made = _inner_cgroups(waiting.pid or 0, f"cri-containerd-{container_id(recorded, 'sidecar')}.scope")
     finally:
+        entry.communicate("moved\n", timeout=60)
         for folder in made:
             eventually(partial(_is_empty, folder), every=0.001)
             folder.rmdir()
@@ -161,6 +162,9 @@ def _inner_cgroups(pid: int, name: str) -> list[Path]:
     made = [each.with_name(name) for each in own]
     for folder in made:
         folder.mkdir()
+        for needed in (folder / "cpuset.cpus", folder / "cpuset.mems"):
+            if needed.exists():  # v1 takes no process before these say something
+                needed.write_text((folder.parent / needed.name).read_text())
         (folder / "cgroup.procs").write_text(str(pid))
     assert made
     return made
