@@ -199,7 +199,7 @@ def test_thousands_of_processes_with_long_arguments_do_not_end_the_enricher(alic
 
     _, records = alice.executes(recorded, "sh", "-c", textwrap.dedent(script), code=7)
 
-    assert records[-1].outcome == "completed"
+    assert [each.outcome for each in records if each.phase == "end"] == ["completed"]  # others may outlive it
     assert containers(alice.admin) == before
 
 
