@@ -19,8 +19,12 @@ def of_pod(name: str) -> list[Record]:
 
 @contextmanager
 def busy_node() -> Iterator[None]:
-    """More to do than it has processors."""
-    loops = [subprocess.Popen(["sh", "-c", "while :; do sh -c :; done"]) for _ in range(4)]
+    """More to do than it has processors.
+
+    Each loop has a session of its own: in the test's, the kernel (`sched_autogroup`) would take its time from kubectl.
+    """
+    storm = ["sh", "-c", "while :; do sh -c :; done"]
+    loops = [subprocess.Popen(storm, start_new_session=True) for _ in range(4)]
     try:
         yield
     finally:
