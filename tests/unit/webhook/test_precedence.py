@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -726,6 +726,10 @@ def test_a_second_look_changes_only_what_was_added_meanwhile(
     labels: dict[str, str],
     added: list[dict[str, Any]],
 ) -> None:
+    # Where a built-in profile is not enough for what was added, it is as if the pod had set none.
+    assume(
+        pod not in (AUDIT, SYS_ADMIN) or not any(each.get("securityContext", {}).get("capabilities") for each in added)
+    )
     spec: dict[str, Any] = {"containers": containers, "initContainers": init}
     if pod:
         spec["securityContext"] = {"seccompProfile": profile_of(pod)}
