@@ -144,8 +144,6 @@ def trails(kubectl: Kubectl, node: str | None, only: str, since: datetime | None
 
     """
     kept, logged, unread = _pods(kubectl, node)
-    if not kept and not logged:
-        raise _none_runs(node, unread)
     return [
         *(_file(kubectl, pod, (only, *_since(since))) for pod in kept),
         *(_log(kubectl, pod, since) for pod in logged),
@@ -181,8 +179,6 @@ def live_trails(kubectl: Kubectl, node: str | None = None, since: datetime | Non
 
     """
     kept, logged, unread = _pods(kubectl, node)
-    if not kept and not logged:
-        raise _none_runs(node, unread)
     files = {pod.spec.node_name: LiveTrail(partial(_follow_file, kubectl, pod, since), speaks=True) for pod in kept}
     logs = {pod.spec.node_name: LiveTrail(partial(_follow_log, kubectl, pod, since), speaks=False) for pod in logged}
     why = {pod.metadata.name: f"trail of node {_place(pod)}: {_does_not_run(pod)}" for pod in unread}
@@ -213,6 +209,11 @@ def _pods(kubectl: Kubectl, node: str | None) -> tuple[list[_Pod], list[_Pod], l
     """The running pods through which a trail is read, by its file and by its log, and those that do not run.
 
     Each pod says which by its own annotation: in file mode an enricher's log has no records, also where no reader runs.
+
+    Raises:
+        NoPod: No pod is there.
+        KubectlError: The pods cannot be listed, or none of them runs.
+
     """
     of_nodes, enrichers = _of(kubectl, _NODE, node), _of(kubectl, _ENRICHER, node)
     readers = [pod for pod in of_nodes if _mode(pod) != _STDOUT]
@@ -222,6 +223,8 @@ def _pods(kubectl: Kubectl, node: str | None) -> tuple[list[_Pod], list[_Pod], l
     kept, logged = ([pod for pod in pods if pod.status.phase == "Running"] for pods in (readers, writers))
     read = {pod.spec.node_name for pod in (*kept, *logged)}
     unread = {_place(pod): pod for pod in (*readers, *writers) if pod.spec.node_name not in read}
+    if not read:
+        raise _none_runs(node, list(unread.values()))
     return kept, logged, list(unread.values())
 
 
