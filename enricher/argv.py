@@ -17,8 +17,9 @@ def words_of(argv: bytes) -> tuple[str, ...]:
     return tuple(words)
 
 
-_SEARCHED = frozenset((b"/usr/local/sbin", b"/usr/local/bin", b"/usr/sbin", b"/usr/bin", b"/sbin", b"/bin"))
-"""Where a runtime looks for a program: `PATH` of images that set none, and of most that do."""
+SEARCHED = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""Where container runtimes look for a command unless the image says otherwise."""
+_SEARCHED = frozenset(map(str.encode, SEARCHED))
 
 
 def as_asked(argv: bytes, filename: bytes, path: bytes, cwd: bytes = b"", *, found: bool) -> tuple[bytes, ...]:

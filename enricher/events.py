@@ -18,6 +18,10 @@ TICK_NS = 10_000_000
 """Nanoseconds in a clock tick of /proc: USER_HZ is 100 on x86_64 and arm64. `/proc/PID/stat` rounds down to ticks."""
 
 
+UNSEEN_END = ("exit", "durationMs", "timestamp")
+"""What is not certain of an end that only /proc has shown."""
+
+
 class Process(Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """A process: its thread group id in the initial pid namespace, and its start in clock ticks since boot.
 

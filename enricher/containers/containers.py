@@ -21,6 +21,7 @@ from enricher.containers.pods import (
     Pod,
     containers_of,
     ids_of,
+    probe_commands,
     statuses_of,
     variables_of,
 )
@@ -271,10 +272,9 @@ def _ms(stamp: str | None) -> int | None:
 
 def _kubelet_commands(spec: ContainerSpec) -> dict[tuple[str, ...], Origin]:
     hooks = (spec.lifecycle.post_start, spec.lifecycle.pre_stop) if spec.lifecycle else ()
-    probes = (spec.liveness_probe, spec.readiness_probe, spec.startup_probe)
     commands: dict[tuple[str, ...], Origin] = {tuple(each.exec.command): "hook" for each in hooks if each and each.exec}
     variables = variables_of(spec)
-    return commands | {expand(each.exec.command, variables): "probe" for each in probes if each and each.exec}
+    return commands | {expand(each, variables): "probe" for each in probe_commands(spec)}
 
 
 def _spec_of(pod: Pod, ref: CgroupRef, is_there: Callable[[str], bool]) -> ContainerSpec | None:

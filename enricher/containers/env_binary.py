@@ -19,10 +19,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from enricher.argv import SEARCHED
 from enricher.containers.containers import Container
 
-_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-"""Where container runtimes look for a command unless the image says otherwise."""
 _TIMEOUT = 5.0
 _MOST = 5_000
 _LONGEST = 60.0
@@ -46,7 +45,7 @@ def has_env(root: Path) -> bool:
     """
     folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return any(_is_program(folder, f"{each}/env") for each in _PATH)
+        return any(_is_program(folder, f"{each}/env") for each in SEARCHED)
     finally:
         os.close(folder)
 

@@ -7,7 +7,7 @@ probe's command names are kept: they stand in its process's arguments, too.
 from msgspec.structs import replace
 
 from enricher.containers.expansion import names_in
-from enricher.containers.pods import CONFIG_HASH, CONFIG_MIRROR, Container, Pod
+from enricher.containers.pods import CONFIG_HASH, CONFIG_MIRROR, Container, Pod, probe_commands
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.node_debug import SOURCE
 from exectrail.contracts.session import TAG_VARIABLE
@@ -44,8 +44,7 @@ def lean_meta(meta: ObjectMeta, labels: dict[str, str] | None = None) -> ObjectM
 
 
 def _container(container: Container, *, asked_for: bool, over: bool) -> Container:
-    probes = () if over else (container.liveness_probe, container.readiness_probe, container.startup_probe)
-    kept = {TAG_VARIABLE, *(name for each in probes if each and each.exec for name in names_in(each.exec.command))}
+    kept = {TAG_VARIABLE}.union(*([] if over else map(names_in, probe_commands(container))))
     lean = replace(container, env=[each for each in container.env if each.name in kept])
     if over:
         lean = replace(lean, liveness_probe=None, readiness_probe=None, startup_probe=None, lifecycle=None)

@@ -132,6 +132,12 @@ class Namespace(Struct, frozen=True):
     metadata: ObjectMeta
 
 
+def probe_commands(container: Container) -> list[list[str]]:
+    """What its exec probes run, as the spec has it."""
+    probes = (container.liveness_probe, container.readiness_probe, container.startup_probe)
+    return [each.exec.command for each in probes if each and each.exec]
+
+
 def variables_of(container: Container) -> dict[str, str]:
     """The values that its spec gives its variables."""
     return {each.name: each.value for each in container.env}

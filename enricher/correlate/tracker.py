@@ -6,18 +6,15 @@ container's processes that were there before are taken into the process tree, an
 
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
 
 from enricher.containers.cgroup_resolver import NodeCgroups
 from enricher.containers.containers import Containers
 from enricher.correlate.backfill import backfill
 from enricher.correlate.correlator import Correlator
 from enricher.correlate.lost_ends import LostEnds
-from enricher.events import ExitEvent, Process, ProcessEvent, SeccompEvent
+from enricher.events import UNSEEN_END, ExitEvent, Process, ProcessEvent, SeccompEvent
 from enricher.procfs import Proc
 from enricher.sensors.sensor import KnownProcess, Sensed, Sensor
-
-_WEAK_END: Final = ("exit", "durationMs", "timestamp")
 
 
 class ContainerTracker:
@@ -132,7 +129,7 @@ class ContainerTracker:
         if found := self._lost_ends.found():
             at, cgroups = time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._own_cgroups()
             ends = (
-                ExitEvent(at, cgroups[node.container_id], node.process, None, None, _WEAK_END)
+                ExitEvent(at, cgroups[node.container_id], node.process, None, None, UNSEEN_END)
                 for node in found
                 if node.container_id in cgroups
             )

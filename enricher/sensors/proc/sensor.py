@@ -14,14 +14,13 @@ from msgspec import Struct
 from enricher import syscalls
 from enricher.argv import shortened
 from enricher.clock import START_SLACK_NS, Clock
-from enricher.events import ExecEvent, ExitEvent, ForkEvent, Process, SeccompEvent, process_of
+from enricher.events import UNSEEN_END, ExecEvent, ExitEvent, ForkEvent, Process, SeccompEvent, process_of
 from enricher.netlink import SocketCounters
 from enricher.procfs import Proc, ProcessInfo
 from enricher.runtimes import is_runtime
 from enricher.sensors.sensor import Dropped, KnownProcess, Sensed
 
 _WEAK_EXEC = ("argv", "cmdLine", "program", "parentKey", "origin")
-_WEAK_EXIT = ("exit", "durationMs", "timestamp")
 _LOOK_FOR = 0.1
 """How long a new program is looked for, in seconds."""
 _LOOK_AGAIN = 0.0005
@@ -54,7 +53,7 @@ class ProcSensor:
     """
 
     name = "proc"
-    weak: tuple[str, ...] = (*_WEAK_EXEC, *_WEAK_EXIT)
+    weak: tuple[str, ...] = (*_WEAK_EXEC, *UNSEEN_END)
     reports_failed_execs = False
     reports_forks_and_exits = False
     batch_delay = 0.0
@@ -255,4 +254,4 @@ class ProcSensor:
 
 def _end(seen: _Seen) -> ExitEvent:
     """The end of a process that is gone."""
-    return ExitEvent(time.clock_gettime_ns(time.CLOCK_BOOTTIME), seen.cgroup, seen.process, None, None, _WEAK_EXIT)
+    return ExitEvent(time.clock_gettime_ns(time.CLOCK_BOOTTIME), seen.cgroup, seen.process, None, None, UNSEEN_END)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from enricher.events import TICK_NS, ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
+from enricher.events import TICK_NS, UNSEEN_END, ExecEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
 from enricher.netlink import SocketCounters
 from enricher.procfs import Proc, ProcessInfo
 from enricher.runtimes import is_runtime, is_runtime_name
@@ -24,7 +24,6 @@ from enricher.sensors.sensor import Dropped, KnownProcess, Sensed
 _OUTSIDE: Final = 0
 """The number of all that is in no container."""
 _MOST_BATCHES: Final = 8
-_WEAK_EXIT: Final = ("exit", "durationMs", "timestamp")
 
 
 class ProcconnSensor:
@@ -206,7 +205,7 @@ class ProcconnSensor:
         """The process that had this pid has ended, and the kernel's report of it was lost."""
         if live := self._live.pop(pid, None):
             now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            self._report(live, ExitEvent(now, live.cgroup, live.process, None, None, _WEAK_EXIT))
+            self._report(live, ExitEvent(now, live.cgroup, live.process, None, None, UNSEEN_END))
 
     def _born(self, event: Forked, known: Live | None) -> tuple[Process, tuple[str, ...]]:
         """The new process; of one that is gone already the start is the event's, a few microseconds late."""
