@@ -115,7 +115,7 @@ class Correlator:
     def take_seccomp(self, event: SeccompEvent, now: float) -> None:
         """Take an event of the audit source."""
         self.tally.read["seccomp"] += 1
-        self._expected.newest_ms = max(self._expected.newest_ms, event.time)
+        self._expected.read(event.time)
         syscall, call = called(event.arch, event.syscall)
         self._seccomp.add((event.pid, call), event, syscall, now + 2 * self._hold)
         if len(self._seccomp) > _MAX_HELD:

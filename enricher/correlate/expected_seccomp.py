@@ -30,8 +30,12 @@ class ExpectedSeccomp:
         self._learned: set[tuple[str, Call]] = set()
         self._missing: set[tuple[str, Call]] = set()
         """Calls whose record was waited for in vain, until one comes again: the next one is not taken to be late."""
-        self.newest_ms = 0
-        """The time of the newest record that was read, whosever it is (milliseconds since the epoch)."""
+        self._newest_ms = 0
+
+    def read(self, at_ms: int) -> None:
+        """A record of this time was read, whosever it is (milliseconds since the epoch)."""
+        if at_ms > self._newest_ms or at_ms < self._newest_ms - _OUT_OF_ORDER_MS:  # the wall clock was set back
+            self._newest_ms = at_ms
 
     def of(self, container: Container, call: Call) -> bool:
         """Whether such a call of this container makes a record."""
@@ -42,9 +46,9 @@ class ExpectedSeccomp:
 
         Not for what experience tells: a profile that logs some of these calls would hold up the trail for each other.
         """
-        if self.newest_ms >= at_ms + _OUT_OF_ORDER_MS:
+        if self._newest_ms >= at_ms + _OUT_OF_ORDER_MS:
             return False
-        if not self.newest_ms and self._missing:  # none comes at all, of no container
+        if not self._newest_ms and self._missing:  # none comes at all, of no container
             return False
         return self._has_audit_source and container.logged and (container.id, call) not in self._missing
 

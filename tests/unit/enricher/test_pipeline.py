@@ -527,6 +527,16 @@ def test_a_record_that_is_late_because_all_are_is_waited_for(logged: Rig) -> Non
     assert line.source == "bpf+netlink"
 
 
+def test_a_late_record_is_waited_for_also_after_the_clock_was_set_back(logged: Rig) -> None:
+    an_hour = 3600
+    logged.correlator.take_seccomp(of_another_pod(logged, an_hour), 1.0)
+
+    logged.correlator.take_seccomp(of_another_pod(logged, -5), 2.0)
+    logged.happen(*entering(), now=2.0)
+
+    assert logged.wait(7.0) == []
+
+
 def test_late_records_of_several_events_are_all_joined(logged: Rig) -> None:
     again = execute(ENTRY, "sh", "-c", "id", time=10 * SECOND + 20_000_000)
     logged.correlator.take_seccomp(of_another_pod(logged, -5), 2.0)
