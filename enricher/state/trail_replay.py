@@ -154,6 +154,10 @@ class _Tables:
             session.start_seq = session.start_seq if line.phase == "end" else line.seq
             session.ended = session.ended or line.phase == "end"
             session.audit = session.audit or _asked(line, line.request_uid)
+            if line.phase == "start" and process in self._entries:  # its request showed late
+                known = self._to.entries[self._entries[process]]
+                known.origin, known.candidates = "session", []
+                known.session = self._sessions[line.request_uid, process]
         elif line.kind in _OF_PROCESSES and line.container_id is not None:
             self._processes_of(line, process, entry, line.container_id)
 

@@ -219,6 +219,15 @@ def test_whose_requests_an_entry_may_be_of_is_what_the_last_record_says() -> Non
     assert [(each.candidates, each.session) for each in kept.entries] == [([], 0)]
 
 
+def test_an_entry_whose_request_showed_late_is_of_its_session_though_nothing_of_it_was_recorded_after() -> None:
+    at_first = line("exec", 3, requestUID=None, origin="untracked")
+    late = line("session", 4, phase="start", state="confirmed", reason="late")
+
+    kept = applied(Checkpoint(boot_id=BOOT, seq=2), at_first, late)
+
+    assert [(each.origin, each.candidates, each.session) for each in kept.entries] == [("session", [], 0)]
+
+
 ASKED: dict[str, Any] = {
     "state": "confirmed",
     "user": "alice",
