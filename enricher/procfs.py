@@ -4,6 +4,7 @@ It is a second-hand witness: a process may be gone before it is asked, may have 
 write into its own argument area.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ class ProcessInfo(Struct, frozen=True):
     truncated: bool
     """Whether `argv` was cut at `ARGV_LIMIT`."""
     cgroup: str
-    """The text of its cgroup file."""
+    """The text of its cgroup file; empty where its path is too long."""
     leader: int = 0
     """The pid of who began its session (setsid(2)), also when that is gone; 0 where unknown."""
     gone: bool = False
@@ -132,10 +133,20 @@ def _process_info(pid: int, folder: int, status: dict[bytes, bytes]) -> ProcessI
         seccomp=status.get(b"Seccomp") == b"2",
         argv=argv[:ARGV_LIMIT],
         truncated=len(argv) > ARGV_LIMIT,
-        cgroup=os.fsdecode(_read(folder, "cgroup")),
+        cgroup=_cgroup(folder),
         leader=stat.leader,
         gone=stat.gone,
     )
+
+
+def _cgroup(folder: int) -> str:
+    try:
+        return os.fsdecode(_read(folder, "cgroup"))
+    except OSError as error:
+        # The kernel shows no path above 4 KiB, or cuts it. A privileged container can make a cgroup that deep.
+        if error.errno == errno.ENAMETOOLONG:
+            return ""
+        raise
 
 
 def _status_fields(status: bytes) -> dict[bytes, bytes]:

@@ -5,6 +5,7 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admi
 for the folders' names, the kubelet's `--cgroup-driver`.
 """
 
+import errno
 import os
 import time
 from collections import deque
@@ -71,8 +72,11 @@ def _children(folder: Path) -> list[tuple[Path, int]]:
             return []
         with os.scandir(folder) as entries:
             found = sorted((entry.name, entry.inode()) for entry in entries if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:
-        return []  # a container ended while we looked
+    except OSError as error:
+        # A container ended while we looked, or a privileged one has made cgroups below each other beyond 4 KiB.
+        if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+            return []
+        raise
     return [(folder / name, inode) for name, inode in found]
 
 

@@ -3,6 +3,7 @@
 Every read can fail on its own. A process is recognised by its start, never by its pid alone.
 """
 
+import errno
 import os
 import re
 import time
@@ -25,7 +26,7 @@ class ProcSnapshot(Struct, frozen=True):
     """The arguments, each ended by NUL; empty where the process was already on its way out."""
     truncated: bool
     path: bytes
-    """The path of its binary; empty where it may not be read (it takes CAP_SYS_PTRACE)."""
+    """The path of its binary; empty where it may not be read (it takes CAP_SYS_PTRACE), or is above 4 KiB."""
     cwd: bytes
     """Its working directory, likewise."""
     read_at: int
@@ -53,11 +54,15 @@ def stat(pid: int) -> Stat | None:
 
 
 def cgroup(pid: int) -> str | None:
-    """The text of a process's cgroup file; None when it is gone."""
+    """The text of a process's cgroup file, empty where its path is too long; None when it is gone."""
     try:
         return os.fsdecode(_read(f"/proc/{pid}/cgroup", 65536))
     except (FileNotFoundError, ProcessLookupError):
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return ""
+        raise
 
 
 def ids(pid: int) -> tuple[int, int] | None:
@@ -73,8 +78,11 @@ def ids(pid: int) -> tuple[int, int] | None:
 def _link(pid: int, name: str) -> bytes:
     try:
         return os.readlink(os.fsencode(f"/proc/{pid}/{name}"))
-    except PermissionError:
-        return b""
+    except OSError as error:
+        # The kernel shows no path above 4 KiB, and any user can work in a folder that deep.
+        if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):
+            return b""
+        raise
 
 
 def _read(path: str, limit: int) -> bytes:
