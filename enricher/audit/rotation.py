@@ -7,6 +7,7 @@ that is compressed is left out: it was read to its end before.
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -36,16 +37,17 @@ class Generation(Struct, frozen=True):
 
 
 def generation(path: Path) -> Generation | None:
-    """The file of this name; None if there is none."""
+    """The file of this name; None if there is none: a folder or a pipe is no log."""
     try:
-        return of_stat(path, path.stat())
+        found = path.stat()
     except FileNotFoundError:
         return None
+    return of_stat(path, found) if stat.S_ISREG(found.st_mode) else None
 
 
-def of_stat(path: Path, stat: os.stat_result) -> Generation:
+def of_stat(path: Path, found: os.stat_result) -> Generation:
     """What is known of an open file."""
-    return Generation(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return Generation(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def generations(path: Path) -> list[Generation]:

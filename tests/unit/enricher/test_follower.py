@@ -223,6 +223,17 @@ def test_a_place_in_one_of_many_dated_files_is_gone_on_from(log: Path) -> None:
     assert read(resumed) == numbered(10, 3) + numbered(20, 3) + numbered(30, 3)
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_beside_the_log_is_passed_over(log: Path, make: Callable[[Path], None]) -> None:
+    append(log, *numbered(1, 2))
+    follower = Follower.at_end(log)
+    make(Path(f"{log}.archive"))
+    rotate(log)
+    append(log, *numbered(3, 1))
+
+    assert read(follower) == numbered(3, 1)
+
+
 def test_compressed_files_are_passed_over(log: Path) -> None:
     append(log, b"one")
     follower = Follower.at_end(log)
