@@ -64,7 +64,10 @@ class AuditLogSource:
 
         """
         check(path, wait=wait)
-        follower, gap = _begin(path, state)
+        try:
+            follower, gap = _begin(path, state)
+        except OSError as error:
+            raise SourceUnavailable(f"auditd's log: {error.filename or path}: {error.strerror}") from error
         return cls(LogTail(follower, state.serials, is_ours, state.maybe_written, ready), state, gap)
 
     @property

@@ -181,6 +181,9 @@ class Follower:
 
 def end_of(path: Path) -> Position | None:
     """The end of a log as of now; None if it cannot be read."""
-    now: Generation | None = rotation.generation(path)
+    try:
+        now = rotation.generation(path)
+    except OSError:
+        return None
     tail = rotation.tail_of(path, now.size) if now else None
     return None if now is None or tail is None else Position(now.device, now.inode, now.size, zlib.crc32(tail))

@@ -1,5 +1,7 @@
 """The source `auditlog`: what it reads after which start, and what it says of what may be missing."""
 
+import errno
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -236,6 +238,21 @@ def test_without_a_log_the_reason_is_named(tmp_path: Path) -> None:
     none = tmp_path / "audit" / "audit.log"
     with pytest.raises(SourceUnavailable, match="is auditd on this node"):
         AuditLogSource.open(none, state, lambda _: True, lambda: True, wait=True)
+
+
+def test_where_the_logs_folder_cannot_be_listed_the_reason_is_named(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be followed over a rotation then."""
+    node.start().close(clean=True)
+
+    def refuse(folder: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+
+    with pytest.raises(SourceUnavailable, match=f"auditd's log: {node.log.parent}: Permission denied"):
+        node.start()
 
 
 def test_an_auditd_that_is_started_later_is_waited_for_where_that_was_asked(tmp_path: Path) -> None:
