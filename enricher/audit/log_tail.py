@@ -41,6 +41,15 @@ class MaybeWritten(Struct, frozen=True):
         return self.since_ms <= event.time <= self.until_ms
 
 
+class Absence(Struct, frozen=True):
+    """The time in which no enricher ran, after one that did."""
+
+    serials: Serials
+    """What that one had taken. Only the log's events are added, which come in order."""
+    until_ms: int
+    """When this one began, in milliseconds since the epoch."""
+
+
 def maybe_written(checkpoint: Checkpoint, written_ms: int) -> MaybeWritten:
     """That time, after an enricher that was killed.
 
@@ -63,6 +72,8 @@ class LogTail:
         is_ours: Whether `node=NAME` is this node.
         maybe_written: Events of this time are left out.
         ready: Whether the containers to record are known by now; nothing is read before.
+        absence: Where events are read that came while no enricher ran: how many these were has no bound, and the first
+            one that comes by another way moves `serials` beyond them.
 
     """
 
@@ -73,9 +84,11 @@ class LogTail:
         is_ours: Callable[[str], bool],
         maybe_written: MaybeWritten,
         ready: Callable[[], bool],
+        absence: Absence | None = None,
     ) -> None:
         self.follower = follower
         self._serials, self._maybe_written, self._ready = serials, maybe_written, ready
+        self._absence = absence
         self._ready_at = time.monotonic() + _UNREADY
         self._parser = LogParser(is_ours)
         self._wrong = ""
@@ -120,4 +133,9 @@ class LogTail:
         self.follower.close()
 
     def _is_new(self, event: SeccompEvent) -> bool:
-        return self._serials.take(event.serial) and not self._maybe_written.has(event)
+        absence, serial = self._absence, event.serial
+        if absence and event.time < absence.until_ms:
+            is_first = absence.serials.take(serial) and (self._serials.take(serial) or self._serials.is_behind(serial))
+        else:
+            is_first = self._serials.take(serial)
+        return is_first and not self._maybe_written.has(event)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from enricher.audit.follower import Follower, Position, end_of
-from enricher.audit.log_tail import LogTail, MaybeWritten
+from enricher.audit.log_tail import Absence, LogTail, MaybeWritten
 from enricher.audit.netlink_socket import AuditSource
 from enricher.audit.progress import SourceState
 from enricher.events import SeccompEvent
@@ -51,6 +51,8 @@ class NetlinkSource:
         self._is_ours, self._ready = is_ours, ready
         self._joined = time.time_ns() // 1_000_000
         self._overruns = audit.overruns
+        self._dropped = audit.dropped()
+        """As of before the last read: each of these has shown itself as an overrun."""
         self._drops_settled = self._lost = self._recovered = 0
         self._unparsable = 0
         self._tail: LogTail | None = None
@@ -59,7 +61,8 @@ class NetlinkSource:
         """The log's end two seconds to one second ago: all before it had come by netlink, or was dropped long since."""
         self._next_noted: Position | None = None
         if state.before and state.before.log:
-            self._begin(state.before.log, time.monotonic(), state.maybe_written)
+            absence = Absence(state.serials_before(), self._joined)
+            self._begin(state.before.log, time.monotonic(), state.maybe_written, absence)
 
     @property
     def behind(self) -> bool:
@@ -78,8 +81,13 @@ class NetlinkSource:
 
     def read(self, now: float) -> list[SeccompEvent]:
         """The events that the kernel sent, then those that it could not send and auditd wrote."""
-        take = self._state.serials.take
-        events = [event for event in self._audit.read() if take(event.serial)]
+        take, events = self._state.serials.take, list[SeccompEvent]()
+        self._dropped = self._audit.dropped()
+        for event in self._audit.read():
+            if take(event.serial):
+                events.append(event)
+            elif self._tail:
+                self._recovered -= event.time >= self._joined  # the log had it first: it was not dropped
         if self._audit.overruns != self._overruns:
             self._overruns = self._audit.overruns
             self._open_gap(now)
@@ -87,7 +95,7 @@ class NetlinkSource:
 
     def lost(self) -> dict[str, int]:
         """Drops count only once their gap is closed: the log may have them."""
-        dropped = 0 if self._tail else self._audit.dropped() - self._drops_settled
+        dropped = 0 if self._tail else self._dropped - self._drops_settled
         unparsable = self._audit.unparsable + self._unparsable
         return {"netlink-overrun": self._lost + dropped, "unparsable": unparsable}
 
@@ -118,10 +126,14 @@ class NetlinkSource:
         elif self._noted:
             self._begin(self._noted, now, MaybeWritten())
 
-    def _begin(self, place: Position, now: float, maybe_written: MaybeWritten) -> None:
-        follower = Follower.resume(self._path, place) if self._path else None
+    def _begin(self, place: Position, now: float, maybe_written: MaybeWritten, absence: Absence | None = None) -> None:
+        try:
+            follower = Follower.resume(self._path, place) if self._path else None
+        except OSError as error:
+            log.error("missed events cannot be looked for in auditd's log: %s", error)
+            return
         if follower:
-            self._tail = LogTail(follower, self._state.serials, self._is_ours, maybe_written, self._ready)
+            self._tail = LogTail(follower, self._state.serials, self._is_ours, maybe_written, self._ready, absence)
             self._until = now + LINGER
             self._noted = place
             log.info("looking for missed events in %s", self._path)
@@ -131,15 +143,15 @@ class NetlinkSource:
             self._until = max(self._until, now + LINGER)
         found = tail.read()
         self._recovered += sum(event.time >= self._joined for event in found)
-        if now > self._until and not tail.behind:
+        if now > self._until and not self.behind:  # what waits in the socket may be what the log had first
             self._close_gap(tail)
         return found
 
     def _close_gap(self, tail: LogTail) -> None:
-        dropped = self._audit.dropped()
-        self._lost += max(0, dropped - self._drops_settled - self._recovered)
-        log.info("of %d dropped events, %d were in auditd's log", dropped - self._drops_settled, self._recovered)
-        self._drops_settled, self._recovered = dropped, 0
+        dropped = self._dropped - self._drops_settled
+        self._lost += max(0, dropped - self._recovered)
+        log.info("of %d dropped events, %d were in auditd's log", dropped, self._recovered)
+        self._drops_settled, self._recovered = self._dropped, 0
         self._unparsable += tail.unparsable
         self._noted = self._next_noted = tail.follower.position()
         tail.close()

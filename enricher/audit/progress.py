@@ -42,11 +42,15 @@ class SourceState:
         except Unusable as error:
             self.gap = error.cause
             log.warning("%s: %s: no event of auditd's log from before now is read", path, error)
-        self.serials = Serials(self.before.serial, self.before.recent) if self.before else Serials()
+        self.serials = self.serials_before()
         self.maybe_written = maybe_written(self.before, written_ms) if self.before else MaybeWritten()
         self._path, self._boot = path, boot
         self._kept: tuple[int | None, Position | None, bool] | None = None
         self._failed = False
+
+    def serials_before(self) -> Serials:
+        """What was taken as of the checkpoint, and nothing since."""
+        return Serials(self.before.serial, self.before.recent) if self.before else Serials()
 
     def keep(self, position: Position | None, *, clean: bool = False) -> None:
         """Write a checkpoint, if anything has changed; a failure is logged once."""

@@ -51,6 +51,10 @@ class Serials:
         self._taken[serial % self._window] = True
         return True
 
+    def is_behind(self, serial: int) -> bool:
+        """Whether a serial is too old for it to be remembered whether it was taken."""
+        return self.highest is not None and self._window <= (self.highest - serial) % _WIDTH < _WIDTH // 2
+
     def recent(self) -> list[int]:
         """Those taken of the `RECENT` up to the highest."""
         return [serial for serial in self._before(RECENT) if self._taken[serial % self._window]]
