@@ -159,6 +159,13 @@ def process_of(event: ProcessEvent) -> Process:
     return event.child if isinstance(event, ForkEvent) else event.process
 
 
+def size_of_strings(event: ProcessEvent) -> int:
+    """How many bytes of an event its process's user chooses."""
+    if type(event) is ExecEvent:
+        return len(event.argv) + len(event.filename) + len(event.path) + len(event.cwd)
+    return len(event.argv) + len(event.filename) if type(event) is ExecFailedEvent else 0
+
+
 class SeccompEvent(Struct, frozen=True, gc=False):
     """An audit record of type 1326: a system call that a seccomp filter reported, before it ran.
 

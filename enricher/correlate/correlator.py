@@ -29,7 +29,16 @@ from enricher.correlate.seccomp_correlator import (
     key_of_event,
 )
 from enricher.correlate.sessions import Session, Sessions
-from enricher.events import ExecEvent, ExecFailedEvent, ExitEvent, ForkEvent, Process, ProcessEvent, SeccompEvent
+from enricher.events import (
+    ExecEvent,
+    ExecFailedEvent,
+    ExitEvent,
+    ForkEvent,
+    Process,
+    ProcessEvent,
+    SeccompEvent,
+    size_of_strings,
+)
 from enricher.tally import Tally
 
 _MAX_HELD = 50_000
@@ -108,7 +117,7 @@ class Correlator:
         if self._searches.latest or type(event) is ExecFailedEvent:
             self._searches.add(pending)
         self._pending.append(pending)
-        self._held_bytes += _strings(event)
+        self._held_bytes += size_of_strings(event)
         while len(self._pending) > _MAX_HELD or self._held_bytes > _MAX_HELD_BYTES:
             self._give_up(self._next())
 
@@ -166,7 +175,7 @@ class Correlator:
     def _next(self) -> PendingEvent:
         """Take out the oldest event."""
         pending = self._pending.popleft()
-        self._held_bytes -= _strings(pending.event)
+        self._held_bytes -= size_of_strings(pending.event)
         return pending
 
     def _step(self, pending: PendingEvent) -> Resolved:
@@ -325,13 +334,6 @@ class Correlator:
 def _is_unfiltered(event: ProcessEvent) -> bool:
     """Whether no seccomp filter can have logged an exec: a SECCOMP event of the same process is another call's."""
     return type(event) is ExecEvent and event.seccomp is False
-
-
-def _strings(event: ProcessEvent) -> int:
-    """How many bytes of an event its user chooses."""
-    if type(event) is ExecEvent:
-        return len(event.argv) + len(event.filename) + len(event.path) + len(event.cwd)
-    return len(event.argv) + len(event.filename) if type(event) is ExecFailedEvent else 0
 
 
 def _call(event: ProcessEvent) -> Call:

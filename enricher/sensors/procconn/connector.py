@@ -77,13 +77,14 @@ class ProcConnector:
     """All processes of the node, as the kernel sends them.
 
     The attributes count messages since the start: `forged` (not sent by the kernel, refused) and `overruns` (times
-    that the receive buffer was full).
+    that the receive buffer was full). `behind` says whether more may wait than the last `read` took.
     """
 
     def __init__(self, connector: socket.socket) -> None:
         self._socket = connector
         self.forged = 0
         self.overruns = 0
+        self.behind = False
 
     @classmethod
     def open(cls, receive_buffer: int) -> Self:
@@ -117,12 +118,14 @@ class ProcConnector:
         return self._socket.fileno()
 
     def read(self) -> list[Event]:
-        """Take what has arrived, at most `BATCH` messages, without waiting; nothing only when there is nothing."""
+        """Take what has arrived, at most `BATCH` messages, without waiting."""
         events: list[Event] = []
+        self.behind = True
         for _ in range(BATCH):
             try:
                 message, (port, _) = self._socket.recvfrom(256)
             except BlockingIOError:
+                self.behind = False
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:

@@ -158,15 +158,15 @@ class ProcconnSensor:
 
     def _read(self) -> None:
         self._catch_up()
-        self.behind = True
         for _ in range(_MOST_BATCHES):
             started = time.monotonic_ns()
             events = self._connector.read()
             for event in events:
                 self._handle(event)
-            if not events:
+            self.behind = self._connector.behind
+            if not self.behind:  # also in a flood: the kernel then sends nothing until all has been read
                 self._read_until = started
-                self.behind = False
+            if not events:
                 break
 
     def _handle(self, event: Event) -> None:

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from msgspec.structs import replace
+
 from enricher.events import ExecEvent, Process
 from enricher.procfs import Stat
 from enricher.sensors.proc_snapshot import ProcSnapshot
@@ -44,11 +46,12 @@ def test_arguments_that_may_be_the_next_execs_are_weak_and_those_that_are_go(
 def test_an_exec_is_given_on_once_the_next_one_would_have_been_reported() -> None:
     events = DelayedEvents()
     before = time.monotonic_ns()
-    events.add(EXEC, seen(b"env"))
+    last_of_its_process = events.add(EXEC, seen(b"env"))
 
     assert events.certain(before + UNSURE_NS - 1) == []
     assert events.certain(time.monotonic_ns() + UNSURE_NS) == [EXEC]
     assert len(events) == 0
+    assert last_of_its_process == Delayed(None, last_of_its_process.due, None, len(EXEC.argv + EXEC.filename))
 
 
 def test_what_comes_later_waits_behind() -> None:
@@ -60,6 +63,17 @@ def test_what_comes_later_waits_behind() -> None:
 
     assert events.certain(before + UNSURE_NS - 1) == []
     assert events.certain(time.monotonic_ns() + UNSURE_NS) == [EXEC, other]
+
+
+@pytest.mark.parametrize(("size", "kept"), [(0, 50_000), (1 << 20, 15)], ids=["number", "bytes"])
+def test_in_a_flood_the_oldest_are_delayed_no_longer(size: int, kept: int) -> None:
+    events = DelayedEvents()
+    event = replace(EXEC, argv=b"x" * size)
+    for _ in range(kept + 10):
+        events.add(event, seen(b"env"))
+
+    assert len(events.certain(0)) == 10
+    assert len(events) == kept
 
 
 def test_what_turned_out_to_be_none_is_left_out() -> None:

@@ -32,7 +32,8 @@ from enricher.sensors.bpf import program as program_module
 from enricher.sensors.bpf.sensor import BpfSensor
 from enricher.sensors.entered_from import Entering, entered_from
 from enricher.sensors.proc.sensor import ProcSensor
-from enricher.sensors.procconn.connector import Event, Execed, Forked, ProcConnector
+from enricher.sensors.procconn.connector import Event, Execed, Exited, Forked, ProcConnector
+from enricher.sensors.procconn.doubt import UNSURE_NS
 from enricher.sensors.procconn.sensor import ProcconnSensor
 from enricher.sensors.sensor import KnownProcess, Sensor
 from exectrail.contracts.meta import ObjectMeta
@@ -85,12 +86,17 @@ class FakeConnector:
 
     overruns = forged = 0
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
         self.waiting: list[Event] = []
 
     def read(self) -> list[Event]:
-        taken, self.waiting = self.waiting, []
+        taken, self.waiting = self.waiting[: self._most], self.waiting[self._most :]
         return taken
+
+    @property
+    def behind(self) -> bool:
+        return bool(self.waiting)
 
 
 class FakeProc:
@@ -345,6 +351,40 @@ def test_procconn_leaves_out_a_process_whose_exec_is_on_its_way(child: subproces
 
     assert pids(sensor) == []
     assert sensor.populated() == {7}
+
+
+class NeverEmpty(FakeConnector):
+    """A node on which something happens all the time."""
+
+    def read(self) -> list[Event]:
+        read = super().read()
+        self.waiting.append(Exited(time.monotonic_ns(), 10**9, 10**9, 0))
+        return read
+
+    behind = False
+
+
+def test_procconn_hands_on_what_is_certain_also_where_each_look_finds_something(
+    child: subprocess.Popen[bytes],
+) -> None:
+    connector = NeverEmpty()
+    sensor = procconn(connector, own(child))
+    connector.waiting.append(Execed(time.monotonic_ns(), child.pid))
+    sensor.poll(0.0)
+    time.sleep(2 * UNSURE_NS / 1e9)
+
+    assert [type(event) for event, _ in sensor.poll(0.0)] == [ExecEvent]
+
+
+def test_procconn_waits_for_what_it_has_not_read(child: subprocess.Popen[bytes]) -> None:
+    connector = FakeConnector(most=1)
+    sensor = procconn(connector, own(child))
+    connector.waiting += [Execed(time.monotonic_ns(), child.pid)] * 20
+    sensor.poll(0.0)
+    time.sleep(2 * UNSURE_NS / 1e9)
+
+    assert sensor.poll(0.0) == []
+    assert sensor.behind
 
 
 def test_procconn_does_not_end_a_process_that_was_found_before_its_birth_was_read(
