@@ -183,7 +183,7 @@ def test_every_origin_says_how_it_is_recognised() -> None:
 def causes_of_loss() -> set[str]:
     """What an agent says was lost on the way to it, and the names that it counts under what it gives up itself."""
     audit = SimpleNamespace(dropped=int, unparsable=0)
-    netlink = SimpleNamespace(_tail=None, _audit=audit, _drops_settled=0, _lost=0, _unparsable=0)
+    netlink = SimpleNamespace(_tail=None, _audit=audit, _dropped=0, _drops_settled=0, _lost=0, _unparsable=0)
     auditlog = SimpleNamespace(_tail=audit)
     from_sources = NetlinkSource.lost(netlink) | AuditLogSource.lost(auditlog)  # type: ignore[arg-type] # as they ask
     nothing: typing.Any = SimpleNamespace()  # as much of each part as is asked

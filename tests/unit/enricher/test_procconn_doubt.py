@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 from msgspec.structs import replace
 
 from enricher.events import ExecEvent, Process

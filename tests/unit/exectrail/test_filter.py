@@ -214,7 +214,11 @@ def test_what_no_rule_matched_is_counted_too() -> None:
 def test_the_samples_of_the_documentation_are_filter_sets() -> None:
     samples = re.findall(r"```json\n(.*?)```", (DOCS / "tasks/filters.md").read_text(), re.DOTALL)
 
-    assert [len(load(sample).rules) for sample in samples] == [2, 4]
+    assert [len(load(sample).rules) for sample in samples] == [3, 4]
+    only_of_users = load(samples[0])
+    by = {"request_uid": "0b5e7c31", "candidates": ["0b5e7c31", "5682ae7c"], "origin": "untracked"}
+    assert all(only_of_users.decide(record(**{key: value})).keep for key, value in by.items())
+    assert not only_of_users.decide(record(origin="container")).keep
 
 
 def test_the_documentation_lists_the_keys_that_there_are() -> None:
