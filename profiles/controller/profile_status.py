@@ -36,6 +36,8 @@ UNKNOWN_SYSCALLS = "UnknownSyscalls"
 _LEFT_OVER = ("-deleted", "spo.x-k8s.io/partial-profile-finalizer")
 """Ends of the Security Profiles Operator's finalizers, which nothing else would remove."""
 _MOST_NAMES = 10
+_MOST_SILENT = 3
+"""Names of nodes of which nothing is heard: while a cluster starts, that is most of them."""
 _MOST_MESSAGE = 1024
 _READY = "Ready"
 _REASONS = {
@@ -133,8 +135,11 @@ def _was_complete(profile: Profile) -> bool:
 
 
 def _ready(profile: Profile, state: spo.State, by_node: Mapping[str, NodeStatus], nodes: Collection[str]) -> Condition:
-    done = sum(each.status.status == state for each in by_node.values())
-    message = f"{state} on {done} of {len(nodes)} nodes"
+    counted = "Installed" if state == "Pending" else state
+    done = sum(each.status.status == counted for each in by_node.values())
+    message = f"{counted} on {done} of {len(nodes)} nodes"
+    if silent := sorted(set(nodes) - by_node.keys()):
+        message += f"; nothing heard yet of {_listed(silent, _MOST_SILENT)}"
     if not nodes:
         message = "no node runs the installer: see the DaemonSet node of the release"
     elif state == "Terminating":
@@ -170,9 +175,9 @@ def _held(users: Collection[str]) -> str:
     return f"deletion waits for the pods that use it: {_listed(sorted(users))}"
 
 
-def _listed(names: list[str]) -> str:
-    rest = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+def _listed(names: list[str], most: int = _MOST_NAMES) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _condition(profile: Profile, type_: str, status: str, reason: str, message: str) -> Condition:

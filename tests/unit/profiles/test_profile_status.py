@@ -95,7 +95,15 @@ def test_a_node_that_joins_takes_nothing_away_from_the_others() -> None:
     there = decided({"a": "Installed"}, "a").status
     joined = decide(profile(status=there), [said("a", "Installed")], {"a", "b"}, (), LATER)
     assert joined.status.status == "Installed"
-    assert ready(joined).message == "Installed on 1 of 2 nodes"
+    assert ready(joined).message == "Installed on 1 of 2 nodes; nothing heard yet of b"
+
+
+def test_a_profile_that_is_pending_says_which_nodes_it_waits_for() -> None:
+    nodes = [f"n{number:02}" for number in range(100)]
+    said_by = [said(node, "Installed") for node in nodes[5:]]
+    waits = decide(profile(), said_by, nodes, (), NOW)
+    assert waits.status.status == "Pending"
+    assert ready(waits).message == "Installed on 95 of 100 nodes; nothing heard yet of n00, n01, n02 and 2 more"
 
 
 def test_a_new_version_waits_for_all_nodes_that_said_nothing() -> None:
