@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 Action = Literal[
     "SCMP_ACT_KILL_PROCESS",
@@ -117,6 +118,8 @@ class Profile(Struct, rename="camel", omit_defaults=True, frozen=True):
 
     default_action: Action
     state: Literal["Enabled", "Disabled"] = "Enabled"
+    disabled: bool = False
+    """The older form of `state`, which counts as well."""
     base_profile_name: str = ""
     default_errno_ret: _Errno | None = None
     architectures: list[Architecture] = []
@@ -126,6 +129,8 @@ class Profile(Struct, rename="camel", omit_defaults=True, frozen=True):
     syscalls: list[Rule] = []
 
     def __post_init__(self) -> None:
+        if self.disabled:
+            force_setattr(self, "state", "Disabled")
         # The kernel takes filters of 4096 instructions: beyond these, containers would not start.
         if (names := sum(len(rule.names) for rule in self.syscalls)) > _MOST_NAMES:
             raise ValueError(f"syscalls: {names} names, at most {_MOST_NAMES} fit into a filter; remove some")

@@ -14,6 +14,7 @@ from exectrail.seccomp.allowed import check
 from exectrail.seccomp.merge import resolve
 from exectrail.seccomp.profile import Profile, ProfileError, decode
 from exectrail.seccomp.runtime_file import runtime_file
+from exectrail.seccomp.withheld import Switch, withheld
 from profiles.installer.plan import Problem, Wanted
 
 log = logging.getLogger(__name__)
@@ -37,12 +38,6 @@ class Allowed(Struct, frozen=True):
     """Empty for all."""
     actions: tuple[str, ...] = ()
     """The actions that are allowed, and that this is about; the operator's own where empty."""
-
-
-class _State(Struct):
-    """Read by itself: a disabled profile may be wrong otherwise."""
-
-    state: str = "Enabled"
 
 
 class Contents:
@@ -87,8 +82,8 @@ class Contents:
         meta = obj.metadata
         base = Wanted(name, meta.uid, meta.creation_timestamp, terminating=meta.deletion_timestamp is not None)
         try:
-            if msgspec.json.decode(obj.spec, type=_State).state == "Disabled":
-                return replace(base, enabled=False)
+            if state := withheld(msgspec.json.decode(obj.spec, type=Switch), meta.labels):
+                return replace(base, withheld=state)
             return replace(base, sha256=sha256(self._made(name, asked)).hexdigest())
         except ProfileError as error:
             problem = Problem(error.reason, str(error))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from exectrail.contracts.spo import State, profile_file
+from exectrail.seccomp.withheld import Withheld
 from profiles.installer.folder import Found
 from profiles.installer.owned import Owned
 
@@ -36,7 +37,8 @@ class Wanted(Struct, frozen=True):
     uid: str
     created: str
     """RFC 3339, UTC: earlier is less."""
-    enabled: bool = True
+    withheld: Withheld = ""
+    """The state of a profile that is not to be installed; its file goes."""
     terminating: bool = False
     """Whether it is being deleted. Its file stays until it is gone, for pods on other nodes may still name it."""
     sha256: str = ""
@@ -120,12 +122,13 @@ def _decide(
     there = found.get(file)
     same = there is not None and there.sha256 == profile.sha256 != ""
     ours = there is None or file in owned or file in of_operator or same
-    if not profile.enabled or (profile.problem and profile.problem.reason == NOT_ALLOWED):
-        kept = there is not None and ours and (in_use is None or file in in_use)
-        if there is not None and ours and not kept:
-            result.removals[file] = profile.name
-        return _withdrawn(profile, file, kept and in_use is not None)
-    if profile.problem:  # the file of its last good version stays
+    goes = profile.withheld or (profile.problem is not None and profile.problem.reason == NOT_ALLOWED)
+    if goes and there is not None and ours and in_use is not None and file not in in_use:
+        result.removals[file] = profile.name
+    if profile.withheld:
+        is_kept = there is not None and ours and in_use is not None and file in in_use
+        return _shown(profile, _withheld(profile.withheld, file, is_kept=is_kept))
+    if profile.problem:  # the file of its last good version stays, if it is allowed
         return _shown(profile, failed(profile.problem.reason, profile.problem.message))
     if not ours:
         whose = f"operator/{file} was not written by exectrail, or cannot be read"
@@ -136,13 +139,10 @@ def _decide(
     return _shown(profile, NodeState("Installed"))
 
 
-def _withdrawn(profile: Wanted, file: str, kept: bool) -> NodeState:
-    if profile.enabled and profile.problem:
-        return _shown(profile, failed(profile.problem.reason, profile.problem.message))
-    if kept:
-        message = f"operator/{file} is kept while pods on the node name it"
-        return _shown(profile, NodeState("Disabled", "InUse", message))
-    return _shown(profile, NodeState("Disabled"))
+def _withheld(state: State, file: str, *, is_kept: bool) -> NodeState:
+    if is_kept:
+        return NodeState(state, "InUse", f"operator/{file} is kept while pods on the node name it")
+    return NodeState(state)
 
 
 def _shown(profile: Wanted, state: NodeState) -> NodeState:

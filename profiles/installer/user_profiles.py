@@ -8,6 +8,7 @@ from exectrail.contracts import spo
 from exectrail.contracts.pod_profiles import files_of
 from exectrail.k8s.client import ApiError, Client
 from exectrail.k8s.mirror import Mirror
+from exectrail.seccomp.withheld import PARTIAL_LABEL
 from profiles.installer import metrics
 from profiles.installer.contents import Allowed, Contents, SeccompProfile
 from profiles.installer.node_statuses import NodeStatuses
@@ -125,5 +126,6 @@ class UserProfiles:
             return None
 
 
-def _seen(profile: SeccompProfile) -> tuple[str, str | None, bytes]:
-    return profile.metadata.uid, profile.metadata.deletion_timestamp, bytes(profile.spec)
+def _seen(profile: SeccompProfile) -> tuple[str, str | None, bool, bytes]:
+    meta = profile.metadata
+    return meta.uid, meta.deletion_timestamp, PARTIAL_LABEL in meta.labels, bytes(profile.spec)

@@ -1,6 +1,6 @@
 """Policies out of manifests: Namespaces, ProfileBindings and SeccompProfiles, as users keep them in files.
 
-A SeccompProfile without a status counts as installed, because manifests have none.
+A SeccompProfile without a status counts as installed, unless it says otherwise itself: manifests have no status.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from exectrail.contracts import spo
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.seccomp.withheld import Switch, withheld
 from webhook.reviews.profile_bindings import (
     Binding,
     Policies,
@@ -47,13 +48,9 @@ class _Namespace(Struct, frozen=True):
     metadata: ObjectMeta
 
 
-class _Disabled(Struct, frozen=True):
-    state: str = ""
-
-
 class _Profile(Struct, frozen=True):
     metadata: ObjectMeta
-    spec: _Disabled = _Disabled()
+    spec: Switch = Switch()
     status: ProfileStatus | None = None
 
 
@@ -111,7 +108,7 @@ def _take(manifest: dict[str, Any], objects: Objects) -> None:
             profile = msgspec.convert(manifest, _Profile)
             name = _named(profile.metadata)
             status = profile.status or ProfileStatus(
-                "Disabled" if profile.spec.state == "Disabled" else "Installed", spo.localhost_profile(name)
+                withheld(profile.spec, profile.metadata.labels) or "Installed", spo.localhost_profile(name)
             )
             objects.profiles[name] = SeccompProfile(ObjectMeta(name=name), status)
 

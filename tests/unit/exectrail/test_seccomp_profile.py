@@ -36,6 +36,11 @@ def test_every_field_is_read_and_written_back_the_same() -> None:
     assert msgspec.json.decode(msgspec.json.encode(profile)) == document
 
 
+@pytest.mark.parametrize("disabled", [True, False])
+def test_a_profile_can_be_disabled_in_the_older_form_too(disabled: bool) -> None:
+    assert decode(msgspec.json.encode(spec(disabled=disabled))).state == ("Disabled" if disabled else "Enabled")
+
+
 def spec(**fields: Any) -> dict[str, Any]:
     return {"defaultAction": "SCMP_ACT_ERRNO"} | fields
 

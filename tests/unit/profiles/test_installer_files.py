@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from exectrail.seccomp.withheld import Withheld
 from profiles.installer import owned
 from profiles.installer.operator_folder import OperatorFolder
 from profiles.installer.plan import NodeState, Problem, Wanted
@@ -39,11 +40,11 @@ class Node:
         self.files = ProfileFiles(folder, self.contents.__getitem__, lambda: self.named, lambda: self.named_now)
 
     def profile(
-        self, name: str, content: bytes = b"{}", enabled: bool = True, problem: Problem | None = None
+        self, name: str, content: bytes = b"{}", withheld: Withheld = "", problem: Problem | None = None
     ) -> Wanted:
         self.contents[name] = content
-        made = sha256(content).hexdigest() if enabled and problem is None else ""
-        return Wanted(name, f"uid-{name}", "2026-01-01T00:00:00Z", enabled, sha256=made, problem=problem)
+        made = sha256(content).hexdigest() if not withheld and problem is None else ""
+        return Wanted(name, f"uid-{name}", "2026-01-01T00:00:00Z", withheld, sha256=made, problem=problem)
 
     def update(self, *profiles: Wanted) -> dict[str, NodeState]:
         return self.files.update(profiles)
@@ -107,7 +108,7 @@ def test_a_file_without_a_profile_goes_also_after_a_restart(node: Node, again: b
 def test_a_file_that_a_pod_names_stays_until_the_last_pod_goes(node: Node) -> None:
     node.update(node.profile("a"))
     node.named = node.named_now = frozenset({"a.json"})
-    assert node.update(node.profile("a", enabled=False))["a"].reason == "InUse"
+    assert node.update(node.profile("a", withheld="Disabled"))["a"].reason == "InUse"
     node.update()
     assert node.shown() == {"a.json": b"{}"}
     node.named = node.named_now = frozenset()
@@ -130,7 +131,7 @@ def test_nothing_is_removed_while_it_is_not_sure_that_no_pod_names_it(
     node.update(node.profile("a"))
     node.named, node.named_now = named, now
     node.update()
-    node.update(node.profile("a", enabled=False))
+    node.update(node.profile("a", withheld="Disabled"))
     assert node.shown() == {"a.json": b"{}"}
 
 
@@ -147,7 +148,7 @@ def test_a_file_of_another_is_left_and_its_profile_says_so(node: Node) -> None:
 def test_a_file_of_the_operator_is_taken_over_and_others_of_it_are_left(node: Node) -> None:
     for name in ("a.json", "off.json", "gone.json"):
         (node.spo / name).write_bytes(OF_SPO)
-    states = node.update(node.profile("a", b"ours"), node.profile("off", enabled=False))
+    states = node.update(node.profile("a", b"ours"), node.profile("off", withheld="Disabled"))
     assert states == {"a": INSTALLED, "off": NodeState("Disabled")}
     assert node.shown() == {"a.json": b"ours", "gone.json": OF_SPO}
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exectrail.contracts.spo import profile_file
+from exectrail.seccomp.withheld import Withheld
 from profiles.installer.folder import MODE, Found
 from profiles.installer.owned import Owned
 from profiles.installer.plan import NodeState, Plan, Problem, Wanted, failed, plan
@@ -22,11 +23,11 @@ def wanted(
     sha256: str = NEW,
     problem: Problem | None = None,
     created: str = "2026-01-01T00:00:00Z",
-    enabled: bool = True,
+    withheld: Withheld = "",
     terminating: bool = False,
 ) -> Wanted:
-    made = sha256 if enabled and problem is None else ""
-    return Wanted(name, f"uid-{name}", created, enabled, terminating, made, problem)
+    made = sha256 if not withheld and problem is None else ""
+    return Wanted(name, f"uid-{name}", created, withheld, terminating, made, problem)
 
 
 def found(sha256: str = NEW, sound: bool = True) -> Found:
@@ -77,16 +78,19 @@ def done(made: Plan, file: str = "a.json") -> str:
         (wanted(problem=REFUSED), owned(OLD), found(OLD), False, ("remove", "Error", "ProfileNotAllowed")),
         (wanted(problem=REFUSED), owned(OLD), found(OLD), True, ("", "Error", "ProfileNotAllowed")),
         (wanted(problem=REFUSED), owned(OLD), found(OLD), None, ("", "Error", "ProfileNotAllowed")),
-        (wanted(enabled=False), {}, None, False, ("", "Disabled", "")),
-        (wanted(enabled=False), owned(OLD), found(OLD), False, ("remove", "Disabled", "")),
-        (wanted(enabled=False), owned(OLD), found(OLD), True, ("", "Disabled", "InUse")),
-        (wanted(enabled=False), owned(OLD), found(OLD), None, ("", "Disabled", "")),
-        (wanted(enabled=False), {}, found(OTHER), False, ("", "Disabled", "")),
+        (wanted(withheld="Disabled"), {}, None, False, ("", "Disabled", "")),
+        (wanted(withheld="Disabled"), owned(OLD), found(OLD), False, ("remove", "Disabled", "")),
+        (wanted(withheld="Disabled"), owned(OLD), found(OLD), True, ("", "Disabled", "InUse")),
+        (wanted(withheld="Disabled"), owned(OLD), found(OLD), None, ("", "Disabled", "")),
+        (wanted(withheld="Disabled"), {}, found(OTHER), False, ("", "Disabled", "")),
+        (wanted(withheld="Partial"), {}, None, False, ("", "Partial", "")),
+        (wanted(withheld="Partial"), owned(OLD), found(OLD), False, ("remove", "Partial", "")),
+        (wanted(withheld="Partial"), owned(OLD), found(OLD), True, ("", "Partial", "InUse")),
         (wanted(terminating=True), owned(NEW), found(NEW), False, ("", "Terminating", "")),
         (wanted(terminating=True), owned(NEW), None, True, ("write", "Terminating", "")),
-        (wanted(terminating=True, enabled=False), {}, None, False, ("", "Terminating", "")),
-        (wanted(terminating=True, enabled=False), owned(OLD), found(OLD), False, ("remove", "Terminating", "")),
-        (wanted(terminating=True, enabled=False), owned(OLD), found(OLD), True, ("", "Terminating", "InUse")),
+        (wanted(terminating=True, withheld="Disabled"), {}, None, False, ("", "Terminating", "")),
+        (wanted(terminating=True, withheld="Disabled"), owned(OLD), found(OLD), False, ("remove", "Terminating", "")),
+        (wanted(terminating=True, withheld="Disabled"), owned(OLD), found(OLD), True, ("", "Terminating", "InUse")),
         (wanted(terminating=True, problem=BROKEN), owned(OLD), found(OLD), True, ("", "Terminating", BROKEN.reason)),
     ],
 )
@@ -98,7 +102,7 @@ def test_what_becomes_of_a_profiles_file(
 
 def test_a_file_of_the_operator_is_taken_over_by_the_profile_of_that_name() -> None:
     assert decide(wanted(), {}, found(OTHER), of_operator=True) == ("write", "Installed", "")
-    assert decide(wanted(enabled=False), {}, found(OTHER), of_operator=True) == ("remove", "Disabled", "")
+    assert decide(wanted(withheld="Disabled"), {}, found(OTHER), of_operator=True) == ("remove", "Disabled", "")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ PROFILES = st.lists(
     st.builds(
         wanted,
         name=NAMES,
-        enabled=st.booleans(),
+        withheld=st.sampled_from(["", "Disabled", "Partial"]),
         terminating=st.booleans(),
         sha256=SHAS,
         problem=st.sampled_from([None, BROKEN, REFUSED]),

@@ -162,6 +162,38 @@ def test_one_broken_profile_does_not_stop_the_others(api: NodeApi, start: Callab
     assert node.loop.unready() is None, "the node is well"
 
 
+@pytest.mark.parametrize(
+    ("labels", "spec", "state"),
+    [
+        ({}, {"state": "Disabled"}, "Disabled"),
+        ({}, {"disabled": True}, "Disabled"),
+        ({}, {"disabled": True, "state": "Enabled"}, "Disabled"),  # the API server adds the default
+        ({}, {"disabled": False}, "Installed"),
+        ({"spo.x-k8s.io/partial": "true"}, {}, "Partial"),
+        ({"spo.x-k8s.io/partial": ""}, {}, "Partial"),
+        ({"spo.x-k8s.io/partial": "true"}, {"disabled": True}, "Disabled"),
+    ],
+)
+def test_what_is_disabled_or_part_of_a_recording_is_on_no_node(
+    api: NodeApi, start: Callable[..., Node], labels: dict[str, str], spec: dict[str, Any], state: str
+) -> None:
+    api.put(PROFILES, "sp", spec={**OTHER, **spec}, labels=labels)
+    node = start()
+    until(lambda: api.statuses() == {"sp-n1": state})
+    assert set(node.files()) == ({"sp.json"} if state == "Installed" else set())
+
+
+def test_a_part_of_a_recording_is_installed_once_it_is_labelled_so_no_more(
+    api: NodeApi, start: Callable[..., Node]
+) -> None:
+    api.put(PROFILES, "sp", spec=OTHER, labels={"spo.x-k8s.io/partial": "true"})
+    node = start()
+    until(lambda: api.statuses() == {"sp-n1": "Partial"})
+    api.put(PROFILES, "sp", labels={})
+    until(lambda: api.statuses() == {"sp-n1": "Installed"})
+    assert set(node.files()) == {"sp.json"}
+
+
 def test_a_disabled_profile_that_is_being_deleted_is_not_written(api: NodeApi, start: Callable[..., Node]) -> None:
     api.put(PROFILES, "sp", spec={**OTHER, "state": "Disabled"}, deletionTimestamp="2026-01-02T00:00:00Z")
     node = start()

@@ -187,6 +187,24 @@ def test_the_profile_that_refuses_nothing_takes_an_option(
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (("defaultAction: SCMP_ACT_LOG}", "disabled: true}"), "Disabled"),
+        (("metadata: {name: box}\n", "metadata: {name: box, labels: {spo.x-k8s.io/partial: 'true'}}\n"), "Partial"),
+    ],
+)
+def test_a_manifest_of_a_profile_that_no_node_is_to_have_does_not_bind(
+    objects: Path, pod: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], state: str
+) -> None:
+    assert change[0] in OBJECTS
+    objects.write_text(OBJECTS.replace(*change))
+
+    assert main(["--objects", str(objects), "--explain", str(pod)]) == 0
+
+    assert f"{NOT_READY} its status is '{state}'" in capsys.readouterr().out.splitlines()
+
+
 def test_a_missing_file_of_objects_is_named(tmp_path: Path, pod: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--objects", str(tmp_path / "none.yaml"), str(pod)]) == 2
     assert "none.yaml" in capsys.readouterr().err
