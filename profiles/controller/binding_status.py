@@ -44,9 +44,9 @@ def _not_installed(name: str, profile: Profile | None) -> Event | None:
         return Event(
             "Warning", "ProfileMissing", f"there is no {which}: {without}; create it, or correct profileRef.name"
         )
+    if profile.status.binds:
+        return None
     match profile.status.status:
-        case "Installed":
-            return None
         case "" | "Pending" | "InProgress":
             return Event("Normal", "ProfileNotReady", f"{which} is not on all nodes yet: until then {without}")
         case state:

@@ -8,12 +8,18 @@ from exectrail.contracts import spo
 from exectrail.contracts.label_selector import LabelSelector
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.pod_profiles import PodSpec, PodStatus, files_of
+from exectrail.seccomp.withheld import Switch
 
 KIND = "SeccompProfile"
 BINDING_KIND = "ProfileBinding"
 REASON_ANNOTATION = "exectrail.io/reason"
 MESSAGE_ANNOTATION = "exectrail.io/message"
 """On a SecurityProfileNodeStatus: why the profile is not in place there."""
+LAST_GOOD_ANNOTATION = "exectrail.io/last-good-file"
+"""On the same: `true` where the file of an earlier good version is still there."""
+
+AVAILABLE = "Available"
+"""The condition of a SeccompProfile that new containers are bound to, although its status may say `Error`."""
 
 STATES: tuple[spo.State, ...] = get_args(spo.State)
 
@@ -44,6 +50,16 @@ class ProfileStatus(Struct, frozen=True, omit_defaults=True, rename="camel"):
     active_workloads: list[str] = []
     conditions: list[Condition] = []
 
+    def condition(self, type_: str) -> Condition | None:
+        """The condition of this type."""
+        return next((each for each in self.conditions if each.type == type_), None)
+
+    @property
+    def binds(self) -> bool:
+        """Whether the webhook gives new containers the profile."""
+        available = self.condition(AVAILABLE)
+        return self.status == "Installed" or (available is not None and available.status == "True")
+
 
 class Rule(Struct, frozen=True):
     """The system calls that a rule names."""
@@ -51,10 +67,10 @@ class Rule(Struct, frozen=True):
     names: list[str] = []
 
 
-class ProfileSpec(Struct, frozen=True):
-    """What a profile names."""
+class ProfileSpec(Switch, frozen=True):
+    """What a profile names, and whether it is to be installed."""
 
-    syscalls: list[Rule] = []
+    syscalls: list[Rule] = field(default_factory=list)
 
 
 class Profile(Struct, frozen=True):
@@ -83,6 +99,16 @@ class NodeStatus(Struct, frozen=True):
     metadata: Meta
     spec: NodeName = NodeName()
     status: NodeState = NodeState()
+
+    @property
+    def has_file(self) -> bool:
+        """Whether a good file of the profile is there, of its present version or of an earlier one."""
+        return self.status.status == "Installed" or self.has_only_last_good
+
+    @property
+    def has_only_last_good(self) -> bool:
+        """Whether it is one of an earlier version."""
+        return self.status.status == "Error" and self.metadata.annotations.get(LAST_GOOD_ANNOTATION) == "true"
 
 
 class Node(Struct, frozen=True):

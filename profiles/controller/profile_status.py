@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from exectrail.contracts import spo
 from exectrail.seccomp.syscall_names import NAMES
+from exectrail.seccomp.withheld import withheld
 from profiles.controller.objects import (
+    AVAILABLE,
     KIND,
     MESSAGE_ANNOTATION,
     REASON_ANNOTATION,
@@ -83,14 +85,20 @@ def decide(
     Args:
         profile: As it is.
         statuses: What nodes say of it.
-        nodes: Those on which the installer runs; what others say does not count.
+        nodes: Those on which the installer runs; of what others say, only that they have a file counts.
         users: The pods that name it, `namespace/name`.
         now: The time, UTC.
 
     """
+    statuses = list(statuses)
     by_node = {each.spec.node_name: each for each in statuses if each.spec.node_name in nodes}
     state = _state(profile, by_node, nodes)
-    conditions = [_ready(profile, state, by_node, nodes), *_problems(profile, by_node), *_unknown(profile)]
+    conditions = [
+        _ready(profile, state, by_node, nodes),
+        _available(profile, by_node.values(), statuses),
+        *_problems(profile, by_node),
+        *_unknown(profile),
+    ]
     if profile.metadata.deletion_timestamp and users:
         conditions.append(_condition(profile, IN_USE, "True", IN_USE, _held(users)))
     status = ProfileStatus(
@@ -126,7 +134,7 @@ def _state(profile: Profile, by_node: Mapping[str, NodeStatus], nodes: Collectio
 
 
 def _was_complete(profile: Profile) -> bool:
-    ready = next((each for each in profile.status.conditions if each.type == _READY), None)
+    ready = profile.status.condition(_READY)
     return (
         ready is not None
         and ready.observed_generation == profile.metadata.generation
@@ -147,6 +155,39 @@ def _ready(profile: Profile, state: spo.State, by_node: Mapping[str, NodeStatus]
     return _condition(profile, _READY, "True" if state == "Installed" else "False", _REASONS[state], message)
 
 
+def _available(profile: Profile, answers: Collection[NodeStatus], statuses: Collection[NodeStatus]) -> Condition:
+    """Whether new containers are bound to the profile: once they are, faults of single nodes do not end that.
+
+    Args:
+        profile: As it is.
+        answers: What the nodes say on which the installer runs.
+        statuses: The same, and of nodes on which it does not run at the moment: what is there stays.
+
+    """
+    having = [each for each in statuses if each.has_file]
+    lacking = sorted(each.spec.node_name for each in answers if each.status.status and not each.has_file)
+    if profile.metadata.deletion_timestamp:
+        return _condition(profile, AVAILABLE, "False", "Deleting", "it is being deleted")
+    if state := withheld(profile.spec, profile.metadata.labels):
+        return _condition(profile, AVAILABLE, "False", state, f"it is {state}, so no node is to have it")
+    if not having:
+        return _condition(profile, AVAILABLE, "False", "NoFile", "no node has a good file of it")
+    message = f"nodes with a good file: {len(having)}"
+    if earlier := sum(each.has_only_last_good for each in having):
+        message += f", of an earlier version: {earlier}"
+    if lacking:
+        message += f"; without: {_listed(lacking)}"
+    if lacking and not _was_bound(profile):
+        return _condition(profile, AVAILABLE, "False", "FileMissing", message)
+    return _condition(profile, AVAILABLE, "True", "FileInPlace", message)
+
+
+def _was_bound(profile: Profile) -> bool:
+    # Where it has no such condition yet, the Security Profiles Operator may have installed it.
+    available = profile.status.condition(AVAILABLE)
+    return available.status == "True" if available else profile.status.status == "Installed"
+
+
 def _problems(profile: Profile, by_node: Mapping[str, NodeStatus]) -> list[Condition]:
     """A condition for each reason that nodes give, with the message of the first of them and their names."""
     by_reason: dict[str, list[str]] = {}
@@ -159,7 +200,7 @@ def _problems(profile: Profile, by_node: Mapping[str, NodeStatus]) -> list[Condi
     return [
         _condition(profile, reason, "True", reason, f"{messages[reason]} (on {_listed(found)})")
         for reason, found in sorted(by_reason.items())
-        if reason not in {_READY, IN_USE, UNKNOWN_SYSCALLS}
+        if reason not in {_READY, AVAILABLE, IN_USE, UNKNOWN_SYSCALLS}
     ]
 
 
@@ -207,5 +248,5 @@ def _events(before: Iterable[Condition], after: Iterable[Condition]) -> list[Eve
     return [
         Event("Normal" if each.type == IN_USE else "Warning", each.reason, each.message)
         for each in after
-        if each.type != _READY and (each.type, each.message) not in said
+        if each.type not in {_READY, AVAILABLE} and (each.type, each.message) not in said
     ]

@@ -159,7 +159,7 @@ class Profiles:
         if profile is None:
             return
         self._queue.add(("profile", profile.metadata.name))
-        if (old and old.status.status) != (new and new.status.status):
+        if (old and (old.status.status, old.status.binds)) != (new and (new.status.status, new.status.binds)):
             for key, binding in dict(self._bindings.objects).items():
                 if binding.spec.profile_ref.name == profile.metadata.name:
                     self._queue.add(("binding", key))
@@ -244,7 +244,8 @@ class Profiles:
         if profile is None:
             return
         with self._said_lock:
-            said = list(self._said.get(spo.profile_id(KIND, name), {}).values())
+            found = list(self._said.get(spo.profile_id(KIND, name), {}).values())
+        said = [each for each in found if each.spec.node_name in self._nodes.objects]
         nodes = self._usage.nodes() & self._nodes.objects.keys()
         users = self._usage.users(spo.profile_file(name))
         decision = profile_status.decide(profile, said, nodes, users, datetime.now(UTC))

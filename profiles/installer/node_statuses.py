@@ -20,6 +20,8 @@ OF_KIND = "SeccompProfile"
 PATH = f"/apis/{spo.GROUP_VERSION}/{spo.NODE_STATUSES}"
 REASON_ANNOTATION = "exectrail.io/reason"
 MESSAGE_ANNOTATION = "exectrail.io/message"
+LAST_GOOD_ANNOTATION = "exectrail.io/last-good-file"
+"""`true` where the file of an earlier good version stays: the operator's own fields have no room for that."""
 
 _LIST_AGAIN = 300.0
 """Seconds after which the API is asked anew what is there: others may have changed or deleted it."""
@@ -148,6 +150,7 @@ class NodeStatuses:
             spo.PROFILE_KIND_LABEL: OF_KIND,
         }
         annotations = {REASON_ANNOTATION: state.reason, MESSAGE_ANNOTATION: state.message}
+        annotations[LAST_GOOD_ANNOTATION] = "true" if state.last_good else ""
         said = {key: text for key, text in annotations.items() if text}
         owner = Owner(spo.GROUP_VERSION, OF_KIND, profile.name, profile.uid, controller=True)
         meta = Meta(spo.node_status_name(profile.name, self._node), labels, said, [owner])
@@ -196,7 +199,7 @@ def _changes(now: Meta, wanted: Meta) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if labels := {key: text for key, text in wanted.labels.items() if now.labels.get(key) != text}:
         changes["labels"] = labels
-    ours = (REASON_ANNOTATION, MESSAGE_ANNOTATION)
+    ours = (REASON_ANNOTATION, MESSAGE_ANNOTATION, LAST_GOOD_ANNOTATION)
     annotations = {key: wanted.annotations.get(key) for key in ours}
     if annotations := {key: text for key, text in annotations.items() if now.annotations.get(key) != text}:
         changes["annotations"] = annotations

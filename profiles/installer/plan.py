@@ -8,6 +8,7 @@ stays; a file without a profile goes.
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from exectrail.contracts.spo import State, profile_file
 from exectrail.seccomp.withheld import Withheld
@@ -53,6 +54,8 @@ class NodeState(Struct, frozen=True):
     state: State
     reason: str = ""
     message: str = ""
+    last_good: bool = False
+    """Whether the file of an earlier good version is there, in place of the one that the profile asks for."""
 
 
 class Plan(Struct):
@@ -64,6 +67,8 @@ class Plan(Struct):
     forgotten: set[str]
     """Files of the list that are not ours any more, or not there."""
     states: dict[str, NodeState]
+    good: set[str]
+    """Files that are of their profile before anything is done, of its present version or of an earlier one."""
 
 
 def failed(reason: str, message: str) -> NodeState:
@@ -88,7 +93,7 @@ def plan(
         of_operator: The files that the Security Profiles Operator wrote: a profile of that very name takes them over.
 
     """
-    result = Plan({}, {}, set(), {})
+    result = Plan({}, {}, set(), {}, set())
     holders: dict[str, Wanted] = {}
     for profile in sorted(profiles, key=lambda each: (each.created, each.name)):
         file = profile_file(profile.name)
@@ -123,13 +128,17 @@ def _decide(
     same = there is not None and there.sha256 == profile.sha256 != ""
     ours = there is None or file in owned or file in of_operator or same
     goes = profile.withheld or (profile.problem is not None and profile.problem.reason == NOT_ALLOWED)
-    if goes and there is not None and ours and in_use is not None and file not in in_use:
-        result.removals[file] = profile.name
+    if goes:
+        if there is not None and ours and in_use is not None and file not in in_use:
+            result.removals[file] = profile.name
+    elif file in of_operator or _is_good(profile, owned.get(file), there):
+        result.good.add(file)
     if profile.withheld:
         is_kept = there is not None and ours and in_use is not None and file in in_use
         return _shown(profile, _withheld(profile.withheld, file, is_kept=is_kept))
     if profile.problem:  # the file of its last good version stays, if it is allowed
-        return _shown(profile, failed(profile.problem.reason, profile.problem.message))
+        state = failed(profile.problem.reason, profile.problem.message)
+        return _shown(profile, replace(state, last_good=file in result.good))
     if not ours:
         whose = f"operator/{file} was not written by exectrail, or cannot be read"
         message = f"{whose}: remove it on the node, or rename the profile"
@@ -137,6 +146,14 @@ def _decide(
     if not (same and there and there.sound and file in owned and owned[file] == Owned(profile.uid, [profile.sha256])):
         result.writes[file] = profile
     return _shown(profile, NodeState("Installed"))
+
+
+def _is_good(profile: Wanted, ours: Owned | None, there: Found | None) -> bool:
+    """Whether what stands there was written for this profile, which may have changed since."""
+    if there is None or not there.sha256:
+        return False
+    is_earlier = ours is not None and ours.uid == profile.uid and there.sha256 in ours.sha256
+    return is_earlier or there.sha256 == profile.sha256
 
 
 def _withheld(state: State, file: str, *, is_kept: bool) -> NodeState:
@@ -147,7 +164,7 @@ def _withheld(state: State, file: str, *, is_kept: bool) -> NodeState:
 
 def _shown(profile: Wanted, state: NodeState) -> NodeState:
     """A profile that is being deleted says so, whatever else there is to say."""
-    return NodeState("Terminating", state.reason, state.message) if profile.terminating else state
+    return replace(state, state="Terminating") if profile.terminating else state
 
 
 def _conflict(file: str, holder: Wanted) -> NodeState:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from exectrail.contracts.spo import profile_file
 from exectrail.contracts.unreadable import UNREADABLE
@@ -97,13 +97,17 @@ class ProfileFiles:
             for file, profile in todo.writes.items()
         }
         if todo.writes and (failure := self._list(folder, before | meanwhile)):
-            return after, {profile.name: failure for profile in todo.writes.values()}
+            return after, {
+                profile.name: structs.replace(failure, last_good=file in todo.good)
+                for file, profile in todo.writes.items()
+            }
         for file, profile in todo.writes.items():
             try:
                 replace(folder, file, self._content(profile.name))
             except OSError as error:
                 message = f"operator/{file}: {error.strerror}; free the path or the disk on the node"
-                broken[profile.name] = self._fail(CANNOT_SAVE, message)
+                failure = self._fail(CANNOT_SAVE, message)
+                broken[profile.name] = structs.replace(failure, last_good=file in todo.good)
             else:
                 after[file] = Owned(profile.uid, [profile.sha256])
                 metrics.FILES.labels("write").inc()

@@ -46,11 +46,31 @@ class ProfileBinding(Struct, frozen=True):
     spec: BindingSpec = BindingSpec()
 
 
+class Condition(Struct, frozen=True):
+    """meta/v1 Condition: whether something holds."""
+
+    type: str
+    status: str
+
+
+_AVAILABLE = Condition("Available", "True")
+
+
 class ProfileStatus(Struct, frozen=True, rename="camel"):
     """Where a profile stands, on all nodes."""
 
     status: str = ""
     localhost_profile: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def binds(self) -> bool:
+        """Whether new containers get the profile.
+
+        With another status than `Installed` some nodes may still have a good file of it, as the condition `Available`
+        says. The Security Profiles Operator writes no such condition.
+        """
+        return self.status == "Installed" or _AVAILABLE in self.conditions
 
 
 class SeccompProfile(Struct, frozen=True):
@@ -180,7 +200,7 @@ def localhost_profile(name: str, profiles: Mapping[str, SeccompProfile]) -> tupl
     if (found := profiles.get(name)) is None:
         return "", f"there is no SeccompProfile {name!r:.80}"
     status, path = found.status.status, found.status.localhost_profile
-    if status != "Installed":
+    if not found.status.binds:
         return "", f"SeccompProfile {name!r:.80} is not ready: its status is {status!r:.40}"
     if not path or path.startswith("/") or ".." in PurePosixPath(path).parts:  # the API server would refuse the pod
         return "", f"SeccompProfile {name!r:.80} has no usable localhostProfile"

@@ -21,7 +21,13 @@ from profiles.controller.objects import (
     Profile,
     ProfileRef,
 )
-from webhook.reviews.profile_bindings import Policies, ProfileBinding, ProfileStatus, binding_of
+from webhook.reviews.profile_bindings import (
+    Policies,
+    ProfileBinding,
+    ProfileStatus,
+    binding_of,
+    localhost_profile,
+)
 from webhook.reviews.profile_bindings import SeccompProfile as Installed
 from webhook.reviews.profile_choice import Capabilities, choose, wide
 from webhook.reviews.profile_choice import Container as Asked
@@ -181,6 +187,31 @@ def test_what_keeps_a_binding_from_giving_its_profile_is_told(
     event = problem(bound, profile)
 
     assert (event and f"{event.type} {event.reason}: {event.message}") == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "available", "binds"),
+    [
+        ("Installed", None, True),
+        ("Error", None, False),
+        ("Pending", None, False),
+        ("Error", "True", True),
+        ("Pending", "True", True),
+        ("Error", "False", False),
+        ("Installed", "False", True),  # as the operator leaves it, which knows of no such condition
+    ],
+)
+def test_a_binding_has_no_problem_where_the_webhook_binds_its_profile(
+    state: str, available: str | None, binds: bool
+) -> None:
+    conditions = [] if available is None else [objects.Condition("Available", available)]
+    written = objects.ProfileStatus(state, "operator/audit.json", conditions=conditions)
+    read = msgspec.convert(msgspec.to_builtins(written), ProfileStatus)
+
+    event = problem(binding(), Profile(Meta(name="audit"), written))
+    path, why = localhost_profile("audit", {"audit": Installed(ObjectMeta(name="audit"), read)})
+
+    assert (event is None, why is None, bool(path)) == (binds, binds, binds)
 
 
 def test_a_binding_that_is_deleted_has_no_problem() -> None:

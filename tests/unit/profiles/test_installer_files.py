@@ -173,7 +173,7 @@ def test_a_profile_that_makes_no_file_keeps_its_last_good_one(node: Node) -> Non
     node.update(node.profile("a", b"good"))
     problem = Problem("InvalidSeccompProfile", "defaultAction: unknown")
     states = node.update(node.profile("a", problem=problem), node.profile("b"))
-    assert states == {"a": NodeState("Error", problem.reason, problem.message), "b": INSTALLED}
+    assert states == {"a": NodeState("Error", problem.reason, problem.message, last_good=True), "b": INSTALLED}
     assert node.shown()["a.json"] == b"good"
 
 
@@ -274,6 +274,7 @@ def test_a_full_disk_fails_one_profile_leaves_no_half_file_and_is_tried_again(
         states = node.update(node.profile("a", b"new"), node.profile("b", b"b"), node.profile("c", b"c"))
         assert (states["a"].state, states["a"].reason, states["b"]) == ("Error", "CannotSaveSeccompProfile", INSTALLED)
         assert "operator/a.json: No space left on device" in states["a"].message
+        assert [states[name].last_good for name in "abc"] == [True, False, False]
         assert node.shown() == {"a.json": b"old", "b.json": b"b"}
         assert "a.json" in (node.files.failure or "")
         assert node.listed() == {"a.json", "b.json"}
@@ -294,6 +295,8 @@ def test_no_file_is_written_that_could_not_be_listed_as_ours(node: Node, monkeyp
         states = node.update(node.profile("a"), node.profile("b"))
         assert (states["a"], states["b"].state) == (INSTALLED, "Error")
         assert set(node.shown()) == {"a.json"}
+        states = node.update(node.profile("a", b"new"), node.profile("b"))
+        assert [states[name].last_good for name in "ab"] == [True, False]
     node.update(node.profile("a"), node.profile("b"))
     assert node.listed() == set(node.shown()) == {"a.json", "b.json"}
 

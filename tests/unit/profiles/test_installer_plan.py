@@ -100,6 +100,37 @@ def test_what_becomes_of_a_profiles_file(
     assert decide(profile, ours, there, in_use) == expected
 
 
+@pytest.mark.parametrize(
+    ("profile", "ours", "there", "of_operator", "last_good"),
+    [
+        (wanted(problem=BROKEN), owned(OLD), found(OLD), False, True),
+        (wanted(problem=BROKEN), owned(OLD, NEW), found(OLD), False, True),
+        (wanted(problem=BROKEN), owned(OLD), found(OLD, sound=False), False, True),
+        (wanted(problem=BROKEN), {}, found(OLD), True, True),
+        (wanted(problem=BROKEN), owned(OLD), None, False, False),
+        (wanted(problem=BROKEN), owned(OLD), found(OTHER), False, False),
+        (wanted(problem=BROKEN), owned(OLD), found(""), False, False),
+        (wanted(problem=BROKEN), {}, found(OLD), False, False),
+        (wanted(problem=BROKEN), {"a.json": Owned("another object", [OLD])}, found(OLD), False, False),
+        (wanted(problem=REFUSED), owned(OLD), found(OLD), False, False),
+        (wanted(withheld="Disabled"), owned(OLD), found(OLD), False, False),
+        (wanted(), {}, found(OTHER), False, False),
+        (wanted(), owned(NEW), found(NEW), False, False),
+    ],
+)
+def test_a_profile_that_makes_no_file_says_whether_its_last_good_one_stays(
+    profile: Wanted, ours: dict[str, Owned], there: Found | None, of_operator: bool, last_good: bool
+) -> None:
+    made = plan(
+        [profile],
+        ours,
+        {"a.json": there} if there else {},
+        frozenset({"a.json"}),
+        frozenset({"a.json"} if of_operator else ()),
+    )
+    assert made.states["a"].last_good is last_good
+
+
 def test_a_file_of_the_operator_is_taken_over_by_the_profile_of_that_name() -> None:
     assert decide(wanted(), {}, found(OTHER), of_operator=True) == ("write", "Installed", "")
     assert decide(wanted(withheld="Disabled"), {}, found(OTHER), of_operator=True) == ("remove", "Disabled", "")

@@ -86,6 +86,16 @@ def test_an_error_says_why_and_the_reason_goes_with_it(api: NodeApi, statuses: N
     assert api.status("a-n1")["metadata"]["labels"]["spo.x-k8s.io/profile-state"] == "Installed"
 
 
+def test_a_last_good_file_that_stays_is_an_annotation_beside_the_operators_fields(
+    api: NodeApi, statuses: NodeStatuses
+) -> None:
+    statuses.update({"a": NodeState("Error", "Unsupported", "oci://", last_good=True)}, {"a": A})
+    assert api.status("a-n1")["metadata"]["annotations"]["exectrail.io/last-good-file"] == "true"
+    assert api.status("a-n1")["status"] == {"status": "Error"}
+    statuses.update({"a": ERROR}, {"a": A})
+    assert "exectrail.io/last-good-file" not in api.status("a-n1")["metadata"]["annotations"]
+
+
 def test_the_status_of_a_profile_that_is_gone_is_deleted_and_no_other(api: NodeApi, statuses: NodeStatuses) -> None:
     statuses.update({"a": INSTALLED}, {"a": A})
     NodeStatuses(Client(api.url), "n2").update({"a": INSTALLED}, {"a": A})

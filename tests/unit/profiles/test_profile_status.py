@@ -6,6 +6,7 @@ import pytest
 
 from exectrail.contracts import spo
 from profiles.controller.objects import (
+    LAST_GOOD_ANNOTATION,
     MESSAGE_ANNOTATION,
     REASON_ANNOTATION,
     Condition,
@@ -52,6 +53,10 @@ def ready(decision: Decision) -> Condition:
     return found
 
 
+def problems(decision: Decision) -> list[Condition]:
+    return [each for each in decision.status.conditions if each.type not in {"Ready", "Available"}]
+
+
 @pytest.mark.parametrize(
     ("states", "nodes", "state", "reason"),
     [
@@ -77,6 +82,75 @@ def test_the_state_is_the_first_in_the_operators_order_that_any_node_has(
     decision = decided(states, nodes)
     assert decision.status.status == state
     assert (ready(decision).reason, ready(decision).status) == (reason, "True" if state == "Installed" else "False")
+
+
+def kept(node: str) -> NodeStatus:
+    """A node that cannot have the newest version, and still has the file of an earlier one."""
+    annotations = {REASON_ANNOTATION: "Unsupported", LAST_GOOD_ANNOTATION: "true"}
+    return NodeStatus(Meta(name=f"audit-{node}", annotations=annotations), NodeName(node), NodeState("Error"))
+
+
+def available(decision: Decision) -> Condition:
+    found = decision.status.condition("Available")
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("statuses", "nodes", "at_first", "once_it_was"),
+    [
+        ([], "ab", False, False),
+        ([said("a", "Installed")], "ab", True, True),
+        ([said("a", "Installed"), said("b", "Installed")], "ab", True, True),
+        ([said("a", "Installed"), said("b", "")], "ab", True, True),
+        ([said("a", "Installed"), said("b", "Pending")], "ab", False, True),
+        ([said("a", "Installed"), said("b", "Error")], "ab", False, True),
+        ([said("a", "Installed"), kept("b")], "ab", True, True),
+        ([kept("a"), kept("b")], "ab", True, True),
+        ([kept("a"), said("b", "Error")], "ab", False, True),
+        ([said("a", "Error"), said("b", "Error")], "ab", False, False),
+        ([said("a", "Disabled"), said("b", "Terminating")], "ab", False, False),
+        ([said("a", "Installed")], "", True, True),  # the installer's pod is being replaced, its file stays
+    ],
+)
+def test_a_profile_is_available_once_all_that_answer_have_a_good_file_and_then_while_any_has(
+    statuses: list[NodeStatus], nodes: str, at_first: bool, once_it_was: bool
+) -> None:
+    def status_after(before: str) -> str:
+        was = ProfileStatus("Error", conditions=[Condition("Available", before)])
+        return available(decide(profile(status=was), statuses, nodes, (), NOW)).status
+
+    assert available(decide(profile(), statuses, nodes, (), NOW)).status == str(at_first)
+    assert (status_after("False"), status_after("True")) == (str(at_first), str(once_it_was))
+
+
+def test_a_profile_that_the_operator_installed_is_available_although_a_node_has_no_file() -> None:
+    of_operator = ProfileStatus("Installed", conditions=[Condition("Ready", "True")])
+    taken = decide(profile(status=of_operator), [said("a", "Installed"), said("b", "Error")], "ab", (), NOW)
+    assert (taken.status.status, available(taken).status) == ("Error", "True")
+
+
+def test_available_says_which_nodes_are_without_and_is_no_event() -> None:
+    was = ProfileStatus("Installed", conditions=[Condition("Available", "True")])
+    states = [said("a", "Installed"), kept("b"), said("c", "Error")]
+    decision = decide(profile(status=was), states, "abc", (), NOW)
+    assert available(decision).message == "nodes with a good file: 2, of an earlier version: 1; without: c"
+    assert "Available" not in {each.reason for each in decision.events}
+
+
+@pytest.mark.parametrize(
+    ("meta", "spec", "reason"),
+    [
+        (Meta(name="audit", deletion_timestamp=GONE), ProfileSpec(), "Deleting"),
+        (Meta(name="audit"), ProfileSpec(state="Disabled"), "Disabled"),
+        (Meta(name="audit"), ProfileSpec(disabled=True), "Disabled"),
+        (Meta(name="audit", labels={"spo.x-k8s.io/partial": "true"}), ProfileSpec(), "Partial"),
+    ],
+)
+def test_a_profile_that_is_to_go_is_not_available_from_then_on(meta: Meta, spec: ProfileSpec, reason: str) -> None:
+    was = ProfileStatus("Installed", conditions=[Condition("Available", "True")])
+    decision = decide(Profile(meta, was, spec), [said("a", "Installed")], "a", (), NOW)
+    assert (available(decision).status, available(decision).reason) == ("False", reason)
 
 
 def test_the_status_says_where_the_file_is_and_who_uses_it() -> None:
@@ -123,13 +197,13 @@ def test_the_time_of_a_condition_is_that_of_its_last_change() -> None:
 def test_what_nodes_complain_of_is_a_condition_and_an_event_once() -> None:
     complaints = [said("b", "Error", "Unsupported", "oci:// bases"), said("a", "Error", "Unsupported", "oci:// bases")]
     first = decide(profile(), complaints, {"a", "b"}, (), NOW)
-    (problem,) = (each for each in first.status.conditions if each.type != "Ready")
+    (problem,) = problems(first)
     assert (problem.type, problem.status, problem.reason) == ("Unsupported", "True", "Unsupported")
     assert problem.message == "oci:// bases (on a, b)"
     assert [(each.type, each.reason) for each in first.events] == [("Warning", "Unsupported")]
     assert decide(profile(status=first.status), complaints, {"a", "b"}, (), LATER).events == []
     solved = decide(profile(status=first.status), [said("a", "Installed"), said("b", "Installed")], {"a", "b"}, (), NOW)
-    assert [each.type for each in solved.status.conditions] == ["Ready"]
+    assert problems(solved) == []
 
 
 def test_many_nodes_with_the_same_complaint_are_counted() -> None:
@@ -177,7 +251,7 @@ def test_a_deletion_that_waits_names_the_pods_in_an_event() -> None:
 
 
 def test_a_profile_that_names_a_call_that_no_kernel_has_is_installed_and_says_so() -> None:
-    named = Profile(profile().metadata, spec=ProfileSpec([Rule(["execve", "exceve"]), Rule(["mkdirr"])]))
+    named = Profile(profile().metadata, spec=ProfileSpec(syscalls=[Rule(["execve", "exceve"]), Rule(["mkdirr"])]))
 
     found = decide(named, [said("a", "Installed")], {"a"}, (), NOW)
 

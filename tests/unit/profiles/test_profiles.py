@@ -97,8 +97,10 @@ def test_a_profile_becomes_ready_when_its_nodes_have_it(cluster: FakeCluster, ru
     until(lambda: state(cluster) == "Installed")
     status = profile(cluster)["status"]
     assert status["localhostProfile"] == "operator/audit.json"
-    (ready,) = status["conditions"]
-    assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "True", "Available")
+    assert {(each["type"], each["status"], each["reason"]) for each in status["conditions"]} == {
+        ("Ready", "True", "Available"),
+        ("Available", "True", "FileInPlace"),
+    }
     assert profile(cluster)["metadata"]["labels"] == {spo.PROFILE_ID_LABEL: "SeccompProfile-audit"}
 
 
@@ -167,6 +169,23 @@ def test_a_node_that_goes_neither_blocks_nor_is_remembered(cluster: FakeCluster,
     assert [event.reason for event in cluster.events] == ["DiskFull"]
 
 
+def test_a_profile_stays_available_while_the_only_installer_is_replaced(cluster: FakeCluster, running: Running) -> None:
+    def available() -> object:
+        conditions = profile(cluster).get("status", {}).get("conditions", [])
+        return next((each["status"] for each in conditions if each["type"] == "Available"), None)
+
+    add_node(cluster, "a")
+    cluster.put(PROFILES, "audit")
+    say(cluster, "a")
+    running.start()
+    until(lambda: state(cluster) == "Installed")
+    cluster.delete(PODS, "release/node-a")
+    until(lambda: state(cluster) == "Pending")
+    assert available() == "True"
+    cluster.delete(NODES, "a")
+    until(lambda: available() == "False")
+
+
 def test_a_binding_lists_its_pods(cluster: FakeCluster, running: Running) -> None:
     spec = {"profileRef": {"kind": "SeccompProfile", "name": "audit"}, "image": "nginx"}
     cluster.put(BINDINGS, "web", "shop", spec=spec)
@@ -203,6 +222,10 @@ def test_a_binding_without_its_profile_has_an_event_once_and_again_when_that_cha
     until(lambda: told() == [missing, waits])
     say(cluster, "a")
     until(lambda: state(cluster) == "Installed")
+    add_node(cluster, "b")
+    say(cluster, "b", "Error")
+    until(lambda: state(cluster) == "Error")
+    assert told() == [missing, waits], "the other node still has the file"
     say(cluster, "a", "Error")
     until(lambda: told() == [missing, waits, ("Warning", "ProfileNotReady")])
 

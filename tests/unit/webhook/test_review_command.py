@@ -205,6 +205,18 @@ def test_a_manifest_of_a_profile_that_no_node_is_to_have_does_not_bind(
     assert f"{NOT_READY} its status is '{state}'" in capsys.readouterr().out.splitlines()
 
 
+def test_a_profile_in_error_binds_while_it_is_available(
+    objects: Path, pod: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conditions = "conditions: [{type: Ready, status: 'False'}, {type: Available, status: 'True'}]"
+    status = f"{{status: Error, localhostProfile: operator/box.json, {conditions}}}"
+    objects.write_text(OBJECTS.replace("spec: {defaultAction", f"status: {status}\nspec: {{defaultAction"))
+
+    assert main(["--objects", str(objects), "--explain", str(pod)]) == 0
+
+    assert "Localhost operator/box.json, by ProfileBinding box" in capsys.readouterr().out
+
+
 def test_a_missing_file_of_objects_is_named(tmp_path: Path, pod: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--objects", str(tmp_path / "none.yaml"), str(pod)]) == 2
     assert "none.yaml" in capsys.readouterr().err

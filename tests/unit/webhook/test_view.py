@@ -124,7 +124,8 @@ def test_whether_the_profile_that_refuses_nothing_is_installed_is_an_option(api:
 
 
 def test_of_a_profile_only_what_is_used_is_kept(api: ApiServer, view: View) -> None:
-    status = {"status": "Installed", "localhostProfile": "operator/p.json"}
+    available = {"type": "Available", "status": "True", "reason": "FileInPlace", "message": "nodes"}
+    status = {"status": "Error", "localhostProfile": "operator/p.json", "conditions": [available]}
     metadata = {"name": "p", "annotations": {"syscalls": "x" * 1000}, "labels": {"a": "b"}}
     api.put({"metadata": metadata, "spec": {"defaultAction": "SCMP_ACT_LOG"}, "status": status})
     start(view)
@@ -132,7 +133,7 @@ def test_of_a_profile_only_what_is_used_is_kept(api: ApiServer, view: View) -> N
     kept = view.policies("shop").profiles["p"]
 
     assert kept.metadata == ObjectMeta(name="p")
-    assert (kept.status.status, kept.status.localhost_profile) == ("Installed", "operator/p.json")
+    assert (kept.status.binds, kept.status.localhost_profile) == (True, "operator/p.json")
 
 
 def test_a_cluster_without_these_kinds_is_one_without_bindings(api: ApiServer, view: View) -> None:
