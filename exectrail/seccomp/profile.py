@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 Action = Literal[
     "SCMP_ACT_KILL_PROCESS",
@@ -153,6 +153,20 @@ def decode(data: bytes | msgspec.Raw) -> Profile:
         return msgspec.convert(document, Profile)
     except msgspec.ValidationError as error:
         raise ProfileError("InvalidSeccompProfile", _mistake(str(error), document)) from error
+
+
+def decode_spec(data: bytes | msgspec.Raw) -> Profile:
+    """Read the `spec` of a SeccompProfile: `errnoRet: 0` means none, so that the runtime's EPERM applies.
+
+    The Security Profiles Operator's type leaves a 0 out (`omitempty`). In a file that a container runtime reads, a 0
+    stands: the refused call then looks as if it had succeeded.
+
+    Raises:
+        ProfileError: As `decode`.
+
+    """
+    profile = decode(data)
+    return replace(profile, syscalls=[replace(rule, errno_ret=rule.errno_ret or None) for rule in profile.syscalls])
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

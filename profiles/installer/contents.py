@@ -12,7 +12,7 @@ from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.seccomp.allowed import check
 from exectrail.seccomp.merge import resolve
-from exectrail.seccomp.profile import Profile, ProfileError, decode
+from exectrail.seccomp.profile import Profile, ProfileError, decode_spec
 from exectrail.seccomp.runtime_file import runtime_file
 from exectrail.seccomp.withheld import Switch, withheld
 from profiles.installer.plan import Problem, Wanted
@@ -97,7 +97,7 @@ class Contents:
     def _made(self, name: str, asked: dict[str, SeccompProfile | None]) -> bytes:
         def lookup(other: str) -> Profile | None:
             found = asked[other] = self._seen.get(other)
-            return decode(found.spec) if found else None
+            return decode_spec(found.spec) if found else None
 
         merged = resolve(name, lookup)
         check(merged, self._allowed.syscalls, self._allowed.actions)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exectrail.seccomp.profile import Action, Arg, Operator, Profile, ProfileError, Rule, decode
+from exectrail.seccomp.profile import Action, Arg, Operator, Profile, ProfileError, Rule, decode, decode_spec
 
 # The first profile of the Security Profiles Operator's audit-logging guide, and one with all that a spec can have.
 GUIDE = b"""{"defaultAction": "SCMP_ACT_ALLOW",
@@ -34,6 +34,11 @@ def test_every_field_is_read_and_written_back_the_same() -> None:
     document = msgspec.json.decode(FULL)
     del document["later"]  # a field that a later version brings
     assert msgspec.json.decode(msgspec.json.encode(profile)) == document
+
+
+def test_an_error_number_of_0_is_none_in_a_seccomp_profile_and_one_in_a_runtimes_file() -> None:
+    assert [rule.errno_ret for rule in decode_spec(FULL).syscalls] == [None]
+    assert [rule.errno_ret for rule in decode(FULL).syscalls] == [0]
 
 
 @pytest.mark.parametrize("disabled", [True, False])

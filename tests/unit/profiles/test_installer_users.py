@@ -162,6 +162,19 @@ def test_one_broken_profile_does_not_stop_the_others(api: NodeApi, start: Callab
     assert node.loop.unready() is None, "the node is well"
 
 
+@pytest.mark.parametrize(("errno_ret", "written"), [(0, {}), (1, {}), (38, {"errnoRet": 38})])
+def test_a_refused_call_never_looks_successful(
+    api: NodeApi, start: Callable[..., Node], errno_ret: int, written: dict[str, int]
+) -> None:
+    refusal = {"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno_ret}
+    api.put(PROFILES, "base", spec={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [refusal]})
+    api.put(PROFILES, "sp", spec={"defaultAction": "SCMP_ACT_ALLOW", "baseProfileName": "base"})
+    node = start()
+    until(lambda: api.statuses() == {"base-n1": "Installed", "sp-n1": "Installed"})
+    expected = [{"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", **written}]
+    assert [file["syscalls"] for file in node.files().values()] == [expected, expected]
+
+
 @pytest.mark.parametrize(
     ("labels", "spec", "state"),
     [
