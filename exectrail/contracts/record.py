@@ -1,7 +1,8 @@
 """The record: one JSON line of a trail, and the only thing that the parts of exectrail exchange on disk.
 
 Keys that the Security Profiles Operator's `spo/v1_alpha` lines have keep their names, types and meaning; the
-others are added. A key that is absent is unknown or does not apply: nothing is ever guessed.
+others are added. But for `pid` in a `clone`: it is the new process, and the caller is `ppid`. A key that is absent is
+unknown or does not apply: nothing is ever guessed.
 """
 
 from typing import Literal
