@@ -1,7 +1,7 @@
 """Seccomp profiles given on the command line: manifests of SeccompProfiles, and files that a runtime reads."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import msgspec
 
 from exectrail.contracts import spo
 from exectrail.reading.shell import visible
-from exectrail.seccomp.profile import Arg, Profile, ProfileError, Rule, decode
+from exectrail.seccomp.profile import Arg, Profile, ProfileError, Rule, decode, decode_spec
 
 _INSTALL = "install PyYAML (pip install 'exectrail[profiles]'), or give JSON"
 
@@ -93,21 +93,21 @@ def _profiles(document: Any, stem: str, file: str) -> Iterator[Found | Mistake]:
         for item in document["items"]:
             yield from _profiles(item, stem, file)
     elif "kind" not in document and "defaultAction" in document:
-        yield _found(stem, file, document)
+        yield _found(stem, file, document, decode)
     elif "kind" not in document:
         yield Mistake(file, "neither kind nor defaultAction; give a SeccompProfile or a container runtime's file")
     elif document["kind"] == "SeccompProfile" and str(document.get("apiVersion")).startswith(f"{spo.GROUP}/"):
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if isinstance(name, str) and name:
-            yield _found(name, f"{file}: {visible(name)}", document.get("spec", {}))
+            yield _found(name, f"{file}: {visible(name)}", document.get("spec", {}), decode_spec)
         else:
             yield Mistake(file, f"metadata.name {_shown(name)}: a SeccompProfile needs one; give it a name")
 
 
-def _found(name: str, where: str, spec: Any) -> Found | Mistake:  # noqa: ANN401 - any JSON
+def _found(name: str, where: str, spec: Any, read_as: Callable[[bytes], Profile]) -> Found | Mistake:  # noqa: ANN401 - any JSON
     try:
-        return Found(name, where, decode(msgspec.json.encode(spec)), list(_not_read(spec)))
+        return Found(name, where, read_as(msgspec.json.encode(spec)), list(_not_read(spec)))
     except ProfileError as error:
         return Mistake(where, visible(str(error)))
     except (TypeError, ValueError, RecursionError) as error:  # YAML knows more than JSON

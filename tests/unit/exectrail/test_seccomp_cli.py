@@ -140,6 +140,21 @@ def test_merge_prints_the_runtimes_file_of_the_profile_that_is_no_base(
     assert json.loads(capsys.readouterr().out)["defaultAction"] == "SCMP_ACT_KILL_PROCESS"
 
 
+@pytest.mark.parametrize(("manifest", "written"), [(True, {}), (False, {"errnoRet": 0})])
+def test_an_error_number_of_0_is_none_in_a_manifest_and_stands_in_a_runtimes_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], manifest: bool, written: dict[str, int]
+) -> None:
+    refusal = {"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0}
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [refusal]}
+    head = {"apiVersion": "security-profiles-operator.x-k8s.io/v1", "kind": "SeccompProfile", "metadata": {"name": "a"}}
+    file = put(tmp_path, "a.json", json.dumps(head | {"spec": profile} if manifest else profile))
+
+    assert run(["profile", "merge", file]) == 0
+
+    expected = {"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", **written}
+    assert json.loads(capsys.readouterr().out)["syscalls"] == [expected]
+
+
 def test_merge_asks_which_of_several_profiles_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [put(tmp_path, name, spec()) for name in ("a.json", "b.json")]
     assert run(["profile", "merge", *files]) == 2
