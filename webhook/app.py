@@ -106,18 +106,21 @@ class Webhook(Struct, frozen=True):
     def tag(self, request: review.Request) -> Decision:
         """Answer an exec, attach, port-forward or debug, and record it as AuditSessions."""
         decision = self.tag_required(request)
+        _count("exec-metadata", _verb(decision), decision)
         self._record(request, decision)
         return decision
 
     def tag_required(self, request: review.Request) -> Decision:
         """Answer it; `settle` records it before the answer."""
-        decision = exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), _now())
-        verb = next((session.verb for session in decision.sessions.values()), "none")
-        _count("exec-metadata", verb, decision)
-        return decision
+        return exec_metadata.decide(request, self.known(request.namespace, request.name), self.rules(), _now())
 
     async def settle(self, request: review.Request, decision: Decision) -> Decision:
         """Record it, or refuse it where that cannot be done, unless the glass is broken."""
+        settled = await self._settled(request, decision)
+        _count("exec-metadata", _verb(decision), settled)
+        return settled
+
+    async def _settled(self, request: review.Request, decision: Decision) -> Decision:
         is_fault = decision.reason == "error"
         if not is_fault and (request.dry_run or not decision.sessions):
             return decision
@@ -173,8 +176,13 @@ def _refusal(namespace: str, why: str) -> str:
 _requests = cache(metrics.REQUESTS.labels)  # which looks for the same few each time
 
 
+def _verb(decision: Decision) -> str:
+    return next((session.verb for session in decision.sessions.values()), "none")
+
+
 def _count(name: str, verb: str, decision: Decision) -> None:
-    _requests(name, verb, "patched" if decision.patch else "unchanged", decision.reason).inc()
+    outcome = "refused" if decision.refusal else "patched" if decision.patch else "unchanged"
+    _requests(name, verb, outcome, decision.reason).inc()
 
 
 def _every_path(_token: str) -> bool:

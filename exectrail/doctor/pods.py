@@ -56,7 +56,8 @@ _KINDS: dict[Name, Kind] = {
         "warning",
         "{} without the profile of their ProfileBinding",
         "they run without the SeccompProfile that the binding names; with eBPF they are recorded all the same",
-        f"{_RESTART}, once the SeccompProfile is `Installed` (`kubectl get profilebindings,seccompprofiles -A`)",
+        f"{_RESTART}, once the SeccompProfile is `Installed`, or has the condition `Available` "
+        "(`kubectl get profilebindings,seccompprofiles -A`)",
     ),
     "unknown-profile": Kind(
         "warning",

@@ -72,6 +72,20 @@ def test_the_session_is_written_before_the_answer_which_is_the_same(
     assert counted("written") == before + 1
 
 
+def requests(outcome: str, reason: str) -> float:
+    labels = {"webhook": "exec-metadata", "verb": "exec", "outcome": outcome, "reason": reason}
+    return REGISTRY.get_sample_value("exectrail_webhook_requests_total", labels) or 0
+
+
+def test_a_request_is_counted_as_what_became_of_it(webhook: Webhook, health: Health, review: Load) -> None:
+    before = requests("patched", "tagged"), requests("refused", "refused")
+
+    answer(webhook, health, review("exec-sh"))
+    assert (requests("patched", "tagged"), requests("refused", "refused")) == (before[0] + 1, before[1])
+    answer(failing(webhook, []), health, review("exec-sh"))
+    assert (requests("patched", "tagged"), requests("refused", "refused")) == (before[0] + 1, before[1] + 1)
+
+
 @pytest.mark.parametrize("name", ["exec-sh", "attach", "portforward", "ephemeralcontainers"])
 def test_what_cannot_be_written_is_refused_with_a_sentence_that_says_what_to_do(
     webhook: Webhook, health: Health, review: Load, sessions: list[AuditSession], name: str
