@@ -3,9 +3,9 @@
 A trail may be large, in use, cut or damaged. Lines that are no records are counted and the rest is read; only a
 source without a single record in it is refused, since that is a wrong file and not a damaged one.
 
-Records as an enricher writes them are recognised by the block: where the numbers of its first and last line say how
-many there are in between, and so many begin and end, no line needs to be looked at but those of interest. What is
-written otherwise, or damaged, is read line by line.
+Records as an enricher writes them are recognised by the block: where all its lines are JSON of one node, each with the
+next number, only those of interest are looked at any further. What is written otherwise, or damaged, is read line by
+line. What was edited inside a line goes unseen as long as that holds: `prev` is not compared.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -49,7 +49,6 @@ END = b'{"kind":"end-of-trail"'
 _START = f'{{"version":"{VERSION}","kind":"'.encode()
 _END = b'"}\n'
 _BETWEEN = _END + _START
-_SEQ = b',"seq":'
 
 
 class End(msgspec.Struct, tag_field="kind", tag="end-of-trail"):
@@ -215,6 +214,13 @@ class Head(msgspec.Struct, rename={"audit_id": "auditID"}):
     seq: int
 
 
+class _Place(msgspec.Struct, gc=False):
+    """Of a record no more than its place, as each of a trail is looked at: whatever is decoded costs time."""
+
+    node: Node
+    seq: int
+
+
 class _LogLine(msgspec.Struct):
     """A line of an agent's own log (`exectrail.service.logs`)."""
 
@@ -224,6 +230,7 @@ class _LogLine(msgspec.Struct):
 
 
 _head = msgspec.json.Decoder(Head)
+_place = msgspec.json.Decoder(_Place)
 _log_line = msgspec.json.Decoder(_LogLine)
 
 
@@ -332,21 +339,18 @@ def _intact(block: bytes) -> tuple[str, int, int] | None:
     """The node, and the first and last number, of a block of whole records in their order; None if it is not one."""
     if not block.startswith(_START) or not block.endswith(_END):
         return None
-    begin = block.rfind(b"\n", 0, -1) + 1
     try:
-        first, last = _seq(block, 0, block.index(b"\n")), _seq(block, begin, len(block))
-        if last - first != block.count(_BETWEEN):
-            return None
-        # Both by their heads: a block in which one node's trail follows another's counts line by line.
-        node = _head.decode(block[: block.index(b"\n")]).node.name
-        return (node, first, last) if _head.decode(block[begin:]).node.name == node else None
+        places = _place.decode_lines(block)
     except UNREADABLE:
         return None
-
-
-def _seq(block: bytes, begin: int, end: int) -> int:
-    at = block.rindex(_SEQ, begin, end) + len(_SEQ)
-    return int(block[at : block.index(b",", at, end)])
+    # Each begins a line as an enricher writes it, or a needle would not find it.
+    if len(places) != block.count(_BETWEEN) + 1:
+        return None
+    node, first = places[0].node.name, places[0].seq
+    for number, place in enumerate(places, first):
+        if place.seq != number or place.node.name != node:
+            return None
+    return node, first, places[-1].seq
 
 
 def _among(block: bytes, needles: tuple[bytes, ...] | None) -> Iterator[bytes]:

@@ -44,6 +44,47 @@ def test_damage_is_seen_between_lines_that_are_not_wanted(line: bytes) -> None:
     assert list(report.sentences()) == ["1 line was no record"]
 
 
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda lines: lines[9], []),
+        (lambda lines: lines[10].replace(b'"/usr/bin/ls"', b'"' + b"\0" * 11 + b'"'), ["1 line was no record"]),
+        (lambda lines: lines[10][:60] + b"\0" * 200 + lines[10][-90:], ["1 line was no record"]),
+        (lambda lines: lines[10][:200] + lines[10][-90:], ["1 line was no record"]),
+        (lambda lines: lines[10].replace(b"node-1", b"node-2"), []),
+        (lambda lines: lines[10].replace(b'"seq":10,', b'"seq":9,'), []),
+    ],
+    ids=[
+        "a copy of its neighbour",
+        "zeros in a value",
+        "zeros in its middle",
+        "cut in its middle",
+        "another node's",
+        "another number",
+    ],
+)
+def test_a_line_that_stands_for_another_between_lines_that_are_not_wanted_is_missed(
+    damage: Callable[[list[bytes]], bytes], said: list[str], alice_trail: list[Record]
+) -> None:
+    lines, report = [encode(record) for record in alice_trail], Report()
+    lines[10] = damage(lines)
+
+    assert list(read(source(b"".join(lines)), (b"nothing has this",), report)) == []
+    assert list(report.sentences()) == said
+    assert list(report.gaps()) == ["node node-1: 1 record is missing in what was read (seq 10)"]
+
+
+def test_nothing_is_missed_whatever_an_argument_looks_like(alice_trail: list[Record]) -> None:
+    report = Report()
+    for record, argument in zip(
+        alice_trail, [',"seq":7,"prev":"', '"}\n{"version":"', '"node":{"name":"b"}'], strict=False
+    ):
+        record.argv = [argument]
+
+    assert len(list(read(source(b"".join(map(encode, alice_trail))), None, report))) == len(alice_trail)
+    assert [*report.sentences(), *report.gaps()] == []
+
+
 def test_a_line_too_long_to_be_a_record_is_one_damaged_line(line: bytes) -> None:
     report = Report()
 
