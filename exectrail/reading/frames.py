@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from exectrail.contracts.unreadable import UNREADABLE
+from exectrail.reading import gzipped
 
 _TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"
 _CRI = re.compile(rb"%s (stdout|stderr) ([FP])[^ ]* (.*)" % _TIME, re.DOTALL)
@@ -100,6 +101,7 @@ _HINTS = (
     (rb"\[\s*(?:\{|$)", "a JSON array: jq -c '.[]' FILE | ..."),
     (rb"\{\s*(?:\"[^\"]*\"\s*:.*,)?\s*$", "JSON over several lines: jq -c . FILE | ..."),
     (rb"(?:node=\S+ )?type=[A-Z]", "auditd's log: `python -m enricher replay FILE` makes a trail of it"),
+    (re.escape(gzipped.UNREADABLE.encode()), "its compressed data is cut or damaged"),
     (rb"PK\x03\x04", "a zip archive: unzip -p FILE | ..."),
     (rb"\x28\xb5\x2f\xfd", "compressed by zstd: zstdcat FILE | ..."),
     (rb"BZh|\xfd7zXZ", "compressed by bzip2 or xz: bzcat or xzcat FILE | ..."),

@@ -8,6 +8,8 @@ _MAGIC = b"\x1f\x8b"
 _READ = 1 << 17
 _WHOLE = 1 << 18
 """Bytes of a piece, packed and unpacked."""
+UNREADABLE = "unreadable from here on:"
+"""How the line begins in which damaged data ends."""
 
 
 def is_gzip(stream: io.BufferedReader) -> bool:
@@ -34,18 +36,22 @@ class _Unpacked(io.RawIOBase):
         self._packed = b""
         self._member = zlib.decompressobj(wbits=31)
         self._over = False
+        self._last = b""
+        """What is left of the line that says why nothing more can be read."""
+        self.name: str = getattr(stream, "name", "")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - collections.abc.Buffer came with Python 3.12
-        if self._over:
-            return 0
         try:
-            data = self._next(len(buffer))
+            data = b"" if self._over else self._next(len(buffer))
         except (EOFError, zlib.error) as error:
             self._over = True
-            data = f"\nunreadable from here on: {error}\n".encode()[: len(buffer)]
+            self._last = f"\n{UNREADABLE} {error}\n".encode()
+            data = b""
+        if not data:
+            data, self._last = self._last[: len(buffer)], self._last[len(buffer) :]
         buffer[: len(data)] = data
         return len(data)
 

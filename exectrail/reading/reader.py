@@ -36,15 +36,24 @@ def of_file(
 ) -> Iterator[bytes]:
     """The lines of a trail with its closed segments, but for those that were closed before `since`.
 
+    A segment that cannot be read, or is none, is in the report; the others are read all the same.
+
     Raises:
-        Unreadable: There is no such trail, or it cannot be read.
+        Unreadable: There is no such trail, or nothing of it can be read.
 
     """
+    refused: list[Unreadable] = []
     try:
         for stream in segments.read(file, since):
-            yield from lines(_source(file, stream), needles, report)
+            try:
+                yield from lines(_source(file, stream), needles, report)
+            except Unreadable as error:
+                refused.append(error)
     except OSError as error:
         raise Unreadable(f"{error.filename or file}: {error.strerror or error}") from error
+    if refused and not report.numbers:
+        raise refused[0]
+    report.problems += map(str, refused)
 
 
 def follow(file: Path, after: int | None, since: datetime | None) -> int:
@@ -91,7 +100,8 @@ def _speak(out: IO[bytes]) -> None:
 
 
 def _source(file: Path, stream: IO[bytes]) -> Source:
-    return Source(str(file), lambda: nullcontext(stream), growing=True)
+    name = str(stream.name)
+    return Source(name, lambda: nullcontext(stream), growing=name == str(file))
 
 
 def main(arguments: list[str]) -> int:
@@ -115,7 +125,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     numbers = {node: each.ranges() for node, each in report.numbers.items()}
-    sys.stdout.buffer.write(msgspec.json.encode(End(numbers, report.damaged)) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.encode(End(numbers, report.damaged, report.problems)) + b"\n")
     sys.stdout.buffer.flush()
     return 0
 

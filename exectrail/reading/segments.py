@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from msgspec import Struct
 
@@ -118,6 +118,8 @@ def _moment(stamp: str) -> datetime:
 def read(file: Path, since: datetime | None = None) -> Iterator[IO[bytes]]:
     """The contents of a trail's segments, oldest first, the one being written last; each closed when the next comes.
 
+    Each has its path as its `name`. One that cannot be opened raises that when it is read, and the next ones come.
+
     Args:
         file: The one that is being written.
         since: Segments that were closed before are left out.
@@ -136,9 +138,9 @@ def read(file: Path, since: datetime | None = None) -> Iterator[IO[bytes]]:
         for segment in segments:
             if segment.name in left_out:
                 continue
-            if stream := _open(file.with_name(segment.name)):
+            if stream := _contents(file.with_name(segment.name)):
                 with stream:
-                    yield unpacked(stream)
+                    yield stream
         if newest:
             yield newest
 
@@ -154,6 +156,29 @@ def _as_of_now(file: Path) -> tuple[list[Segment], IO[bytes] | None]:
         if newest:
             newest.close()
     raise OSError(f"{file}: is rotated faster than it can be read")
+
+
+class _Unopened(io.RawIOBase):
+    """Stands for a segment that cannot be opened: reading it raises why."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.name = str(error.filename or path)
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401, ARG002 - as in RawIOBase
+        raise self._error
+
+
+def _contents(path: Path) -> IO[bytes] | None:
+    """Of a closed segment, unpacked; None where it has been removed meanwhile."""
+    try:
+        stream = _open(path)
+        return stream and unpacked(stream)
+    except OSError as error:
+        return io.BufferedReader(_Unopened(path, error))
 
 
 def _open(path: Path) -> io.BufferedReader | None:

@@ -51,13 +51,15 @@ _END = b'"}\n'
 _BETWEEN = _END + _START
 
 
-class End(msgspec.Struct, tag_field="kind", tag="end-of-trail"):
+class End(msgspec.Struct, tag_field="kind", tag="end-of-trail", omit_defaults=True):
     """The end mark, of a trail or of a selection of it."""
 
     numbers: dict[str, list[tuple[int, int]]]
     """Of each node, the ranges of `seq` that were read."""
     damaged: int
     """Lines that are no records."""
+    problems: list[str] = []
+    """What of the trail could not be read: a closed segment, while the others could."""
 
 
 class Follows(msgspec.Struct, tag_field="kind", tag="follows", omit_defaults=True):
@@ -325,6 +327,7 @@ class _Picked:
             for first, last in ranges:
                 self._report.add_numbers(node, first, last)
         self._report.damaged += end.damaged
+        self._report.problems += (f"{self._name}: {visible(problem)}" for problem in end.problems)
         self._ended = self._proven = True
         return True
 

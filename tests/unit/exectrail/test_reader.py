@@ -83,6 +83,53 @@ def test_a_missing_trail_is_named_and_has_no_mark(folder: Path) -> None:
     assert missing.stderr.decode() == f"{folder}/other.jsonl: No such file or directory\n"
 
 
+DAMAGED = {
+    "zeros": (b"\0" * 500 + b"\n", "not a record of a trail: JSON is malformed: invalid character (byte 0)"),
+    "another program's": (b'{"a":1}\n', "not a record of a trail: Object missing required field `version`"),
+    "compressed by a method that is none": (b"\x1f\x8b\0" + b"x" * 40, "its compressed data is cut or damaged"),
+    "cut in its first bytes": (b"\x1f\x8b\x08", "its compressed data is cut or damaged"),
+    "half a record": (b'{"version":"spo/v1_al', "not a record of a trail: Input data was truncated"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_segment_is_named_and_the_others_are_read(what: str, folder: Path, alice_trail: list[Record]) -> None:
+    (segment,) = folder.glob("*.gz")
+    content, why = DAMAGED[what]
+    segment.write_bytes(content)
+
+    answer = printed(folder / "trail.jsonl")
+
+    assert list(map(decode, answer.stdout.splitlines()[:-1])) == alice_trail[9:]
+    (said,) = received(answer.stdout).sentences()
+    assert said.startswith(f"node-1: {segment}:")
+    assert why in said
+
+
+def test_a_segment_that_cannot_be_opened_is_named_and_the_others_are_read(
+    folder: Path, alice_trail: list[Record]
+) -> None:
+    (segment,) = folder.glob("*.gz")
+    segment.unlink()
+    segment.symlink_to(segment)
+
+    answer = printed(folder / "trail.jsonl")
+
+    assert list(map(decode, answer.stdout.splitlines()[:-1])) == alice_trail[9:]
+    assert list(received(answer.stdout).sentences()) == [f"node-1: {segment}: Too many levels of symbolic links"]
+
+
+def test_where_no_segment_is_a_trail_the_first_is_named_and_there_is_no_mark(folder: Path) -> None:
+    (segment,) = folder.glob("*.gz")
+    segment.write_bytes(b"hello\n")
+    (folder / "trail.jsonl").write_bytes(b"hello\n")
+
+    answer = printed(folder / "trail.jsonl")
+
+    assert (answer.returncode, answer.stdout) == (1, b"")
+    assert answer.stderr.decode().startswith(f"{segment}:1: not a record of a trail: ")
+
+
 def received(content: bytes) -> Report:
     report = Report()
     list(read(Source("node-1", lambda: nullcontext(io.BytesIO(content)), marked=True), None, report))
