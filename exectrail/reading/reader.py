@@ -21,7 +21,7 @@ import msgspec
 
 from exectrail.reading import segments, tail
 from exectrail.reading.report import Report
-from exectrail.reading.trail import GAP, SELECTIONS, End, Follows, Source, Unreadable, lines
+from exectrail.reading.trail import GAP, SELECTIONS, Follows, Source, Unreadable, end_marks, lines
 
 MODULE = "exectrail.reading.reader"
 
@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     numbers = {node: each.ranges() for node, each in report.numbers.items()}
-    sys.stdout.buffer.write(msgspec.json.encode(End(numbers, report.damaged, report.problems)) + b"\n")
+    sys.stdout.buffer.write(end_marks(numbers, report.damaged, report.problems))
     sys.stdout.buffer.flush()
     return 0
 

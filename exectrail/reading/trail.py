@@ -46,6 +46,8 @@ SELECTIONS = {
 END = b'{"kind":"end-of-trail"'
 """How the line begins by which the cluster's reader marks the end."""
 
+_MOST_RANGES = 10_000
+"""In a line: not half of what a line may have, with numbers of 20 digits."""
 _START = f'{{"version":"{VERSION}","kind":"'.encode()
 _END = b'"}\n'
 _BETWEEN = _END + _START
@@ -60,6 +62,22 @@ class End(msgspec.Struct, tag_field="kind", tag="end-of-trail", omit_defaults=Tr
     """Lines that are no records."""
     problems: list[str] = []
     """What of the trail could not be read: a closed segment, while the others could."""
+    more: bool = False
+    """Whether the rest of the numbers follows: a mark is no longer than a line may be."""
+
+
+def end_marks(numbers: dict[str, list[tuple[int, int]]], damaged: int, problems: list[str]) -> bytes:
+    """The lines of the end mark: more than one only where very many ranges are missing."""
+    ranges = [(node, each) for node, every in numbers.items() for each in every]
+    parts = [ranges[at : at + _MOST_RANGES] for at in range(0, len(ranges), _MOST_RANGES)] or [[]]
+    last = len(parts) - 1
+    marks = []
+    for at, part in enumerate(parts):
+        end = End({}, 0, more=True) if at < last else End({}, damaged, problems)
+        for node, each in part:
+            end.numbers.setdefault(node, []).append(each)
+        marks.append(msgspec.json.encode(end) + b"\n")
+    return b"".join(marks)
 
 
 class Follows(msgspec.Struct, tag_field="kind", tag="follows", omit_defaults=True):
@@ -269,7 +287,8 @@ class _Picked:
         self._refusal = ""
         self._line = self._refused = 0
         self._unframed = Unframed()
-        self._growing, self._marked, self._ended = source.growing, source.marked, False
+        self._marked, self._ended = source.marked, False
+        self._growing = source.growing or source.marked  # half a line was cut by the connection's end, which is said
 
     def of(self, block: bytes) -> Iterator[bytes]:
         """Those of a block."""
@@ -322,13 +341,16 @@ class _Picked:
     def _is_end(self, line: bytes) -> bool:
         if not line.startswith(END):
             return False
-        end = msgspec.json.decode(line, type=End)
+        try:
+            end = msgspec.json.decode(line, type=End)
+        except UNREADABLE:  # of another version
+            return False
         for node, ranges in end.numbers.items():
             for first, last in ranges:
                 self._report.add_numbers(node, first, last)
         self._report.damaged += end.damaged
         self._report.problems += (f"{self._name}: {visible(problem)}" for problem in end.problems)
-        self._ended = self._proven = True
+        self._ended, self._proven = not end.more, True
         return True
 
     def _refuse(self, line: bytes, error: Exception) -> None:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from exectrail.contracts.record import Record, decode, encode
 from exectrail.reading import report as report_module
+from exectrail.reading.blocks import LONGEST_LINE
 from exectrail.reading.reader import MODULE
 from exectrail.reading.report import Numbers, Report
-from exectrail.reading.trail import END, End, Source, read
+from exectrail.reading.trail import END, End, Source, end_marks, read
 
 
 @pytest.fixture
@@ -144,6 +145,29 @@ def test_a_stream_that_is_cut_at_the_end_of_a_line_is_noticed(folder: Path, alic
         assert list(received(b"".join(lines[:cut])).sentences()) == [
             "node-1: the connection ended before the trail did; try again"
         ]
+
+
+def test_a_stream_that_is_cut_within_a_line_is_noticed_whichever_line_that_is(folder: Path, alice_uid: str) -> None:
+    content = printed(folder / "trail.jsonl", "--about", alice_uid).stdout
+
+    for cut in range(1, 200):
+        assert list(received(content[:-cut]).sentences()) == [
+            "node-1: the connection ended before the trail did; try again"
+        ]
+
+
+def test_a_mark_with_very_many_ranges_comes_whole(folder: Path) -> None:
+    numbers = {f"node-{node}": [(n, n) for n in range(10**18, 10**18 + 120_000, 4)] for node in (1, 2)}
+
+    marks = end_marks(numbers, 3, [])
+    report = received(marks)
+
+    assert max(map(len, marks.splitlines())) < LONGEST_LINE
+    assert {node: each.ranges() for node, each in report.numbers.items()} == numbers
+    assert list(report.sentences()) == ["3 lines were no records"]
+    assert list(received(marks[: marks.index(b"\n") + 1]).sentences()) == [
+        "node-1: the connection ended before the trail did; try again"
+    ]
 
 
 def test_what_is_missing_or_damaged_on_the_node_is_said_where_it_is_read(
