@@ -37,6 +37,26 @@ def forwards(stream: IO[bytes]) -> Iterator[bytes]:
         yield rest
 
 
+class Lines:
+    """Whole lines of what comes piece by piece; of one longer than any record the beginning, as in blocks."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def of(self, piece: bytes) -> list[bytes]:
+        """Those that end in a piece, without their newlines."""
+        *whole, rest = piece.split(b"\n")
+        if whole:
+            self._add(whole[0])
+            whole[0] = bytes(self._rest)
+            self._rest.clear()
+        self._add(rest)
+        return whole
+
+    def _add(self, more: bytes) -> None:
+        self._rest += more[: LONGEST_LINE - len(self._rest)]
+
+
 def is_utf16(start: bytes) -> bool:
     """Whether a file that begins so is UTF-16 with its byte order mark, as Windows PowerShell's `>` writes it."""
     return start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

@@ -10,6 +10,7 @@ import msgspec
 
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading import gzipped
+from exectrail.reading.blocks import LONGEST_LINE
 
 _TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"
 _CRI = re.compile(rb"%s (stdout|stderr) ([FP])[^ ]* (.*)" % _TIME, re.DOTALL)
@@ -48,7 +49,12 @@ class Frames:
     """Takes records out of their frames, line by line; keeps the pieces of a cut line."""
 
     def __init__(self) -> None:
-        self._pieces = b""
+        self._pieces = bytearray()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the last piece of a line has not come."""
+        return bool(self._pieces)
 
     def inside(self, line: bytes) -> bytes | None:
         """What is in a line, `IGNORED`, or None where there is no frame."""
@@ -76,10 +82,11 @@ class Frames:
     def _whole(self, stream: bytes, piece: bytes, *, ended: bool) -> bytes:
         if stream != b"stdout":
             return IGNORED
-        self._pieces += piece
+        self._pieces += piece[: LONGEST_LINE - len(self._pieces)]  # a longer line is no record, whatever comes of it
         if not ended:
             return IGNORED
-        line, self._pieces = self._pieces, b""
+        line = bytes(self._pieces)
+        self._pieces.clear()
         return line.rstrip(b"\n")
 
 

@@ -258,7 +258,7 @@ class Live:
 
     def _lines(self, stream: IO[bytes], found: LiveTrail) -> Iterator[bytes]:
         """Lines of a process's output; ends where it is silent for too long, though it should not be."""
-        rest = b""
+        lines = blocks.Lines()
         number = stream.fileno()
         while True:
             if found.speaks and os.name == "posix" and not _readable(number, _SILENT):
@@ -268,8 +268,7 @@ class Live:
             data = os.read(number, _READ)
             if not data:
                 return
-            *whole, rest = (rest + data).split(b"\n")
-            yield from whole
+            yield from lines.of(data)
 
     def _start(self, run: Callable[[], None]) -> None:
         self._running += 1

@@ -114,12 +114,12 @@ def last(file: Path) -> Cursor:
 
 
 def _until_rotated(file: Path, stream: IO[bytes], cursor: Cursor) -> Iterator[bytes]:
-    rest = b""
+    lines = blocks.Lines()
     at_start = stream.tell() == 0
     while True:
         rotated = _is_another(file, stream)  # looked at before the last read, which then has all of it
         while data := stream.read(blocks.BLOCK):
-            *whole, rest = (rest + data).split(b"\n")
+            whole = lines.of(data)
             if whole and at_start:
                 whole[0], at_start = whole[0].removeprefix(blocks.BOM), False
             yield from cursor.new_of(whole)

@@ -260,6 +260,11 @@ class Unframed:
     def __init__(self) -> None:
         self._frames = Frames()
 
+    @property
+    def waits(self) -> bool:
+        """Whether a record has begun in a frame and not ended."""
+        return self._frames.waits
+
     def record(self, line: bytes) -> tuple[bytes, Head | None]:
         """A record's line without a frame, and its head; no head for what is to be ignored.
 
@@ -312,6 +317,8 @@ class _Picked:
         if self._refusal and not self._proven:
             self._report.damaged -= self._refused
             raise Unreadable(self._refusal)
+        if self._unframed.waits and not self._growing:
+            self._report.damaged += 1
         if self._marked and not self._ended:
             self._report.problems.append(f"{self._name}: the connection ended before the trail did; try again")
 

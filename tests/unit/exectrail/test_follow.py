@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exectrail import cli
 from exectrail.cli import files, follow, live_lines
@@ -25,6 +28,7 @@ from exectrail.contracts.record import Exit, Node, Record, Request, Resource, en
 from exectrail.contracts.seal import GENESIS
 from exectrail.reading import live as live_module
 from exectrail.reading import tail
+from exectrail.reading.blocks import LONGEST_LINE, Lines
 from exectrail.reading.choice import Choice
 from exectrail.reading.kubectl import Kubectl
 from exectrail.reading.live import Live, Notice
@@ -113,6 +117,32 @@ def test_a_line_comes_when_it_is_whole(trail: Trail) -> None:
         file.write(half[50:])
 
     assert numbers(lines) == [1]
+
+
+def test_a_line_that_never_ends_takes_bounded_memory(trail: Trail) -> None:
+    trail.write(0)
+    with trail.file.open("ab") as file:
+        file.write(b"x" * (16 * LONGEST_LINE))
+    lines = tail.added(trail.file, tail.ALL)
+    tracemalloc.start()
+    try:
+        assert numbers(lines) == [0]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    with trail.file.open("ab") as file:
+        file.write(b"\n" + line(1))
+
+    assert peak < 5 * LONGEST_LINE
+    assert len(next(lines)) == LONGEST_LINE
+    assert numbers(lines) == [1]
+
+
+@given(st.lists(st.sampled_from([b"", b"a", b"bc\n", b"\n", b"d\n\ne"])))
+def test_lines_are_the_same_whatever_pieces_they_come_in(pieces: list[bytes]) -> None:
+    lines = Lines()
+
+    assert [each for piece in pieces for each in lines.of(piece)] == b"".join(pieces).split(b"\n")[:-1]
 
 
 @pytest.mark.parametrize("pack", [False, True], ids=["plain", "packed"])
@@ -623,6 +653,16 @@ def test_a_connection_whose_number_is_high_is_read(cluster: FakeCluster, live: L
             opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
         live.follow_cluster(Kubectl(), {}, since=None, node=None)
         assert isinstance(next(live.lines()), bytes)
+
+
+def test_of_a_line_too_long_to_be_a_record_a_node_passes_on_the_beginning(cluster: FakeCluster, live: Live) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --follow", out=begins(0) + b"x" * (4 * LONGEST_LINE) + b"\n" + line(1))
+    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    found = (item for item in live.lines() if isinstance(item, bytes))
+
+    assert len(next(found)) == LONGEST_LINE
+    assert json.loads(next(found))["seq"] == 1
 
 
 def test_a_fault_in_a_thread_ends_the_command(live: Live) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from exectrail import cli
 from exectrail.contracts.record import Record, encode
-from exectrail.reading.frames import Frames
+from exectrail.reading.blocks import LONGEST_LINE
+from exectrail.reading.frames import IGNORED, Frames
 
 TIME = b"2026-11-23T14:58:03.120456789Z"
 LOG_LINE = b'{"time":"t","level":"info","logger":"enricher","message":"hello"}'
@@ -165,6 +167,34 @@ def test_half_a_line_at_the_end_is_said_and_exits_with_3(
     printed = capsys.readouterr()
     assert "sleep 0.1" in printed.out
     assert "1 line was no record" in printed.err
+
+
+@pytest.mark.parametrize("frame", [cri, docker])
+def test_half_a_record_at_the_end_of_a_runtimes_log_is_said_and_exits_with_3(
+    frame: Callable[[bytes], bytes], alice_trail: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = b"".join(frame(encode(each).rstrip(b"\n")) for each in alice_trail).splitlines(keepends=True)
+    path = tmp_path / "0.log"
+    path.write_bytes(b"".join(lines[:-1]))
+
+    assert cli.run(["sessions", str(path)]) == 3
+    assert capsys.readouterr().err == "exectrail: 1 line was no record\n"
+
+
+@pytest.mark.parametrize("size", [1, 16384])
+def test_a_line_in_pieces_that_never_ends_takes_bounded_memory(size: int) -> None:
+    frames = Frames()
+    piece = TIME + b" stdout P " + b"x" * size
+    tracemalloc.start()
+    try:
+        for _ in range(5 * LONGEST_LINE // max(size, 64)):
+            assert frames.inside(piece) == IGNORED
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2 * LONGEST_LINE
+    assert len(frames.inside(TIME + b" stdout F }") or b"") <= LONGEST_LINE
 
 
 def test_a_file_that_may_not_be_read_is_named_and_the_rest_is_shown(
