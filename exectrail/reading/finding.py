@@ -10,6 +10,7 @@ from heapq import nlargest
 from exectrail.contracts.record import Record, decode
 from exectrail.reading import trail
 from exectrail.reading.cluster import audit_session_names, audit_sessions, trails
+from exectrail.reading.gaps import Gaps
 from exectrail.reading.kubectl import Forbidden, Kubectl, KubectlError
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Numbers, Report, missing_records
@@ -19,8 +20,6 @@ from exectrail.reading.summary import LATE, Summary, from_records, genuine
 SHORTEST_PREFIX = 6
 _REMEMBERED = 2000
 """Other sessions' UIDs that are kept for naming the nearest ones: the last of a trail."""
-MOST_GAPS = 10_000
-"""So many gaps are kept: the last of all trails."""
 
 
 class UnknownSession(Exception):
@@ -38,6 +37,8 @@ class Found:
     """Those of processes that this request or another one started; none of the records says which."""
     gaps: list[Record] = field(default_factory=list)
     """What was lost on its node, or in its container, while it ran."""
+    gaps_dropped: bool = False
+    """Whether there are more of them than are kept."""
     completed: bool = False
     """Whether the API says that it ended, so that the trail must have its end. (One of an attach has none.)"""
     unread: bool = False
@@ -72,6 +73,8 @@ def doubts(found: Found, report: Report) -> list[str]:
         said.append("the session's beginning is not in what was read")
     if found.completed and not ends:
         said.append("the session has ended, but its end is not in what was read")
+    if found.gaps_dropped:
+        said.append("there are more gaps of its time than are kept: only the last ones are shown")
     node = records[0].node.name
     first, last = min(r.seq for r in records), max((r.seq for r in ends), default=None)
     if last is not None and any(process.exit is None for _, process in walk(build(records))):
@@ -121,7 +124,7 @@ def _listed(uids: Iterable[str]) -> str:
 class Search:
     """Collects, from one trail after the other, the records of the sessions whose UID begins as given.
 
-    Holds those, and the latest gaps: never a trail.
+    Holds those, and the latest gaps of each container: never a trail.
     """
 
     def __init__(self, uid: str, report: Report) -> None:
@@ -130,7 +133,7 @@ class Search:
         self._report = report
         self._lines: dict[str, list[bytes]] = defaultdict(list)
         self._ambiguous: dict[str, list[bytes]] = defaultdict(list)
-        self._gaps: deque[Record] = deque(maxlen=MOST_GAPS)
+        self._gaps = Gaps()
         self._seen: set[tuple[str, int, str]] = set()
         self._sources: list[trail.Source] = []
 
@@ -152,7 +155,7 @@ class Search:
             return
         if record.kind == "gap":
             if self._is_new(record):
-                self._gaps.append(record)
+                self._gaps.add(record)
         elif _may_mean(self._uid, uid := record.request_uid or ""):
             if self._is_new(record):
                 self._lines[uid].append(line)
@@ -173,7 +176,7 @@ class Search:
         found = Found(Summary(request_uid=uid), self._lines[uid], self._ambiguous[uid])
         records = found.records
         found.summary = from_records(uid, records)
-        found.gaps = gaps_during(records, self._gaps)
+        found.gaps, found.gaps_dropped = self._gaps.during(records), self._gaps.dropped_during(records)
         return found
 
     def _others(self) -> Iterable[str]:
@@ -193,24 +196,6 @@ class Search:
         new = place not in self._seen
         self._seen.add(place)
         return new
-
-
-def gaps_during(records: list[Record], gaps: Iterable[Record]) -> list[Record]:
-    """The gaps that may have taken something of these records' session: on its node, in its container, in its time."""
-    if not records:
-        return []
-    node = records[0].node.name
-    containers = {record.container_id for record in records}
-    begin, end = min(r.timestamp for r in records), max(r.timestamp for r in records)
-    last = max(record.seq for record in records)
-    return [
-        gap
-        for gap in sorted(gaps, key=lambda gap: gap.seq)
-        if gap.node.name == node
-        and gap.container_id in (None, *containers)
-        and gap.timestamp >= begin
-        and (gap.seq < last or (gap.since or gap.timestamp) <= end)
-    ]
 
 
 def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:

@@ -4,16 +4,16 @@ They wait in a file without a name, so that memory holds one session, not all of
 """
 
 from array import array
-from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import IO
 
-from exectrail.contracts.record import Record, decode
+from exectrail.contracts.record import decode
 from exectrail.reading import trail
-from exectrail.reading.finding import MOST_GAPS, Found, gaps_during
+from exectrail.reading.finding import Found
+from exectrail.reading.gaps import Gaps
 from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.report import Report
 from exectrail.reading.summary import Summary, from_records
@@ -52,7 +52,7 @@ class Several:
         self._own = {uid: array("Q") for uid in uids}
         """Where in the file the records of each session begin."""
         self._ambiguous = {uid: array("Q") for uid in uids}
-        self._gaps: deque[Record] = deque(maxlen=MOST_GAPS)
+        self._gaps = Gaps()
         self._file = temporary()
         self._size = 0
 
@@ -76,7 +76,7 @@ class Several:
         if record is None:
             return
         if record.kind == "gap":
-            self._gaps.append(record)
+            self._gaps.add(record)
         elif record.request_uid:
             self._keep(line, self._own.get(record.request_uid))
         elif record.origin == "session":
@@ -102,7 +102,7 @@ class Several:
             found.summary = from_records(uid, records)
             if summary.state != "forged":  # one that only claims the UID has nothing to say of the session
                 found.summary = found.summary.filled(summary)
-            gaps = gaps_during(records, self._gaps)
+            gaps, found.gaps_dropped = self._gaps.during(records), self._gaps.dropped_during(records)
             found.gaps = list({(gap.node.name, gap.seq, gap.audit_id): gap for gap in gaps}.values())
         return found
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from exectrail.cli.text import Clock
 from exectrail.cli.wrapping import wrapped
 from exectrail.contracts.record import Exit, Node, Record, Request, Resource, encode
 from exectrail.reading import finding
+from exectrail.reading import gaps as gaps_module
+from exectrail.reading.gaps import Gaps
 from exectrail.reading.session_list import in_order
 from exectrail.reading.shell import join
 from exectrail.reading.summary import from_records
@@ -381,7 +384,43 @@ def test_a_gap_counts_where_and_when_the_session_was(gap: dict[str, object], sho
     ]
     lost = record(**{"kind": "gap", "request_uid": None, "resource": None, "seq": 3} | gap)
 
-    assert finding.gaps_during(mine, [lost]) == ([lost] if shown else [])
+    gaps = Gaps()
+    gaps.add(lost)
+
+    assert gaps.during(mine) == ([lost] if shown else [])
+
+
+MORE_GAPS: dict[str, tuple[dict[str, Any], int]] = {
+    "of another node": ({"node": Node("node-2")}, 0),
+    "of another container": ({"container_id": "77"}, 0),
+    "from before": ({"timestamp": "2026-11-23T14:00:00.000Z"}, 0),
+    "from later": ({"timestamp": "2026-11-24T00:00:00.000Z"}, 3),
+}
+
+
+@pytest.mark.parametrize("command", ["show UID", "report UID --html -", "report --user alice --html -"])
+@pytest.mark.parametrize("more", MORE_GAPS)
+def test_however_many_gaps_there_are_none_of_a_sessions_is_dropped_unsaid(
+    more: str,
+    command: str,
+    alice_trail: list[Record],
+    alice_uid: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(gaps_module, "MOST", 3)
+    fields, code = MORE_GAPS[more]
+    own = next(each for each in alice_trail if each.kind == "gap")
+    others = [replace(own, seq=22 + n, audit_id=str(n), **{"lost": {"quota": 1}} | fields) for n in range(4)]
+    first, second = (alice_trail, others) if more != "from before" else (others, alice_trail)
+    path = tmp_path / "trail.jsonl"
+    path.write_bytes(b"".join(map(encode, [*first, *second])))
+
+    assert cli.run([*command.replace("UID", alice_uid).split(), str(path)]) == code
+    printed = capsys.readouterr()
+    assert ("3 ring" in printed.out) == (code == 0)
+    assert ("more gaps" in printed.out + printed.err) == (code == 3)
 
 
 # ---- what is not the whole ----
