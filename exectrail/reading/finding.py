@@ -13,7 +13,7 @@ from exectrail.reading.cluster import audit_session_names, audit_sessions, trail
 from exectrail.reading.gaps import Gaps
 from exectrail.reading.kubectl import Forbidden, Kubectl, KubectlError
 from exectrail.reading.process_tree import build, walk
-from exectrail.reading.report import Numbers, Report, missing_records
+from exectrail.reading.report import Report, missing_records
 from exectrail.reading.shell import visible
 from exectrail.reading.summary import LATE, Summary, from_records, genuine
 
@@ -75,19 +75,24 @@ def doubts(found: Found, report: Report) -> list[str]:
         said.append("the session has ended, but its end is not in what was read")
     if found.gaps_dropped:
         said.append("there are more gaps of its time than are kept: only the last ones are shown")
-    node = records[0].node.name
-    first, last = min(r.seq for r in records), max((r.seq for r in ends), default=None)
+    last = max((r.seq for r in ends), default=None)
     if last is not None and any(process.exit is None for _, process in walk(build(records))):
         last = None  # what it left behind may go on after its end
-    numbers = report.numbers.get(node, Numbers())
-    missing = [(begin, end) for begin, end in numbers.missing() if end > first and (last is None or begin < last)]
+    chains = report.by_chain(records)  # more than one, where its node lost its state meanwhile
+    first = min(record.seq for record in chains[0][1])
+    missing = [
+        (begin, end)
+        for at, (numbers, _) in enumerate(chains, 1)
+        for begin, end in numbers.missing()
+        if (at > 1 or end > first) and (at < len(chains) or last is None or begin < last)
+    ]
     own = len(found.lines) + len(found.ambiguous_lines) + len(found.gaps)
-    if numbers.scattered:
+    if any(numbers.scattered for numbers, _ in chains):
         said.append("most records are missing: what was read is a selection of a trail")
     elif missing and report.records <= own:
         said.append("only this session's records were read: whether some of them are missing cannot be seen")
     elif missing:
-        said.append(missing_records(node, missing))
+        said.append(missing_records(records[0].node.name, missing))
     return said
 
 

@@ -17,7 +17,7 @@ import msgspec
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading.blocks import BLOCK
 from exectrail.reading.loki import SECOND, Line, Loki, LokiError, TooLong, TooManyLines
-from exectrail.reading.report import Report
+from exectrail.reading.report import Chain, Report
 from exectrail.reading.shell import visible
 from exectrail.reading.trail import GAP, End, Source, head_of
 
@@ -107,7 +107,8 @@ class _Reading:
             trail.report.problems.append(f"{self._name}: only a part was read: {error}")
         else:
             numbers = self._numbers()
-        yield msgspec.json.encode(End(numbers, 0)) + b"\n"
+        chains = [Chain(node, ranges) for node, ranges in numbers.items()]
+        yield msgspec.json.encode(End(chains, 0)) + b"\n"
 
     def _pages(self) -> Iterator[list[Line]]:
         """Each line once, in the order of writing; of one moment in that of their numbers."""
@@ -168,18 +169,19 @@ class _Reading:
             return {}
         whole = {}
         for node, (first, last, count) in counted.items():
+            anew = "" if first else ", or its trail began anew at 0"
             expected = last - first + 1
             if count == expected:
                 whole[node] = [(first, last)]
             elif count < expected:
                 trail.report.problems.append(
                     f"{self._name}: node {visible(node)}: of the records {first} to {last},"
-                    f" {expected - count} did not arrive there"
+                    f" {expected - count} did not arrive there{anew}"
                 )
             else:
                 trail.report.problems.append(
                     f"{self._name}: node {visible(node)}: some of the records {first} to {last} are there more than"
-                    " once, so whether others are missing cannot be seen"
+                    f" once{anew}, so whether others are missing cannot be seen"
                 )
         return whole
 

@@ -51,7 +51,7 @@ def of_file(
                 refused.append(error)
     except OSError as error:
         raise Unreadable(f"{error.filename or file}: {error.strerror or error}") from error
-    if refused and not report.numbers:
+    if refused and not report.records:
         raise refused[0]
     report.problems += map(str, refused)
 
@@ -101,7 +101,7 @@ def _speak(out: IO[bytes]) -> None:
 
 def _source(file: Path, stream: IO[bytes]) -> Source:
     name = str(stream.name)
-    return Source(name, lambda: nullcontext(stream), growing=name == str(file))
+    return Source(name, lambda: nullcontext(stream), growing=name == str(file), goes_on=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -124,8 +124,7 @@ def main(arguments: list[str]) -> int:
     except Unreadable as error:
         print(error, file=sys.stderr)
         return 1
-    numbers = {node: each.ranges() for node, each in report.numbers.items()}
-    sys.stdout.buffer.write(end_marks(numbers, report.damaged, report.problems))
+    sys.stdout.buffer.write(end_marks(report))
     sys.stdout.buffer.flush()
     return 0
 

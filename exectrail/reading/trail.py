@@ -17,11 +17,12 @@ from typing import IO
 import msgspec
 
 from exectrail.contracts.record import VERSION, Node, Record, decode, encode
+from exectrail.contracts.seal import GENESIS
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading import blocks
 from exectrail.reading.frames import Frames, hint
 from exectrail.reading.kubectl import KubectlError
-from exectrail.reading.report import Report
+from exectrail.reading.report import Chain, Report
 from exectrail.reading.shell import visible
 
 SESSION = b',"kind":"session","auditID":"'
@@ -56,8 +57,8 @@ _BETWEEN = _END + _START
 class End(msgspec.Struct, tag_field="kind", tag="end-of-trail", omit_defaults=True):
     """The end mark, of a trail or of a selection of it."""
 
-    numbers: dict[str, list[tuple[int, int]]]
-    """Of each node, the ranges of `seq` that were read."""
+    chains: list[Chain]
+    """Which numbers were read."""
     damaged: int
     """Lines that are no records."""
     problems: list[str] = []
@@ -66,18 +67,16 @@ class End(msgspec.Struct, tag_field="kind", tag="end-of-trail", omit_defaults=Tr
     """Whether the rest of the numbers follows: a mark is no longer than a line may be."""
 
 
-def end_marks(numbers: dict[str, list[tuple[int, int]]], damaged: int, problems: list[str]) -> bytes:
+def end_marks(report: Report) -> bytes:
     """The lines of the end mark: more than one only where very many ranges are missing."""
-    ranges = [(node, each) for node, every in numbers.items() for each in every]
-    parts = [ranges[at : at + _MOST_RANGES] for at in range(0, len(ranges), _MOST_RANGES)] or [[]]
-    last = len(parts) - 1
-    marks = []
-    for at, part in enumerate(parts):
-        end = End({}, 0, more=True) if at < last else End({}, damaged, problems)
-        for node, each in part:
-            end.numbers.setdefault(node, []).append(each)
-        marks.append(msgspec.json.encode(end) + b"\n")
-    return b"".join(marks)
+    ends = [
+        End([msgspec.structs.replace(chain, ranges=chain.ranges[at : at + _MOST_RANGES])], 0, more=True)
+        for chain in report.chains()
+        for at in range(0, len(chain.ranges), _MOST_RANGES)
+    ]
+    few = sum(len(end.chains[0].ranges) for end in ends) <= _MOST_RANGES
+    last = End([end.chains[0] for end in ends] if few else [], report.damaged, report.problems)
+    return b"".join(msgspec.json.encode(end) + b"\n" for end in [*([] if few else ends), last])
 
 
 class Follows(msgspec.Struct, tag_field="kind", tag="follows", omit_defaults=True):
@@ -112,6 +111,8 @@ class Source:
     """The file, where it is one that can be opened again, and not compressed."""
     again: bool = False
     """Whether it can be opened more than once."""
+    goes_on: bool = False
+    """Whether it goes on where the source before it ended, as a segment does."""
 
 
 def read(source: Source, needles: tuple[bytes, ...] | None, report: Report) -> Iterator[Record]:
@@ -150,6 +151,8 @@ def lines(source: Source, needles: tuple[bytes, ...] | None, report: Report) -> 
     try:
         with source.open() as stream:
             picked = _Picked(source, needles, report)
+            if not source.goes_on:
+                report.read_elsewhere()
             for block in blocks.forwards(stream):
                 yield from picked.of(block)
             picked.close()
@@ -170,6 +173,7 @@ def lines_backwards(source: Source, needles: tuple[bytes, ...] | None, report: R
         with source.path.open("rb") as stream:
             picked = _Picked(source, needles, report)
             for block in blocks.backwards(stream):
+                report.read_elsewhere()
                 yield from reversed(list(picked.of(block)))
             picked.close()
     except OSError as error:
@@ -232,6 +236,7 @@ class Head(msgspec.Struct, rename={"audit_id": "auditID"}):
     timestamp: str
     node: Node
     seq: int
+    prev: str = ""
 
 
 class _Place(msgspec.Struct, gc=False):
@@ -300,10 +305,10 @@ class _Picked:
         if self._growing and not block.endswith(b"\n"):
             block = block[: block.rfind(b"\n") + 1]
         if intact := _intact(block):
-            node, first, last = intact
+            first, last = intact
             self._proven = True
-            self._line += last - first + 1
-            self._number(node, first, last)
+            self._line += last.seq - first.seq + 1
+            self._number(first, last)
             return _among(block, self._needles)
         return self._one_by_one(block)
 
@@ -322,9 +327,12 @@ class _Picked:
         if self._marked and not self._ended:
             self._report.problems.append(f"{self._name}: the connection ended before the trail did; try again")
 
-    def _number(self, node: str, first: int, last: int) -> None:
-        if not self._marked:
-            self._report.add_numbers(node, first, last)
+    def _number(self, first: Head, last: Head) -> None:
+        if self._marked:
+            return
+        if first.seq == 0 and first.prev == GENESIS:
+            self._report.begin(first.node.name, first.audit_id, first.timestamp)
+        self._report.add_numbers(first.node.name, first.seq, last.seq, last.timestamp)
 
     def _one_by_one(self, block: bytes) -> Iterator[bytes]:
         for line in block.removesuffix(b"\n").split(b"\n"):
@@ -339,7 +347,7 @@ class _Picked:
             if head is None:
                 continue
             self._proven = True
-            self._number(head.node.name, head.seq, head.seq)
+            self._number(head, head)
             if head.version != VERSION:
                 self._report.misunderstood(f"version {head.version}")
             elif self._needles is None or _has(line, self._needles):
@@ -352,9 +360,8 @@ class _Picked:
             end = msgspec.json.decode(line, type=End)
         except UNREADABLE:  # of another version
             return False
-        for node, ranges in end.numbers.items():
-            for first, last in ranges:
-                self._report.add_numbers(node, first, last)
+        for chain in end.chains:
+            self._report.add_chain(chain)
         self._report.damaged += end.damaged
         self._report.problems += (f"{self._name}: {visible(problem)}" for problem in end.problems)
         self._ended, self._proven = not end.more, True
@@ -367,8 +374,8 @@ class _Picked:
             self._refusal = f"{self._name}:{self._line}: {_no_record(line, error)}"
 
 
-def _intact(block: bytes) -> tuple[str, int, int] | None:
-    """The node, and the first and last number, of a block of whole records in their order; None if it is not one."""
+def _intact(block: bytes) -> tuple[Head, Head] | None:
+    """The heads of the first and the last of a block of one node's records in their order; None if it is not one."""
     if not block.startswith(_START) or not block.endswith(_END):
         return None
     try:
@@ -382,7 +389,10 @@ def _intact(block: bytes) -> tuple[str, int, int] | None:
     for number, place in enumerate(places, first):
         if place.seq != number or place.node.name != node:
             return None
-    return node, first, places[-1].seq
+    try:
+        return _head.decode(block[: block.index(b"\n")]), _head.decode(block[block.rfind(b"\n", 0, -1) + 1 :])
+    except UNREADABLE:
+        return None
 
 
 def _among(block: bytes, needles: tuple[bytes, ...] | None) -> Iterator[bytes]:

@@ -96,13 +96,13 @@ def folder(cluster: FakeCluster, alice_trail: list[Record], alice_uid: str, tmp_
     program = cluster.folder / "exectrail"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m exectrail "$@"\n')
     program.chmod(0o755)
-    numbers = f'{{"node-1":[[0,{len(alice_trail) - 1}]]}}'
+    chain = f'{{"node":"node-1","ranges":[[0,{len(alice_trail) - 1}]]}}'
     cluster.answers("get auditsessions", out=b'{"items": []}')
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
     cluster.answers("logs", out=b"")
     cluster.answers("version --output=json", out={})
     CoveredCluster().is_shown_by(cluster)
-    cluster.answers("exec", out=trail + f'{{"kind":"end-of-trail","numbers":{numbers},"damaged":0}}\n'.encode())
+    cluster.answers("exec", out=trail + f'{{"kind":"end-of-trail","chains":[{chain}],"damaged":0}}\n'.encode())
     return tmp_path
 
 

@@ -42,7 +42,11 @@ def trail(alice_trail: list[Record]) -> bytes:
 def end(trail: bytes) -> bytes:
     """The reader's mark at the end of a trail of node-1."""
     numbers = [json.loads(line)["seq"] for line in trail.splitlines()]
-    mark = {"kind": "end-of-trail", "numbers": {"node-1": [[min(numbers), max(numbers)]]}, "damaged": 0}
+    mark = {
+        "kind": "end-of-trail",
+        "chains": [{"node": "node-1", "ranges": [[min(numbers), max(numbers)]]}],
+        "damaged": 0,
+    }
     return json.dumps(mark, separators=(",", ":")).encode() + b"\n"
 
 

@@ -17,7 +17,7 @@ from exectrail.contracts.record import Record, decode, encode
 from exectrail.reading import report as report_module
 from exectrail.reading.blocks import LONGEST_LINE
 from exectrail.reading.reader import MODULE
-from exectrail.reading.report import Numbers, Report
+from exectrail.reading.report import Chain, Numbers, Report
 from exectrail.reading.trail import END, End, Source, end_marks, read
 
 
@@ -34,12 +34,17 @@ def printed(*arguments: object) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-m", MODULE, *map(str, arguments)], capture_output=True, check=False)
 
 
+def whole(records: list[Record]) -> Chain:
+    first, last = records[0], records[-1]
+    return Chain("node-1", [(0, last.seq)], first.audit_id, first.timestamp, last.timestamp)
+
+
 def test_a_whole_trail_ends_with_a_mark_that_has_its_numbers(folder: Path, alice_trail: list[Record]) -> None:
     *lines, mark = printed(folder / "trail.jsonl").stdout.splitlines()
 
     assert list(map(decode, lines)) == alice_trail
     assert mark.startswith(END)
-    assert msgspec.json.decode(mark, type=End) == End({"node-1": [(0, len(alice_trail) - 1)]}, 0)
+    assert msgspec.json.decode(mark, type=End) == End([whole(alice_trail)], 0)
 
 
 def test_of_one_session_come_its_records_and_all_gaps(folder: Path, alice_trail: list[Record], alice_uid: str) -> None:
@@ -48,7 +53,7 @@ def test_of_one_session_come_its_records_and_all_gaps(folder: Path, alice_trail:
     assert list(map(decode, lines)) == [
         record for record in alice_trail if record.request_uid == alice_uid or record.kind == "gap"
     ]
-    assert msgspec.json.decode(mark, type=End).numbers == {"node-1": [(0, len(alice_trail) - 1)]}
+    assert msgspec.json.decode(mark, type=End) == End([whole(alice_trail)], 0)
 
 
 def test_of_segments_closed_before_a_time_neither_lines_nor_numbers_come(
@@ -65,7 +70,8 @@ def test_of_segments_closed_before_a_time_neither_lines_nor_numbers_come(
         *lines, mark = printed(folder / "trail.jsonl", f"--since={since}").stdout.splitlines()
 
         assert list(map(decode, lines)) == alice_trail[first:]
-        assert msgspec.json.decode(mark, type=End) == End({"node-1": [(first, len(alice_trail) - 1)]}, 0)
+        (chain,) = msgspec.json.decode(mark, type=End).chains
+        assert chain.ranges == [(first, len(alice_trail) - 1)]
 
 
 def test_a_line_that_is_still_being_written_is_no_damage(folder: Path) -> None:
@@ -158,12 +164,16 @@ def test_a_stream_that_is_cut_within_a_line_is_noticed_whichever_line_that_is(fo
 
 def test_a_mark_with_very_many_ranges_comes_whole(folder: Path) -> None:
     numbers = {f"node-{node}": [(n, n) for n in range(10**18, 10**18 + 120_000, 4)] for node in (1, 2)}
+    read_ = Report(damaged=3)
+    for node, ranges in numbers.items():
+        read_.add_chain(Chain(node, ranges, "9c7d0000", "2026-11-23", "2026-11-24"))
 
-    marks = end_marks(numbers, 3, [])
+    marks = end_marks(read_)
     report = received(marks)
 
     assert max(map(len, marks.splitlines())) < LONGEST_LINE
     assert {node: each.ranges() for node, each in report.numbers.items()} == numbers
+    assert len(report.chains()) == 2
     assert list(report.sentences()) == ["3 lines were no records"]
     assert list(received(marks[: marks.index(b"\n") + 1]).sentences()) == [
         "node-1: the connection ended before the trail did; try again"
@@ -203,3 +213,14 @@ def test_a_selection_with_gaps_everywhere_is_said_to_be_one_without_holding_them
         report.add_numbers("n", number, number)
 
     assert list(report.gaps()) == ["node n: most records are missing: what was read is a selection of a trail"]
+
+
+def test_a_segment_goes_on_with_the_chain_before_it_also_where_the_clock_was_set_back(
+    folder: Path, alice_trail: list[Record]
+) -> None:
+    later = b"".join(map(encode, alice_trail[12:])).replace(b"2026-11-23", b"2026-11-22")
+    (folder / "trail.jsonl").write_bytes(later)
+
+    report = received(printed(folder / "trail.jsonl").stdout)
+
+    assert list(report.gaps()) == ["node node-1: 3 records are missing in what was read (seq 9-11)"]

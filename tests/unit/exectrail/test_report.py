@@ -455,7 +455,7 @@ def listed(uid: str, **status: object) -> dict[str, object]:
 def test_of_a_cluster_each_node_that_had_one_of_the_sessions_is_read_once(
     cluster: FakeCluster, alice_file: Path, alice_uid: str, run: Run
 ) -> None:
-    mark = b'{"kind":"end-of-trail","numbers":{"node-1":[[0,21]]},"damaged":0}\n'
+    mark = b'{"kind":"end-of-trail","chains":[{"node":"node-1","ranges":[[0,21]]}],"damaged":0}\n'
     items = [listed(alice_uid, node="node-1"), listed("uid-2", outcome="never-started"), listed("uid-3", node="node-1")]
     cluster.answers("get auditsessions", out={"items": items})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2")
@@ -475,7 +475,7 @@ def test_of_a_cluster_each_node_that_had_one_of_the_sessions_is_read_once(
 def test_of_a_cluster_nothing_older_than_since_is_read(
     cluster: FakeCluster, alice_file: Path, alice_uid: str, run: Run
 ) -> None:
-    mark = b'{"kind":"end-of-trail","numbers":{"node-1":[[0,21]]},"damaged":0}\n'
+    mark = b'{"kind":"end-of-trail","chains":[{"node":"node-1","ranges":[[0,21]]}],"damaged":0}\n'
     cluster.answers("get auditsessions", out={"items": [listed(alice_uid, node="node-1")]})
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
     cluster.answers("exec --only=sessions --since=2026-11-23T14:00:00+00:00", out=alice_file.read_bytes() + mark)
