@@ -12,7 +12,7 @@ from exectrail.contracts import spo
 from exectrail.reading.shell import visible
 from exectrail.seccomp.profile import Arg, Profile, ProfileError, Rule, decode, decode_spec
 
-_INSTALL = "install PyYAML (pip install 'exectrail[profiles]'), or give JSON"
+_INSTALL = "install the package PyYAML (pip install pyyaml), or give JSON"
 
 
 @dataclass(frozen=True)

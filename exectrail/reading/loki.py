@@ -95,7 +95,7 @@ class Loki:
         try:
             import urllib3  # noqa: PLC0415 - optional
         except ImportError:
-            raise LokiError("reading Loki needs urllib3: pip install 'exectrail[loki]'") from None
+            raise LokiError("reading Loki needs the package urllib3: pip install urllib3") from None
         self.url = url.rstrip("/")
         self._headers = {"Accept": "application/json", "User-Agent": "exectrail"} | _credentials()
         if org_id:

@@ -606,6 +606,12 @@ def test_links_lead_somewhere(file: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_exectrail_itself_is_installed_from_a_checkout_as_it_is_on_no_index() -> None:
+    said = [*PAGES, *(REPO / "exectrail").rglob("*.py")]
+
+    assert [path_in_repo(file) for file in said if re.search(r"install [^`\n]*exectrail\[", file.read_text())] == []
+
+
 def test_every_make_target_that_a_page_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
     for file in PAGES:

@@ -3,6 +3,7 @@
 import json
 import re
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -49,6 +50,16 @@ def loki(alice_trail: list[Record]) -> Iterator[FakeLoki]:
             (begin + record.seq * SECOND // 10, encode(record).decode().rstrip("\n")) for record in alice_trail
         ]
         yield served
+
+
+def test_without_an_http_client_it_is_said_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "urllib3", None)
+
+    assert run("sessions", "--loki", "http://localhost:1") == (
+        2,
+        "",
+        "exectrail: reading Loki needs the package urllib3: pip install urllib3\n",
+    )
 
 
 @pytest.mark.parametrize(
