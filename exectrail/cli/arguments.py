@@ -30,6 +30,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="FILE",
         nargs="*",
+        default=[],  # else argparse says that it is required where another argument is missing
         type=not_empty,
         help="trail or folder of trails to read, - for standard input (default: the cluster)",
     )
@@ -40,7 +41,7 @@ def add_loki(parser: argparse.ArgumentParser) -> None:
     """Add that the trail is read from Loki."""
     parser.add_argument("--loki", metavar="URL", type=url, help="read the trail from this Loki, not from the cluster")
     parser.add_argument("--loki-org-id", metavar="TENANT", help="tenant of Loki to read")
-    parser.add_argument("--loki-ca", metavar="FILE", help="certificate authority of Loki, if the system's has not it")
+    parser.add_argument("--loki-ca", metavar="FILE", help="CA file for Loki's certificate (default: the system's CAs)")
     parser.add_argument(
         "--loki-selector",
         metavar="LOGQL",
@@ -196,8 +197,8 @@ def moment(text: str) -> timedelta | datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time: give a span before now such as 1h30m, or a time such as 2026-11-23,"
-            " '2026-11-23 14:58', 2026-11-23T14:58:03Z or 14:58"
+            f"{text!r} is no time: give a span before now in s, m, h, d or w, such as 1h30m, or a time such as"
+            " 2026-11-23, '2026-11-23 14:58', 2026-11-23T14:58:03Z or 14:58"
         ) from None
 
 

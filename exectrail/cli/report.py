@@ -81,7 +81,7 @@ def run(arguments: Namespace) -> int:
 
 def _one(arguments: Namespace, report: Report) -> int:
     with progress.shown(report):
-        found = sources.session(arguments, report)
+        found = sources.session(arguments, report, ", or options that choose sessions, such as --user or --since")
     why = doubts(found, report)
     page = Page(words.heading(found.summary), [section(found, why)], problems=list(report.sentences()))
     _write(page, arguments)
@@ -90,7 +90,7 @@ def _one(arguments: Namespace, report: Report) -> int:
 
 def _several(arguments: Namespace, report: Report) -> int:
     if arguments.uid is not None:  # where options choose, the first word is a file, too
-        arguments.files.insert(0, arguments.uid)
+        arguments.files = [arguments.uid, *arguments.files]
     chosen = choice(arguments, datetime.now(UTC))
     with ExitStack() as copies:
         if arguments.loki:

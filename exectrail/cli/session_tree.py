@@ -135,7 +135,7 @@ def _described(process: Process) -> list[_Line]:
 def _described_of_two(process: Process, own: str) -> list[_Line]:
     found = _described(process)
     others = [visible(uid) for uid in process.candidates if uid != own]
-    found[-1].append((f"  or of {', '.join(others)}", "yellow"))
+    found[-1].append((f"  other {'candidate' if len(others) == 1 else 'candidates'}: {', '.join(others)}", "yellow"))
     return found
 
 

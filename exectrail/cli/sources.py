@@ -99,8 +99,13 @@ def loki(arguments: Namespace, chosen: Choice, report: Report) -> LokiTrail:
     return LokiTrail(asked, selector, int(since.timestamp()), int(now.timestamp()) + 1, report)
 
 
-def session(arguments: Namespace, report: Report) -> Found:
+def session(arguments: Namespace, report: Report, otherwise: str = "") -> Found:
     """The one session whose UID is given, from the files, from Loki or from the cluster.
+
+    Args:
+        arguments: The command's.
+        report: Where it is said what could not be read.
+        otherwise: What else can be given, where the UID is missing.
 
     Raises:
         Misused: It is the name of a file.
@@ -110,7 +115,7 @@ def session(arguments: Namespace, report: Report) -> Found:
 
     """
     if not arguments.files and not _IS_UID(arguments.uid) and os.path.lexists(arguments.uid):
-        raise Misused(f"{visible(arguments.uid)} is a file: give the session's UID before it")
+        raise Misused(f"{visible(arguments.uid)} is a file or folder: give a UID before it{otherwise}")
     if arguments.loki:
         return _in_loki(arguments.uid, loki(arguments, Choice(), report), report)
     if not arguments.files:

@@ -101,7 +101,7 @@ def _head(entry: Untracked, clock: text.Clock) -> list[Part]:
 
 def _lines(entry: Untracked) -> Iterator[list[Part]]:
     """Where it came from, and what it did."""
-    yield [(f"from {_origin(entry)}", "bold red")]
+    yield [(_origin(entry), "bold red")]
     for program in entry.programs:
         yield [("$ ", "dim"), (join(program), "")]
     if entry.execs > len(entry.programs):
@@ -114,8 +114,8 @@ def _origin(entry: Untracked) -> str:
     """Where it came from, as far as known."""
     by = entry.entered_from
     known = [
-        "no login to the node known" if entry.auid is None else f"the login of uid {entry.auid} (session {entry.ses})",
-        f"as uid {entry.uid}" if entry.uid is not None else "",
+        "login unknown" if entry.auid is None else f"login of uid {entry.auid} (session {entry.ses})",
+        f"uid {entry.uid}" if entry.uid is not None else "",
         f"in {visible(by.cgroup)}" if by and by.cgroup else "",
         f"started by {join(by.argv)}" if by and by.argv else "",
     ]

@@ -202,12 +202,27 @@ def test_a_mistyped_option_is_named_with_what_may_be_meant(
     assert capsys.readouterr().err.splitlines()[-1] == said
 
 
-@pytest.mark.parametrize("words", [["show"], ["report", "--html", "-"]], ids=["show", "report"])
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+@pytest.mark.parametrize(
+    ("words", "otherwise"),
+    [(["show"], ""), (["report", "--html", "-"], ", or options that choose sessions, such as --user or --since")],
+    ids=["show", "report"],
+)
 def test_a_file_where_the_uid_is_missing_is_not_looked_for_in_the_cluster(
-    words: list[str], alice_file: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], otherwise: str, folder: bool, alice_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run([*words, str(alice_file)]) == 2
-    assert capsys.readouterr().err == f"exectrail: {alice_file} is a file: give the session's UID before it\n"
+    given = alice_file.parent if folder else alice_file
+
+    assert cli.run([*words, str(given)]) == 2
+    assert capsys.readouterr().err == f"exectrail: {given} is a file or folder: give a UID before it{otherwise}\n"
+
+
+def test_of_missing_arguments_only_those_are_named_that_are_required(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["show"])
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("error: the following arguments are required: UID\n")
 
 
 def test_a_uid_is_one_also_where_a_file_has_its_name(
@@ -303,7 +318,9 @@ def test_what_is_no_span_is_refused_with_its_value_and_an_example(
         cli.run(["sessions", f"--since={text}", "x"])
 
     assert stop.value.code == 2
-    assert repr(text) in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert repr(text) in said
+    assert ("s, m, h, d or w" in said) == ("is too long" not in said)
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_what_two_requests_may_have_started_is_shown_apart_for_each(
     document = json.loads(show(capsys, uid, path, "-o", "json"))
 
     assert "started by this request or by another" in shown
-    assert f"sh  exit 3  or of {other}" in shown
+    assert f"sh  exit 3  other candidate: {other}" in shown
     assert "no process was recorded" not in shown
     assert document["processes"] == []
     assert [each["argv"] for each in document["ambiguous"]] == [["sh"], ["id"]]

@@ -74,13 +74,19 @@ def test_an_entry_is_told_with_its_time_its_login_and_what_it_ran(trail: Path, r
     assert (code, err) == (1, "")
     assert out == (
         "2026-11-23 14:01:00 UTC  shop/web-0/app  on node-1\n"
-        "  from the login of uid 1000 (session 3), as uid 0, in /user.slice/user-1000.slice/session-3.scope,"
+        "  login of uid 1000 (session 3), uid 0, in /user.slice/user-1000.slice/session-3.scope,"
         " started by nsenter -t 4711 -a sh\n"
         "  $ sh\n"
         "  $ cat $'/etc/shadow\\x1b[2J'\n"
         "  $ nosuch '[failed: ENOENT]'\n"
         "  processes 2, exit 3\n"
     )
+
+
+def test_of_an_entry_without_a_login_that_is_said(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "trail.jsonl").write_bytes(encode(entry(1, argv=["sh"], uid=0)))
+
+    assert run("untracked", tmp_path)[1].splitlines()[1] == "  login unknown, uid 0"
 
 
 def test_an_entry_is_json_for_scripts(trail: Path, run: Run) -> None:
