@@ -1,5 +1,6 @@
 """`exectrail report`: sessions as one file of HTML, for those who do not have the command."""
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +10,17 @@ from itertools import islice
 from pathlib import Path
 
 from exectrail.cli import files, new_file, outcome, progress, sources, text
-from exectrail.cli.arguments import add_loki, add_request, add_source, add_target, add_time, choice, number, uid
+from exectrail.cli.arguments import (
+    Misused,
+    add_loki,
+    add_request,
+    add_source,
+    add_target,
+    add_time,
+    choice,
+    number,
+    uid,
+)
 from exectrail.cli.exit_codes import CANNOT_LOOK, NOT_FOUND
 from exectrail.reading import session_list, words
 from exectrail.reading.choice import Choice
@@ -91,6 +102,7 @@ def _one(arguments: Namespace, report: Report) -> int:
 def _several(arguments: Namespace, report: Report) -> int:
     if arguments.uid is not None:  # where options choose, the first word is a file, too
         arguments.files = [arguments.uid, *arguments.files]
+    _refuse_uids(arguments)
     chosen = choice(arguments, datetime.now(UTC))
     with ExitStack() as copies:
         if arguments.loki:
@@ -98,6 +110,19 @@ def _several(arguments: Namespace, report: Report) -> int:
         if arguments.files:
             return _report(arguments, chosen, report, *_in_files(arguments, chosen, report, copies))
         return _report(arguments, chosen, report, *_in_cluster(arguments, chosen, report))
+
+
+def _refuse_uids(arguments: Namespace) -> None:
+    """A user who gives a UID does not mean a report of all that the options choose.
+
+    Raises:
+        Misused: One of the files is a UID, or the beginning of one.
+
+    """
+    given = " and ".join(f"--{name}" for name in _CHOOSES if getattr(arguments, name) is not None)
+    for name in arguments.files:
+        if sources.is_uid(name) and not os.path.lexists(name):
+            raise Misused(f"{name}: no such file. With {given} each word is a FILE; leave out {given} to choose by UID")
 
 
 def _report(arguments: Namespace, chosen: Choice, report: Report, summaries: list[Summary], read: _Read) -> int:

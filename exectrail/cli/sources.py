@@ -20,7 +20,8 @@ from exectrail.reading.shell import visible
 from exectrail.reading.trail import SELECTIONS, SESSION, Source, read_all
 from exectrail.reading.words import counted
 
-_IS_UID = re.compile("[0-9a-f-]+").fullmatch
+is_uid = re.compile("[0-9a-f][0-9a-f-]*").fullmatch
+"""Whether a word can be a session's UID, or the beginning of one."""
 
 FAILURES = (KubectlError, LokiError)
 """There is nothing to read from."""
@@ -114,7 +115,7 @@ def session(arguments: Namespace, report: Report, otherwise: str = "") -> Found:
         LokiError: Loki cannot be asked.
 
     """
-    if not arguments.files and not _IS_UID(arguments.uid) and os.path.lexists(arguments.uid):
+    if not arguments.files and not is_uid(arguments.uid) and os.path.lexists(arguments.uid):
         raise Misused(f"{visible(arguments.uid)} is a file or folder: give a UID before it{otherwise}")
     if arguments.loki:
         return _in_loki(arguments.uid, loki(arguments, Choice(), report), report)

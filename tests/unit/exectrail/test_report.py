@@ -367,6 +367,25 @@ def test_what_could_not_be_read_is_said_and_the_rest_is_reported(alice_file: Pat
     assert err.count("missing.jsonl: No such file") == out.count("missing.jsonl: No such file") == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "named"), [("--user alice", "--user"), ("--since 1h --limit 2", "--since and --limit")]
+)
+@pytest.mark.parametrize("last", [False, True], ids=["before the file", "after the file"])
+def test_a_uid_beside_options_that_choose_is_a_mistake_and_no_other_sessions_are_written(
+    options: str, named: str, last: bool, alice_uid: str, alice_file: Path, tmp_path: Path, run: Run
+) -> None:
+    words = [alice_file, alice_uid[:6]] if last else [alice_uid[:6], alice_file]
+
+    assert run(*options.split(), *words, "--html", tmp_path / "r.html") == (
+        2,
+        "",
+        f"exectrail: {alice_uid[:6]}: no such file. With {named} each word is a FILE;"
+        f" leave out {named} to choose by UID\n",
+    )
+    assert not (tmp_path / "r.html").exists()
+
+
+
 def test_a_trail_that_can_be_read_once_only_is_enough(alice_file: Path, tmp_path: Path, run: Run) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
