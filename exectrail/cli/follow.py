@@ -11,11 +11,11 @@ import msgspec
 
 from exectrail.cli import files, live_lines, outcome, sources, terminal, text
 from exectrail.cli.arguments import KINDS, add_origin, add_output, add_source, add_target, add_time, choice
-from exectrail.cli.exit_codes import OK
+from exectrail.cli.exit_codes import CANNOT_LOOK, OK
 from exectrail.contracts.record import Record
 from exectrail.reading.choice import Choice
 from exectrail.reading.kubectl import Kubectl, KubectlError
-from exectrail.reading.live import Live, Notice
+from exectrail.reading.live import Live, Notice, refuse
 from exectrail.reading.report import Report, missing_records
 from exectrail.reading.segments import is_closed
 from exectrail.reading.shell import visible
@@ -69,7 +69,8 @@ def run(arguments: Namespace) -> int:
     finally:
         live.end()
         kubectl.end()
-    return outcome.code(report, [], OK)
+    code = outcome.code(report, [], OK)
+    return CANNOT_LOOK if report.damaged and not report.records else code
 
 
 def begin(
@@ -93,7 +94,7 @@ def begin(
 
     Raises:
         KubectlError: The pods cannot be listed.
-        Unreadable: A file cannot be read.
+        Unreadable: A file cannot be read, or is no trail.
 
     """
     if not names:
@@ -105,8 +106,10 @@ def begin(
         try:
             if source.path is None:
                 live.read(source)
-            else:
-                live.follow_file(source.path, _known(source, after) or (Cursor() if since else None), since)
+                continue
+            if not after:
+                refuse(source)
+            live.follow_file(source.path, _known(source, after) or (Cursor() if since else None), since)
         except OSError as error:
             raise Unreadable(f"{source.name}: {error.strerror or error}") from error
 
@@ -134,6 +137,7 @@ def records(live: Live, report: Report, kinds: "set[str] | list[str] | None", ch
         if record is None:
             continue
         node = record.node.name
+        report.add_numbers(node, record.seq, record.seq)
         expected = last.get(node, record.seq - 1) + 1
         if record.seq > expected:
             text.complain(missing_records(node, [(expected, record.seq - 1)]))

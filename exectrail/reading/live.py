@@ -26,7 +26,7 @@ from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.segments import CLOCK_SLACK
 from exectrail.reading.summary import moment
 from exectrail.reading.tail import IDLE, Cursor
-from exectrail.reading.trail import FOLLOWS, Follows, Source, Unframed, refusal
+from exectrail.reading.trail import FOLLOWS, Follows, Source, Unframed, Unreadable, refusal
 
 POLL = 0.2
 """Seconds between two looks at a file."""
@@ -100,6 +100,28 @@ def _record(unframed: Unframed, line: bytes) -> bytes:
     except UNREADABLE:
         return line
     return record if head else b""
+
+
+def refuse(source: Source) -> None:
+    """Refuse a file that has lines of which none is a record: as far as its beginning shows.
+
+    Raises:
+        Unreadable: It is one.
+        OSError: It cannot be read.
+
+    """
+    with source.open() as stream:
+        block = next(blocks.forwards(stream), b"")
+    unframed, why = Unframed(), ""
+    whole = block[: block.rfind(b"\n") + 1]  # what is being written is no line yet
+    for line in filter(bytes.strip, whole.split(b"\n")):
+        try:
+            if unframed.record(line)[1]:
+                return
+        except UNREADABLE:
+            why = why or refusal(line)
+    if why:
+        raise Unreadable(f"{source.name}: {why}")
 
 
 class Live:

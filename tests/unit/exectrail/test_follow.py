@@ -369,6 +369,28 @@ def test_a_file_that_is_no_trail_is_named_at_once(trail: Trail, capsys: pytest.C
     live.end()
 
 
+@pytest.mark.parametrize("given", ["file", "folder", "-", "compressed"])
+def test_what_is_no_trail_cannot_be_followed(
+    given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"node-1.example.com\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    file = tmp_path / "host.log"
+    file.write_bytes(gzip.compress(content) if given == "compressed" else content)
+
+    assert cli.run(["follow", {"-": "-", "folder": str(tmp_path)}.get(given, str(file))]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "not a record of a trail" in printed.err
+
+
+def test_a_trail_that_has_no_whole_line_yet_is_followed(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "LATE", 0.3)
+    trail.file.write_bytes(line(0)[:50])
+
+    assert cli.run(["follow", str(trail.file), "--until", "2026-11-23"]) == 0
+
+
 def test_a_missing_file_cannot_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["follow", "/nonexistent.jsonl"]) == 2
     assert "/nonexistent.jsonl: No such file or directory" in capsys.readouterr().err
