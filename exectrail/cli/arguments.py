@@ -80,10 +80,15 @@ def add_utc(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--utc", action="store_true", help="read and show times in UTC, not in local time")
 
 
+def add_user(parser: argparse.ArgumentParser) -> None:
+    """Add who; may be given several times, for any of the values."""
+    what = "only of this user; * stands for anything"
+    parser.add_argument("--user", metavar="NAME", type=not_empty, action="append", help=what)
+
+
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """Add who and where; each option may be given several times, for any of the values."""
+    """Add where; each option may be given several times, for any of the values."""
     for short, name, what in (
-        ((), "user", "of this user"),
         (("-n",), "namespace", "in this namespace"),
         ((), "pod", "in this pod"),
         ((), "container", "in this container"),
@@ -234,10 +239,10 @@ def _said(time: datetime) -> str:
 
 
 def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
-    """What the options of `add_target`, `add_request` and `add_time` choose.
+    """What the options of `add_user`, `add_target`, `add_origin`, `add_request` and `add_time` choose.
 
     Raises:
-        Misused: No time can be in between, or one is none.
+        Misused: No time can be in between, or one is none; or no process can be of such an origin and of a user.
 
     """
     from exectrail.reading.choice import Choice, pattern  # noqa: PLC0415 - `--help` must not wait for it
@@ -246,6 +251,11 @@ def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
     until = resolved(arguments.until, now, utc=arguments.utc)
     if since and until and until <= since:
         raise Misused(f"nothing is in between: --until is {_said(until)}, and --since {_said(since)}")
+
+    origins = getattr(arguments, "origin", None) or ()
+    if origins and "session" not in origins and getattr(arguments, "user", None):
+        named = " or ".join(origins)
+        raise Misused(f"processes of origin {named} have no user: leave out --user, or use --pod, --node or --since")
 
     def patterns(name: str) -> "tuple[re.Pattern[str], ...]":
         return tuple(pattern(each) for each in getattr(arguments, name, None) or ())
@@ -258,7 +268,7 @@ def choice(arguments: argparse.Namespace, now: datetime) -> "Choice":
         node=patterns("node"),
         verb=tuple(getattr(arguments, "verb", None) or ()),
         outcome=tuple(getattr(arguments, "outcome", None) or ()),
-        origin=tuple(getattr(arguments, "origin", None) or ()),
+        origin=tuple(origins),
         since=since,
         until=until,
     )

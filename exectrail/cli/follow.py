@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from exectrail.cli import files, live_lines, outcome, sources, terminal, text
-from exectrail.cli.arguments import KINDS, add_origin, add_output, add_source, add_target, add_time, choice
+from exectrail.cli.arguments import KINDS, add_origin, add_output, add_source, add_target, add_time, add_user, choice
 from exectrail.cli.exit_codes import CANNOT_LOOK, OK
 from exectrail.contracts.record import Record
 from exectrail.reading.choice import Choice
@@ -37,6 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         " Restarts of pods, rotation and lost connections neither end it nor make it miss or repeat a record."
     )
     add_source(parser)
+    add_user(parser)
     add_target(parser)
     add_origin(parser)
     kinds = "only records of this kind (default: all but clone and exit)"

@@ -17,6 +17,7 @@ from exectrail.cli.arguments import (
     add_source,
     add_target,
     add_time,
+    add_user,
     choice,
     number,
     uid,
@@ -63,6 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_loki(parser)
     parser.add_argument("--html", metavar="FILE", required=True, help="file to write; - for standard output")
     parser.add_argument("--force", action="store_true", help="replace the file if it is there already")
+    add_user(parser)
     add_target(parser)
     add_request(parser)
     add_time(parser)

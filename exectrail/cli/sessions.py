@@ -7,7 +7,16 @@ from contextlib import nullcontext
 from itertools import islice
 
 from exectrail.cli import files, outcome, progress, session_forms, session_table, sources, terminal, text
-from exectrail.cli.arguments import add_loki, add_output, add_request, add_source, add_target, add_time, number
+from exectrail.cli.arguments import (
+    add_loki,
+    add_output,
+    add_request,
+    add_source,
+    add_target,
+    add_time,
+    add_user,
+    number,
+)
 from exectrail.cli.exit_codes import CANNOT_LOOK
 from exectrail.reading import session_list
 from exectrail.reading.choice import Choice
@@ -25,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = "List exec, attach, port-forward and debug requests, oldest first."
     add_source(parser)
     add_loki(parser)
+    add_user(parser)
     add_target(parser)
     add_request(parser)
     add_time(parser)

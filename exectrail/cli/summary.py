@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from exectrail.cli import outcome, progress, sources, terminal, text
-from exectrail.cli.arguments import add_loki, add_origin, add_output, add_source, add_target, add_time, number
+from exectrail.cli.arguments import add_loki, add_origin, add_output, add_source, add_target, add_time, add_user, number
 from exectrail.cli.wrapping import painted, wrapped
 from exectrail.reading.choice import Choice
 from exectrail.reading.counts import Counts, count
@@ -24,6 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = "Count sessions and programs of trails by user, target, program, failed program and hour."
     add_source(parser)
     add_loki(parser)
+    add_user(parser)
     add_target(parser)
     add_origin(parser)
     add_time(parser)

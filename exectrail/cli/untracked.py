@@ -1,7 +1,7 @@
 """`exectrail untracked`: who came into containers without a request."""
 
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from itertools import chain
 
@@ -33,6 +33,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_target(parser)
     add_time(parser)
     add_output(parser, "text", "json", "jsonl")
+    parser.add_argument("--user", type=_none_has_a_user, help=SUPPRESS)
+
+
+def _none_has_a_user(_name: str) -> str:
+    raise ArgumentTypeError("untracked entries have no user; use --pod, --node or --since")
 
 
 @outcome.of_reading

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from exectrail import cli
 from exectrail.cli import summary
+from exectrail.cli.arguments import ORIGINS
 from exectrail.contracts.record import EnteredFrom, Exit, Node, Record, Request, Resource, encode
 from exectrail.reading import entries
 from exectrail.reading.counts import count
@@ -111,6 +112,17 @@ def test_an_entry_is_json_for_scripts(trail: Path, run: Run) -> None:
 )
 def test_options_choose_entries(options: list[str], code: int, trail: Path, run: Run) -> None:
     assert run("untracked", trail, *options)[0] == code
+
+
+@pytest.mark.parametrize("user", ["alice", "*"])
+def test_no_user_is_said_to_have_no_untracked_entries_as_none_has_a_user(
+    user: str, trail: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["untracked", str(trail), "--user", user])
+
+    assert ended.value.code == 2
+    assert "untracked entries have no user; use --pod, --node or --since" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -284,6 +296,25 @@ def test_one_of_a_kind_is_not_several(tmp_path: Path, run: Run) -> None:
 )
 def test_options_choose_what_is_counted(options: list[str], execs: int, counted: Path, run: Run) -> None:
     assert json.loads(run("summary", counted, "-o", "json", *options)[1])["execs"] == execs
+
+
+@pytest.mark.parametrize("command", ["summary", "follow"])
+@pytest.mark.parametrize("origins", [[each] for each in ORIGINS if each != "session"] + [["probe", "hook"]], ids=str)
+def test_a_user_is_not_asked_for_where_no_process_has_one(
+    command: str, origins: list[str], counted: Path, run: Run
+) -> None:
+    options = [word for each in origins for word in ("--origin", each)]
+
+    code, out, err = run(command, counted, "--user", "alice", *options)
+
+    assert (code, out) == (2, "")
+    assert f"processes of origin {' or '.join(origins)} have no user: leave out --user" in err
+
+
+def test_a_user_is_asked_for_where_processes_of_sessions_are(counted: Path, run: Run) -> None:
+    options = ["--origin", "session", "--origin", "probe", "--user", "alice", "-o", "json"]
+
+    assert json.loads(run("summary", counted, *options)[1])["execs"] == 3
 
 
 @pytest.mark.parametrize("command", ["summary", "untracked"])
