@@ -12,9 +12,9 @@ from exectrail.cli.wrapping import Part, filled, painted, wrapped
 from exectrail.contracts.record import Record
 from exectrail.reading import words
 from exectrail.reading.finding import Found
-from exectrail.reading.process_tree import Exec, Node, Process, build, walk
+from exectrail.reading.process_tree import Exec, Node, Process, build, processes_in
 from exectrail.reading.shell import join, visible
-from exectrail.reading.summary import Summary
+from exectrail.reading.summary import Summary, claims, genuine
 
 _ALARM = "bold red"
 _NAME = 11
@@ -35,9 +35,9 @@ def show(found: Found, clock: text.Clock, width: int | None) -> None:
 
 def lines(found: Found, clock: text.Clock, width: int | None) -> Iterator[_Line]:
     """The header and the process tree."""
-    roots = build(found.records)
-    count = sum(1 for _ in walk(roots))
-    for name, parts in _facts(found.summary, count, clock):
+    records = found.records
+    roots = build(records)
+    for name, parts in _facts(found.summary, records, clock):
         if any(part for part, _ in parts):
             yield from _hung([(f"{name:{_NAME}}", "bold")], [(" " * _NAME, "")], parts, width)
     yield []
@@ -48,7 +48,7 @@ def lines(found: Found, clock: text.Clock, width: int | None) -> Iterator[_Line]
         yield from wrapped([("└── ", "dim"), (words.BY_TWO, "yellow")], width)
         describe = partial(_described_of_two, own=found.summary.request_uid)
         yield from _tree(maybe, describe, width, indent="    ")
-    elif not count:
+    elif not roots:
         said = ("its trail could not be read", _ALARM) if found.unread else ("no process was recorded", "dim")
         yield from wrapped([("└── ", "dim"), said], width)
     if found.gaps:
@@ -85,7 +85,7 @@ def _hung(first: _Line, later: _Line, parts: _Line, width: int | None) -> Iterat
         lead = later
 
 
-def _facts(summary: Summary, seen: int, clock: text.Clock) -> list[tuple[str, _Line]]:
+def _facts(summary: Summary, records: list[Record], clock: text.Clock) -> list[tuple[str, _Line]]:
     ended = ", ".join(part for part in (summary.outcome, words.result(summary.exit)) if part)
     return [
         ("session", _plain(summary.request_uid)),
@@ -101,7 +101,8 @@ def _facts(summary: Summary, seen: int, clock: text.Clock) -> list[tuple[str, _L
         ("state", [(summary.state or "", _ALARM if summary.state == "forged" else "")]),
         ("outcome", [(ended or words.NO_END, text.result_style(summary.exit))]),
         ("duration", [(words.span(summary.duration_ms), "")]),
-        ("processes", [(words.processes(summary.processes, seen), "")]),
+        ("processes", [(words.processes(summary.processes, processes_in(genuine(records))), "")]),
+        ("forged", [(words.claims(claims(records)), _ALARM)]),
         ("lost", [(words.losses(summary.lost), _ALARM)]),
         ("weak", _plain(", ".join(summary.weak))),
         ("reason", _plain(summary.reason)),
@@ -154,12 +155,12 @@ def _program(run: Exec, *, first: bool) -> _Line:
 def _results(process: Process) -> list[Part]:
     """What follows a process's last program, and in which style."""
     cut = [name for name in process.truncated if name not in ("argv", "cmdLine")]
-    alarms = [mark for mark in (process.origin, process.state) if mark in ("untracked", "forged")]
+    alarms = ["untracked"] if process.origin == "untracked" else []
     return [
         (words.result(process.exit) or words.NO_EXIT, text.result_style(process.exit)),
         (words.span(process.duration_ms), "dim"),
         (visible("called " + ", ".join(process.calls)) if process.calls else "", ""),
-        (" ".join(alarms), _ALARM),
+        (" ".join(filter(None, [*alarms, words.forged(process)])), _ALARM),
         ("unconfirmed" if process.state == "unconfirmed" else "", "yellow"),
         (visible("weak: " + ", ".join(process.weak)) if process.weak else "", "yellow"),
         (visible("cut: " + ", ".join(cut)) if cut else "", "yellow"),

@@ -18,7 +18,7 @@ from exectrail.reading.live import Live
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report
 from exectrail.reading.shell import visible_json
-from exectrail.reading.summary import genuine
+from exectrail.reading.summary import claims, genuine
 from exectrail.reading.tail import Cursor
 from exectrail.reading.trail import Unreadable
 
@@ -94,10 +94,13 @@ def _follow(found: Found, report: Report, arguments: Namespace) -> int:
 def document(found: Found) -> dict[str, Any]:
     """`{session, processes}`: processes as in the tree, parents before children, each with its last program.
 
-    With those that can be another request's as well in `ambiguous`, and what may be missing in `gaps`, where there are
-    any.
+    With the entries that only claim the UID in `forged`, processes that can be another request's as well in
+    `ambiguous`, and what may be missing in `gaps`, where there are any.
     """
-    shown = {"session": msgspec.to_builtins(found.summary), "processes": _processes(found.records)}
+    records = found.records
+    shown = {"session": msgspec.to_builtins(found.summary), "processes": _processes(records)}
+    forged = [{"entryKey": entry} | ({"reason": why} if why else {}) for entry, why in claims(records).items()]
+    shown |= {"forged": forged} if forged else {}
     shown |= {"ambiguous": _processes(found.ambiguous)} if found.ambiguous_lines else {}
     return shown | ({"gaps": [_gap(gap) for gap in found.gaps]} if found.gaps else {})
 

@@ -5,7 +5,7 @@ process (execve(2)), so one process has a list of execs. Nothing is guessed: a p
 stays without a program.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -13,6 +13,8 @@ from msgspec import Struct
 from exectrail.contracts.record import Exit, Origin, Record, State
 from exectrail.contracts.session import TAG_VARIABLE
 
+_ABOUT_PROCESSES = ("exec", "clone", "exit", "syscall")
+"""Kinds of records."""
 _OWN_CALLS = ("execve", "execveat", "clone", "clone3", "fork", "vfork")
 """System calls that a tree shows anyway."""
 
@@ -58,6 +60,8 @@ class Process(Struct, kw_only=True, rename="camel", omit_defaults=True):
     duration_ms: int | None = None
     origin: Origin | None = None
     state: State | None = None
+    reason: str | None = None
+    """Why its UID is forged."""
     weak: list[str] = []
     truncated: list[str] = []
     candidates: list[str] = []
@@ -107,15 +111,38 @@ def walk(roots: list[Node]) -> Iterator[tuple[int, Process]]:
         stack += [(depth + 1, child) for child in reversed(node.children)]
 
 
-def _processes(records: Iterable[Record]) -> list[Process]:
+def processes_in(records: Iterable[Record]) -> int:
+    """How many processes the records are about."""
+    return len({_key(record) for record in records if record.kind in _ABOUT_PROCESSES})
+
+
+def _key(record: Record) -> str:
+    """Without a key (no sensor) a record stands for itself: a bare pid may be another process's by now."""
+    return record.process_key or f"{record.node.name} {record.seq}"
+
+
+def _processes(records: Collection[Record]) -> list[Process]:
     processes: dict[str, Process] = {}
     for record in records:
-        if record.kind in ("exec", "clone", "exit", "syscall"):
-            # Without a key (no sensor) a record stands for itself: a bare pid may be another process's by now.
-            key = record.process_key or f"{record.node.name} {record.seq}"
-            process = processes.setdefault(key, Process(process_key=record.process_key))
+        if record.kind in _ABOUT_PROCESSES:
+            process = processes.setdefault(_key(record), Process(process_key=record.process_key))
             _add(process, record)
+    _say_why_forged(processes, records)
     return list(processes.values())
+
+
+def _say_why_forged(processes: dict[str, Process], records: Collection[Record]) -> None:
+    """Give each process with a forged UID the reason, which stands in the `session` record of its entry alone."""
+    why = {
+        record.entry_key: record.reason
+        for record in records
+        if record.kind == "session" and record.state == "forged" and record.phase != "end" and record.reason
+    }
+    if not why:
+        return
+    for record in records:
+        if record.state == "forged" and record.kind in _ABOUT_PROCESSES and record.entry_key:
+            processes[_key(record)].reason = why.get(record.entry_key)
 
 
 def _add(process: Process, record: Record) -> None:

@@ -4,7 +4,7 @@ It comes from the session's records in a trail, from the AuditSession in the clu
 durable record, the AuditSession knows requests that no process ever came of.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -72,10 +72,20 @@ def genuine(records: Iterable[Record]) -> list[Record]:
     Records from before an entry was found out say `unconfirmed`.
     """
     every = list(records)
-    forgers = {_entry(record) for record in every if record.state == "forged"}
+    forgers = claims(every)
     if not forgers:  # as in nearly all of a million
         return every
-    return [record for record in every if _entry(record) not in forgers] or every
+    return [record for record in every if _entry(record) not in forgers]
+
+
+def claims(records: Collection[Record]) -> dict[str, str | None]:
+    """The entries that only claim the session's UID, and why that is not theirs; none, if there are no others."""
+    found: dict[str, str | None] = {}
+    for record in records:
+        if record.state == "forged":
+            why = record.reason if record.kind == "session" and record.phase != "end" else None
+            found[_entry(record)] = why or found.get(_entry(record))
+    return found if found and any(_entry(record) not in found for record in records) else {}
 
 
 def _entry(record: Record) -> str:

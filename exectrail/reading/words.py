@@ -87,6 +87,23 @@ def processes(recorded: int | None, seen: int) -> str:
     return f"{recorded}, of which {seen} are in what was read" if recorded not in (None, seen) else str(seen)
 
 
+def forged(process: Process) -> str:
+    """That a process's UID is forged, and why where that is known; empty where it is not."""
+    if process.state != "forged":
+        return ""
+    return f"forged: {visible(process.reason)}" if process.reason else "forged"
+
+
+def claims(why: dict[str, str | None]) -> str:
+    """How many processes only claim a session's UID, and why it is not theirs."""
+    if not why:
+        return ""
+    reasons = ", ".join(visible(each) for each in dict.fromkeys(filter(None, why.values())))
+    said = "1 process carries" if len(why) == 1 else f"{len(why)} processes carry"
+    doubt = " (either of the two may have borrowed it)" if "uid-contested" in why.values() else ""
+    return f"{said} this UID as well" + (f": {reasons}{doubt}" if reasons else "")
+
+
 def losses(lost: dict[str, int]) -> str:
     """How many were lost, by cause."""
     return ", ".join(f"{count} {visible(cause)}" for cause, count in lost.items())

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from exectrail.contracts.record import Exit, Record, decode, encode
 from exectrail.reading import words
 from exectrail.reading.finding import Found
-from exectrail.reading.process_tree import Process, build, walk
+from exectrail.reading.process_tree import Process, build, processes_in, walk
 from exectrail.reading.shell import join, visible, visible_json
-from exectrail.reading.summary import Summary, moment
+from exectrail.reading.summary import Summary, claims, genuine, moment
 
 DEEPEST = 24
 """Levels that are indented; deeper ones stand below each other, and say their level."""
@@ -116,7 +116,7 @@ def section(found: Found, doubts: Iterable[str]) -> Section:
     about += [encode(gap).rstrip() for gap in found.gaps]
     return Section(
         title=words.heading(found.summary),
-        facts=[fact for fact in _facts(found.summary, count) if fact.value],
+        facts=[fact for fact in _facts(found.summary, found.records) if fact.value],
         doubts=[visible(each) for each in doubts],
         gaps=[_gap(each) for each in found.gaps],
         took=words.span(time.milliseconds),
@@ -142,7 +142,7 @@ def kind_of(how: Exit | None) -> str:
     return "killed" if how.signal else "failed" if how.code else "ok"
 
 
-def _facts(summary: Summary, seen: int) -> list[Fact]:
+def _facts(summary: Summary, records: list[Record]) -> list[Fact]:
     ended = ", ".join(part for part in (summary.outcome, words.result(summary.exit)) if part)
     request = " ".join(part for part in (summary.verb, summary.resource) if part)
     return [
@@ -161,7 +161,8 @@ def _facts(summary: Summary, seen: int) -> list[Fact]:
         Fact("duration", words.span(summary.duration_ms)),
         Fact("outcome", visible(ended) or words.NO_END, kind_of(summary.exit)),
         Fact("state", visible(summary.state or ""), "alarm" if summary.state == "forged" else ""),
-        Fact("processes", words.processes(summary.processes, seen)),
+        Fact("processes", words.processes(summary.processes, processes_in(genuine(records)))),
+        Fact("forged", words.claims(claims(records)), "alarm"),
         Fact("lost", words.losses(summary.lost), "alarm"),
         Fact("weak", visible(", ".join(summary.weak)), "weak"),
         Fact("reason", visible(summary.reason or "")),
@@ -215,15 +216,18 @@ class _Time:
 def _rows(lines: list[bytes], time: _Time) -> tuple[Iterator[Row], int]:
     """The rows of the processes that records are about, and how many they are."""
     of: dict[str, list[tuple[Record, bytes]]] = defaultdict(list)
+    about_sessions: list[Record] = []
     for line in lines:
         record = decode(line)
-        if record.kind in ("exec", "clone", "exit", "syscall"):
+        if record.kind == "session":
+            about_sessions.append(record)
+        elif record.kind in ("exec", "clone", "exit", "syscall"):
             # Without a key a record stands for itself, as in the tree.
             key = record.process_key or f"{record.node.name} {record.seq}"
             of[key].append((replace(record, process_key=key), line))
     for found in of.values():
         found.sort(key=lambda each: each[0].seq)
-    placed = list(walk(build(record for found in of.values() for record, _ in found)))
+    placed = list(walk(build([*about_sessions, *(record for found in of.values() for record, _ in found)])))
     below = _below([depth for depth, _ in placed])
     made = (
         _row(depth, process, deeper, of[process.process_key or ""], time)
@@ -276,7 +280,8 @@ def _marks(process: Process, depth: int) -> list[Fact]:
     return [
         Fact("level", str(depth) if depth > DEEPEST else ""),
         Fact("origin", "untracked" if process.origin == "untracked" else "", "alarm"),
-        Fact("state", process.state if process.state == "forged" else "", "alarm"),
+        Fact("forged", visible(process.reason or "") if process.state == "forged" else "", "alarm"),
+        Fact("state", "forged" if process.state == "forged" and not process.reason else "", "alarm"),
         Fact("state", process.state if process.state == "unconfirmed" else "", "weak"),
         Fact("called", visible(", ".join(process.calls))),
         Fact("weak", visible(", ".join(process.weak)), "weak"),

@@ -415,6 +415,17 @@ def test_what_forged_a_uid_is_in_the_section_of_its_session(limit: str, tmp_path
     assert [fact for fact in facts if fact in ("alice", "uid-1", "uid-used")] == ["uid-1", "alice"]
 
 
+def test_why_a_uid_is_forged_stands_over_the_processes_and_beside_the_forger(run: Run) -> None:
+    golden = Path(__file__).parents[1] / "enricher" / "golden" / "uid-that-is-used-again.jsonl"
+
+    shown = ParsedPage(run("5682ae", golden, "--html", "-")[1])
+
+    facts = dict(zip(shown.within("dt"), shown.within(r"dd(\..*)?"), strict=True))
+    assert facts["processes"] == "1"
+    assert facts["forged"].startswith("1 process carries this UID as well: uid-contested ")
+    assert "forged: uid-contested" in shown.shown
+
+
 def test_more_sessions_than_a_page_holds_need_a_limit(
     alice_file: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,58 @@ def test_a_forged_record_does_not_change_the_user(alice_trail: list[Record], ali
     assert from_records(alice_uid, [*mine, forged]) == from_records(alice_uid, mine)
 
 
+GOLDEN = Path(__file__).parents[1] / "enricher" / "golden"
+
+
+def test_who_else_carries_the_uid_is_no_process_of_the_session_and_it_is_said_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trail = GOLDEN / "uid-that-is-used-again.jsonl"
+    lines = show(capsys, "5682ae", trail).splitlines()
+    document = json.loads(show(capsys, "5682ae", trail, "-o", "json"))
+
+    assert "processes  1" in lines
+    assert (
+        "forged     1 process carries this UID as well: uid-contested (either of the two may have borrowed it)" in lines
+    )
+    assert lines[-2:] == [
+        "├── id  pid 22800  exit 0  2 ms",
+        "└── id  pid 22819  exit 0  2 ms  forged: uid-contested",
+    ]
+    assert document["forged"] == [{"entryKey": "669e1086-22819-2029394", "reason": "uid-contested"}]
+    assert [each.get("reason") for each in document["processes"]] == [None, "uid-contested"]
+
+
+def test_all_that_a_forger_starts_is_marked_and_each_forger_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trail.jsonl"
+    records = [record(argv=["id"], process_key="own", entry_key="own", state="confirmed")]
+    for key, why in (("b-1", "uid-used"), ("b-2", "other-command")):
+        claims = {"state": "forged", "entry_key": key}
+        records += [
+            record(kind="session", phase="start", reason=why, process_key=key, **claims),
+            record(argv=["sh"], process_key=key, **claims),
+            record(argv=["ls"], process_key=f"{key}-child", parent_key=key, **claims),
+            record(kind="session", phase="end", reason="restart", process_key=key, **claims),
+        ]
+    path.write_bytes(content(*records))
+
+    shown = show(capsys, "uid-1", path)
+
+    assert "processes  1\n" in shown
+    assert "forged     2 processes carry this UID as well: uid-used, other-command\n" in shown
+    assert (shown.count("forged: uid-used"), shown.count("forged: other-command")) == (2, 2)
+
+
+def test_where_all_records_are_forged_their_processes_count(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = show(capsys, "5682ae", GOLDEN / "uid-that-was-meant-for-another-container.jsonl")
+
+    assert "state      forged\n" in shown
+    assert "processes  1\n" in shown
+    assert "as well" not in shown
+
+
 def rendered(found: finding.Found) -> str:
     with redirect_stdout(StringIO()) as output:
         session_tree.show(found, Clock(utc=True), None)
