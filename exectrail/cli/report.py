@@ -177,6 +177,8 @@ def _in_files(arguments: Namespace, chosen: Choice, report: Report, copies: Exit
 
     def read(several: Several) -> set[str]:
         several.read(given)
+        if several.late:
+            several.read_earlier(given)
         return set()
 
     return _listed(arguments, chosen, given), read
@@ -187,6 +189,8 @@ def _in_loki(arguments: Namespace, chosen: Choice, report: Report) -> tuple[list
 
     def read(several: Several) -> set[str]:
         several.read([trail.source(SELECTIONS["sessions"])])
+        if several.late:
+            several.read_earlier([trail.of_entries(key for _, key in several.late)])
         return set()
 
     listed = sources.loki(arguments, chosen, Report())
@@ -212,6 +216,9 @@ def _in_cluster(arguments: Namespace, chosen: Choice, report: Report) -> tuple[l
         for node in sorted({each.node for each in summaries if each.node}):
             try:
                 whole = several.read(trails(kubectl, node, "--only=sessions", chosen.since))
+                late = [key for name, key in several.late if name == node]
+                earlier = [each for key in late for each in trails(kubectl, node, f"--about={key}")]
+                whole = several.read_earlier(earlier) and whole
             except KubectlError as error:
                 report.problems.append(str(error))
                 whole = False

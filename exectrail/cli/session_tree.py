@@ -105,7 +105,7 @@ def _facts(summary: Summary, records: list[Record], clock: text.Clock) -> list[t
         ("forged", [(words.claims(claims(records)), _ALARM)]),
         ("lost", [(words.losses(summary.lost), _ALARM)]),
         ("weak", _plain(", ".join(summary.weak))),
-        ("reason", _plain(summary.reason)),
+        ("reason", [(words.reason(summary), "")]),
     ]
 
 

@@ -11,8 +11,9 @@ from exectrail.cli import files
 from exectrail.cli.arguments import Misused
 from exectrail.reading.choice import Choice
 from exectrail.reading.cluster import trails
-from exectrail.reading.finding import Found, Search, UnknownSession, find_in_cluster, resolve
+from exectrail.reading.finding import Found, Search, UnknownSession, add_earlier, find_in_cluster, resolve
 from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.late import unseen
 from exectrail.reading.loki import Loki, LokiError
 from exectrail.reading.loki_trail import SELECTOR, LokiTrail
 from exectrail.reading.report import Report
@@ -118,13 +119,37 @@ def session(arguments: Namespace, report: Report, otherwise: str = "") -> Found:
     if not arguments.files and not is_uid(arguments.uid) and os.path.lexists(arguments.uid):
         raise Misused(f"{visible(arguments.uid)} is a file or folder: give a UID before it{otherwise}")
     if arguments.loki:
-        return _in_loki(arguments.uid, loki(arguments, Choice(), report), report)
+        found = _in_loki(arguments.uid, loki(arguments, Choice(), report), report)
+    elif not arguments.files:
+        found = find_in_cluster(arguments.uid, kubectl(arguments), report)
+    else:
+        search = Search(arguments.uid, report)
+        for source in files.sources(arguments.files):
+            search.read(source)
+        found = search.found()
+    if entries := unseen(found.records):
+        try:
+            said = add_earlier(found, entries, _again(arguments, entries, report))
+        except FAILURES as error:  # what was found is shown all the same
+            said = [str(error)]
+        report.problems += [each for each in said if each not in report.problems]
+    return found
+
+
+def _again(arguments: Namespace, entries: Collection[tuple[str, str]], report: Report) -> list[Source]:
+    """What to read once more for what these entries did before their request showed."""
+    if arguments.loki:
+        return [loki(arguments, Choice(), Report()).of_entries(key for _, key in entries)]
     if not arguments.files:
-        return find_in_cluster(arguments.uid, kubectl(arguments), report)
-    search = Search(arguments.uid, report)
-    for source in files.sources(arguments.files):
-        search.read(source)
-    return search.found()
+        asked = kubectl(arguments)
+        return [each for node, key in sorted(entries) for each in trails(asked, node, f"--about={key}")]
+    given = files.sources(arguments.files)
+    report.problems += [
+        f"{each.name}: cannot be read twice, so what ran before the request showed is missing; give a file"
+        for each in given
+        if not each.again and not any(said.startswith(each.name) for said in report.problems)
+    ]
+    return [each for each in given if each.again]
 
 
 def _in_loki(uid: str, trail: LokiTrail, report: Report) -> Found:

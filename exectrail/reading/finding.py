@@ -1,7 +1,7 @@
 """Finding one session by its UID, or by the beginning of it, in trails or in a cluster."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -12,6 +12,7 @@ from exectrail.reading import trail
 from exectrail.reading.cluster import audit_session_names, audit_sessions, trails
 from exectrail.reading.gaps import Gaps
 from exectrail.reading.kubectl import Forbidden, Kubectl, KubectlError
+from exectrail.reading.late import is_of, settled
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report, missing_records
 from exectrail.reading.shell import visible
@@ -46,8 +47,8 @@ class Found:
 
     @property
     def records(self) -> list[Record]:
-        """Its records, decoded."""
-        return list(map(decode, self.lines))
+        """Its records, decoded, with what later ones say of them."""
+        return settled(map(decode, self.lines))
 
     @property
     def ambiguous(self) -> list[Record]:
@@ -67,7 +68,8 @@ def doubts(found: Found, report: Report) -> list[str]:
         return []
     said: list[str] = []
     about = [r for r in genuine(records) if r.kind == "session"]
-    starts = [r for r in about if r.phase == "start" and r.reason != LATE]
+    begun = {r.process_key for r in records if r.kind == "exec" and r.process_key == r.entry_key}
+    starts = [r for r in about if r.phase == "start" and (r.reason != LATE or r.entry_key in begun)]
     ends = [r for r in about if r.phase == "end"]
     if not starts:
         said.append("the session's beginning is not in what was read")
@@ -201,6 +203,24 @@ class Search:
         new = place not in self._seen
         self._seen.add(place)
         return new
+
+
+def add_earlier(found: Found, entries: Collection[tuple[str, str]], sources: Iterable[trail.Source]) -> list[str]:
+    """Add what entries did before their request showed (`late.unseen`); what could not be read, a sentence each."""
+    needles = tuple(key.encode(errors="surrogateescape") for _, key in entries)
+    report = Report()
+    seen: set[tuple[str, int, str]] = set()
+    for source in sources:
+        try:
+            for line in trail.lines(source, needles, report):
+                record = trail.understood(line, report)
+                if record and is_of(record, entries):
+                    place = (record.node.name, record.seq, record.audit_id)
+                    found.lines += [] if place in seen else [line]
+                    seen.add(place)
+        except (KubectlError, trail.Unreadable) as error:
+            report.problems.append(f"{source.name}: {error}" if isinstance(error, KubectlError) else str(error))
+    return report.problems
 
 
 def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from exectrail.contracts.record import Exit, Origin, Record, State
 from exectrail.contracts.session import TAG_VARIABLE
 
-_ABOUT_PROCESSES = ("exec", "clone", "exit", "syscall")
+ABOUT_PROCESSES = ("exec", "clone", "exit", "syscall")
 """Kinds of records."""
 _OWN_CALLS = ("execve", "execveat", "clone", "clone3", "fork", "vfork")
 """System calls that a tree shows anyway."""
@@ -113,7 +113,7 @@ def walk(roots: list[Node]) -> Iterator[tuple[int, Process]]:
 
 def processes_in(records: Iterable[Record]) -> int:
     """How many processes the records are about."""
-    return len({_key(record) for record in records if record.kind in _ABOUT_PROCESSES})
+    return len({_key(record) for record in records if record.kind in ABOUT_PROCESSES})
 
 
 def _key(record: Record) -> str:
@@ -124,7 +124,7 @@ def _key(record: Record) -> str:
 def _processes(records: Collection[Record]) -> list[Process]:
     processes: dict[str, Process] = {}
     for record in records:
-        if record.kind in _ABOUT_PROCESSES:
+        if record.kind in ABOUT_PROCESSES:
             process = processes.setdefault(_key(record), Process(process_key=record.process_key))
             _add(process, record)
     _say_why_forged(processes, records)
@@ -141,7 +141,7 @@ def _say_why_forged(processes: dict[str, Process], records: Collection[Record]) 
     if not why:
         return
     for record in records:
-        if record.state == "forged" and record.kind in _ABOUT_PROCESSES and record.entry_key:
+        if record.state == "forged" and record.kind in ABOUT_PROCESSES and record.entry_key:
             processes[_key(record)].reason = why.get(record.entry_key)
 
 

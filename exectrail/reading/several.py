@@ -15,8 +15,9 @@ from exectrail.reading import trail
 from exectrail.reading.finding import Found
 from exectrail.reading.gaps import Gaps
 from exectrail.reading.kubectl import KubectlError
+from exectrail.reading.late import is_of
 from exectrail.reading.report import Report
-from exectrail.reading.summary import Summary, from_records
+from exectrail.reading.summary import LATE, Summary, from_records
 
 
 class NoRoom(Exception):
@@ -52,6 +53,8 @@ class Several:
         self._own = {uid: array("Q") for uid in uids}
         """Where in the file the records of each session begin."""
         self._ambiguous = {uid: array("Q") for uid in uids}
+        self.late: dict[tuple[str, str], str] = {}
+        """Entries whose request showed late, by node and key, and its UID: what they did before may be under no UID."""
         self._gaps = Gaps()
         self._file = temporary()
         self._size = 0
@@ -71,6 +74,22 @@ class Several:
                 self._report.sources += 1
         return len(self._report.problems) == before
 
+    def read_earlier(self, sources: Iterable[trail.Source]) -> bool:
+        """Read of these trails what the late entries did before; whether each could be read to its end."""
+        needles = tuple(key.encode(errors="surrogateescape") for _, key in self.late)
+        again = Report()  # the trails were read before
+        for source in sources:
+            try:
+                for line in trail.lines(source, needles, again):
+                    record = trail.understood(line, again)
+                    if record and is_of(record, self.late):
+                        uid = self.late[record.node.name, record.entry_key or ""]
+                        self._keep(line, self._own.get(uid))
+            except (KubectlError, trail.Unreadable) as error:
+                again.problems.append(f"{source.name}: {error}" if isinstance(error, KubectlError) else str(error))
+        self._report.problems += [each for each in again.problems if each not in self._report.problems]
+        return not again.problems
+
     def _take(self, line: bytes) -> None:
         record = trail.understood(line, self._report)
         if record is None:
@@ -79,6 +98,8 @@ class Several:
             self._gaps.add(record)
         elif record.request_uid:
             self._keep(line, self._own.get(record.request_uid))
+            if record.reason == LATE and record.entry_key and record.request_uid in self._own:
+                self.late[record.node.name, record.entry_key] = record.request_uid
         elif record.origin == "session":
             for uid in record.candidates or ():
                 self._keep(line, self._ambiguous.get(uid))

@@ -3,7 +3,7 @@
 from exectrail.contracts.record import Exit, Record, Resource
 from exectrail.reading.process_tree import Exec, Process
 from exectrail.reading.shell import join, visible
-from exectrail.reading.summary import Summary
+from exectrail.reading.summary import LATE, Summary
 
 NO_END = "no end recorded"
 """Of a session without an outcome."""
@@ -68,6 +68,12 @@ def outcome(summary: Summary) -> str:
     """How a session ended, or that nothing says it did; first of all, that its UID is not its own."""
     ended = result(summary.exit) or summary.outcome or NO_END
     return f"forged, {ended}" if summary.state == "forged" else ended
+
+
+def reason(summary: Summary) -> str:
+    """What is special about a session."""
+    shown_late = " (the request showed only after its process had started)" if summary.reason == LATE else ""
+    return visible(summary.reason or "") + shown_late
 
 
 def command(run: Exec) -> str:

@@ -110,8 +110,8 @@ def entry(summary: Summary) -> Entry:
 def section(found: Found, doubts: Iterable[str]) -> Section:
     """All that a page says of a session."""
     time = _Time(found)
-    rows, count = _rows(found.lines, time)
-    ambiguous, ambiguous_count = _rows(found.ambiguous_lines, time)
+    rows, count = _rows(found.records, found.lines, time)
+    ambiguous, ambiguous_count = _rows(found.ambiguous, found.ambiguous_lines, time)
     about = [line for line in found.lines if decode(line).kind == "session"]
     about += [encode(gap).rstrip() for gap in found.gaps]
     return Section(
@@ -165,7 +165,7 @@ def _facts(summary: Summary, records: list[Record]) -> list[Fact]:
         Fact("forged", words.claims(claims(records)), "alarm"),
         Fact("lost", words.losses(summary.lost), "alarm"),
         Fact("weak", visible(", ".join(summary.weak)), "weak"),
-        Fact("reason", visible(summary.reason or "")),
+        Fact("reason", words.reason(summary)),
         Fact("pod UID", visible(summary.pod_uid or "")),
         Fact("cluster UID", visible(summary.cluster_uid or "")),
     ]
@@ -213,12 +213,11 @@ class _Time:
         return min(max((at - self.begin).total_seconds() * 1e5 / self.milliseconds, 0.0), 100.0)
 
 
-def _rows(lines: list[bytes], time: _Time) -> tuple[Iterator[Row], int]:
-    """The rows of the processes that records are about, and how many they are."""
+def _rows(records: list[Record], lines: list[bytes], time: _Time) -> tuple[Iterator[Row], int]:
+    """The rows of the processes that records are about, with their lines, and how many they are."""
     of: dict[str, list[tuple[Record, bytes]]] = defaultdict(list)
     about_sessions: list[Record] = []
-    for line in lines:
-        record = decode(line)
+    for record, line in zip(records, lines, strict=True):
         if record.kind == "session":
             about_sessions.append(record)
         elif record.kind in ("exec", "clone", "exit", "syscall"):

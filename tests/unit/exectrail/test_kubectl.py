@@ -13,6 +13,7 @@ from exectrail.reading.kubectl import Kubectl, KubectlError
 
 from .fake_cluster import FakeCluster
 from .terminals import on_terminal
+from .test_show import UNTAGGED, late_trail
 
 PRINT = ("python3", "-m", "exectrail.reading.reader")
 
@@ -153,6 +154,21 @@ def test_a_file_trail_is_read_through_the_reader_of_the_sessions_node(
     reads = [call for call in cluster.calls if call[0] == "exec"]
     place = ["--namespace=audit", "node-node-1", "--container=reader"]
     assert reads == [["exec", *place, "--", *PRINT, "/trail/trail.jsonl", about]]
+
+
+def test_what_ran_before_the_request_showed_is_asked_for_by_its_entry(cluster: FakeCluster, run: Show) -> None:
+    trail = late_trail(UNTAGGED)
+    cluster.answers("get auditsessions", out={"items": [_session("uid-1", {"node": "n"})]})
+    cluster.has_pods("file", "/trail/trail.jsonl", "n")
+    own = b"".join(each for each in trail.splitlines(keepends=True) if b"uid-1" in each)
+    cluster.answers("exec --about=uid-1", out=own + end(trail))
+    cluster.answers("exec --about=b-7-1", out=trail + end(trail))
+
+    code, out, err = run("show", "uid-1")
+
+    assert (code, err) == (0, "")
+    assert "── sh  exit 0" in out
+    assert "── ls  " in out
 
 
 def test_a_pvc_trail_has_the_nodes_name_in_its_file(

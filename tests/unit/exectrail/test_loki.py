@@ -20,6 +20,7 @@ from exectrail.contracts.record import Record, encode
 from exectrail.reading.loki_trail import SELECTOR, among
 
 from .fake_loki import SECOND, Answer, FakeLoki, basic, serving
+from .test_show import UNTAGGED, late_trail
 from .test_untracked import entry
 
 REPO = Path(__file__).parents[3]
@@ -50,6 +51,18 @@ def loki(alice_trail: list[Record]) -> Iterator[FakeLoki]:
             (begin + record.seq * SECOND // 10, encode(record).decode().rstrip("\n")) for record in alice_trail
         ]
         yield served
+
+
+def test_what_ran_before_the_request_showed_is_found_there_too(loki: FakeLoki, tmp_path: Path, run: Run) -> None:
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(late_trail(UNTAGGED))
+    begin = time.time_ns() - 60 * SECOND
+    loki.lines = [(begin + at, each) for at, each in enumerate(trail.read_text().splitlines())]
+
+    _, shown, _ = run("show", "uid-1", "--loki", loki.url)
+
+    assert "└── ls" in shown
+    assert shown == run("show", "uid-1", trail)[1]
 
 
 def test_without_an_http_client_it_is_said_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

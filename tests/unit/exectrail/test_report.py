@@ -27,6 +27,7 @@ from exectrail.report.rows import Row, kind_of, section
 from .fake_cluster import FakeCluster
 from .hostile import HOSTILE
 from .parsed_page import ParsedPage
+from .test_show import TAGGED, UNTAGGED, late_trail
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 Run = Callable[..., tuple[int, str, str]]
@@ -424,6 +425,30 @@ def test_why_a_uid_is_forged_stands_over_the_processes_and_beside_the_forger(run
     assert facts["processes"] == "1"
     assert facts["forged"].startswith("1 process carries this UID as well: uid-contested ")
     assert "forged: uid-contested" in shown.shown
+
+
+@pytest.mark.parametrize("how", [["5682ae"], ["--user", "alice"]], ids=["one", "several"])
+def test_a_request_that_shows_late_holds_for_all_that_its_process_did(how: list[str], run: Run) -> None:
+    golden = Path(__file__).parents[1] / "enricher" / "golden" / "request-that-shows-late.jsonl"
+
+    shown = ParsedPage(run(*how, golden, "--html", "-")[1])
+
+    assert shown.within("code")[-1] == "id"
+    assert "state: unconfirmed" not in shown.shown
+
+
+@pytest.mark.parametrize("before", [UNTAGGED, TAGGED], ids=["without a tag", "with the tag of another"])
+@pytest.mark.parametrize("how", [["uid-1"], ["--user", "alice"]], ids=["one", "several"])
+def test_what_ran_before_the_request_showed_is_reported_with_it(
+    how: list[str], before: dict[str, object], tmp_path: Path, run: Run
+) -> None:
+    trail = tmp_path / "trail.jsonl"
+    trail.write_bytes(late_trail(before))
+
+    code, out, err = run(*how, trail, "--html", "-")
+
+    assert (code, err) == (0, "")
+    assert ParsedPage(out).within("code")[-2:] == ["sh", "ls"]
 
 
 def test_more_sessions_than_a_page_holds_need_a_limit(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +306,78 @@ def test_where_all_records_are_forged_their_processes_count(capsys: pytest.Captu
     assert "state      forged\n" in shown
     assert "processes  1\n" in shown
     assert "as well" not in shown
+
+
+def test_a_request_that_shows_late_holds_for_all_that_its_process_did(capsys: pytest.CaptureFixture[str]) -> None:
+    trail = GOLDEN / "request-that-shows-late.jsonl"
+    shown = show(capsys, "5682ae", trail)
+
+    assert "unconfirmed" not in shown
+    assert "reason     late (the request showed only after its process had started)\n" in shown
+    assert [each["state"] for each in json.loads(show(capsys, "5682ae", trail, "-o", "json"))["processes"]] == [
+        "confirmed"
+    ]
+    assert show(capsys, "5682ae", trail, "--raw").count('"unconfirmed"') == 5
+
+
+def test_a_uid_that_turns_out_forged_is_forged_for_all_that_its_process_did(tree: Callable[..., str]) -> None:
+    claims = {"process_key": "b-1", "entry_key": "b-1"}
+    text = tree(
+        record(kind="session", phase="start", state="unconfirmed", **claims),
+        record(argv=["id"], state="unconfirmed", **claims),
+        record(kind="session", phase="start", state="forged", reason="other-command", **claims),
+    )
+
+    assert "id  no exit recorded  forged: other-command\n" in text
+
+
+LATE_ENTRY: dict[str, object] = {"process_key": "b-7-1", "entry_key": "b-7-1"}
+UNTAGGED: dict[str, object] = {"request_uid": None, "origin": "untracked"}
+TAGGED: dict[str, object] = {"request_uid": "uid-0", "origin": "session", "state": "forged"}
+
+
+def late_trail(before: dict[str, object]) -> bytes:
+    """A process came in and ran something; its request showed later."""
+    entry = LATE_ENTRY | before
+    claim = record(kind="session", phase="start", reason="uid-used", **entry) if before is TAGGED else None
+    whose = {"origin": "session", "user": "alice", "state": "confirmed"}
+    asked = {"reason": "late", "request": Request("exec", "pods/exec", ["sh"]), "weak": ["requestUID", "user"]}
+    records = [
+        record(argv=["other"], process_key="b-1-1", entry_key="b-1-1", **UNTAGGED),
+        *([claim] if claim else []),
+        record(argv=["sh"], **entry),
+        record(argv=["ls"], **entry | {"process_key": "b-8-2", "parent_key": "b-7-1"}),
+        record(kind="session", phase="start", **LATE_ENTRY | whose | asked),
+        record(kind="exit", exit=Exit(0), **LATE_ENTRY | whose),
+        record(kind="session", phase="end", exit=Exit(0), outcome="completed", processes=2, **LATE_ENTRY | whose),
+    ]
+    return b"".join(encode(replace(each, seq=seq)) for seq, each in enumerate(records))
+
+
+@pytest.mark.parametrize("before", [UNTAGGED, TAGGED], ids=["without a tag", "with the tag of another"])
+def test_what_ran_before_the_request_showed_is_shown_with_it(
+    before: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trail.jsonl"
+    path.write_bytes(late_trail(before))
+
+    shown = show(capsys, "uid-1", path)
+
+    assert "processes  2\n" in shown
+    assert shown.partition("\n\n")[2] == (
+        "alice exec shop/web-0/app\n"
+        "└── sh  exit 0  weak: requestUID, user\n"
+        "    └── ls  no exit recorded  weak: requestUID, user\n"
+    )
+
+
+def test_what_can_be_read_once_only_is_said_to_lack_what_ran_before_the_request_showed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(late_trail(UNTAGGED))))
+
+    assert cli.run(["show", "uid-1", "-"]) == 3
+    assert "standard input: cannot be read twice, so what ran before the request showed" in capsys.readouterr().err
 
 
 def rendered(found: finding.Found) -> str:
