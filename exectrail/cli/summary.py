@@ -37,7 +37,7 @@ def run(arguments: Namespace, chosen: Choice, report: Report) -> int:
     """Count the records of the files, of Loki or of all nodes of the cluster."""
     records = read_all(sources.of(arguments, "execs", chosen, report), SELECTIONS["execs"], report)
     with progress.shown(report):
-        counts = count(filter(chosen.keeps_record, records))
+        counts = count(records, chosen)
     if report.failed and not counts.sessions + counts.execs:  # nor is it known that there are none
         return outcome.code(report, ())
     if arguments.output == "json":

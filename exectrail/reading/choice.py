@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from exectrail.contracts.record import Record
+from exectrail.contracts.record import Origin, Record
 from exectrail.reading.summary import Summary, moment
 
 Pattern = re.Pattern[str]
@@ -50,14 +50,20 @@ class Choice:
 
     def keeps_target(self, record: Record) -> bool:
         """The same at any time."""
+        return self.keeps_owner(record.user, record.origin) and self.keeps_place(record)
+
+    def keeps_owner(self, user: str | None, origin: Origin | None) -> bool:
+        """Whether what is of this user, and of this origin, is of interest."""
+        return _any(self.user, user) and (not self.origin or origin in self.origin)
+
+    def keeps_place(self, record: Record) -> bool:
+        """Whether a record is from where it is of interest, of any user and origin."""
         place = record.resource
         return (
-            _any(self.user, record.user)
-            and _any(self.namespace, place.namespace if place else None)
+            _any(self.namespace, place.namespace if place else None)
             and _any(self.pod, place.pod if place else None)
             and _any(self.container, place.container if place else None)
             and _any(self.node, record.node.name)
-            and (not self.origin or record.origin in self.origin)
         )
 
     def in_time(self, time: str | None) -> bool:

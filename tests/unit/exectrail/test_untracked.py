@@ -14,7 +14,9 @@ from exectrail import cli
 from exectrail.cli import summary
 from exectrail.cli.arguments import ORIGINS
 from exectrail.contracts.record import EnteredFrom, Exit, Node, Record, Request, Resource, encode
+from exectrail.reading import counts as counts_module
 from exectrail.reading import entries
+from exectrail.reading.choice import Choice
 from exectrail.reading.counts import count
 from exectrail.reading.entries import untracked
 
@@ -262,6 +264,71 @@ def test_a_session_counts_once_as_what_is_known_of_it_last(starts: list[Record],
     assert counts.sessions == sum(users.values())
     assert counts.sessions_by_user == users
     assert counts.sessions_by_hour == ({"2026-11-23T14": 1} if users else {})
+
+
+LATE_GOLDEN = Path(__file__).parents[1] / "enricher" / "golden" / "request-that-shows-late.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("options", "users"),
+    [
+        ([], [("alice", 1, 2), ("(no user)", 0, 1)]),
+        (["--user", "alice"], [("alice", 1, 2)]),
+        (["--origin", "session"], [("alice", 1, 2)]),
+        (["--user", "bob"], []),
+    ],
+    ids=lambda value: " ".join(value) if value and isinstance(value[0], str) else "",
+)
+def test_what_ran_before_a_request_showed_late_counts_for_its_user(
+    options: list[str], users: list[tuple[str, int, int]], run: Run
+) -> None:
+    made = json.loads(run("summary", LATE_GOLDEN, "-o", "json", *options)[1])
+
+    assert [(each["user"], each["sessions"], each["execs"]) for each in made["users"]] == users
+    assert (made["sessions"], made["execs"]) == (sum(each[1] for each in users), sum(each[2] for each in users))
+
+
+@pytest.mark.parametrize("since", ["2026-11-23T14:08Z", "2026-11-23T14:08:30Z"], ids=["with", "without its start"])
+@pytest.mark.parametrize("before", ["untracked", "session"])
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "in files of the wrong order"])
+def test_the_late_record_holds_for_what_is_chosen_whatever_it_was_before(
+    since: str, before: str, order: int, tmp_path: Path, run: Run
+) -> None:
+    entry_of = {"process_key": "k", "entry_key": "k"}
+    ran = [record(9, program="/usr/bin/id", origin=before, **entry_of), record(10, program="x", errno="E", **entry_of)]
+    ran[1].origin = ran[0].origin
+    asked = {"request_uid": "uid-1", "state": "confirmed", "user": "carol", "origin": "session", "reason": "late"}
+    late = replace(record(11, kind="session", phase="start", **entry_of | asked), timestamp="2026-11-23T14:08:10.000Z")
+    names = [str(tmp_path / "1.jsonl"), str(tmp_path / "2.jsonl")][::order]
+    Path(names[0] if order == 1 else names[1]).write_bytes(b"".join(map(encode, ran)))
+    Path(names[1] if order == 1 else names[0]).write_bytes(encode(late))
+
+    made = json.loads(run("summary", *names, "--user", "carol", "--since", since, "-o", "json")[1])
+
+    assert (made["sessions"], made["execs"], made["failedExecs"]) == (int(since.endswith("08Z")), 2, 1)
+
+
+def test_a_uid_that_is_forged_first_counts_once_its_own_request_shows() -> None:
+    forged = replace(UNCONFIRMED, state="forged", reason="other-command")
+    ran = record(9, program="/usr/bin/id", state="forged", origin="session", request_uid="uid-1", process_key="k")
+    late = replace(UNCONFIRMED, request_uid="uid-2", state="confirmed", user="carol", reason="late", seq=10)
+
+    counts = count([UNCONFIRMED, forged, ran, late])
+
+    assert (counts.sessions_by_user, counts.execs_by_user) == ({"carol": 1}, {"carol": 1})
+
+
+def test_only_so_much_waits_for_a_user_and_all_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts_module, "MOST_HELD", 10)
+    many = [entry(seq % 60, f"b-{seq}-1", entry_key=f"b-{seq}-1", program=f"/bin/{seq % 7}") for seq in range(100)]
+    counting = counts_module._Counting(Choice())
+
+    for each in many:
+        counting.run(each)
+        assert counting._size <= 10
+    counting.close()
+
+    assert (counting.counts.execs, counting.counts.execs_by_user, counting._size) == (100, {"(no user)": 100}, 0)
 
 
 def test_a_request_without_a_container_counts_for_its_pod() -> None:
