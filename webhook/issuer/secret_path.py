@@ -30,6 +30,8 @@ _TOKEN_BYTES = 32
 _TOKEN = re.compile(r"[0-9a-z]{32,64}")
 """The API server takes a path only if each of its parts is a DNS subdomain in lower case (RFC 1123)."""
 _ROTATE = timedelta(days=30)
+_SKEW = timedelta(hours=1)
+"""How far ahead the clock of the replica that made it may be."""
 _SETTLE = timedelta(seconds=5)
 """From a new token until it is called: all replicas have to know it."""
 _KEEP_SECONDS = 60.0
@@ -63,7 +65,7 @@ def due(data: dict[str, bytes], now: datetime) -> Due:
         age = now - created
     except (KeyError, ValueError, TypeError):  # a time without its zone is a TypeError
         return Due(new=True)
-    if not _TOKEN.fullmatch(token) or age >= _ROTATE:
+    if not _TOKEN.fullmatch(token) or not -_SKEW <= age < _ROTATE:
         return Due(new=True)
     return Due(new=False, wait=max(timedelta(0), min(_SETTLE, _SETTLE - age)))
 

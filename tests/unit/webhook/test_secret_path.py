@@ -15,7 +15,16 @@ from starlette.testclient import TestClient
 from exectrail.contracts.webhook_configuration import parted
 from tests.unit.waiting import until
 from tests.unit.webhook.small_api import SmallApi
-from webhook.app import EXEC_METADATA_PATH, Health, Webhook, admission_app
+from webhook.app import (
+    BINDING_PATH,
+    BREAK_GLASS_PATH,
+    CANARY_PATH,
+    EXEC_METADATA_PATH,
+    REQUIRED_PATH,
+    Health,
+    Webhook,
+    admission_app,
+)
 from webhook.issuer import rounds, secret_path
 from webhook.issuer.configuration import PATH
 from webhook.issuer.secret_path import Accepted, Due, SecretPath, due
@@ -39,6 +48,9 @@ def data(age: float = 60, token: str = TOKEN, created: str | None = None) -> dic
         (data(5), Due(new=False)),
         (data(2), Due(new=False, wait=timedelta(seconds=3))),
         (data(-60), Due(new=False, wait=timedelta(seconds=5))),
+        # by a replica whose clock is ahead; by one whose clock was
+        (data(-3600), Due(new=False, wait=timedelta(seconds=5))),
+        (data(-3601), Due(new=True)),
         (data(30 * 86400 - 1), Due(new=False)),
         (data(30 * 86400), Due(new=True)),
         ({}, Due(new=True)),
@@ -201,6 +213,9 @@ def test_whatever_the_api_refuses_is_tried_again(api: SmallApi, method: str) -> 
     until(lambda: replica.called)
 
 
+ENTRIES = (BINDING_PATH, EXEC_METADATA_PATH, CANARY_PATH, REQUIRED_PATH, BREAK_GLASS_PATH)
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -210,6 +225,7 @@ def test_whatever_the_api_refuses_is_tried_again(api: SmallApi, method: str) -> 
         (f"{EXEC_METADATA_PATH}/{TOKEN}/", 403),
         (f"{EXEC_METADATA_PATH}/{TOKEN[:-1]}", 403),
         (f"/{EXEC_METADATA_PATH}/{TOKEN}", 404),
+        *((f"{path}%0A", 404) for path in ENTRIES),
         ("/healthz", 200),
     ],
 )
