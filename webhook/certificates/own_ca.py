@@ -67,6 +67,8 @@ def _why_ca(ca: _Ca | None, now: datetime, policy: Policy) -> str:
     """Why there must be a new CA; nothing where there need not."""
     if ca is None:
         return "there is no usable CA"
+    if now < ca.certificate.not_valid_before_utc:
+        return f"the CA is valid only from {ca.certificate.not_valid_before_utc.isoformat()} on"
     if now >= ca.certificate.not_valid_after_utc - policy.ca_renew_before:
         return f"the CA ends at {ca.certificate.not_valid_after_utc.isoformat()}"
     return ""
@@ -76,6 +78,8 @@ def _why_leaf(leaf: x509.Certificate | None, ca: _Ca, state: State, policy: Poli
     """Why there must be a new certificate to serve with; nothing where there need not, or must not be yet."""
     if leaf is None:
         return "there is no usable certificate"
+    if state.now < leaf.not_valid_before_utc:  # made while a clock was ahead
+        return f"the certificate is valid only from {leaf.not_valid_before_utc.isoformat()} on"
     end = leaf.not_valid_after_utc
     if state.now >= end:
         return f"the certificate has ended at {end.isoformat()}"

@@ -69,6 +69,8 @@ def test_the_ca_signs_servers_and_nothing_above_them() -> None:
 
 
 ANOTHER = issued()
+AHEAD = plan(State(NOW + 30 * DAY, {key: SECRET[key] for key in ("ca.crt", "ca.key")}, []), POLICY).changes
+"""A certificate by the same CA, made while a clock was ahead."""
 CA, LEAF = {"ca.crt", "ca.key"}, {"tls.crt", "tls.key"}
 
 
@@ -83,6 +85,9 @@ CA, LEAF = {"ca.crt", "ca.key"}, {"tls.crt", "tls.key"}
         (SECRET, POLICY.duration + MINUTE, None, LEAF),
         (issued(NOW + 8 * 365 * DAY - DAY) | {key: SECRET[key] for key in CA}, 8 * 365 * DAY, DAY, CA),
         (SECRET, POLICY.ca_duration, DAY, CA | LEAF),
+        # made while a clock was ahead: not valid yet
+        (issued(NOW + 30 * DAY), MINUTE, DAY, CA | LEAF),
+        (SECRET | {key: AHEAD[key] for key in LEAF}, MINUTE, DAY, LEAF),
         # something is not there, or cannot be used
         ({}, MINUTE, None, CA | LEAF),
         ({key: SECRET[key] for key in CA}, MINUTE, DAY, LEAF),
