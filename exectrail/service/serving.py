@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, BinaryIO
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
@@ -18,6 +19,9 @@ Check = Callable[[], str | None]
 """What is wrong, or None."""
 
 _PAUSE_SECONDS = 0.5
+_MOST_HEAD_BYTES = 16 << 10
+_MOST_CONNECTIONS = 64
+"""The oldest one ends for one more: who sends a byte now and then keeps nobody out."""
 _RETRY_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
@@ -67,6 +71,10 @@ def serve(
         wbufsize = -1
         disable_nagle_algorithm = True
 
+        def setup(self) -> None:
+            super().setup()
+            self.rfile = _Head(self.rfile)  # type: ignore[assignment] # only lines are read of it
+
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
                 case "/healthz":
@@ -97,6 +105,25 @@ def serve(
     return server
 
 
+class _Head:
+    """The head of a request: of more than a few KiB nothing is read. The library takes 100 lines of 64 KiB."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._left = file, _MOST_HEAD_BYTES
+        self.close = file.close
+
+    def readline(self, most: int) -> bytes:
+        line = self._file.readline(min(most, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise TimeoutError("too long a head")  # which ends the connection without a word
+        return line
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+
 class _Server(ThreadingHTTPServer):
     """Goes on whatever happens to one connection."""
 
@@ -106,6 +133,8 @@ class _Server(ThreadingHTTPServer):
         super().__init__(bound.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = bound
+        self._open: dict[socket.socket, None] = {}
+        """The oldest first."""
         self.server_name, self.server_port = bound.getsockname()[:2]
         self.server_activate()
 
@@ -117,6 +146,24 @@ class _Server(ThreadingHTTPServer):
             log.warning("cannot accept a connection: %s", error.strerror)
             time.sleep(_PAUSE_SECONDS)
             raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the library's signature
+        """Begin a connection, in a thread of its own."""
+        self._open[request] = None
+        if len(self._open) > _MOST_CONNECTIONS:
+            self._end_oldest()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - the library's signature
+        """End one."""
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def _end_oldest(self) -> None:
+        with suppress(StopIteration, RuntimeError, OSError):  # it ends by itself meanwhile
+            oldest = next(iter(self._open))
+            self._open.pop(oldest, None)
+            oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the library's signature
         """Log what went wrong with one connection, as a line like all others."""

@@ -1,5 +1,6 @@
 """The controller's health endpoint."""
 
+import contextlib
 import errno
 import http.client
 import json
@@ -18,6 +19,7 @@ import pytest
 from exectrail.service.serving import bind, serve
 from profiles.controller import metrics
 from profiles.controller.health import STUCK_SECONDS, Pulse
+from tests.unit.waiting import until
 
 
 class Clock:
@@ -165,6 +167,40 @@ time.sleep(60)
 
     assert result.returncode == -signal.SIGTERM
     assert "the thread 'serving' died" in json.loads(result.stderr)["message"]
+
+
+def connected(address: str) -> socket.socket:
+    host, port = address.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def is_ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("size", [65_000, 300])
+def test_no_more_of_a_head_is_read_than_one_has(address: str, size: int) -> None:
+    with connected(address) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n")
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for _ in range(98):
+                connection.sendall(b"X: " + b"x" * size + b"\r\n")
+        assert is_ended(connection)
+
+
+def test_connections_that_send_nothing_keep_nobody_out(address: str) -> None:
+    before = threading.active_count()
+    with contextlib.ExitStack() as connections:
+        every = [connections.enter_context(connected(address)) for _ in range(200)]
+        for each in every:
+            each.sendall(b"G")
+
+        assert get(address + "/healthz") == (200, "ok\n")
+        assert all(is_ended(each) for each in every[:130])
+        until(lambda: threading.active_count() <= before + 65)
 
 
 def test_another_path_is_not_found(address: str) -> None:
