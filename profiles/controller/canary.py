@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from exectrail.contracts.canary import ANSWERED, ASKED, LABEL
+from exectrail.contracts.canary import ANSWERED, ASKED, ENTRY, LABEL
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.k8s.client import ApiError, Client
 
@@ -26,7 +26,7 @@ _REASONS: tuple[tuple[Reason, str], ...] = (
     ("timeout", r"deadline exceeded|timeout|timed out"),
     ("unreachable", r"dial |connect|EOF|no such host|no route"),
 )
-_CALL_FAILED = "failed calling webhook"
+_CALL_FAILED = f'failed calling webhook "{ENTRY}"'
 _URL = re.compile(r'Post "[^"]*": ')
 """It has the word timeout, whatever went wrong."""
 

@@ -92,6 +92,12 @@ def test_an_api_server_that_takes_no_canary_says_nothing_about_the_webhook(serve
         canary.ask(Client(server.url), "audit")
 
 
+def test_another_products_webhook_that_fails_says_nothing_about_ours(server: ApiServer) -> None:
+    server.canned.append((500, failed("EOF").replace(b"canary.exectrail.io", b"mutate.policies.example")))
+    with pytest.raises(ApiError, match=r"mutate\.policies\.example"):
+        canary.ask(Client(server.url), "audit")
+
+
 @pytest.mark.parametrize(
     ("canned", "code", "sentence"),
     [
