@@ -23,6 +23,8 @@ from profiles.controller.shares import Aged, surplus
 
 SUBSTANTIATED_SENSOR = "bpf"
 """The only sensor that sees every process. A look into /proc misses short ones: no proof that none was there."""
+_SHOWN_WITHIN = timedelta(minutes=9)
+"""A node waits ten minutes for the request of a process (`enricher.emit.late_requests`), and then reports nothing."""
 
 
 class Requester(Struct, frozen=True):
@@ -159,6 +161,8 @@ def verdict(
 
     """
     node = _node_at_request(session, pod)
+    if created(session.metadata) - _requested(session) > _SHOWN_WITHIN:
+        return _close(session, "not-recorded", node)
     trail = trail_of(node) if node else None
     if trail and (beat := _sees_all_since(trail, _requested(session), now)) and _covers(trail, pod):
         return _close(session, "never-started", node) if _requested(session) <= beat else None

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from exectrail.contracts import session
 from exectrail.contracts.meta import ObjectMeta
@@ -126,6 +127,16 @@ def test_never_started_is_claimed_only_where_a_process_would_have_been_seen(
     closing = verdict(asked(ago=300), target, {t.metadata.name: t for t in trails}.get, NOW)
     assert closing
     assert (closing.outcome, closing.node, closing.resource_version) == (outcome, node, "7")
+
+
+@pytest.mark.parametrize(("minutes", "outcome"), [(8, "never-started"), (10, "not-recorded")])
+def test_of_a_request_that_was_stored_late_its_node_would_report_nothing(minutes: int, outcome: str) -> None:
+    """A node waits ten minutes for the request of a process."""
+    late = asked(ago=300 + 60 * minutes)
+    late = replace(late, metadata=replace(late.metadata, creation_timestamp=at(300)))
+
+    closing = verdict(late, pod(ago=7200), {"node1": trail(since=7200)}.get, NOW)
+    assert closing and closing.outcome == outcome
 
 
 def test_a_heartbeat_from_before_the_request_says_nothing_about_it() -> None:
