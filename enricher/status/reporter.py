@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -66,6 +67,8 @@ class Reporter:
         """How many nodes report, by the API's last word."""
         self._count_at = time.monotonic() + random.uniform(0, _COUNT_EVERY / 10)  # noqa: S311 - spreads load
         self._env_written: dict[str, bool] | None = None
+        """None where it is not known what the API has."""
+        self._all_of_env = False
 
     @property
     def waiting(self) -> int:
@@ -173,11 +176,13 @@ class Reporter:
             log.error("the API refused this node's NodeTrail: %s", error)
 
     def _write_node(self, status: NodeTrailStatus) -> None:
-        whole = msgspec.to_builtins(status)
-        body = {"status": {**whole, "env": _changed(self._env_written or {}, status.env)}}
+        whole, before = msgspec.to_builtins(status), self._env_written
+        self._env_written = None  # until all is written
+        known = dict.fromkeys(before or {}) if self._all_of_env else before or {}
+        body = {"status": {**whole, "env": _changed(known, status.env)}}
         path = f"{self._trails_path}/{self._node}/status"
         try:
-            if self._env_written is None:  # what an enricher before this one wrote
+            if before is None:  # what an enricher before this one wrote
                 self._client.patch(path, {"status": {"env": None, "lostByCause": None}})
             self._client.patch(path, body)
         except ApiError as error:
@@ -185,18 +190,19 @@ class Reporter:
                 raise
             self._client.create(self._trails_path, NodeTrail(ObjectMeta(name=self._node)))
             self._client.patch(path, {"status": whole})
-        self._env_written = status.env
+        self._env_written, self._all_of_env = status.env, False
 
     def _count(self) -> None:
         if time.monotonic() >= self._count_at:
             self._count_at = time.monotonic() + jittered(_COUNT_EVERY)
+            self._all_of_env = True  # the API may have been restored from a backup
             try:
                 self.nodes = self._client.count(self._trails_path)
             except ApiError as error:
                 log.warning("cannot ask how many nodes report: %s", error)
 
 
-def _changed(before: dict[str, bool], now: dict[str, bool]) -> dict[str, bool | None]:
+def _changed(before: Mapping[str, bool | None], now: dict[str, bool]) -> dict[str, bool | None]:
     """What to say of the containers in a merge patch, which keeps what it does not name: null takes one out."""
     return {
         **dict.fromkeys(before.keys() - now.keys()),

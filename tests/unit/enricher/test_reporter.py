@@ -207,6 +207,33 @@ def test_a_nodetrail_that_was_deleted_is_made_anew_with_all_containers(api: ApiS
     assert status_of(last)["env"] == {"a/b/c": True}
 
 
+def test_what_the_api_has_of_the_containers_is_not_taken_for_granted_after_a_failure(
+    api: ApiServer, reporter: Reporter
+) -> None:
+    reporter.node(NodeTrailStatus(env={"a/b/c": True}))
+    reporter.drain(10)
+    api.canned += [NOT_FOUND, (200, b"{}"), (503, b"{}")]  # deleted, made anew, and its status not written
+    reporter.node(NodeTrailStatus(env={"a/b/c": True}))
+    reporter.drain(10)
+
+    cleared, last = api.asked[-2:]
+    assert (status_of(cleared)["env"], status_of(last)["env"]) == (None, {"a/b/c": True})
+
+
+def test_now_and_then_all_containers_are_sent_as_the_api_may_have_been_restored(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enricher.status.reporter._COUNT_EVERY", 0.0)
+    reporter = Reporter(Client(api.url), "node1", "exectrail")
+    reporter.start()
+    for env in ({"a/b/c": True, "a/b/d": True}, {"a/b/c": True}):
+        reporter.node(NodeTrailStatus(env=env))
+        reporter.drain(10)
+
+    last = next(each for each in reversed(api.asked) if each.method == "PATCH")
+    assert status_of(last)["env"] == {"a/b/c": True, "a/b/d": None}
+
+
 def test_now_and_then_it_asks_how_many_nodes_report(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("enricher.status.reporter._COUNT_EVERY", 0.0)
     for number in range(7):
