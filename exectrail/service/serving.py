@@ -21,7 +21,7 @@ Check = Callable[[], str | None]
 _PAUSE_SECONDS = 0.5
 _MOST_HEAD_BYTES = 16 << 10
 _MOST_CONNECTIONS = 64
-"""The oldest one ends for one more: who sends a byte now and then keeps nobody out."""
+"""The oldest one ends for one more, so that slow ones keep no other out."""
 _RETRY_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def serve(
 
         def setup(self) -> None:
             super().setup()
-            self.rfile = _Head(self.rfile)  # type: ignore[assignment] # only lines are read of it
+            self.rfile = _Head(self.rfile)  # type: ignore[assignment, arg-type] # only lines are read
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
