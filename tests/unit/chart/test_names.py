@@ -1,11 +1,12 @@
 """Any release in any namespace: names, labels, selectors."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from tests.unit.chart.rendered import CLUSTER_SCOPED, HelmTemplate, only, pod_template, workloads
+from tests.unit.chart.rendered import CLUSTER_SCOPED, HelmTemplate, component_of, only, pod_template, workloads
 
 LONG = "a" * 53
 """As long as a release's name may be."""
@@ -54,6 +55,29 @@ def test_a_namespace_whose_name_looks_like_a_number_stays_text(helm_template: He
     documents = helm_template(release="123", namespace="456")
     assert {document["metadata"].get("namespace") for document in documents} == {None, "456"}
     assert {document["metadata"]["labels"]["app.kubernetes.io/instance"] for document in documents} == {"123"}
+
+
+@pytest.mark.parametrize("name", ["null", "true", "on"])
+def test_a_full_name_that_yaml_takes_for_something_else_stays_text(helm_template: HelmTemplate, name: str) -> None:
+    values = {"webhook": {"secretPath": {"enabled": True}}, "networkPolicy": {"enabled": True}}
+    plain = json.dumps(helm_template(values | {"fullnameOverride": "plain"}))
+    assert json.dumps(helm_template(values | {"fullnameOverride": name})) == plain.replace("plain", name)
+
+
+@pytest.mark.parametrize("mode", ["file", "pvc"])
+@pytest.mark.parametrize("odd", ["a: b", "a #b", 'a "b"', "it's", "back\\slash"])
+def test_a_path_that_yaml_takes_for_something_else_stays_text(helm_template: HelmTemplate, mode: str, odd: str) -> None:
+    def rendered(word: str) -> str:
+        values = {
+            "logs": {"mode": mode, "auditLogPath": f"/srv/{word}/{word}.jsonl"},
+            "enricher": {"auditLog": {"path": f"/srv/{word}/{word}.log"}},
+            "node": {"kubeletDir": f"/srv/{word}"},
+        }
+        # An argument of the controller is JSON, where these words are quoted once more.
+        documents = [each for each in helm_template(values) if component_of(each) != "controller"]
+        return json.dumps(documents)
+
+    assert rendered(odd) == rendered("plain").replace("plain", json.dumps(odd)[1:-1])
 
 
 def test_a_release_named_like_the_chart_does_not_say_it_twice(helm_template: HelmTemplate) -> None:
