@@ -16,8 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from exectrail.contracts import nodetrail
-from exectrail.contracts.webhook_configuration import parted
-from exectrail.doctor.bare import bare
+from exectrail.doctor.bare import bare, without_secret
 from exectrail.doctor.log_lines import is_log_line
 from exectrail.doctor.objects import INSTANCE_LABEL, NAME_LABEL, PRODUCT, Pod
 from exectrail.doctor.seen import Seen
@@ -128,10 +127,7 @@ def _configuration(item: dict[str, Any]) -> dict[str, Any]:
     """Ours, without the secret of its paths; of others only what they are called for."""
     found: dict[str, Any] = bare(item)
     if item["metadata"].get("labels", {}).get(NAME_LABEL) == PRODUCT:
-        for each in found.get("webhooks", []):
-            service = each.get("clientConfig", {}).get("service", {})
-            service["path"], _ = parted(str(service.get("path", "")))
-        return found
+        return {**found, "webhooks": [without_secret(each) for each in found.get("webhooks", [])]}
     said = ("name", "rules", "failurePolicy", "reinvocationPolicy")
     webhooks = [{key: each[key] for key in said if key in each} for each in found.get("webhooks", [])]
     return {"metadata": {"name": item["metadata"]["name"]}, "webhooks": webhooks}

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import subprocess
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 
 from tests.cluster.node.build import go_build
 from tests.cluster.node.components import HELM_BUILD
+from tests.unit.chart.live_cluster import serving
 from tests.unit.chart.rendered import CHART, Document, HelmTemplate, RunHelm
 
 
@@ -22,13 +24,21 @@ def helm() -> str:
 
 @pytest.fixture(scope="session")
 def run_helm(helm: str) -> RunHelm:
-    """`helm template`, whether it succeeds or not."""
+    """`helm template`, whether it succeeds or not; with `live` in a cluster that has these objects."""
 
     def run(
-        values: Document | None = None, *, release: str = "exectrail", namespace: str = "exectrail"
+        values: Document | None = None,
+        *,
+        release: str = "exectrail",
+        namespace: str = "exectrail",
+        live: list[Document] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         command = [helm, "template", release, str(CHART), "--namespace", namespace, "--values", "-"]
-        return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, check=False)
+        with ExitStack() as stack:
+            if live is not None:
+                address = stack.enter_context(serving(live))
+                command += ["--dry-run=server", "--disable-openapi-validation", f"--kube-apiserver={address}"]
+            return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, check=False)
 
     return run
 
@@ -40,11 +50,15 @@ def helm_template(run_helm: RunHelm) -> HelmTemplate:
     rendered: dict[str, list[Document]] = {}
 
     def template(
-        values: Document | None = None, *, release: str = "exectrail", namespace: str = "exectrail"
+        values: Document | None = None,
+        *,
+        release: str = "exectrail",
+        namespace: str = "exectrail",
+        live: list[Document] | None = None,
     ) -> list[Document]:
-        key = json.dumps([values, release, namespace])
+        key = json.dumps([values, release, namespace, live])
         if key not in rendered:
-            result = run_helm(values, release=release, namespace=namespace)
+            result = run_helm(values, release=release, namespace=namespace, live=live)
             if result.returncode:
                 pytest.fail(f"helm refused {values}: {result.stderr}")
             rendered[key] = [each for each in yaml.load_all(result.stdout, UniqueKeyLoader) if each]

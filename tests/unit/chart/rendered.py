@@ -13,16 +13,26 @@ class HelmTemplate(Protocol):
     """What the fixture `helm_template` is."""
 
     def __call__(
-        self, values: Document | None = None, *, release: str = "exectrail", namespace: str = "exectrail"
+        self,
+        values: Document | None = None,
+        *,
+        release: str = "exectrail",
+        namespace: str = "exectrail",
+        live: list[Document] | None = None,
     ) -> list[Document]:
-        """The objects of a release."""
+        """The objects of a release; with `live` in a cluster that has these objects already."""
 
 
 class RunHelm(Protocol):
     """What the fixture `run_helm` is."""
 
     def __call__(
-        self, values: Document | None = None, *, release: str = "exectrail", namespace: str = "exectrail"
+        self,
+        values: Document | None = None,
+        *,
+        release: str = "exectrail",
+        namespace: str = "exectrail",
+        live: list[Document] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """What helm says, whether it succeeds or not."""
 

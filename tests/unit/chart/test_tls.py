@@ -1,10 +1,12 @@
 """Where the webhook's certificate comes from, and that the API server trusts the same."""
 
 import base64
+import copy
 
 import pytest
 import trustme
 
+from tests.unit.chart.live_cluster import installed
 from tests.unit.chart.rendered import Document, HelmTemplate, container, mounts, only, pod_spec
 from webhook.options import parser
 
@@ -30,6 +32,11 @@ def test_a_secret_of_ones_own_is_mounted_and_each_entry_trusts_its_ca(helm_templ
     assert {base64.b64decode(each or "").decode() for each in bundles(documents)} == {CA.strip()}
 
 
+KUBEVIRT = {
+    "apiGroups": ["subresources.kubevirt.io"],
+    "apiVersions": ["v1"],
+    "resources": ["virtualmachineinstances/console"],
+}
 SELF_MANAGED = {"tls": {"mode": "self-managed"}}
 
 
@@ -112,6 +119,22 @@ def test_a_secret_path_has_an_empty_secret_and_rights_by_name(helm_template: Hel
     rules = [rule for kind in ("ClusterRole", "Role") for rule in only(documents, kind, "webhook")["rules"]]
     named = {name: rule["verbs"] for rule in rules for name in rule.get("resourceNames", [])}
     assert named["prod-exectrail-webhook-path"] == named["prod-exectrail"] == ["list", "watch", "patch"]
+
+
+def test_the_secret_of_a_path_stays_in_the_webhook_configuration_alone(helm_template: HelmTemplate) -> None:
+    values = {"webhook": {"secretPath": {"enabled": True}, "consoles": [KUBEVIRT]}}
+    fresh = helm_template(values)
+    live = installed(only(copy.deepcopy(fresh), "MutatingWebhookConfiguration"))
+    for each in live["webhooks"]:
+        each["clientConfig"]["service"]["path"] += "/hunter2"
+
+    upgraded = helm_template(values, live=[live])
+
+    assert only(upgraded, "MutatingWebhookConfiguration")["webhooks"] == live["webhooks"]
+    others = [[each for each in these if "Webhook" not in each["kind"]] for these in (upgraded, fresh)]
+    assert "hunter2" not in str(others[0])
+    # Nor does a new token replace the pods of the controller.
+    assert others[0] == others[1]
 
 
 def test_by_default_the_webhook_has_no_right_to_its_configuration(helm_template: HelmTemplate) -> None:

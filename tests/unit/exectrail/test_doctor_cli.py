@@ -378,6 +378,9 @@ def bundle(
     cluster.answers("version --output=json", out={"serverVersion": {"gitVersion": "v1.34.4"}})
     for each in covered.configurations[0]["webhooks"]:
         each["clientConfig"]["service"]["path"] += "/hunter2"  # as `webhook.secretPath` has it
+    expected = covered.workloads[1]["spec"]["template"]["spec"]["containers"][0]["args"]
+    expected[:] = [each.replace('"path":"/canary"', '"path":"/canary/hunter2"') for each in expected]
+    expected += ["--webhooks=[hunter2", '--webhooks=[{"clientConfig":"hunter2"}]']  # nobody knows what is in these
     covered.is_shown_by(cluster)
     path = tmp_path / "case.tar.gz"
 
@@ -424,6 +427,12 @@ def test_no_secret_and_no_line_of_a_trail_gets_into_a_bundle_and_the_rest_does(
     (webhook, *_) = json.loads(found["pods.json"])
     assert webhook["spec"]["containers"][0]["env"] == [{"name": "TOKEN"}]
     assert webhook["spec"]["containers"][0]["args"] == ["--log-level=info"]
+    _, controller = json.loads(found["deployments.json"])
+    args = controller["spec"]["template"]["spec"]["containers"][0]["args"]
+    (entries, *unknown) = [each.partition("=")[2] for each in args if each.startswith("--webhooks=")]
+    paths = [each["clientConfig"]["service"]["path"] for each in json.loads(entries)]
+    assert paths == ["/mutate-v1-exec-metadata"] * 2 + ["/canary"]
+    assert unknown == ["", ""]
     (ended,) = [each for each in json.loads(found["pods.json"]) if "containerStatuses" in each["status"]]
     state = ended["status"]["containerStatuses"][0]["lastState"]["terminated"]
     assert state == {"exitCode": 1, "reason": "Error", "message": LOG.decode().rstrip("\n")}
