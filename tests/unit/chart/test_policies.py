@@ -9,6 +9,7 @@ import re
 import cel
 import pytest
 
+from exectrail.contracts.node_label import node_label
 from tests.unit.chart.rendered import Document, HelmTemplate, RunHelm, container, pod_spec
 
 ACCOUNTS = "system:serviceaccount:exectrail:exectrail-"
@@ -136,8 +137,15 @@ def test_an_installer_speaks_for_its_own_node(
     assert refused(policies["nodestatuses"], operation, user, *objects, node=token) is wrong
 
 
-OPEN: Document = {"metadata": {"name": "s"}, "status": {"phase": "Open"}}
-ON_A: Document = {"metadata": {"name": "s"}, "status": {"phase": "Running", "node": "a"}}
+def audit_session(node: str = "", *, label: str = "", debugs: str = "") -> Document:
+    """A session on a node, labelled with one, of a request to debug one; what is empty is not there."""
+    status = {"phase": "Running", "node": node} if node else {"phase": "Open"}
+    labels = {"labels": {"exectrail.io/node": label}} if label else {}
+    target = {"namespace": "shop", "pod": "web"} | ({"node": debugs} if debugs else {})
+    return {"metadata": {"name": "s"} | labels, "spec": {"target": target}, "status": status}
+
+
+OPEN, ON_A = audit_session(), audit_session("a")
 
 
 @pytest.mark.parametrize(
@@ -163,9 +171,46 @@ ON_A: Document = {"metadata": {"name": "s"}, "status": {"phase": "Running", "nod
 def test_only_our_parts_write_sessions_each_its_own_part(
     policies: dict[str, Document], operation: str, sub: str, user: str, token: str, new: Document | None, wrong: bool
 ) -> None:
-    policy = policies["auditsessions"]
-    assert refused(policy, operation, user, new, node=token, sub=sub) is wrong
-    assert not refused(policy, operation, user, new, node=token, sub=sub, administers=True)
+    policy, old = policies["auditsessions"], None if operation == "CREATE" else OPEN
+    assert refused(policy, operation, user, new, old, node=token, sub=sub) is wrong
+    assert not refused(policy, operation, user, new, old, node=token, sub=sub, administers=True)
+
+
+LONG_NAME = node_label("n" * 64)
+
+
+@pytest.mark.parametrize(
+    ("old", "wrong"),
+    [
+        (audit_session(), False),
+        ({"metadata": {"name": "s"}, "spec": {"target": {}}}, False),
+        (audit_session("a"), False),
+        (audit_session("b"), True),
+        (audit_session(label="a"), False),
+        (audit_session(label="b"), True),
+        (audit_session("a", label="b"), True),
+        (audit_session(label=LONG_NAME), False),
+        (audit_session("b", label=LONG_NAME), True),
+        (audit_session(label="sha256-is-the-name-of-a-node"), True),
+        (audit_session(debugs="a"), False),
+        (audit_session(debugs="b"), True),
+    ],
+)
+def test_no_node_takes_over_a_session_that_is_another_nodes(
+    policies: dict[str, Document], old: Document, wrong: bool
+) -> None:
+    new = {**old, "status": ON_A["status"]}
+    assert refused(policies["auditsessions"], "UPDATE", ENRICHER, new, old, node="a", sub="status") is wrong
+    assert not refused(policies["auditsessions"], "UPDATE", CONTROLLER, new, old, node="c", sub="status")
+
+
+@pytest.mark.parametrize("node", ["a", None])
+def test_a_node_goes_on_with_what_the_controller_closed_meanwhile(
+    policies: dict[str, Document], node: str | None
+) -> None:
+    status: Document = {"phase": "Closed", "outcome": "never-started"} | ({"node": node} if node else {})
+    old = {**audit_session(label="a"), "status": status}
+    assert not refused(policies["auditsessions"], "UPDATE", ENRICHER, {**old, **ON_A}, old, node="a", sub="status")
 
 
 @pytest.mark.parametrize(
