@@ -108,7 +108,7 @@ def test_only_the_webhook_makes_sessions(alice: Person, plain: str) -> None:
     finally:
         admin.kubectl("delete", "role,rolebinding", "forger", "-n", NAMESPACE)
 
-    assert "only the webhook of exectrail makes AuditSessions" in made.stderr
+    assert "only the webhook of exectrail in namespace" in made.stderr
     assert "only the controller of exectrail deletes AuditSessions" in deleted.stderr
 
 

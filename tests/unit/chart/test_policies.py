@@ -384,7 +384,16 @@ def test_policies_can_be_left_out(helm_template: HelmTemplate, values: Document,
     assert of_release(helm_template(values)).keys() == names
 
 
-@pytest.mark.parametrize("name", ["auditsessions", "exec"])
-def test_a_policy_of_the_releases_namespace_reaches_no_other(policies: dict[str, Document], name: str) -> None:
-    selector = policies[name]["matchConstraints"]["namespaceSelector"]
+def test_a_policy_of_the_releases_namespace_reaches_no_other(policies: dict[str, Document]) -> None:
+    selector = policies["exec"]["matchConstraints"]["namespaceSelector"]
     assert selector == {"matchLabels": {"kubernetes.io/metadata.name": "exectrail"}}
+
+
+def test_only_our_parts_write_sessions_in_any_namespace(policies: dict[str, Document]) -> None:
+    assert "namespaceSelector" not in policies["auditsessions"]["matchConstraints"]
+
+
+def test_sessions_of_other_releases_are_left_to_their_policies(helm_template: HelmTemplate) -> None:
+    policies = of_release(helm_template({"policies": {"otherReleases": ["second", "third"]}}))
+    (expression,) = policies["auditsessions"]["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+    assert expression == {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["second", "third"]}
