@@ -97,7 +97,7 @@ def _look(
     workloads = _together(deployments.result(), daemon_sets.result())
     if api.errors and not any(each.known for each in (*_results(nodes, namespaces, trails), pods, workloads)):
         raise api.errors[0]
-    releases = _releases(workloads, own_pods, namespace)
+    releases = _releases(workloads, own_pods, namespace, configurations.result())
     if not releases:
         where = f"in namespace {namespace}" if namespace else "in this cluster"
         raise NoRelease(f"no release of exectrail is found {where} (label {NAME_LABEL}={PRODUCT})")
@@ -146,15 +146,26 @@ def _time(kubectl: Kubectl) -> tuple[datetime, NotChecked | None]:
         return datetime.now(UTC), NotChecked("the API server's clock (this machine's is taken)", str(error))
 
 
-def _releases(workloads: Answer[Workload], pods: Answer[Pod], namespace: str | None) -> list[Release]:
-    """All of them, first the one with most parts."""
+def _releases(
+    workloads: Answer[Workload], pods: Answer[Pod], namespace: str | None, configurations: Answer[Configuration]
+) -> list[Release]:
+    """All of them, first those that the API server calls, and of these the one with most parts.
+
+    Anyone can label workloads of their own namespace so; only administrators can have the API server call a webhook.
+    """
+    called = {
+        (entry.get("clientConfig", {}).get("service") or {}).get("namespace")
+        for each in configurations.items
+        if each.metadata.labels.get(NAME_LABEL) == PRODUCT
+        for entry in each.webhooks
+    }
     parts: dict[Release, set[str]] = {}
     metas: list[Meta | PodMeta] = [*(each.metadata for each in workloads.items), *(pod.metadata for pod in pods.items)]
     for meta in metas:
         if INSTANCE_LABEL in meta.labels and namespace in (None, meta.namespace):
             release = Release(meta.namespace, meta.labels[INSTANCE_LABEL])
             parts.setdefault(release, set()).add(meta.labels.get(COMPONENT_LABEL, ""))
-    return sorted(parts, key=lambda release: (-len(parts[release]), release.namespace, release.instance))
+    return sorted(parts, key=lambda it: (it.namespace not in called, -len(parts[it]), it.namespace, it.instance))
 
 
 def _of(release: Release, answer: Answer[T]) -> Answer[T]:

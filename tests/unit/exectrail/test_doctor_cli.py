@@ -282,6 +282,17 @@ def test_a_release_is_chosen_by_its_namespace(cluster: FakeCluster, covered: Cov
     assert "in namespace elsewhere" in err
 
 
+def test_a_release_that_the_api_server_calls_goes_before_what_is_labelled_like_one(
+    cluster: FakeCluster, covered: CoveredCluster, run: Run
+) -> None:
+    covered.workloads += json.loads(json.dumps(covered.workloads).replace('"audit"', '"a-team"'))
+    covered.is_shown_by(cluster)
+
+    looked_at = json.loads(run("-o", "json")[1])["release"]
+
+    assert looked_at == {"namespace": "audit", "instance": "trail"}
+
+
 def test_without_cert_manager_the_replicas_say_when_their_certificate_ends(
     cluster: FakeCluster, covered: CoveredCluster, run: Run
 ) -> None:
