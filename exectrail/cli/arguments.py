@@ -35,6 +35,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         help="trail or folder of trails to read, - for standard input (default: the cluster)",
     )
     add_cluster(parser)
+    add_release(parser)
 
 
 def add_loki(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,12 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     """Add which cluster."""
     parser.add_argument("--context", metavar="NAME", type=not_empty, help="kubeconfig context, passed on to kubectl")
     parser.add_argument("--kubeconfig", metavar="PATH", type=not_empty, help="kubeconfig file, passed on to kubectl")
+
+
+def add_release(parser: argparse.ArgumentParser, *also: str) -> None:
+    """Add which release: by its namespace, the only one that is read."""
+    words = "namespace of the release (default: where its pods are)"
+    parser.add_argument(*also, "--release-namespace", metavar="NAME", type=not_empty, help=words)
 
 
 def add_output(parser: argparse.ArgumentParser, *forms: str) -> None:

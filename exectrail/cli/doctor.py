@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from exectrail.cli import sources, terminal, text
-from exectrail.cli.arguments import add_cluster, add_output, not_empty
+from exectrail.cli.arguments import add_cluster, add_output, add_release
 from exectrail.cli.exit_codes import CANNOT_LOOK, FOUND, INCOMPLETE, OK
 from exectrail.cli.wrapping import Part, painted, wrapped
 from exectrail.doctor import bundle
@@ -32,13 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         " Exits with 1 when there is an error or a warning, and with 3 when something could not be looked at."
     )
     add_cluster(parser)
-    parser.add_argument(
-        "-n",
-        "--namespace",
-        metavar="NAME",
-        type=not_empty,
-        help="namespace of the release (default: where its pods are)",
-    )
+    add_release(parser, "-n", "--namespace")
     parser.add_argument(
         "--ignore",
         metavar="FINDING",

@@ -14,7 +14,8 @@ from exectrail.cli.arguments import KINDS, add_origin, add_output, add_source, a
 from exectrail.cli.exit_codes import CANNOT_LOOK, OK
 from exectrail.contracts.record import Record
 from exectrail.reading.choice import Choice
-from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.cluster import Cluster
+from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.live import Live, Notice, refuse
 from exectrail.reading.report import Report, missing_records
 from exectrail.reading.segments import is_closed
@@ -59,17 +60,17 @@ def run(arguments: Namespace) -> int:
     """Follow the files, or the cluster."""
     report = Report()
     live = Live()
-    kubectl: Kubectl = sources.kubectl(arguments)
+    cluster = sources.cluster(arguments)
     chosen = choice(arguments, datetime.now(UTC))
     try:
-        begin(live, arguments.files, kubectl, {}, since=chosen.since)
+        begin(live, arguments.files, cluster, {}, since=chosen.since)
         for record in records(live, report, {"session"} if arguments.sessions else arguments.kind, chosen):
             show(record, arguments.output, arguments.utc)
     except (KubectlError, Unreadable) as error:
         return outcome.cannot_look(error, report)
     finally:
         live.end()
-        kubectl.end()
+        cluster.kubectl.end()
     code = outcome.code(report, [], OK)
     return CANNOT_LOOK if report.damaged and not report.records else code
 
@@ -77,7 +78,7 @@ def run(arguments: Namespace) -> int:
 def begin(
     live: Live,
     names: list[str],
-    kubectl: Kubectl,
+    cluster: Cluster,
     after: dict[str, Cursor],
     *,
     since: datetime | None = None,
@@ -88,18 +89,18 @@ def begin(
     Args:
         live: What gathers the lines.
         names: The files.
-        kubectl: What reads the cluster.
+        cluster: The release.
         after: By node, what is known: after that it begins.
         since: From when on what is there is of interest where nothing is known; None: from now on.
         node: The only node of the cluster, if it is one.
 
     Raises:
-        KubectlError: The pods cannot be listed.
+        KubectlError: It is not known which namespace to read, or the pods cannot be listed.
         Unreadable: A file cannot be read, or is no trail.
 
     """
     if not names:
-        live.follow_cluster(kubectl, after, since=since, node=node)
+        live.follow_cluster(cluster, after, since=since, node=node)
         return
     for source in files.sources(names, closed=False):
         if after and source.path and is_closed(source.path.name):  # it has been read, and nothing is added

@@ -206,8 +206,8 @@ def _listed(arguments: Namespace, chosen: Choice, given: list[Source]) -> list[S
 
 
 def _in_cluster(arguments: Namespace, chosen: Choice, report: Report) -> tuple[list[Summary], _Read]:
-    kubectl = sources.kubectl(arguments)
-    summaries = in_time(filter(chosen.keeps, audit_sessions(kubectl, report, readings=False)))
+    cluster = sources.cluster(arguments)
+    summaries = in_time(filter(chosen.keeps, audit_sessions(cluster, report, readings=False)))
     if arguments.limit:
         summaries = summaries[: -arguments.limit - 1 : -1]
 
@@ -215,9 +215,9 @@ def _in_cluster(arguments: Namespace, chosen: Choice, report: Report) -> tuple[l
         unread = set()
         for node in sorted({each.node for each in summaries if each.node}):
             try:
-                whole = several.read(trails(kubectl, node, "--only=sessions", chosen.since))
+                whole = several.read(trails(cluster, node, "--only=sessions", chosen.since))
                 late = [key for name, key in several.late if name == node]
-                earlier = [each for key in late for each in trails(kubectl, node, f"--about={key}")]
+                earlier = [each for key in late for each in trails(cluster, node, f"--about={key}")]
                 whole = several.read_earlier(earlier) and whole
             except KubectlError as error:
                 report.problems.append(str(error))

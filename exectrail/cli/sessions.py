@@ -21,7 +21,6 @@ from exectrail.cli.exit_codes import CANNOT_LOOK
 from exectrail.reading import session_list
 from exectrail.reading.choice import Choice
 from exectrail.reading.cluster import audit_sessions
-from exectrail.reading.kubectl import Kubectl
 from exectrail.reading.report import Report
 from exectrail.reading.summary import Summary, in_time
 from exectrail.reading.trail import SESSION
@@ -69,8 +68,8 @@ def _found(arguments: Namespace, chosen: Choice, report: Report) -> Iterable[Sum
         if arguments.limit:
             return session_list.newest_first(given, arguments.limit, chosen.keeps, report)
         return session_list.oldest_first(given, chosen.keeps, report)
-    kubectl = Kubectl(arguments.context, arguments.kubeconfig)
-    found = in_time(filter(chosen.keeps, audit_sessions(kubectl, report, readings=arguments.all)))
+    cluster = sources.cluster(arguments)
+    found = in_time(filter(chosen.keeps, audit_sessions(cluster, report, readings=arguments.all)))
     return islice(reversed(found), arguments.limit) if arguments.limit else found
 
 

@@ -65,7 +65,7 @@ def run(arguments: Namespace) -> int:
 
 def _follow(found: Found, report: Report, arguments: Namespace) -> int:
     """Print the session's records that come, up to its end."""
-    live, kubectl, rest = Live(), sources.kubectl(arguments), Report()
+    live, cluster, rest = Live(), sources.cluster(arguments), Report()
     entries = {record.process_key for record in genuine(found.records) if record.kind == "session"}
     node = found.summary.node
     sys.stdout.flush()
@@ -76,7 +76,7 @@ def _follow(found: Found, report: Report, arguments: Namespace) -> int:
     try:
         if ended(found):
             return OK
-        follow.begin(live, arguments.files, kubectl, after, node=node)
+        follow.begin(live, arguments.files, cluster, after, node=node)
         for record in follow.records(live, rest, set(KINDS), Choice()):
             if record.request_uid == found.summary.request_uid:
                 follow.show(record, "jsonl" if arguments.raw or arguments.output == "json" else "text", arguments.utc)
@@ -87,7 +87,7 @@ def _follow(found: Found, report: Report, arguments: Namespace) -> int:
         return outcome.cannot_look(error, rest)
     finally:
         live.end()
-        kubectl.end()
+        cluster.kubectl.end()
     return outcome.code(rest, [], OK)
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from exectrail.cli import files
 from exectrail.cli.arguments import Misused
 from exectrail.reading.choice import Choice
-from exectrail.reading.cluster import trails
+from exectrail.reading.cluster import Cluster, trails
 from exectrail.reading.finding import Found, Search, UnknownSession, add_earlier, find_in_cluster, resolve
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.late import unseen
@@ -33,6 +33,11 @@ def kubectl(arguments: Namespace) -> Kubectl:
     return Kubectl(arguments.context, arguments.kubeconfig)
 
 
+def cluster(arguments: Namespace) -> Cluster:
+    """The release that is read."""
+    return Cluster(kubectl(arguments), arguments.release_namespace)
+
+
 def of(arguments: Namespace, only: str, chosen: Choice, report: Report) -> list[Source]:
     """The files, or the trails of all nodes with what a selection (`trail.SELECTIONS`) has, from the chosen time on.
 
@@ -47,7 +52,7 @@ def of(arguments: Namespace, only: str, chosen: Choice, report: Report) -> list[
         return [loki(arguments, chosen, report).source(SELECTIONS[only])]
     if arguments.files:
         return files.sources(arguments.files, chosen.since)
-    return trails(kubectl(arguments), None, f"--only={only}", chosen.since)
+    return trails(cluster(arguments), None, f"--only={only}", chosen.since)
 
 
 def left_out(
@@ -73,7 +78,7 @@ def left_out(
         earlier = replace(loki(arguments, Choice(), Report()), end=int(chosen.since.timestamp()), report=report)
         return [earlier.of_entries(key for _, key in entries)]
     if not arguments.files:
-        asked = kubectl(arguments)
+        asked = cluster(arguments)
         nodes = sorted({node for node, _ in entries})
         return [source for node in nodes for source in trails(asked, node, f"--only={only}")]
     read = {source.name for source in files.sources(arguments.files, chosen.since)}
@@ -121,7 +126,7 @@ def session(arguments: Namespace, report: Report, otherwise: str = "") -> Found:
     if arguments.loki:
         found = _in_loki(arguments.uid, loki(arguments, Choice(), report), report)
     elif not arguments.files:
-        found = find_in_cluster(arguments.uid, kubectl(arguments), report)
+        found = find_in_cluster(arguments.uid, cluster(arguments), report)
     else:
         search = Search(arguments.uid, report)
         for source in files.sources(arguments.files):
@@ -141,7 +146,7 @@ def _again(arguments: Namespace, entries: Collection[tuple[str, str]], report: R
     if arguments.loki:
         return [loki(arguments, Choice(), Report()).of_entries(key for _, key in entries)]
     if not arguments.files:
-        asked = kubectl(arguments)
+        asked = cluster(arguments)
         return [each for node, key in sorted(entries) for each in trails(asked, node, f"--about={key}")]
     given = files.sources(arguments.files)
     report.problems += [

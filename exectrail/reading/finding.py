@@ -9,9 +9,9 @@ from heapq import nlargest
 
 from exectrail.contracts.record import Record, decode
 from exectrail.reading import trail
-from exectrail.reading.cluster import audit_session_names, audit_sessions, trails
+from exectrail.reading.cluster import Cluster, audit_session_names, audit_sessions, trails
 from exectrail.reading.gaps import Gaps
-from exectrail.reading.kubectl import Forbidden, Kubectl, KubectlError
+from exectrail.reading.kubectl import Forbidden, KubectlError
 from exectrail.reading.late import is_of, settled
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report, missing_records
@@ -223,7 +223,7 @@ def add_earlier(found: Found, entries: Collection[tuple[str, str]], sources: Ite
     return report.problems
 
 
-def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:
+def find_in_cluster(uid: str, cluster: Cluster, report: Report) -> Found:
     """The session from its node's trail and its AuditSession; from all trails where no AuditSession names a node.
 
     What could not be read is in the report.
@@ -233,12 +233,12 @@ def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:
         KubectlError: The API could not be asked.
 
     """
-    summary, names = _look_up(uid, kubectl, report)
+    summary, names = _look_up(uid, cluster, report)
     if summary and summary.node is None and summary.outcome in ("never-started", "not-recorded"):
         report.sources += 1
         return Found(summary)
     search = Search(summary.request_uid if summary else uid, report)
-    failure = _read_all(search, kubectl, summary, uid, report)
+    failure = _read_all(search, cluster, summary, uid, report)
     try:
         found = search.found()
     except UnknownSession:
@@ -253,27 +253,27 @@ def find_in_cluster(uid: str, kubectl: Kubectl, report: Report) -> Found:
     return found
 
 
-def _look_up(uid: str, kubectl: Kubectl, report: Report) -> tuple[Summary | None, list[str]]:
+def _look_up(uid: str, cluster: Cluster, report: Report) -> tuple[Summary | None, list[str]]:
     """The session's AuditSession, and the names of all if it has none; neither without the right to list them."""
     try:
-        exact = next(audit_sessions(kubectl, report, uid), None)
+        exact = next(audit_sessions(cluster, report, uid), None)
         if exact:
             return exact, []
-        names = audit_session_names(kubectl)
+        names = audit_session_names(cluster)
         matches = [name for name in names if _may_mean(uid, name)]
         if len(matches) == 1:
-            return next(audit_sessions(kubectl, report, matches[0]), None), names
+            return next(audit_sessions(cluster, report, matches[0]), None), names
     except Forbidden as error:
         report.notes.append(str(error))
         return None, []
     return None, names
 
 
-def _read_all(search: Search, kubectl: Kubectl, summary: Summary | None, uid: str, report: Report) -> Exception | None:
+def _read_all(search: Search, cluster: Cluster, summary: Summary | None, uid: str, report: Report) -> Exception | None:
     """Search what can be read; the first failure, if any."""
     try:
         about = summary.request_uid if summary else uid
-        sources = trails(kubectl, summary.node if summary else None, f"--about={about}")
+        sources = trails(cluster, summary.node if summary else None, f"--about={about}")
     except KubectlError as error:
         report.problems.append(str(error))
         return error

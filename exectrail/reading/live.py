@@ -21,8 +21,8 @@ import msgspec
 
 from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.reading import blocks, tail
-from exectrail.reading.cluster import LiveTrail, NoPod, live_trails
-from exectrail.reading.kubectl import Kubectl, KubectlError
+from exectrail.reading.cluster import Cluster, LiveTrail, NoPod, live_trails
+from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.segments import CLOCK_SLACK
 from exectrail.reading.summary import moment
 from exectrail.reading.tail import IDLE, Cursor
@@ -204,18 +204,18 @@ class Live:
         self._start(run)
 
     def follow_cluster(
-        self, kubectl: Kubectl, after: dict[str, Cursor], *, since: datetime | None, node: str | None
+        self, cluster: Cluster, after: dict[str, Cursor], *, since: datetime | None, node: str | None
     ) -> None:
         """Follow the trails of all nodes, also of those that come later; or of one.
 
         Args:
-            kubectl: What reads them.
+            cluster: The release.
             after: By node, what is known: after that it begins.
             since: From when on what is there is of interest where nothing is known; None: from now on.
             node: The only node, if it is one.
 
         Raises:
-            KubectlError: The pods cannot be listed, or none runs.
+            KubectlError: It is not known which namespace to read, the pods cannot be listed, or none runs.
 
         """
         began = datetime.now(UTC)
@@ -224,10 +224,10 @@ class Live:
         said: set[str] = set()
 
         def look(*, at_start: bool) -> None:
-            found = live_trails(kubectl, node)
+            found = live_trails(cluster, node)
             for pod in found.unread.keys() - said:  # before the threads, which may fill the queue before it is read
                 said.add(pod)
-                self._put(Notice(f"{found.unread[pod]}; followed as soon as it runs"))
+                self._put(Notice(found.unread[pod]))
             for name in found.by_node.keys() - followed:
                 # Of a node that comes later, or whose pod did not run: all that it has from the beginning on.
                 from_now = at_start and since is None
@@ -236,7 +236,7 @@ class Live:
                 self._start(partial(follow, name, place))
 
         def follow(name: str, place: _Place) -> None:
-            self._follow_node(kubectl, name, place)
+            self._follow_node(cluster, name, place)
             followed.remove(name)  # to be taken up where it was, if the node comes back
 
         def run() -> None:
@@ -248,13 +248,13 @@ class Live:
         look(at_start=True)
         self._start(run)
 
-    def _follow_node(self, kubectl: Kubectl, node: str, place: _Place) -> None:
+    def _follow_node(self, cluster: Cluster, node: str, place: _Place) -> None:
         """Follow a node's trail until no pod of exectrail is there any more."""
         wait = FIRST_WAIT
         while True:
             began = time.monotonic()
             try:
-                self._connect(kubectl, node, place)
+                self._connect(cluster, node, place)
                 why = "the connection ended"
             except NoPod:
                 place.from_now = False
@@ -267,10 +267,10 @@ class Live:
             wait = FIRST_WAIT if time.monotonic() - began > _SILENT else min(2 * wait, _LONGEST_WAIT)
             self._wait(wait)
 
-    def _connect(self, kubectl: Kubectl, node: str, place: _Place) -> None:
+    def _connect(self, cluster: Cluster, node: str, place: _Place) -> None:
         """Read on from a place, up to the end of the connection."""
         from_now = place.from_now
-        found = live_trails(kubectl, node, None if from_now else place.since).by_node[node]
+        found = live_trails(cluster, node, None if from_now else place.since).by_node[node]
         with found.open(None if from_now else place.cursor.after, place.cursor.time) as stream:
             for line in self._lines(stream, found):
                 if line.startswith(FOLLOWS):

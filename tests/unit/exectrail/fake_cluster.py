@@ -13,6 +13,14 @@ here = pathlib.Path(__file__).parent
 words = sys.argv[1:]
 with open(here / "calls", "a") as calls:
     print(json.dumps(words), file=calls)
+namespaces = json.loads((here / "namespaces").read_text())
+path, _, query = words[-1].partition("?")
+if path in namespaces and "limit=1" in query.split("&"):
+    import urllib.parse
+    left_out = urllib.parse.parse_qs(query).get("fieldSelector", [""])[0].split(",")
+    left = [each for each in namespaces[path] if f"metadata.namespace!={each}" not in left_out]
+    print(json.dumps({"items": [{"metadata": {"name": "any", "namespace": each}} for each in left[:1]]}))
+    sys.exit()
 for pattern, code, out, err in json.loads((here / "answers").read_text()):
     if all(any(word in given for given in words) for word in pattern):
         sys.stdout.buffer.write((here / out).read_bytes() if out else b"")
@@ -35,12 +43,18 @@ class FakeCluster:
         program.write_text(_PROGRAM)
         program.chmod(0o755)
         self._answers: list[Answer] = []
+        self.has_namespaces(["audit"])
 
     def answers(self, words: str, *, code: int = 0, out: bytes | object = b"", err: str = "") -> None:
         name = f"answer-{len(self._answers)}"
         (self.folder / name).write_bytes(out if isinstance(out, bytes) else json.dumps(out).encode())
         self._answers.append((words.split(), code, name, err))
         (self.folder / "answers").write_text(json.dumps(self._answers))
+
+    def has_namespaces(self, pods: Collection[str] = (), audit_sessions: Collection[str] = ()) -> None:
+        """Exectrail's pods and AuditSessions are in these, as far as the cluster is asked for an object of each."""
+        places = {"/api/v1/pods": list(pods), "/apis/exectrail.io/v1alpha1/auditsessions": list(audit_sessions)}
+        (self.folder / "namespaces").write_text(json.dumps(places))
 
     @property
     def calls(self) -> list[list[str]]:

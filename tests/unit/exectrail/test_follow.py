@@ -30,6 +30,7 @@ from exectrail.reading import live as live_module
 from exectrail.reading import tail
 from exectrail.reading.blocks import LONGEST_LINE, Lines
 from exectrail.reading.choice import Choice
+from exectrail.reading.cluster import Cluster
 from exectrail.reading.kubectl import Kubectl
 from exectrail.reading.live import Live, Notice
 from exectrail.reading.reader import MODULE
@@ -218,7 +219,7 @@ def test_nothing_older_than_since_comes_with_the_first_rotation(trail: Trail) ->
 def test_a_node_is_followed_from_since_on(mode: str, asked: str, cluster: FakeCluster, live: Live) -> None:
     cluster.has_pods(mode, "/trail/trail.jsonl", "node-1")
     cluster.answers(asked, out=line(1))
-    live.follow_cluster(Kubectl(), {}, since=datetime(2026, 11, 23, 14, tzinfo=UTC), node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=datetime(2026, 11, 23, 14, tzinfo=UTC), node=None)
 
     assert next(live.lines()) == line(1).rstrip(b"\n")
 
@@ -334,7 +335,7 @@ def test_what_is_read_in_a_frame_is_followed_in_it(
 def test_an_enrichers_own_log_in_a_cluster_is_no_damage(cluster: FakeCluster, live: Live) -> None:
     cluster.has_pods("stdout", "", "node-1")
     cluster.answers("logs --follow", out=LOG_LINE + line(1))
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
 
     assert next(live.lines()) == line(1).rstrip(b"\n")
 
@@ -531,7 +532,7 @@ def test_a_lost_connection_is_taken_up_where_it_ended(cluster: FakeCluster, live
     cluster.answers("exec --follow --after=2", out=begins(2) + line(2) + line(3) + line(4))
     cluster.answers("exec --follow --after=0", out=begins(0) + line(1) + line(2))
     cluster.answers("exec --follow", out=begins(0))
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
 
     items = list(islice(live.lines(), 8))
 
@@ -548,7 +549,7 @@ def test_a_young_trail_does_not_come_again_with_a_new_connection(cluster: FakeCl
     cluster.answers("exec --follow --after=1", out=begins(1) + beginning + line(2))
     first = record(1).timestamp.encode()
     cluster.answers("exec --follow", out=b'{"kind":"follows","after":1,"time":"%s"}\n' % first)
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
 
     assert json.loads(next(item for item in live.lines() if isinstance(item, bytes)))["seq"] == 2
 
@@ -558,7 +559,7 @@ def test_while_no_reader_runs_the_enrichers_log_is_not_followed_instead(cluster:
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
     cluster.answers("exec --follow --after=1", out=begins(1) + line(2))
     cluster.answers("exec --follow", out=begins(0) + line(1))
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
     items = live.lines()
     assert isinstance(next(items), bytes)
 
@@ -575,7 +576,7 @@ def test_logs_are_followed_from_the_time_of_the_last_line(cluster: FakeCluster, 
     cluster.answers("logs --follow --since-time=2026-11-23T14:00:01.000Z", out=line(1) + line(2))
     cluster.answers("logs --follow --tail=0", out=line(0) + line(1))
     cluster.answers("logs --follow --since-time=2026-11-23T14:00:02.000Z", out=line(2))
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
 
     found = (item for item in live.lines() if not isinstance(item, Notice))
 
@@ -597,7 +598,7 @@ def test_a_node_that_comes_later_is_followed_from_when_the_command_began(
     times = [now(3), now(2), now(), now(2)]
     lines = [line(seq, node=Node("node-2"), timestamp=time) for seq, time in enumerate(times)]
     cluster.answers("exec node-node-2 --after=-1 --since=", out=begins(-1) + b"".join(lines))
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
     found = live.lines()
     why = "pod audit/node-node-2 does not run: it is Pending"
     assert next(found) == Notice(f"trail of node node-2: {why}; followed as soon as it runs")
@@ -614,7 +615,7 @@ def test_that_a_pod_does_not_run_is_said_once(
     monkeypatch.setattr(live_module, "NEW_NODES", 0.01)
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2", pending=["node-node-2"])
     cluster.answers("exec node-node-1", out=begins(0))
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
 
     said = [item.text for item in islice(live.lines(), 8) if isinstance(item, Notice)]
 
@@ -626,7 +627,7 @@ def test_what_comes_before_the_first_connection_is_not_lost(mode: str, cluster: 
     cluster.has_pods(mode, "/trail/trail.jsonl", "node-1")
     cluster.answers("--follow --since", out=line(1, timestamp=now(2)) + line(2, timestamp=now()))
     cluster.answers("--follow", code=1, err="error: unable to upgrade connection\n")
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
 
     assert json.loads(next(item for item in live.lines() if isinstance(item, bytes)))["seq"] == 2
 
@@ -639,7 +640,7 @@ def test_a_node_that_has_gone_is_asked_for_no_more_and_taken_up_if_it_comes_back
     cluster.answers("exec node-node-1", out=begins(0))
     cluster.answers("exec node-node-2 --after=7", out=begins(7) + line(8, node=Node("node-2")))
     cluster.answers("exec node-node-2", out=begins(6) + line(7, node=Node("node-2")))
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
     found = live.lines()
     assert json.loads(next(item for item in found if isinstance(item, bytes)))["seq"] == 7
 
@@ -656,7 +657,7 @@ def test_a_line_of_the_reader_that_is_broken_does_not_lose_the_node(cluster: Fak
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
     cluster.answers("exec --follow --since", out=line(1, timestamp=now()))
     cluster.answers("exec --follow", out=b'{"kind":"follows"\n')
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
     found = live.lines()
 
     assert next(found) == Notice("trail of node node-1: Input data was truncated; trying again")
@@ -673,14 +674,14 @@ def test_a_connection_whose_number_is_high_is_read(cluster: FakeCluster, live: L
         opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for _ in range(1100):
             opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
-        live.follow_cluster(Kubectl(), {}, since=None, node=None)
+        live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
         assert isinstance(next(live.lines()), bytes)
 
 
 def test_of_a_line_too_long_to_be_a_record_a_node_passes_on_the_beginning(cluster: FakeCluster, live: Live) -> None:
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
     cluster.answers("exec --follow", out=begins(0) + b"x" * (4 * LONGEST_LINE) + b"\n" + line(1))
-    live.follow_cluster(Kubectl(), {}, since=None, node=None)
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
     found = (item for item in live.lines() if isinstance(item, bytes))
 
     assert len(next(found)) == LONGEST_LINE
@@ -697,12 +698,26 @@ def test_a_fault_in_a_thread_ends_the_command(live: Live) -> None:
 def test_of_one_node_only_its_pods_are_asked_for(cluster: FakeCluster, live: Live) -> None:
     cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2")
     cluster.answers("exec node-node-1", out=begins(0) + line(1))
-    live.follow_cluster(Kubectl("mine"), {}, since=None, node="node-1")
+    live.follow_cluster(Cluster(Kubectl("mine"), "audit"), {}, since=None, node="node-1")
     assert isinstance(next(live.lines()), bytes)
 
     asked = [call[-1] for call in cluster.calls if call[:2] == ["--context=mine", "get"]]
     assert asked
     assert [each for each in asked if not each.endswith("&fieldSelector=spec.nodeName%3Dnode-1")] == []
+
+
+def test_of_two_pods_of_a_node_one_is_followed_and_the_other_named(cluster: FakeCluster, live: Live) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1", "node-2")
+    cluster.changes_pods(b'"nodeName": "node-2"', b'"nodeName": "node-1"')
+    cluster.answers("exec node-node-1", out=begins(0) + line(1))
+    live.follow_cluster(Cluster(Kubectl()), {}, since=None, node=None)
+
+    notice, record = islice(live.lines(), 2)
+
+    assert isinstance(record, bytes)
+    assert notice == Notice(
+        "trail of node node-1: pod audit/node-node-2 runs there beside audit/node-node-1, which alone is read"
+    )
 
 
 # ---- show --follow ----

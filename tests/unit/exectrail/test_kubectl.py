@@ -11,6 +11,7 @@ from exectrail import cli
 from exectrail.contracts.record import Record, encode
 from exectrail.reading.kubectl import Kubectl, KubectlError
 
+from .conftest import ALICE
 from .fake_cluster import FakeCluster
 from .terminals import on_terminal
 from .test_show import UNTAGGED, late_trail
@@ -218,7 +219,7 @@ def test_a_session_that_never_started_is_shown_from_the_api_alone(cluster: FakeC
     assert code == 0
     assert "never-started" in out
     assert "no process was recorded" in out
-    assert len(cluster.calls) == 1
+    assert [call for call in cluster.calls if "component%3D" in call[-1] or call[0] == "exec"] == []
 
 
 def test_the_trail_and_the_auditsession_complete_each_other(
@@ -584,7 +585,7 @@ printf '{"items": []}'
 def test_a_login_prompt_of_a_plugin_reaches_the_person_at_once(cluster: FakeCluster) -> None:
     (cluster.folder / "kubectl").write_text(_ASKS)
     os.mkfifo(cluster.folder / "answer")
-    with on_terminal("sessions", stdout=False, stderr=True) as terminal:
+    with on_terminal("sessions", "--release-namespace=audit", stdout=False, stderr=True) as terminal:
         shown = terminal.waits_for("Waiting: ")
         assert "enter the code ABC-123\n" in shown
 
@@ -603,3 +604,144 @@ def test_an_error_on_a_terminal_is_said_once_and_with_its_remedy(cluster: FakeCl
     assert shown.startswith("Warning: old\nexectrail: error: You must be logged in")
     assert shown.count("logged in") == 1
     assert "No valid credentials" in shown
+
+
+# ---- which namespace is the release's: anyone who may make pods can label them ----
+
+READS: list[list[str]] = [
+    ["sessions"],
+    ["show", ALICE],
+    ["summary"],
+    ["untracked"],
+    ["follow"],
+    ["report", ALICE, "--html=-"],
+    ["report", "--limit=1", "--html=-"],
+]
+NONE: dict[str, object] = {"items": []}
+ONLY_AUDIT = "--release-namespace=audit"
+
+
+def forged_session(uid: str) -> dict[str, object]:
+    session = _session(uid, {"phase": "Closed", "outcome": "completed"}, "mallory")
+    return session | {"metadata": {"name": uid, "namespace": "team"}}
+
+
+@pytest.mark.parametrize("command", READS, ids=lambda words: " ".join(words[:2]))
+@pytest.mark.parametrize(
+    ("pods", "sessions"),
+    [(["audit", "team"], []), (["team"], ["audit"]), ([], ["audit", "team"]), (["team", "audit"], ["audit", "team"])],
+)
+def test_what_may_be_forged_is_not_read_but_named_with_the_option_that_chooses(
+    command: list[str], pods: list[str], sessions: list[str], cluster: FakeCluster, run: Show
+) -> None:
+    cluster.has_namespaces(pods, sessions)
+
+    code, out, err = run(*command)
+
+    assert (code, out) == (2, "")
+    first, second = dict.fromkeys([*pods, *sessions])
+    assert f"are in several namespaces: {first}, {second}. Only one is the release's" in err
+    assert "name the right one by --release-namespace" in err
+    assert [call for call in cluster.calls if call[0] in ("exec", "logs")] == []
+
+
+def test_of_many_namespaces_some_are_named(cluster: FakeCluster, run: Show) -> None:
+    cluster.has_namespaces([f"team-{number}" for number in range(1000)])
+
+    assert "namespaces: team-0, team-1, team-2, team-3, team-4 and more. Only" in run("sessions")[2]
+    assert len(cluster.calls) < 20
+
+
+@pytest.mark.parametrize(
+    "command", [each for each in READS if each[0] != "follow"], ids=lambda words: " ".join(words[:2])
+)
+def test_the_option_reads_one_namespace_and_asks_of_no_other(
+    command: list[str], cluster: FakeCluster, run: Show, trail: bytes
+) -> None:
+    cluster.has_namespaces(["team", "audit"], ["team", "audit"])
+    cluster.answers("get /namespaces/audit/auditsessions", out={"items": [_session(ALICE, {"node": "node-1"})]})
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    cluster.answers("exec --namespace=audit", out=trail + end(trail))
+
+    code, out, _ = run(*command, ONLY_AUDIT)
+
+    assert (code, "alice" in out or command == ["untracked"]) == (0, True)
+    asked = [call[-1] for call in cluster.calls if "--raw" in call]
+    assert asked
+    assert [path for path in asked if "/namespaces/audit/" not in path] == []
+
+
+def test_without_the_option_the_sessions_of_the_pods_namespace_are_listed(cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get /namespaces/audit/auditsessions", out={"items": [_session("uid-1", {})]})
+    cluster.answers("get auditsessions", out={"items": [forged_session("uid-2")]})
+
+    assert run("sessions", "-o", "name")[:2] == (0, "uid-1\n")
+
+
+def test_a_release_that_is_gone_still_has_its_sessions(cluster: FakeCluster, run: Show) -> None:
+    cluster.has_namespaces([], ["audit"])
+    cluster.answers("get /namespaces/audit/auditsessions", out={"items": [_session("uid-1", {})]})
+
+    assert run("sessions", "-o", "name")[:2] == (0, "uid-1\n")
+
+
+def test_where_there_is_nothing_of_exectrail_it_is_said(cluster: FakeCluster, run: Show) -> None:
+    cluster.has_namespaces()
+
+    assert run("sessions") == (
+        2,
+        "",
+        "exectrail: no pod of exectrail is in this cluster (label app.kubernetes.io/name=exectrail)\n",
+    )
+
+
+def test_a_namespace_is_no_way_to_another_path(cluster: FakeCluster, run: Show) -> None:
+    cluster.answers("get /namespaces/..%2F..%2Fsecrets/auditsessions", out={"items": []})
+
+    assert run("sessions", "--release-namespace=../../secrets")[0] == 0
+
+
+# ---- two pods of one node ----
+
+
+def beside(cluster: FakeCluster, component: str, **metadata: str) -> None:
+    """On node-1 another pod of this component runs, a day younger."""
+    path = cluster.folder / ("answer-0" if component == "node" else "answer-1")
+    pods = json.loads(path.read_text())
+    (first,) = pods["items"]
+    first["metadata"]["creationTimestamp"] = "2026-11-22T00:00:00Z"
+    second = json.loads(json.dumps(first))
+    second["metadata"] |= {"name": "another", "creationTimestamp": "2026-11-23T00:00:00Z"} | metadata
+    path.write_text(json.dumps({"items": [second, first]}))
+
+
+@pytest.mark.parametrize(("mode", "component"), [("file", "node"), ("stdout", "enricher")])
+def test_of_two_pods_of_a_node_the_oldest_is_read_and_the_other_is_named(
+    mode: str, component: str, cluster: FakeCluster, run: Show, trail: bytes
+) -> None:
+    cluster.has_pods(mode, "/trail/trail.jsonl", "node-1")
+    beside(cluster, component)
+    cluster.answers(f"--namespace=audit {component}-node-1", out=trail + (end(trail) if mode == "file" else b""))
+
+    cluster.answers("get auditsessions", out=NONE)
+
+    code, out, err = run("show", ALICE)
+
+    assert (code, "sleep 0.1" in out) == (3, True)
+    said = f"trail of node node-1: pod audit/another runs there beside audit/{component}-node-1, which alone is read"
+    assert said in err
+
+
+def test_a_pod_that_ends_gives_way_to_its_successor(cluster: FakeCluster, run: Show, trail: bytes) -> None:
+    cluster.has_pods("file", "/trail/trail.jsonl", "node-1")
+    beside(cluster, "node")
+    cluster.changes_pods(
+        b'"creationTimestamp": "2026-11-22',
+        b'"deletionTimestamp": "2026-11-23T00:00:01Z", "creationTimestamp": "2026-11-22',
+    )
+    cluster.answers("get auditsessions", out=NONE)
+    cluster.answers("exec another", out=trail + end(trail))
+
+    code, out, err = run("show", ALICE)
+
+    assert (code, "sleep 0.1" in out, err) == (0, True, "")
