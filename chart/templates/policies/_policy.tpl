@@ -1,11 +1,15 @@
 {{/*
 The head of a policy, and its binding, which denies.
-Call with (dict "root" $ "name" NAME "component" COMPONENT).
+Call with (dict "root" $ "name" NAME "component" COMPONENT), and "keep" true where they outlive the release.
 */}}
 {{- define "exectrail.policy.metadata" -}}
 name: {{ include "exectrail.name" (dict "root" .root "component" .name) }}
 labels:
   {{- include "exectrail.labels" (dict "root" .root "component" .component) | nindent 2 }}
+{{- if .keep }}
+annotations:
+  helm.sh/resource-policy: keep
+{{- end }}
 {{- end -}}
 
 {{- define "exectrail.policy.binding" -}}

@@ -10,6 +10,7 @@ import cel
 import pytest
 
 from exectrail.contracts.node_label import node_label
+from tests.unit.chart.live_cluster import installed
 from tests.unit.chart.rendered import Document, HelmTemplate, RunHelm, container, pod_spec
 
 ACCOUNTS = "system:serviceaccount:exectrail:exectrail-"
@@ -363,6 +364,38 @@ def test_the_profile_that_refuses_nothing_goes_with_its_policy(helm_template: He
     done = run_helm({"profiles": {"allowUnconfined": True}, "policies": {"enabled": False}})
     assert done.returncode != 0
     assert "set policies.enabled to true, or profiles.allowUnconfined to false" in done.stderr
+
+
+UNCONFINED: Document = {"profiles": {"allowUnconfined": True}}
+
+
+def guards(documents: list[Document]) -> list[Document]:
+    """The policy of the profile that refuses nothing, and its binding."""
+    return [each for each in documents if each["metadata"]["name"] == "exectrail-unconfinedprofile"]
+
+
+@pytest.mark.parametrize("values", [{}, {"policies": {"enabled": False}}, UNCONFINED], ids=["off", "no policies", "on"])
+def test_what_guards_the_profile_that_refuses_nothing_stays_once_it_was_there(
+    helm_template: HelmTemplate, values: Document
+) -> None:
+    before = guards(helm_template(UNCONFINED))
+    assert guards(helm_template(values, live=[installed(each) for each in before])) == before
+
+
+def test_helm_keeps_that_guard_alone_when_the_release_goes(helm_template: HelmTemplate) -> None:
+    policies = [each for each in helm_template(ALL) if "ValidatingAdmissionPolicy" in each["kind"]]
+    kept = [each for each in policies if "helm.sh/resource-policy" in each["metadata"].get("annotations", {})]
+    assert len(kept) == 2
+    assert kept == guards(policies)
+
+
+def test_a_guard_that_another_release_left_is_not_taken_over(helm_template: HelmTemplate, run_helm: RunHelm) -> None:
+    left = [installed(each, namespace="elsewhere") for each in guards(helm_template(UNCONFINED))]
+    assert guards(helm_template(live=left)) == []
+    done = run_helm(UNCONFINED, live=left)
+    assert done.returncode != 0
+    assert 'ValidatingAdmissionPolicy "exectrail-unconfinedprofile"' in done.stderr
+    assert "exists and cannot be imported into the current release" in done.stderr
 
 
 def test_each_policy_denies_and_fails_closed(helm_template: HelmTemplate) -> None:
