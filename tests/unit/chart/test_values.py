@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.unit.chart.rendered import CHART, Document, RunHelm
+from tests.unit.chart.rendered import CHART, Document, HelmTemplate, RunHelm, workloads
 
 LINES = (CHART / "values.yaml").read_text().splitlines()
 VALUES: Document = yaml.safe_load("\n".join(LINES))
@@ -150,6 +150,65 @@ def test_helm_refuses_a_wrong_value_and_names_it(run_helm: RunHelm, values: Docu
     result = run_helm(values)
     assert result.returncode != 0
     assert named in result.stderr
+
+
+MAY_BE_EMPTY = {"requests", "limits", "rollingUpdate", "maxUnavailable"}
+"""Keys that mean nothing where they are empty: Kubernetes has its own defaults."""
+
+
+def emptied(values: Document, depth: int, path: str = "") -> tuple[Document, list[tuple[str, str]]]:
+    """All keys at a depth without a value, as `key:` alone is in YAML; each with the object that it is in."""
+    made: Document = {}
+    keys = []
+    for key, value in values.items():
+        if key in MAY_BE_EMPTY:
+            continue
+        if depth == 1:
+            made[key] = None
+            keys.append((path, key))
+        elif isinstance(value, dict) and key not in OPEN:
+            made[key], below = emptied(value, depth - 1, f"{path}/{key}")
+            keys += below
+    return made, keys
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_a_key_that_is_left_empty_is_refused_by_its_name(run_helm: RunHelm, depth: int) -> None:
+    values, keys = emptied(VALUES, depth)
+    result = run_helm(values)
+    said = dict(re.findall(r"at '(.*)': missing propert(?:y|ies) (.*)", result.stderr))
+    assert keys
+    assert result.returncode != 0
+    assert [f"{path}/{key}" for path, key in keys if f"'{key}'" not in said.get(path, "")] == []
+
+
+def test_no_key_is_deeper_than_those() -> None:
+    assert emptied(VALUES, 4)[1]
+    assert emptied(VALUES, 5)[1] == []
+
+
+def test_what_kubernetes_has_defaults_for_may_be_left_empty(helm_template: HelmTemplate) -> None:
+    parts = ("webhook", "controller", "enricher", "node")
+    bare: Document = {part: {"resources": {"requests": None, "limits": None}} for part in parts}
+    for part in ("enricher", "node"):
+        bare[part]["updateStrategy"] = {"type": "OnDelete", "rollingUpdate": None}
+    for part, workload in workloads(helm_template(bare)).items():
+        spec = workload["spec"]
+        assert [each["resources"] for each in spec["template"]["spec"]["containers"] if each["resources"]] == [], part
+        assert spec.get("updateStrategy", {"type": "OnDelete"}) == {"type": "OnDelete"}, part
+    quantities: Document = {"requests": {"cpu": None, "memory": None}, "limits": {"memory": None}}
+    strategy: Document = {"rollingUpdate": {"maxUnavailable": None}}
+    for part in ("enricher", "node"):
+        helm_template({part: {"resources": quantities, "updateStrategy": strategy}})
+
+
+def test_a_part_of_an_object_leaves_the_rest_at_its_defaults(run_helm: RunHelm) -> None:
+    values = {
+        "webhook": {"replicas": 3},
+        "tls": {"ca": {"duration": "87601h"}},
+        "enricher": {"nodeSelector": {"a": "b"}},
+    }
+    assert run_helm(values).returncode == 0
 
 
 def test_a_node_pod_may_have_its_successor_beside_it(run_helm: RunHelm) -> None:
