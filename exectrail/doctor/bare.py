@@ -64,7 +64,7 @@ def _argument(word: str) -> str:
         entries = msgspec.json.decode(word.removeprefix(_ENTRIES), type=list[dict[str, Any]])
         return _ENTRIES + msgspec.json.encode([without_secret(each) for each in entries]).decode()
     except (msgspec.MsgspecError, AttributeError, TypeError):
-        return _ENTRIES  # nobody knows what is in it
+        return _ENTRIES  # what is in it cannot be known
 
 
 def _logged(message: object) -> str:

@@ -3,7 +3,7 @@
 A trail is read through the idle `reader` container of the DaemonSet `node` where it is a file, and from the
 enricher's log where the enricher writes to standard output. Each pod says which, by its annotation.
 
-Whoever may make pods can label one as exectrail's. So all is read from one namespace: that of the release.
+A user who may make pods can label one as exectrail's. So all is read from one namespace: that of the release.
 """
 
 from collections.abc import Callable, Iterator
@@ -116,7 +116,7 @@ class Cluster:
             named = ", ".join(found[:_MOST_NAMESPACES]) + (" and more" if len(found) > _MOST_NAMESPACES else "")
             raise KubectlError(
                 f"pods or AuditSessions of exectrail are in several namespaces: {named}. Only one is the release's, and"
-                f" whoever may make pods can label one as exectrail's: name the right one by {_OPTION}"
+                f" a user who may make pods can label one as exectrail's: name the right one by {_OPTION}"
             )
         raise forbidden[0] if forbidden else NoPod(f"no pod of exectrail is in this cluster (label {_NAME})")
 
