@@ -3,6 +3,7 @@
 import argparse
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -51,13 +52,10 @@ def lint(_arguments: Namespace, found: list[Found]) -> int:
     """Print a line for each mistake, each warning and each profile without any."""
     wrong = False
     for each in found:
-        warnings = list(_warnings(each, found))
-        error = _mistake(each, found)
-        wrong = wrong or error is not None
-        for said in ([f"error: {error}"] if error else []) + [f"warning: {warning}" for warning in warnings]:
+        findings = list(_findings(each, found))
+        wrong = wrong or any(level == "error" for level, _ in findings)
+        for said in [f"{level}: {finding}" for level, finding in findings] or ["ok"]:
             print(f"{each.where}: {visible(said)}")
-        if not error and not warnings:
-            print(f"{each.where}: ok")
     return CANNOT_LOOK if wrong else OK
 
 
@@ -93,23 +91,36 @@ def explain(arguments: Namespace, found: list[Found]) -> int:
     return code
 
 
-def _mistake(each: Found, found: list[Found]) -> ProfileError | None:
+def _findings(each: Found, found: list[Found]) -> Iterator[tuple[Literal["error", "warning"], str]]:
+    """What is to be said of a profile; an error is what nodes refuse."""
     try:
-        resolve(each.name, _lookup(found))
+        merged, is_whole = _merged(each, found)
+    except ProfileError as error:
+        yield "error", str(error)
+    else:
+        # No node has a Disabled profile, which may be there as a base only. A base that is not among the files may
+        # overrule the rule that is to blame.
+        certain = is_whole and each.profile.state == "Enabled"
+        try:
+            runtime_file(merged)
+        except ProfileError as error:
+            yield "error" if certain else "warning", str(error)
+    yield from (("warning", warning) for warning in _warnings(each, found))
+
+
+def _merged(each: Found, found: list[Found]) -> tuple[Profile, bool]:
+    """A profile with its bases, and whether they all are among the files; if not, without any.
+
+    Raises:
+        ProfileError: As `resolve`.
+
+    """
+    try:
+        return resolve(each.name, _lookup(found)), True
     except ProfileError as error:
         if error.reason != "BaseProfileNotFound":
-            return error
-        return _alone(each)
-    return None
-
-
-def _alone(each: Found) -> ProfileError | None:
-    """What is wrong with a profile whose base is not among the files, as far as can be seen."""
-    try:
-        runtime_file(replace(each.profile, base_profile_name=""))
-    except ProfileError as error:
-        return error
-    return None
+            raise
+    return resolve(each.name, {each.name: replace(each.profile, base_profile_name="")}.get), False
 
 
 def _warnings(each: Found, found: list[Found]) -> Iterator[str]:
@@ -122,9 +133,6 @@ def _warnings(each: Found, found: list[Found]) -> Iterator[str]:
         yield f"syscalls: no kernel has {listed:.400}; the runtime skips such names; correct or remove them"
     if each.not_read:
         yield f"fields that are not read: {', '.join(each.not_read):.400}; remove them"
-    notifies = any(rule.action == "SCMP_ACT_NOTIFY" for rule in profile.syscalls)
-    if notifies and not profile.listener_path:
-        yield "listenerPath: missing, and with SCMP_ACT_NOTIFY no container starts without it; name the socket"
 
 
 def _lookup(found: list[Found]) -> Callable[[str], Profile | None]:

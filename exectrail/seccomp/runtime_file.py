@@ -3,7 +3,7 @@
 import msgspec
 
 from exectrail.seccomp.overlap import Conditions, includes
-from exectrail.seccomp.profile import Architecture, Profile, Rule
+from exectrail.seccomp.profile import Architecture, Profile, ProfileError, Rule
 from exectrail.seccomp.rules import Decision, Outcome, decisions, default
 from exectrail.seccomp.written import written
 
@@ -21,7 +21,8 @@ def runtime_file(profile: Profile) -> bytes:
     one with the same action: libseccomp makes wrong filters of some (2.5.4: `a0 <= 5` beside `a0 < 2**32`).
 
     Raises:
-        ProfileError: `InvalidSeccompProfile`, see `exectrail.seccomp.rules.decisions`.
+        ProfileError: `InvalidSeccompProfile`, see `exectrail.seccomp.rules.decisions`; also where runc would start no
+            container with the file.
 
     """
     by_default = default(profile)
@@ -32,6 +33,8 @@ def runtime_file(profile: Profile) -> bytes:
         )
         for name, decision in decisions(profile).items()
     }
+    rules = written(profile, decided).syscalls
+    _check_notify(profile, rules)
     document = {
         "defaultAction": profile.default_action,
         "defaultErrnoRet": profile.default_errno_ret,
@@ -39,9 +42,20 @@ def runtime_file(profile: Profile) -> bytes:
         "flags": sorted(set(profile.flags)),
         "listenerPath": profile.listener_path,
         "listenerMetadata": profile.listener_metadata,
-        "syscalls": [_rule(rule) for rule in written(profile, decided).syscalls],
+        "syscalls": [_rule(rule) for rule in rules],
     }
     return msgspec.json.encode({key: value for key, value in document.items() if value not in (None, "", [])}) + b"\n"
+
+
+def _check_notify(profile: Profile, rules: list[Rule]) -> None:
+    """Refuse what runc refuses of SCMP_ACT_NOTIFY (libcontainer/process_linux.go)."""
+    notified = [name for rule in rules if rule.action == "SCMP_ACT_NOTIFY" for name in rule.names]
+    if notified and not profile.listener_path:
+        raise ProfileError(
+            "InvalidSeccompProfile",
+            f"listenerPath: missing, and {notified[0]!r:.80} is SCMP_ACT_NOTIFY: no container starts without it; name"
+            " the listener's socket in this profile, for a base's does not count",
+        )
 
 
 def _widest(when: dict[Conditions, Outcome]) -> dict[Conditions, Outcome]:

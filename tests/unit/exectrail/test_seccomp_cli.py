@@ -67,7 +67,7 @@ def test_lint_says_of_each_profile_that_it_is_sound(manifests: str, capsys: pyte
         (spec(syscalls=[{"names": ["opne"], "action": "SCMP_ACT_LOG"}]), 0, ["warning: syscalls", "opne", "correct"]),
         (spec(archMap=[], syscalls=[{"names": ["read"], "action": "SCMP_ACT_LOG", "includes": {}}]), 0,
          ["archMap, syscalls[0].includes"]),
-        (spec(syscalls=[{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]), 0, ["warning: listenerPath"]),
+        (spec(syscalls=[{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]), 2, ["error: listenerPath", "name the"]),
         (spec(baseProfileName="p"), 2, ["error: baseProfileName 'p': p -> p; remove one of them"]),
         (spec(baseProfileName="oci://x/y"), 2, ["error: baseProfileName 'oci://x/y'", "apply it"]),
         (spec(baseProfileName="gone", syscalls=[
@@ -82,6 +82,43 @@ def test_lint_tells_mistakes_from_what_looks_like_one(
     assert run(["profile", "lint", put(tmp_path, "p.json", content)]) == code
     printed = capsys.readouterr().out
     assert all(words in printed for words in said), printed
+
+
+@pytest.mark.parametrize(
+    ("derived", "base", "code", "said"),
+    [
+        ({}, {}, 2, "d.json: error: listenerPath: missing, and 'mount' is SCMP_ACT_NOTIFY"),
+        ({"listenerPath": "/run/x.sock"}, {}, 0, "d.json: ok"),
+        ({"state": "Disabled"}, {}, 0, "d.json: warning: listenerPath: missing"),
+        ({"syscalls": [{"names": ["mount"], "action": "SCMP_ACT_ALLOW"}]}, {}, 0, "d.json: ok"),
+        ({}, {"listenerPath": "", "state": "Disabled"}, 2, "b.json: warning: listenerPath: missing"),
+        ({"baseProfileName": "gone", "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}, {}, 0,
+         "d.json: warning: listenerPath: missing"),
+    ],
+)  # fmt: skip
+def test_a_bases_listener_does_not_count_for_the_profile_that_names_it(
+    derived: dict[str, object],
+    base: dict[str, object],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    notify = {"listenerPath": "/run/x.sock", "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}
+    files = [
+        put(tmp_path, "d.json", spec(**{"baseProfileName": "b"} | derived)),
+        put(tmp_path, "b.json", spec(**notify | base)),
+    ]
+    assert run(["profile", "lint", *files]) == code
+    assert said in capsys.readouterr().out
+
+
+def test_no_file_is_printed_that_no_container_starts_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = put(tmp_path, "p.json", spec(syscalls=[{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]))
+    assert run(["profile", "merge", file]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert printed.err.startswith(f"exectrail: {file}: listenerPath: missing")
 
 
 @pytest.mark.parametrize(

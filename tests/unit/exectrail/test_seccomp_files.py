@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from exectrail.seccomp.allowed import check
 from exectrail.seccomp.profile import Action, Profile, ProfileError, Rule
@@ -102,6 +103,20 @@ def test_a_profile_of_which_no_container_would_start_is_refused() -> None:
         ProfileError, match=r"'a' has several actions \(SCMP_ACT_ALLOW, SCMP_ACT_KILL_PROCESS\).*a0 == 5"
     ):
         runtime_file(profile(ERRNO, rule(ALLOW, "a", arg("EQ", 5)), rule(KILL, "a", arg("EQ", 5))))
+
+
+def test_a_rule_that_a_listener_decides_needs_the_listeners_socket() -> None:
+    notified = profile(ERRNO, rule("SCMP_ACT_NOTIFY", "mount"))
+    with pytest.raises(ProfileError, match=r"listenerPath: missing, and 'mount' is SCMP_ACT_NOTIFY") as caught:
+        runtime_file(notified)
+    assert caught.value.reason == "InvalidSeccompProfile"
+    assert read(replace(notified, listener_path="/run/x.sock"))["listenerPath"] == "/run/x.sock"
+
+
+def test_a_rule_of_a_listener_that_another_overrules_needs_no_socket() -> None:
+    assert read(profile(ERRNO, rule(ALLOW, "mount"), rule("SCMP_ACT_NOTIFY", "mount")))["syscalls"] == [
+        {"names": ["mount"], "action": ALLOW}
+    ]
 
 
 def test_the_most_conditions_that_a_profile_may_have_are_all_kept() -> None:

@@ -168,6 +168,18 @@ def test_one_broken_profile_does_not_stop_the_others(api: NodeApi, start: Callab
     assert node.loop.unready() is None, "the node is well"
 
 
+def test_no_file_is_written_that_no_container_starts_with(api: NodeApi, start: Callable[..., Node]) -> None:
+    asks = {"syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}
+    api.put(PROFILES, "base", spec=OTHER | asks | {"listenerPath": "/var/run/security-profiles-operator/x.sock"})
+    api.put(PROFILES, "sp", spec={**OTHER, "baseProfileName": "base"})
+    node = start()
+    until(lambda: api.statuses() == {"base-n1": "Installed", "sp-n1": "Error"})
+    assert set(node.files()) == {"base.json"}
+    annotations = api.status("sp-n1")["metadata"]["annotations"]
+    assert annotations["exectrail.io/reason"] == "InvalidSeccompProfile"
+    assert annotations["exectrail.io/message"].startswith("listenerPath: missing, and 'mount' is SCMP_ACT_NOTIFY")
+
+
 @pytest.mark.parametrize(("errno_ret", "written"), [(0, {}), (1, {}), (38, {"errnoRet": 38})])
 def test_a_refused_call_never_looks_successful(
     api: NodeApi, start: Callable[..., Node], errno_ret: int, written: dict[str, int]
