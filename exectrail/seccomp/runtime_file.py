@@ -48,14 +48,22 @@ def runtime_file(profile: Profile) -> bytes:
 
 
 def _check_notify(profile: Profile, rules: list[Rule]) -> None:
-    """Refuse what runc refuses of SCMP_ACT_NOTIFY (libcontainer/process_linux.go)."""
+    """Refuse what runc refuses of SCMP_ACT_NOTIFY (libcontainer: seccomp/seccomp_linux.go, process_linux.go)."""
     notified = [name for rule in rules if rule.action == "SCMP_ACT_NOTIFY" for name in rule.names]
+    # runc hands over the listener by a write under the filter, so the listener must not decide on that.
+    if profile.default_action == "SCMP_ACT_NOTIFY":
+        raise _starts_none("defaultAction SCMP_ACT_NOTIFY", "use another, and SCMP_ACT_NOTIFY in rules")
+    if "write" in notified:
+        raise _starts_none("syscalls: 'write' is SCMP_ACT_NOTIFY", "use another action for it")
     if notified and not profile.listener_path:
-        raise ProfileError(
-            "InvalidSeccompProfile",
-            f"listenerPath: missing, and {notified[0]!r:.80} is SCMP_ACT_NOTIFY: no container starts without it; name"
-            " the listener's socket in this profile, for a base's does not count",
+        raise _starts_none(
+            f"listenerPath: missing, and {notified[0]!r:.80} is SCMP_ACT_NOTIFY",
+            "name the listener's socket in this profile, for a base's does not count",
         )
+
+
+def _starts_none(what: str, remedy: str) -> ProfileError:
+    return ProfileError("InvalidSeccompProfile", f"{what}: runc starts no container with that; {remedy}")
 
 
 def _widest(when: dict[Conditions, Outcome]) -> dict[Conditions, Outcome]:

@@ -68,6 +68,10 @@ def test_lint_says_of_each_profile_that_it_is_sound(manifests: str, capsys: pyte
         (spec(archMap=[], syscalls=[{"names": ["read"], "action": "SCMP_ACT_LOG", "includes": {}}]), 0,
          ["archMap, syscalls[0].includes"]),
         (spec(syscalls=[{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]), 2, ["error: listenerPath", "name the"]),
+        (spec(defaultAction="SCMP_ACT_NOTIFY", listenerPath="/run/x.sock"), 2,
+         ["error: defaultAction SCMP_ACT_NOTIFY", "use another"]),
+        (spec(listenerPath="/run/x.sock", syscalls=[{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]), 2,
+         ["error: syscalls: 'write' is SCMP_ACT_NOTIFY", "use another"]),
         (spec(baseProfileName="p"), 2, ["error: baseProfileName 'p': p -> p; remove one of them"]),
         (spec(baseProfileName="oci://x/y"), 2, ["error: baseProfileName 'oci://x/y'", "apply it"]),
         (spec(baseProfileName="gone", syscalls=[

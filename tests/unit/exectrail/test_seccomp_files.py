@@ -113,6 +113,20 @@ def test_a_rule_that_a_listener_decides_needs_the_listeners_socket() -> None:
     assert read(replace(notified, listener_path="/run/x.sock"))["listenerPath"] == "/run/x.sock"
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (profile("SCMP_ACT_NOTIFY"), "defaultAction SCMP_ACT_NOTIFY: runc starts no container"),
+        (profile(ERRNO, rule("SCMP_ACT_NOTIFY", "write")), "'write' is SCMP_ACT_NOTIFY: runc starts no container"),
+        (profile(ERRNO, rule("SCMP_ACT_NOTIFY", "write", arg("EQ", 1))), "'write' is SCMP_ACT_NOTIFY: runc"),
+    ],
+)
+def test_what_runc_never_leaves_to_a_listener_is_refused(spec: Profile, said: str) -> None:
+    with pytest.raises(ProfileError, match=said) as caught:
+        runtime_file(replace(spec, listener_path="/run/x.sock"))
+    assert caught.value.reason == "InvalidSeccompProfile"
+
+
 def test_a_rule_of_a_listener_that_another_overrules_needs_no_socket() -> None:
     assert read(profile(ERRNO, rule(ALLOW, "mount"), rule("SCMP_ACT_NOTIFY", "mount")))["syscalls"] == [
         {"names": ["mount"], "action": ALLOW}

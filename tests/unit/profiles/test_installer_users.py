@@ -169,15 +169,18 @@ def test_one_broken_profile_does_not_stop_the_others(api: NodeApi, start: Callab
 
 
 def test_no_file_is_written_that_no_container_starts_with(api: NodeApi, start: Callable[..., Node]) -> None:
+    listener = {"listenerPath": "/var/run/security-profiles-operator/x.sock"}
     asks = {"syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}
-    api.put(PROFILES, "base", spec=OTHER | asks | {"listenerPath": "/var/run/security-profiles-operator/x.sock"})
-    api.put(PROFILES, "sp", spec={**OTHER, "baseProfileName": "base"})
+    api.put(PROFILES, "base", spec=OTHER | asks | listener)
+    api.put(PROFILES, "no-listener", spec={**OTHER, "baseProfileName": "base"})
+    api.put(PROFILES, "default", spec={"defaultAction": "SCMP_ACT_NOTIFY", **listener})
     node = start()
-    until(lambda: api.statuses() == {"base-n1": "Installed", "sp-n1": "Error"})
+    until(lambda: api.statuses() == {"base-n1": "Installed", "no-listener-n1": "Error", "default-n1": "Error"})
     assert set(node.files()) == {"base.json"}
-    annotations = api.status("sp-n1")["metadata"]["annotations"]
-    assert annotations["exectrail.io/reason"] == "InvalidSeccompProfile"
-    assert annotations["exectrail.io/message"].startswith("listenerPath: missing, and 'mount' is SCMP_ACT_NOTIFY")
+    for name, said in (("no-listener", "listenerPath: missing"), ("default", "defaultAction SCMP_ACT_NOTIFY")):
+        annotations = api.status(f"{name}-n1")["metadata"]["annotations"]
+        assert annotations["exectrail.io/reason"] == "InvalidSeccompProfile"
+        assert annotations["exectrail.io/message"].startswith(said)
 
 
 @pytest.mark.parametrize(("errno_ret", "written"), [(0, {}), (1, {}), (38, {"errnoRet": 38})])
