@@ -10,7 +10,16 @@ import msgspec
 
 from exectrail.contracts import spo
 from exectrail.reading.shell import visible
-from exectrail.seccomp.profile import Arg, Profile, ProfileError, Rule, decode, decode_spec
+from exectrail.seccomp.profile import (
+    RUNTIME_FIELDS,
+    SPEC_FIELDS,
+    Arg,
+    Profile,
+    ProfileError,
+    Rule,
+    decode,
+    decode_spec,
+)
 
 _INSTALL = "install the package PyYAML (pip install pyyaml), or give JSON"
 
@@ -106,16 +115,17 @@ def _profiles(document: Any, stem: str, file: str) -> Iterator[Found | Mistake]:
 
 
 def _found(name: str, where: str, spec: Any, read_as: Callable[[bytes], Profile]) -> Found | Mistake:  # noqa: ANN401 - any JSON
+    fields = SPEC_FIELDS if read_as is decode_spec else RUNTIME_FIELDS
     try:
-        return Found(name, where, read_as(msgspec.json.encode(spec)), list(_not_read(spec)))
+        return Found(name, where, read_as(msgspec.json.encode(spec)), list(_not_read(spec, fields)))
     except ProfileError as error:
         return Mistake(where, visible(str(error)))
     except (TypeError, ValueError, RecursionError) as error:  # YAML knows more than JSON
         return Mistake(where, f"{visible(str(error))}; write what JSON can say")
 
 
-def _not_read(spec: dict[str, Any]) -> Iterator[str]:
-    yield from sorted(spec.keys() - set(Profile.__struct_encode_fields__))
+def _not_read(spec: dict[str, Any], fields: frozenset[str]) -> Iterator[str]:
+    yield from sorted(spec.keys() - fields)
     for number, rule in enumerate(spec.get("syscalls", [])):
         yield from (f"syscalls[{number}].{each}" for each in sorted(rule.keys() - set(Rule.__struct_encode_fields__)))
         for at, arg in enumerate(rule.get("args", [])):

@@ -138,6 +138,12 @@ class Profile(Struct, rename="camel", omit_defaults=True, frozen=True):
             raise ValueError(f"syscalls: {conditions} args, at most {_MOST_CONDITIONS} fit into a filter; remove some")
 
 
+RUNTIME_FIELDS = frozenset(Profile.__struct_encode_fields__)
+"""What is read of a file for a container runtime."""
+SPEC_FIELDS = RUNTIME_FIELDS - {"defaultErrnoRet"}
+"""What is read of a SeccompProfile's `spec`."""
+
+
 def decode(data: bytes | msgspec.Raw) -> Profile:
     """Read a SeccompProfile's `spec`, or a file that a container runtime reads. Unknown fields are ignored.
 
@@ -156,9 +162,10 @@ def decode(data: bytes | msgspec.Raw) -> Profile:
 
 
 def decode_spec(data: bytes | msgspec.Raw) -> Profile:
-    """Read the `spec` of a SeccompProfile: `errnoRet: 0` means none, so that the runtime's EPERM applies.
+    """Read the `spec` of a SeccompProfile: without `defaultErrnoRet`, and `errnoRet: 0` means none.
 
-    The Security Profiles Operator's type leaves a 0 out (`omitempty`). In a file that a container runtime reads, a 0
+    The runtime's EPERM applies in both cases. The API server drops a `defaultErrnoRet`, for the CRD has none. The
+    Security Profiles Operator's type leaves a 0 out (`omitempty`). In a file that a container runtime reads, a 0
     stands: the refused call then looks as if it had succeeded.
 
     Raises:
@@ -166,7 +173,8 @@ def decode_spec(data: bytes | msgspec.Raw) -> Profile:
 
     """
     profile = decode(data)
-    return replace(profile, syscalls=[replace(rule, errno_ret=rule.errno_ret or None) for rule in profile.syscalls])
+    rules = [replace(rule, errno_ret=rule.errno_ret or None) for rule in profile.syscalls]
+    return replace(profile, default_errno_ret=None, syscalls=rules)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

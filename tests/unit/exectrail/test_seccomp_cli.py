@@ -196,6 +196,26 @@ def test_an_error_number_of_0_is_none_in_a_manifest_and_stands_in_a_runtimes_fil
     assert json.loads(capsys.readouterr().out)["syscalls"] == [expected]
 
 
+@pytest.mark.parametrize(
+    ("manifest", "linted", "error"),
+    [
+        (True, "warning: fields that are not read: defaultErrnoRet; remove them", "EPERM"),
+        (False, "ok", "ENOSYS"),
+    ],
+)
+def test_the_error_number_of_the_default_action_is_read_of_a_runtimes_file_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], manifest: bool, linted: str, error: str
+) -> None:
+    profile = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38}
+    head = {"apiVersion": "security-profiles-operator.x-k8s.io/v1", "kind": "SeccompProfile", "metadata": {"name": "a"}}
+    file = put(tmp_path, "a.json", json.dumps(head | {"spec": profile} if manifest else profile))
+
+    assert run(["profile", "lint", file]) == 0
+    assert capsys.readouterr().out.endswith(f": {linted}\n")
+    assert run(["profile", "explain", file]) == 0
+    assert f"A system call that no rule names: refused with {error}." in capsys.readouterr().out
+
+
 def test_merge_asks_which_of_several_profiles_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [put(tmp_path, name, spec()) for name in ("a.json", "b.json")]
     assert run(["profile", "merge", *files]) == 2

@@ -41,6 +41,12 @@ def test_an_error_number_of_0_is_none_in_a_seccomp_profile_and_one_in_a_runtimes
     assert [rule.errno_ret for rule in decode(FULL).syscalls] == [0]
 
 
+def test_the_error_number_of_the_default_action_is_the_runtimes_files_alone() -> None:
+    data = msgspec.json.encode(spec(defaultErrnoRet=38))
+    assert decode_spec(data).default_errno_ret is None
+    assert decode(data).default_errno_ret == 38
+
+
 @pytest.mark.parametrize("disabled", [True, False])
 def test_a_profile_can_be_disabled_in_the_older_form_too(disabled: bool) -> None:
     assert decode(msgspec.json.encode(spec(disabled=disabled))).state == ("Disabled" if disabled else "Enabled")
