@@ -20,6 +20,10 @@ _DOES: dict[Action, str] = {
     "SCMP_ACT_KILL": "ends the thread",
     "SCMP_ACT_KILL_PROCESS": "ends the process",
 }
+_MORE = "Permits what RuntimeDefault refuses"
+_LESS = "Refuses what RuntimeDefault permits"
+_LOGGED = "Logs what RuntimeDefault only allows"
+_ARGUMENTS = "Decides by other arguments"
 _WIDTH = 100
 _NONE = Decision()
 
@@ -67,42 +71,58 @@ def _rules(decided: dict[str, Decision]) -> Iterator[str]:
 def _differences(merged: Profile) -> Iterator[str]:
     ours, theirs = decisions(merged), decisions(runtime_default())
     of_default, of_theirs = default(merged), default(runtime_default())
-    groups: dict[str, list[str]] = {"more": [], "less": [], "logged": [], "otherwise": []}
+    groups: dict[str, list[str]] = {words: [] for words in (_MORE, _LESS, _LOGGED, _ARGUMENTS)}
     for name in sorted(NAMES):
         mine, other = ours.get(name, _NONE), theirs.get(name, _NONE)
         if group := _difference(mine, other, of_default, of_theirs):
-            groups[group].append(name)
+            groups.setdefault(group, []).append(name)
     source = published().source.partition(",")[0]
-    if not any(groups.values()):
+    defaults_differ = of_default != of_theirs and not _permits(of_default)
+    if not defaults_differ and not any(groups.values()):
         yield f"  It decides as RuntimeDefault does ({source}, without added capabilities)."
         return
     yield f"  How it differs from RuntimeDefault ({source}, without added capabilities):"
-    for group, words in (
-        ("more", "Permits what RuntimeDefault refuses"),
-        ("less", "Refuses what RuntimeDefault permits"),
-        ("logged", "Logs what RuntimeDefault only allows"),
-        ("otherwise", "Decides by other arguments"),
-    ):
-        if groups[group]:
-            yield from _listed(words, groups[group])
+    if defaults_differ:
+        yield f"  A system call that neither names: {_words(of_default)}; RuntimeDefault: {_words(of_theirs)}."
+    for words, names in groups.items():
+        if names:
+            yield from _listed(words, names)
 
 
 def _difference(mine: Decision, other: Decision, of_mine: Outcome, of_other: Outcome) -> str | None:
-    permitted, by_default = _permitted(mine, of_mine), _permitted(other, of_other)
+    """How the two profiles differ in a system call, as the heading under which it is listed."""
+    ours, theirs = _outcomes(mine, of_mine), _outcomes(other, of_other)
+    permitted, by_default = _permitted(ours), _permitted(theirs)
     if permitted is None or by_default is None:
-        return None if mine == other and of_mine == of_other else "otherwise"
+        return None if mine == other and permitted == by_default else _ARGUMENTS
     if permitted != by_default:
-        return "more" if permitted else "less"
-    return "logged" if (mine.always or of_mine).action == "SCMP_ACT_LOG" else None
+        return _MORE if permitted else _LESS
+    if not permitted:
+        # That the defaults differ is said once, not of each call.
+        only_by_default = ours == {of_mine} and theirs == {of_other}
+        return None if ours == theirs or only_by_default else _otherwise(ours, theirs)
+    return _LOGGED if (mine.always or of_mine).action == "SCMP_ACT_LOG" else None
 
 
-def _permitted(decision: Decision, by_default: Outcome) -> bool | None:
-    """Whether a call is permitted; None where it depends on its arguments."""
+def _outcomes(decision: Decision, by_default: Outcome) -> set[Outcome]:
+    """What may happen to a call, by its arguments."""
     outcomes = set(decision.when.values()) or {decision.always or by_default}
-    if decision.when:
-        outcomes.add(by_default)
-    permitted = {made.action in _PERMITTED for made in outcomes}
+    return outcomes | {by_default} if decision.when else outcomes
+
+
+def _permitted(outcomes: set[Outcome]) -> bool | None:
+    """Whether a call is permitted; None where it depends on its arguments."""
+    permitted = set(map(_permits, outcomes))
     return permitted.pop() if len(permitted) == 1 else None
+
+
+def _permits(made: Outcome) -> bool:
+    return made.action in _PERMITTED
+
+
+def _otherwise(ours: set[Outcome], theirs: set[Outcome]) -> str:
+    mine, other = (" or ".join(sorted(map(_words, each))) for each in (ours, theirs))
+    return f"Refuses in another way: {mine}; RuntimeDefault: {other}"
 
 
 def _words(made: Outcome) -> str:

@@ -3,11 +3,14 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import profiles
 from exectrail.cli import run
+from exectrail.seccomp.runtime_default import runtime_default
+from exectrail.seccomp.runtime_file import runtime_file
 
 MANIFESTS = """\
 apiVersion: security-profiles-operator.x-k8s.io/v1beta1
@@ -268,6 +271,58 @@ def test_explain_says_how_process_audit_differs_from_the_runtimes_own(capsys: py
     differences = list(said)[list(said).index(next(each for each in said if each.startswith("How it differs"))) :]
     assert [said[each] for each in differences[1:]] == ["execve, execveat, fork, vfork", "clone"]
     assert said["Refused with ENOSYS (1):"] == "clone3"
+
+
+def differences(folder: Path, capsys: pytest.CaptureFixture[str], **changed: object) -> dict[str, str]:
+    """What is said of RuntimeDefault with these fields in place of its own."""
+    fields = json.loads(runtime_file(runtime_default()))
+    assert run(["profile", "explain", put(folder, "p.json", json.dumps(fields | changed))]) == 0
+    said = paragraphs(capsys.readouterr().out)
+    (begin,) = (at for at, line in enumerate(said) if line.startswith(("How it differs", "It decides as")))
+    return dict(list(said.items())[begin:])
+
+
+def rules(*without: str) -> list[Any]:
+    """RuntimeDefault's, but those of these calls."""
+    written = json.loads(runtime_file(runtime_default()))["syscalls"]
+    return [each for each in written if set(each["names"]).isdisjoint(without)]
+
+
+def test_explain_names_calls_that_are_refused_in_another_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trap = {"names": ["mount", "umount2"], "action": "SCMP_ACT_TRAP"}
+    first = {"index": 0, "value": 0, "valueTwo": 0, "op": "SCMP_CMP_EQ"}
+    by_args = {"names": ["acct"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38, "args": [first]}
+    said = differences(tmp_path, capsys, syscalls=[*rules("clone3"), trap, by_args])
+    assert dict(list(said.items())[1:]) == {
+        "Refuses in another way: refused with EPERM; RuntimeDefault: refused with ENOSYS (1):": "clone3",
+        "Refuses in another way: refused with the signal SIGSYS; RuntimeDefault: refused with EPERM (2):":
+            "mount, umount2",
+        "Refuses in another way: refused with ENOSYS or refused with EPERM; RuntimeDefault: refused with EPERM (1):":
+            "acct",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"defaultErrnoRet": 38}, "refused with ENOSYS"),
+        ({"defaultAction": "SCMP_ACT_KILL_PROCESS"}, "ends the process"),
+    ],
+)
+def test_explain_says_once_that_only_the_default_action_differs(
+    changed: dict[str, object], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, *said = differences(tmp_path, capsys, **changed)
+    assert said == [f"A system call that neither names: {words}; RuntimeDefault: refused with EPERM."]
+
+
+def test_explain_says_of_runtime_default_that_nothing_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (said,) = differences(tmp_path, capsys)
+    assert said.startswith("It decides as RuntimeDefault does")
 
 
 def test_what_stands_in_a_file_reaches_no_terminal_as_a_control_sequence(
