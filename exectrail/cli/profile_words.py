@@ -6,7 +6,7 @@ from textwrap import wrap
 
 from exectrail.reading.shell import visible
 from exectrail.seccomp.profile import Action, Profile
-from exectrail.seccomp.rules import Decision, Outcome, decisions, default, shown
+from exectrail.seccomp.rules import LOG, Decision, Outcome, decisions, default, shown
 from exectrail.seccomp.runtime_default import published, runtime_default
 from exectrail.seccomp.syscall_names import NAMES, unknown_syscalls
 
@@ -97,11 +97,11 @@ def _difference(mine: Decision, other: Decision, of_mine: Outcome, of_other: Out
         return None if mine == other and permitted == by_default else _ARGUMENTS
     if permitted != by_default:
         return _MORE if permitted else _LESS
-    if not permitted:
-        # That the defaults differ is said once, not of each call.
-        only_by_default = ours == {of_mine} and theirs == {of_other}
-        return None if ours == theirs or only_by_default else _otherwise(ours, theirs)
-    return _LOGGED if (mine.always or of_mine).action == "SCMP_ACT_LOG" else None
+    if LOG in ours:
+        return _LOGGED
+    # That the defaults differ is said once, not of each call.
+    only_by_default = ours == {of_mine} and theirs == {of_other}
+    return None if ours == theirs or only_by_default else _otherwise(ours, theirs)
 
 
 def _outcomes(decision: Decision, by_default: Outcome) -> set[Outcome]:
@@ -122,7 +122,7 @@ def _permits(made: Outcome) -> bool:
 
 def _otherwise(ours: set[Outcome], theirs: set[Outcome]) -> str:
     mine, other = (" or ".join(sorted(map(_words, each))) for each in (ours, theirs))
-    return f"Refuses in another way: {mine}; RuntimeDefault: {other}"
+    return f"Decides in another way: {mine}; RuntimeDefault: {other}"
 
 
 def _words(made: Outcome) -> str:

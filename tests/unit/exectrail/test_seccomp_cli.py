@@ -296,12 +296,33 @@ def test_explain_names_calls_that_are_refused_in_another_way(
     by_args = {"names": ["acct"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38, "args": [first]}
     said = differences(tmp_path, capsys, syscalls=[*rules("clone3"), trap, by_args])
     assert dict(list(said.items())[1:]) == {
-        "Refuses in another way: refused with EPERM; RuntimeDefault: refused with ENOSYS (1):": "clone3",
-        "Refuses in another way: refused with the signal SIGSYS; RuntimeDefault: refused with EPERM (2):":
+        "Decides in another way: refused with EPERM; RuntimeDefault: refused with ENOSYS (1):": "clone3",
+        "Decides in another way: refused with the signal SIGSYS; RuntimeDefault: refused with EPERM (2):":
             "mount, umount2",
-        "Refuses in another way: refused with ENOSYS or refused with EPERM; RuntimeDefault: refused with EPERM (1):":
+        "Decides in another way: refused with ENOSYS or refused with EPERM; RuntimeDefault: refused with EPERM (1):":
             "acct",
     }  # fmt: skip
+
+
+def test_explain_names_calls_that_a_listener_or_a_tracer_decides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asks = [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}, {"names": ["chmod"], "action": "SCMP_ACT_TRACE"}]
+    kept = [each | {"names": sorted({*each["names"]} - {"mkdir", "chmod"})} for each in rules()]
+    said = differences(tmp_path, capsys, listenerPath="/run/x.sock", syscalls=[*kept, *asks])
+    assert dict(list(said.items())[1:]) == {
+        "Decides in another way: decided by a tracer, refused without one; RuntimeDefault: allowed (1):": "chmod",
+        "Decides in another way: decided by the listener; RuntimeDefault: allowed (1):": "mkdir",
+    }
+
+
+def test_explain_names_calls_that_are_logged_by_their_arguments_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = {"index": 0, "value": 0, "valueTwo": 0, "op": "SCMP_CMP_EQ"}
+    logs = {"names": ["mkdir"], "action": "SCMP_ACT_LOG", "args": [first]}
+    said = differences(tmp_path, capsys, defaultAction="SCMP_ACT_ALLOW", syscalls=[logs])
+    assert said["Logs what RuntimeDefault only allows (1):"] == "mkdir"
 
 
 @pytest.mark.parametrize(
