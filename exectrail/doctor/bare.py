@@ -64,7 +64,7 @@ def _argument(word: str) -> str:
         entries = msgspec.json.decode(word.removeprefix(_ENTRIES), type=list[dict[str, Any]])
         return _ENTRIES + msgspec.json.encode([without_secret(each) for each in entries]).decode()
     except (msgspec.MsgspecError, AttributeError, TypeError):
-        return _ENTRIES  # what is in it cannot be known
+        return _ENTRIES  # a secret may be anywhere in it
 
 
 def _logged(message: object) -> str:
