@@ -22,6 +22,10 @@ _TIMEOUT = "--request-timeout=20s"
 _UNREACHABLE = re.compile(
     r"connection to the server|unable to connect|no such host|timeout|timed out|refused", re.IGNORECASE
 )
+_ANSWERED = re.compile(
+    r"^Error from server|unable to upgrade connection|Internal error occurred|^command terminated", re.MULTILINE
+)
+"""Words of the API server, or of a command in a pod: so it was reached, and something behind it may not be."""
 _FORBIDDEN = re.compile(r'cannot (\w+) resource "([^"]+)" in API group "([^"]*)"(?: in the namespace "([^"]+)")?')
 _NOT_INSTALLED = re.compile(r"the server doesn't have a resource type|could not find the requested resource")
 _NO_CREDENTIALS = re.compile(r"must be logged in|Unauthorized|error: EOF")
@@ -130,7 +134,7 @@ class Kubectl:
             return NotFound(f"{words}\nIs exectrail installed in this cluster? A trail can be given as FILE.")
         if _NO_CREDENTIALS.search(words):
             return KubectlError(f"{words}\nNo valid credentials for this cluster: does `kubectl get namespaces` work?")
-        if _UNREACHABLE.search(words):
+        if _UNREACHABLE.search(words) and not _ANSWERED.search(words):
             return Unreachable(f"cluster unreachable at {self._address()}: {words}")
         return KubectlError(words)
 

@@ -285,6 +285,28 @@ def test_an_unreachable_cluster_exits_with_2_and_the_address_tried(
     assert err == f"exectrail: cluster unreachable at https://127.0.0.1:1: {words.splitlines()[-1]}\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Error from server: Get "https://10.0.0.5:10250/containerLogs/audit/x": dial tcp 10.0.0.5:10250: i/o timeout',
+        "Error from server: error dialing backend: dial tcp 10.0.0.5:10250: connect: connection refused",
+        "Error from server (Timeout): the server was unable to return a response in the time allotted",
+        "error: unable to upgrade connection: error dialing backend: dial tcp 10.0.0.5:10250: i/o timeout",
+        "error: Internal error occurred: error dialing backend: dial tcp: lookup node-1: no such host",
+        "TimeoutError: timed out\ncommand terminated with exit code 1",
+    ],
+    ids=["kubelet silent", "kubelet refuses", "slow", "upgrade", "unknown node", "command"],
+)
+def test_a_cluster_that_answered_is_not_called_unreachable(words: str, cluster: FakeCluster) -> None:
+    cluster.answers("config view --minify", out=b"https://127.0.0.1:1")
+    cluster.answers("logs", code=1, err=f"{words}\n")
+
+    with pytest.raises(KubectlError) as failed:
+        Kubectl().ask("logs")
+
+    assert str(failed.value) == words
+
+
 def test_a_user_who_may_not_exec_into_the_reader_sees_the_missing_permission(
     cluster: FakeCluster, run: Show, alice_uid: str
 ) -> None:
