@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from exectrail.doctor.ca_bundle import validities
 from exectrail.doctor.finding import Checked, Finding, Name, Severity
+from exectrail.doctor.objects import INJECTED
 from exectrail.doctor.seen import Seen
 from exectrail.doctor.words import age, moment, stamp
 
@@ -14,16 +15,35 @@ _RENEWAL_LATE = timedelta(hours=1)
 
 def check(seen: Seen) -> Checked:
     """The certificates that cert-manager keeps or the replicas serve with, and the CA that the API server trusts."""
-    findings = [*_of_cert_manager(seen), *_served(seen), *_trusted(seen)]
+    findings = [*_missing(seen), *_of_cert_manager(seen), *_served(seen), *_trusted(seen)]
     ends = [end for each in seen.certificates.items if (end := moment(each.status.not_after))]
     ends += [datetime.fromtimestamp(end, UTC) for _, end in seen.expiries.items]
     until = f"the first one ends {stamp(min(ends))}" if ends else "none is known"
     return Checked("certificate", f"the webhook's certificate and its CA are looked at: {until}", findings)
 
 
+def _missing(seen: Seen) -> Iterator[Finding]:
+    """Whether the Certificate is gone; a cluster without cert-manager's kinds has none.
+
+    The replicas serve with the Secret that it left, until that ends.
+    """
+    named = seen.certificate
+    # Of other namespaces none were listed.
+    looked_at = seen.certificates.known and named.startswith(f"{seen.release.namespace}/")
+    if looked_at and named not in {each.key for each in seen.certificates.items}:
+        upgrade = f"helm upgrade {seen.release.instance} ./chart -n {seen.release.namespace} --reuse-values"
+        yield _finding(
+            "certificate-not-ready",
+            "error",
+            "the webhook's Certificate is missing: nothing renews it",
+            f"no Certificate {named}, which {INJECTED} names",
+            f"install cert-manager, then run `{upgrade}`",
+        )
+
+
 def _of_cert_manager(seen: Seen) -> Iterator[Finding]:
     for each in seen.certificates.items:
-        name = f"Certificate {each.metadata.namespace}/{each.metadata.name}"
+        name = f"Certificate {each.key}"
         remedy = (
             f"see `cmctl status certificate {each.metadata.name} -n {each.metadata.namespace}` or `kubectl describe`"
         )

@@ -18,6 +18,7 @@ from exectrail.contracts.unreadable import UNREADABLE
 from exectrail.doctor.finding import NotChecked
 from exectrail.doctor.objects import (
     COMPONENT_LABEL,
+    INJECTED,
     INSTANCE_LABEL,
     NAME_LABEL,
     PRODUCT,
@@ -43,8 +44,6 @@ _AT_ONCE = 4
 """A call of kubectl takes a tenth of a second of a processor, and 50 MB."""
 _OURS = {"labelSelector": f"{NAME_LABEL}={PRODUCT}"}
 _ENDED = ("Succeeded", "Failed")
-INJECTED = "cert-manager.io/inject-ca-from"
-"""Annotation of a configuration whose `caBundle` cert-manager fills: the Certificate, `namespace/name`."""
 _expiry = re.compile(rb"^exectrail_webhook_certificate_expiry_timestamp_seconds (\S+)$", re.MULTILINE).search
 
 T = TypeVar("T")
@@ -120,8 +119,7 @@ def _look(
     mine = {"labelSelector": f"{_OURS['labelSelector']},{INSTANCE_LABEL}={release.instance}"}
     maps = pool.submit(api.list, f"/api/v1/{place}/configmaps", ConfigMap, "ConfigMaps of the release", mine)
     if _by_cert_manager(seen):
-        made = api.list(f"/apis/cert-manager.io/v1/{place}/certificates", Certificate, "Certificates", mine)
-        return msgspec.structs.replace(seen, config_maps=maps.result(), certificates=made)
+        return msgspec.structs.replace(seen, config_maps=maps.result(), certificates=api.certificates(seen))
     return msgspec.structs.replace(seen, config_maps=maps.result(), expiries=api.expiries(seen))
 
 
@@ -232,6 +230,17 @@ class _Api:
         """By the newest version that the cluster serves."""
         answers = (self.list(path, Binding, "ProfileBindings") for path in spo.paths(spo.PROFILE_BINDINGS))
         return next((each for each in answers if each.items or not each.known), Answer())
+
+    def certificates(self, seen: Seen) -> Answer[Certificate]:
+        """The release's, and the one that its configuration names."""
+        mine = {NAME_LABEL: PRODUCT, INSTANCE_LABEL: seen.release.instance}.items()
+
+        def keep(each: Certificate) -> bool:
+            # One that someone made in the place of the chart's has no labels.
+            return each.key == seen.certificate or mine <= each.metadata.labels.items()
+
+        path = f"/apis/cert-manager.io/v1/namespaces/{seen.release.namespace}/certificates"
+        return self.list(path, Certificate, "Certificates", keep=keep)
 
     def expiries(self, seen: Seen) -> Answer[tuple[str, float]]:
         """What the replicas of the webhook say in their metrics."""

@@ -10,6 +10,8 @@ from exectrail.contracts.nodetrail import NodeTrailStatus
 NAME_LABEL, INSTANCE_LABEL, COMPONENT_LABEL = (f"app.kubernetes.io/{key}" for key in ("name", "instance", "component"))
 PRODUCT = "exectrail"
 """The value of `NAME_LABEL` on all objects of a release."""
+INJECTED = "cert-manager.io/inject-ca-from"
+"""Annotation of a configuration whose `caBundle` cert-manager fills: the Certificate, `namespace/name`."""
 
 
 class ManagedFields(Struct, frozen=True, rename={"fields": "fieldsV1"}):
@@ -261,3 +263,8 @@ class Certificate(Struct, frozen=True):
 
     metadata: Meta
     status: CertificateStatus = CertificateStatus()
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"

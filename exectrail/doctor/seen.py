@@ -9,6 +9,7 @@ from msgspec import Struct
 from exectrail.doctor.finding import NotChecked
 from exectrail.doctor.objects import (
     COMPONENT_LABEL,
+    INJECTED,
     INSTANCE_LABEL,
     NAME_LABEL,
     PRODUCT,
@@ -73,7 +74,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     config_maps: Answer[ConfigMap] = Answer()
     """Of the release."""
     certificates: Answer[Certificate] = Answer()
-    """Of the release, where cert-manager makes them."""
+    """Those of its namespace that are the release's, where cert-manager makes them."""
     expiries: Answer[tuple[str, float]] = Answer()
     """Where it does not: of each replica of the webhook the end of its certificate, in Unix time."""
 
@@ -97,6 +98,11 @@ class Seen(Struct, frozen=True, kw_only=True):
         # A release may have other charts beside this one, with the same instance.
         mine = {NAME_LABEL: PRODUCT, INSTANCE_LABEL: self.release.instance}.items()
         return next((each for each in self.configurations.items if mine <= each.metadata.labels.items()), None)
+
+    @property
+    def certificate(self) -> str:
+        """The Certificate that cert-manager makes the configuration's `caBundle` of; empty where it makes none."""
+        return self.configuration.metadata.annotations.get(INJECTED, "") if self.configuration else ""
 
     def not_checked(self) -> Iterator[NotChecked]:
         """What could not be looked at."""

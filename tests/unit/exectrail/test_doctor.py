@@ -202,6 +202,12 @@ def test_a_cluster_that_is_covered_has_no_finding() -> None:
             "error",
             "Certificate audit/trail-exectrail-webhook: Ready=False, IncorrectIssuer: no issuer",
         ),
+        (
+            lambda it: it.certificates.clear(),
+            "certificate-not-ready",
+            "error",
+            "no Certificate audit/trail-exectrail-webhook, which cert-manager.io/inject-ca-from names",
+        ),
         (lambda it: it.certificates[0]["status"].update(notAfter=stamp(days=1)), "expired", "error", "24 h ago"),
         (lambda it: it.certificates[0]["status"].update(notBefore=stamp(hours=-2)), "not-yet-valid", "error", "in 2 h"),
         (
@@ -393,6 +399,7 @@ def test_what_is_not_known_is_not_taken_for_missing() -> None:
             pod("own", "bank", containers=[container(seccompProfile={**PROFILE, "localhostProfile": "x.json"})])
         ),
         lambda it: it.certificates[0]["status"].update(notAfter=stamp(hours=-20), renewalTime=stamp(hours=-4)),
+        lambda it: (it.certificates.clear(), it.configurations[0]["metadata"]["annotations"].clear()),
         lambda it: it.certificates[0]["status"].update(renewalTime="9999-12-31T23:59:59Z"),
         lambda it: trusts(it, both(ca(end=NOW - timedelta(days=3)), ca())),
         lambda it: it.configurations.append(

@@ -309,6 +309,36 @@ def test_without_cert_manager_the_replicas_say_when_their_certificate_ends(
     assert found["found"][0].startswith("pod audit/webhook-n2: its certificate: not valid after 2026-09-21T")
 
 
+def test_without_cert_managers_kinds_the_certificate_that_the_configuration_names_is_missing(
+    cluster: FakeCluster, covered: CoveredCluster, run: Run
+) -> None:
+    not_found = "Error from server (NotFound): the server could not find the requested resource"
+    cluster.answers("get certificates?", code=1, err=not_found)
+    covered.is_shown_by(cluster)
+
+    code, out, _ = run("-o", "json")
+
+    (found,) = json.loads(out)["findings"]
+    assert (code, found["name"], found["severity"]) == (1, "certificate-not-ready", "error")
+    assert found["summary"] == "the webhook's Certificate is missing: nothing renews it"
+    assert found["remedy"] == "install cert-manager, then run `helm upgrade trail ./chart -n audit --reuse-values`"
+
+
+def test_a_certificate_that_the_configuration_names_counts_without_the_charts_labels(
+    cluster: FakeCluster, covered: CoveredCluster, run: Run
+) -> None:
+    covered.certificates[0]["metadata"]["labels"] = {}
+    beside = {"name": "beside", "namespace": NS, "labels": {"app.kubernetes.io/instance": "trail"}}
+    covered.certificates.append({"metadata": beside, "status": {"notAfter": stamp(days=1)}})
+    covered.is_shown_by(cluster)
+
+    code, _, _ = run()
+
+    assert code == 0
+    (asked,) = [call[-1] for call in cluster.calls if "certificates?" in call[-1]]
+    assert "labelSelector" not in asked
+
+
 def test_pods_are_asked_for_page_by_page(cluster: FakeCluster, covered: CoveredCluster, run: Run) -> None:
     first = {"items": covered.own_pods, "metadata": {"continue": "more"}}
     cluster.answers("get /api/v1/pods? continue=more", out={"items": [pod("old", "bank")], "metadata": {}})
