@@ -3,14 +3,17 @@
 No Secret is asked for, and neither is a trail. Of logs and objects only what is known to be harmless goes in.
 """
 
+import errno
 import io
 import os
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
 
 import msgspec
 from msgspec import Struct
@@ -38,7 +41,7 @@ def write(path: Path, kubectl: Kubectl, seen: Seen, report: Mapping[str, object]
     """Write it.
 
     Args:
-        path: The file, which is made anew.
+        path: The file, which is made anew: a link there is replaced, and what it leads to is left alone.
         kubectl: The cluster.
         seen: What the doctor saw.
         report: What the doctor says, as JSON.
@@ -51,9 +54,7 @@ def write(path: Path, kubectl: Kubectl, seen: Seen, report: Mapping[str, object]
 
     """
     problems: list[str] = []
-    # Readable by its owner: names of users and pods are in it.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+    with _private(path) as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         _add(archive, "doctor.json", _json(report), seen)
         collected: list[tuple[str, Callable[[], object]]] = [("versions.json", partial(_versions, kubectl))]
         collected += [(name, partial(_collected, kubectl, source)) for name, source in _sources(seen)]
@@ -71,6 +72,21 @@ def write(path: Path, kubectl: Kubectl, seen: Seen, report: Mapping[str, object]
                     if not options:  # of a container that never ended there is no earlier one
                         problems.append(_missing(name, error))
     return problems
+
+
+@contextmanager
+def _private(path: Path) -> Iterator[IO[bytes]]:
+    """A file that only its owner may read, and that is there once it is whole: names of users and pods are in it."""
+    if path.exists() and not path.is_file():  # such as a device, which is not to be replaced
+        raise FileExistsError(errno.EEXIST, "it is no file", str(path))
+    part = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115 - it is renamed
+    try:
+        with part:
+            yield part
+        os.replace(part.name, path)
+    except BaseException:  # an interrupt, too, leaves nothing behind
+        Path(part.name).unlink()
+        raise
 
 
 def _missing(name: str, error: KubectlError) -> str:

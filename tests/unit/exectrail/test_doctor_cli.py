@@ -508,6 +508,71 @@ def test_a_bundle_that_cannot_be_written_is_an_error(
     assert "cannot write" in err
 
 
+def has_logs(cluster: FakeCluster, covered: CoveredCluster) -> None:
+    cluster.answers("logs", out=LOG)
+    cluster.answers("version", out={})
+    covered.is_shown_by(cluster)
+
+
+def test_a_bundle_is_its_owners_alone_also_in_the_place_of_a_file_that_all_can_read(
+    cluster: FakeCluster, covered: CoveredCluster, run: Run, tmp_path: Path
+) -> None:
+    has_logs(cluster, covered)
+    path = tmp_path / "cases" / "case.tar.gz"
+    path.parent.mkdir()
+    path.write_text("old")
+    path.chmod(0o644)
+
+    code, _, _ = run("--bundle", path)
+
+    assert code == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "exectrail-doctor/doctor.json" in members(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_bundle_is_not_written_to_where_a_link_leads(
+    cluster: FakeCluster, covered: CoveredCluster, run: Run, tmp_path: Path
+) -> None:
+    has_logs(cluster, covered)
+    theirs, path = tmp_path / "theirs", tmp_path / "case.tar.gz"
+    theirs.write_text("theirs")
+    path.symlink_to(theirs)
+
+    code, _, _ = run("--bundle", path)
+
+    assert (code, theirs.read_text(), path.is_symlink()) == (0, "theirs", False)
+    assert "exectrail-doctor/doctor.json" in members(path)
+
+
+def test_a_bundle_that_is_not_whole_leaves_what_was_there(
+    cluster: FakeCluster, covered: CoveredCluster, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("exectrail.doctor.bundle._log", interrupted)
+    has_logs(cluster, covered)
+    path = tmp_path / "cases" / "case.tar.gz"
+    path.parent.mkdir()
+    path.write_text("old")
+
+    code, _, _ = run("--bundle", path)
+
+    assert code == 130
+    assert [(each, each.read_text()) for each in path.parent.iterdir()] == [(path, "old")]
+
+
+def test_a_bundle_takes_the_place_of_no_folder_or_device(
+    cluster: FakeCluster, covered: CoveredCluster, run: Run, tmp_path: Path
+) -> None:
+    covered.is_shown_by(cluster)
+
+    code, _, err = run("--bundle", tmp_path)
+
+    assert (code, err) == (2, f"exectrail: cannot write {tmp_path}: it is no file\n")
+
+
 @given(data=st.data())
 def test_no_piece_of_a_record_passes_for_a_log_line(data: st.DataObject) -> None:
     """Not even where a user's arguments look like one."""
