@@ -11,7 +11,7 @@ _LEFT_OUT = {"managedFields", "stringData", "binaryData"}
 _OF_FOREIGN_CONTAINERS = {"command", "args", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}
 _ENTRIES = "--webhooks="
 """The controller's argument with the entries of the webhook configuration, as JSON."""
-_OUR_CONTAINERS = {"webhook", "controller", "enricher", "installer", "reader"}
+OUR_CONTAINERS = {"webhook", "controller", "enricher", "installer", "reader"}
 _OUR_ANNOTATIONS = ("exectrail.io/", "cert-manager.io/", "meta.helm.sh/", "deprecated.daemonset.template.generation")
 
 
@@ -27,7 +27,7 @@ def bare(value: Any) -> Any:  # noqa: ANN401 - any JSON
         return [bare(each) for each in value]
     if not isinstance(value, dict):
         return value
-    foreign = "image" in value and value.get("name") not in _OUR_CONTAINERS
+    foreign = "image" in value and value.get("name") not in OUR_CONTAINERS
     return {
         key: _bare(key, each)
         for key, each in value.items()

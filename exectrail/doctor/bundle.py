@@ -6,6 +6,7 @@ No Secret is asked for, and neither is a trail. Of logs and objects only what is
 import errno
 import io
 import os
+import re
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from exectrail.contracts import nodetrail
-from exectrail.doctor.bare import bare, without_secret
+from exectrail.doctor.bare import OUR_CONTAINERS, bare, without_secret
 from exectrail.doctor.log_lines import is_log_line
 from exectrail.doctor.objects import INSTANCE_LABEL, NAME_LABEL, PRODUCT, Pod
 from exectrail.doctor.seen import Seen
@@ -35,6 +36,10 @@ _CONTAINERS = {"webhook": "webhook", "controller": "controller", "enricher": "en
 """Whose log is collected, by component; the container `reader` has none."""
 _CONFIG_MAPS = ("-webhook-outages", "-unwritten-sessions")
 """How the names of those end that are statuses."""
+_EVENTS_OF = {"Deployment": "deployments.json", "DaemonSet": "daemonsets.json", "Pod": "pods.json"}
+"""Which file of the bundle has the objects of a kind that events are kept of."""
+_container_of = re.compile(r"spec\.\w+\{(.*)\}").fullmatch
+"""The container that an event is about, in its `involvedObject.fieldPath`."""
 
 
 def write(path: Path, kubectl: Kubectl, seen: Seen, report: Mapping[str, object]) -> list[str]:
@@ -56,13 +61,17 @@ def write(path: Path, kubectl: Kubectl, seen: Seen, report: Mapping[str, object]
     problems: list[str] = []
     with _private(path) as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         _add(archive, "doctor.json", _json(report), seen)
-        collected: list[tuple[str, Callable[[], object]]] = [("versions.json", partial(_versions, kubectl))]
-        collected += [(name, partial(_collected, kubectl, source)) for name, source in _sources(seen)]
-        for name, collect in collected:
+        found: dict[str, Any] = {}
+        wanted: list[tuple[str, Callable[[], object]]] = [("versions.json", partial(_versions, kubectl))]
+        wanted += [(name, partial(_collected, kubectl, source)) for name, source in _sources(seen)]
+        wanted += [("events.json", partial(_events, kubectl, seen, found))]  # last, since it goes by the others
+        for name, collect in wanted:
             try:
-                _add(archive, name, _json(collect()), seen)
+                found[name] = collect()
             except KubectlError as error:
                 problems.append(_missing(name, error))
+            else:
+                _add(archive, name, _json(found[name]), seen)
         for pod, container in _logs(seen):
             for suffix, options in (("log", ()), ("previous.log", ("--previous",))):
                 name = f"logs/{pod.metadata.name}.{container}.{suffix}"
@@ -117,7 +126,6 @@ def _sources(seen: Seen) -> Iterator[tuple[str, _Source]]:
     yield "daemonsets.json", _Source(f"/apis/apps/v1/{place}/daemonsets", mine)
     yield "pods.json", _Source(f"/api/v1/{place}/pods", mine)
     yield "configmaps.json", _Source(f"/api/v1/{place}/configmaps", mine, _config_map)
-    yield "events.json", _Source(f"/api/v1/{place}/events")
     yield "nodes.json", _Source("/api/v1/nodes", reduced=_node)
     yield "nodetrails.json", _Source(f"/apis/{nodetrail.GROUP_VERSION}/{nodetrail.PLURAL}")
     path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
@@ -152,6 +160,24 @@ def _configuration(item: dict[str, Any]) -> dict[str, Any]:
 def _collected(kubectl: Kubectl, source: _Source) -> list[Any]:
     items = (decoded(bytes(raw), dict[str, Any]) for raw in listed(kubectl, source.path, _PAGE, **source.query))
     return [kept for item in items if (kept := source.reduced(item)) is not None]
+
+
+def _events(kubectl: Kubectl, seen: Seen, found: Mapping[str, list[Any]]) -> list[Any]:
+    """Those about the release's objects; what they say of foreign containers may be of their commands and probes."""
+    names = {kind: {each["metadata"]["name"] for each in found.get(file, [])} for kind, file in _EVENTS_OF.items()}
+    names["ConfigMap"] = {each.metadata.name for each in seen.config_maps.items}
+
+    def reduced(item: dict[str, Any]) -> dict[str, Any] | None:
+        about = item.get("involvedObject", {})
+        kind, name = about.get("kind"), about.get("name", "")
+        if kind == "ReplicaSet":  # `deployment-hash`; that its pods are refused is said of it alone
+            kind, name = "Deployment", name.rpartition("-")[0]
+        field = about.get("fieldPath", "")
+        container = _container_of(field)
+        harmless = not field or (container is not None and container[1] in OUR_CONTAINERS)
+        return bare(item) if harmless and name in names.get(kind, ()) else None
+
+    return _collected(kubectl, _Source(f"/api/v1/namespaces/{seen.release.namespace}/events", reduced=reduced))
 
 
 def _versions(kubectl: Kubectl) -> Any:  # noqa: ANN401 - any JSON

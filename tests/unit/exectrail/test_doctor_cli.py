@@ -484,6 +484,49 @@ def test_no_secret_and_no_line_of_a_trail_gets_into_a_bundle_and_the_rest_does(
     ]
 
 
+def has_logs(cluster: FakeCluster, covered: CoveredCluster) -> None:
+    cluster.answers("logs", out=LOG)
+    cluster.answers("version", out={})
+    covered.is_shown_by(cluster)
+
+
+def event(kind: str, name: str, message: str, container: str = "", list_: str = "containers") -> dict[str, Any]:
+    about = {"kind": kind, "name": name, "namespace": NS}
+    if container:
+        about["fieldPath"] = f"spec.{list_}{{{container}}}"
+    return {"metadata": {"name": f"{name}.17a", "namespace": NS}, "involvedObject": about, "message": message}
+
+
+def test_a_bundle_has_only_events_of_the_releases_objects_and_containers(
+    cluster: FakeCluster, covered: CoveredCluster, run: Run, tmp_path: Path
+) -> None:
+    ours = [
+        event("Pod", "enricher-n1", "Back-off restarting failed container", "enricher"),
+        event("Pod", "enricher-n1", "Insufficient memory"),
+        event("DaemonSet", "trail-exectrail-node", "Error creating: refused"),
+        event("Deployment", "trail-exectrail-webhook", "Scaled up"),
+        event("ReplicaSet", "trail-exectrail-webhook-7d4b9c8f6", "Error creating: refused"),
+        event("ConfigMap", "trail-exectrail-filters", "changed"),
+    ]
+    foreign = [
+        event("Pod", "enricher-n1", "Readiness probe failed: hunter2", "mesh"),
+        event("Pod", "enricher-n1", "exec hunter2: no such file", "mesh-init", "initContainers"),
+        event("Pod", "enricher-n1", "exec hunter2: no such file", "debugger", "ephemeralContainers"),
+        event("Pod", "billing", "Liveness probe failed: hunter2", "enricher"),
+        event("ReplicaSet", "billing-7d4b9c8f6", "hunter2"),
+        event("Deployment", "enricher-n1", "hunter2"),
+        event("Node", "n1", "hunter2"),
+        {"metadata": {"name": "about-nothing"}, "message": "hunter2"},
+    ]
+    cluster.answers("get events?", out={"items": [*foreign, *ours], "metadata": {}})
+    has_logs(cluster, covered)
+
+    code, _, _ = run("--bundle", tmp_path / "case.tar.gz")
+
+    assert code == 0
+    assert json.loads(members(tmp_path / "case.tar.gz")["exectrail-doctor/events.json"]) == ours
+
+
 def test_what_a_bundle_lacks_is_said(cluster: FakeCluster, covered: CoveredCluster, run: Run, tmp_path: Path) -> None:
     cannot = 'User "alice" cannot get resource "pods/log" in API group "" in the namespace "audit"'
     cluster.answers("logs", code=1, err=f'pods "webhook-n1" is forbidden: {cannot}')
@@ -506,12 +549,6 @@ def test_a_bundle_that_cannot_be_written_is_an_error(
 
     assert code == 2
     assert "cannot write" in err
-
-
-def has_logs(cluster: FakeCluster, covered: CoveredCluster) -> None:
-    cluster.answers("logs", out=LOG)
-    cluster.answers("version", out={})
-    covered.is_shown_by(cluster)
 
 
 def test_a_bundle_is_its_owners_alone_also_in_the_place_of_a_file_that_all_can_read(
