@@ -217,8 +217,14 @@ class Workload(Struct, frozen=True):
     def argument(self, name: str) -> str:
         """The value of an argument `--name=value`; empty where there is none."""
         begin = f"--{name}="
-        every = [word for container in self.spec.template.spec.containers for word in container.args]
-        return next((word.removeprefix(begin) for word in every if word.startswith(begin)), "")
+        return next((word.removeprefix(begin) for word in self._words() if word.startswith(begin)), "")
+
+    def has(self, name: str) -> bool:
+        """Whether it has an argument `--name`."""
+        return f"--{name}" in self._words()
+
+    def _words(self) -> list[str]:
+        return [word for container in self.spec.template.spec.containers for word in container.args]
 
 
 class Configuration(Struct, frozen=True):

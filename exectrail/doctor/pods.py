@@ -61,7 +61,7 @@ _KINDS: dict[Name, Kind] = {
     ),
     "unknown-profile": Kind(
         "warning",
-        "{} with a label that names no profile",
+        "{} with a label that names no profile known to the webhook",
         "their pods get no profile; with eBPF they are recorded all the same",
         f"run `kubectl label namespace NAMESPACE {PROFILE_LABEL}={PROCESS_AUDIT} --overwrite`, and {_RESTART}",
     ),
@@ -82,19 +82,28 @@ def check(seen: Seen) -> Checked:
     for binding in seen.bindings.items:
         bindings[binding.metadata.namespace].append(binding)
     found: dict[Name, list[str]] = defaultdict(list)
-    for name, words in _labels(namespaces.values()):
+    profiles = _profiles(seen)
+    for name, words in _labels(namespaces.values(), profiles):
         found[name].append(words)
     excluded = _excluded(seen)
     for pod in seen.pods.items:
         space = pod.metadata.namespace
         if _started(pod):
-            asks = _asks(namespaces[space], bindings[space]) if space not in excluded else _Asks()
+            asks = _asks(namespaces[space], bindings[space], profiles) if space not in excluded else _Asks()
             for name, words in _amiss(pod, asks, sensors.get(pod.spec.node_name, "")):
                 found[name].append(words)
     found["pods-uncovered"] += _uncovered(seen)
     findings = [_finding(name, found[name]) for name in _KINDS if found[name]]
     what = f"{counted(len(seen.pods.items), 'pod')} of {counted(len(namespaces), 'opted-in namespace')} looked at"
     return Checked("pods", what, findings)
+
+
+def _profiles(seen: Seen) -> set[str]:
+    """The names that the webhook knows as profiles of namespaces."""
+    webhook = seen.workload("webhook")
+    # Where it was not seen, a label is taken as right: the one who set it saw what the webhook answers.
+    unconfined = webhook is None or webhook.has("allow-unconfined")
+    return {PROCESS_AUDIT, PROCESS_AUDIT_ONLY} if unconfined else {PROCESS_AUDIT}
 
 
 def _excluded(seen: Seen) -> set[str]:
@@ -117,10 +126,10 @@ class _Asks(Struct, frozen=True):
     bindings: list[Binding] = []
 
 
-def _asks(namespace: Namespace, bindings: list[Binding]) -> _Asks:
+def _asks(namespace: Namespace, bindings: list[Binding], profiles: set[str]) -> _Asks:
     labels = namespace.metadata.labels
     profile = labels.get(PROFILE_LABEL, "")
-    known = profile if profile in (PROCESS_AUDIT, PROCESS_AUDIT_ONLY) else ""
+    known = profile if profile in profiles else ""
     return _Asks(known, _set_at(namespace, PROFILE_LABEL), bindings if BINDING_LABEL in labels else [])
 
 
@@ -134,11 +143,13 @@ def _set_at(namespace: Namespace, label: str) -> datetime | None:
     return max((time for time in times if time), default=None)
 
 
-def _labels(namespaces: Iterable[Namespace]) -> Iterator[tuple[Name, str]]:
+def _labels(namespaces: Iterable[Namespace], profiles: set[str]) -> Iterator[tuple[Name, str]]:
     for namespace in namespaces:
         profile = namespace.metadata.labels.get(PROFILE_LABEL, "")
-        if profile not in ("", PROCESS_AUDIT, PROCESS_AUDIT_ONLY):
-            yield "unknown-profile", f"namespace {namespace.metadata.name}: metadata.labels[{PROFILE_LABEL}]={profile}"
+        if profile and profile not in profiles:
+            why = ", which takes profiles.allowUnconfined=true" if profile == PROCESS_AUDIT_ONLY else ""
+            found = f"namespace {namespace.metadata.name}: metadata.labels[{PROFILE_LABEL}]={profile}{why}"
+            yield "unknown-profile", found
 
 
 def _started(pod: Pod) -> bool:

@@ -67,6 +67,14 @@ def container(name: str = "app", **context: Any) -> dict[str, Any]:
     return {"name": name, "image": "nginx:1.27", "securityContext": context}
 
 
+def unconfined(cluster: CoveredCluster, *pods: dict[str, Any], allowed: bool = False) -> None:
+    """A namespace that asks for the profile that refuses nothing."""
+    if allowed:
+        cluster.workloads[0] = workload("webhook", "--allow-unconfined", readyReplicas=2)
+    cluster.namespaces.append(namespace("legacy", profile="process-audit-only"))
+    cluster.pods += pods
+
+
 def trusts(cluster: CoveredCluster, bundle: str) -> None:
     for each in cluster.configurations[0]["webhooks"]:
         each["clientConfig"]["caBundle"] = bundle
@@ -317,6 +325,18 @@ def test_a_cluster_that_is_covered_has_no_finding() -> None:
             "namespace typo: metadata.labels[exectrail.io/profile]=proces-audit",
         ),
         (
+            lambda it: unconfined(it, pod("old", "legacy")),
+            "unknown-profile",
+            "warning",
+            "labels[exectrail.io/profile]=process-audit-only, which takes profiles.allowUnconfined=true",
+        ),
+        (
+            lambda it: unconfined(it, pod("old", "legacy"), allowed=True),
+            "pods-without-profile",
+            "warning",
+            "pod legacy/old: container app seccompProfile=none",
+        ),
+        (
             lambda it: it.trails.__setitem__(
                 0,
                 trail(
@@ -378,6 +398,16 @@ def test_on_a_node_without_ebpf_only_pods_with_a_profile_are_recorded() -> None:
 
     assert (not_recorded.name, weak.name) == ("pods-not-recorded", "weak-sensor")
     assert not_recorded.found == ["pod shop/web: NodeTrail n1 status.sensor=proc; container app seccompProfile=none"]
+
+
+def test_where_the_webhook_was_not_seen_it_may_know_each_profile() -> None:
+    cluster = CoveredCluster()
+    unconfined(cluster, pod("old", "legacy"))
+    seen = msgspec.structs.replace(cluster.seen(), workloads=Answer(problem=NotChecked("all", "forbidden")))
+
+    (found,) = [each for area in diagnosis(seen).areas for each in area.findings]
+
+    assert found.name == "pods-without-profile"
 
 
 def test_what_is_not_known_is_not_taken_for_missing() -> None:
