@@ -37,7 +37,7 @@ _KINDS: dict[Name, Kind] = {
         "{} not recorded: no profile that logs, on a node without eBPF",
         "sessions into them have a user and a command, but no process",
         "give the node eBPF (finding `weak-sensor`), or the namespace the label"
-        f" {PROFILE_LABEL}={PROCESS_AUDIT}, and {_RESTART}",
+        f" {PROFILE_LABEL}={PROCESS_AUDIT}, and {_RESTART}. A static pod has only the profile of its manifest",
     ),
     "pods-uncovered": Kind(
         "error",
@@ -89,7 +89,8 @@ def check(seen: Seen) -> Checked:
     for pod in seen.pods.items:
         space = pod.metadata.namespace
         if _started(pod):
-            asks = _asks(namespaces[space], bindings[space], profiles) if space not in excluded else _Asks()
+            unchanged = space in excluded or _MIRROR in pod.metadata.annotations
+            asks = _Asks() if unchanged else _asks(namespaces[space], bindings[space], profiles)
             for name, words in _amiss(pod, asks, sensors.get(pod.spec.node_name, "")):
                 found[name].append(words)
     found["pods-uncovered"] += _uncovered(seen)
@@ -153,9 +154,9 @@ def _labels(namespaces: Iterable[Namespace], profiles: set[str]) -> Iterator[tup
 
 
 def _started(pod: Pod) -> bool:
-    """Whether it is on a node, and not of the kind that no webhook can change."""
+    """Whether it is on a node, and one where programs can be recorded."""
     windows = pod.spec.os is not None and pod.spec.os.name == "windows"
-    return bool(pod.spec.node_name) and not windows and _MIRROR not in pod.metadata.annotations
+    return bool(pod.spec.node_name) and not windows
 
 
 def _amiss(pod: Pod, asks: _Asks, sensor: str) -> Iterator[tuple[Name, str]]:

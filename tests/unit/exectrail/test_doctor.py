@@ -400,6 +400,27 @@ def test_on_a_node_without_ebpf_only_pods_with_a_profile_are_recorded() -> None:
     assert not_recorded.found == ["pod shop/web: NodeTrail n1 status.sensor=proc; container app seccompProfile=none"]
 
 
+def static(name: str, namespace: str) -> dict[str, Any]:
+    """One that the kubelet runs from a file: the webhook cannot change it."""
+    made = pod(name, namespace)
+    made["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "4f6c"}
+    return made
+
+
+def test_on_a_node_without_ebpf_static_pods_are_not_recorded_either() -> None:
+    cluster = CoveredCluster()
+    cluster.trails[0] = trail("n1", sensor="proc")
+    cluster.pods = [static("etcd-n1", "bank")]
+
+    not_recorded, _ = findings(cluster)
+
+    assert (not_recorded.name, not_recorded.severity) == ("pods-not-recorded", "error")
+    assert not_recorded.found == [
+        "pod bank/etcd-n1: NodeTrail n1 status.sensor=proc; container app seccompProfile=none"
+    ]
+    assert "A static pod has only the profile of its manifest" in not_recorded.remedy
+
+
 def test_where_the_webhook_was_not_seen_it_may_know_each_profile() -> None:
     cluster = CoveredCluster()
     unconfined(cluster, pod("old", "legacy"))
@@ -436,6 +457,8 @@ def test_what_is_not_known_is_not_taken_for_missing() -> None:
             {"metadata": {"name": "beside", "labels": {"app.kubernetes.io/instance": "trail"}}, "webhooks": []}
         ),
         lambda it: it.pods.append(pod("w", "bank", os={"name": "windows"})),
+        lambda it: it.pods.append(static("etcd-n1", "bank")),
+        lambda it: bound(it, "nginx:1.27", static("etcd-n1", "bound")),
         lambda it: it.pods.append(pod("waits", "bank", node="")),
         lambda it: (
             it.namespaces.append(namespace("left-out", profile="process-audit")),
