@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import msgspec
 
@@ -241,6 +241,7 @@ class Head(msgspec.Struct, rename={"audit_id": "auditID"}):
 class _Place(msgspec.Struct, gc=False):
     """Of a record no more than its place, as each of a trail is looked at: whatever is decoded costs time."""
 
+    version: Literal["spo/v1_alpha"]
     node: Node
     seq: int
 
