@@ -41,10 +41,12 @@ class ContainerProcesses:
         if (before is None or before.entry is None) and _is_on_its_way(event):
             return None
         caller = before.program if before else None
+        # The runtimes put init and hooks into the container's cgroup; who comes by a namespace may be there before.
+        is_sent = not event.entered_by_namespace
         # A runtime gives the init that it sends in other mounts than its own, but not its hooks, which run before that.
-        is_hook = before is not None and before.entry is None and event.mounts_of_parent
+        is_hook = is_sent and before is not None and before.entry is None and event.mounts_of_parent
         is_hook = is_hook and not self._tree.has_init(ref.container_id)
-        node, is_init = self._tree.exec(event, ref.container_id, may_be_init=not is_hook)
+        node, is_init = self._tree.exec(event, ref.container_id, may_be_init=is_sent and not is_hook)
         if is_hook:
             node.entry = Entry(event.process, None)
         opens = node.entry is None or self._take_tag(node.entry, event)

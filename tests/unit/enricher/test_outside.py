@@ -1,6 +1,7 @@
 """Processes of a container that are not in its cgroup: they came in by a namespace, or left it."""
 
 import msgspec
+import pytest
 
 from enricher.events import Process
 from exectrail.contracts.record import EnteredFrom
@@ -8,6 +9,7 @@ from tests.unit.enricher.rig import (
     ENTRY,
     INIT,
     OTHER_UID,
+    STAGE_0,
     UID,
     Rig,
     ask,
@@ -16,7 +18,9 @@ from tests.unit.enricher.rig import (
     end,
     entering,
     execute,
+    fork,
     matched_request,
+    pod,
     probed,
     request,
 )
@@ -27,6 +31,27 @@ def test_who_enters_by_a_namespace_is_reported_with_where_they_come_from(rig: Ri
     (record,) = rig.happen(msgspec.structs.replace(by_namespace(execute(ENTRY, "sh")), entered_from=login))
 
     assert (record.origin, record.outside, record.entered_from) == ("untracked", "namespace", login)
+
+
+@pytest.mark.parametrize("mounts_of_parent", [False, True])
+def test_who_enters_by_a_namespace_before_the_containers_own_init_is_not_taken_for_it(mounts_of_parent: bool) -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod())
+    intruder, worker = Process(70, 700), Process(102, 1002)
+    entering = msgspec.structs.replace(execute(intruder, "sh"), mounts_of_parent=mounts_of_parent)
+    records = rig.happen(
+        by_namespace(fork(STAGE_0, intruder)),
+        by_namespace(entering),
+        execute(INIT, "nginx", parent=Process(80, 800)),
+        fork(INIT, worker),
+        execute(worker, "nginx-worker", parent=INIT),
+    )
+
+    assert {(record.process_key, record.origin) for record in records} == {
+        ("01234567-70-700", "untracked"),
+        ("01234567-100-1000", "container"),
+        ("01234567-102-1002", "container"),
+    }
+    assert list(rig.correlator.inits()) == [INIT]
 
 
 def test_who_left_the_cgroup_is_marked_on_every_line(rig: Rig) -> None:
