@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from enricher.cgroup import MOST_ROOTS
-from enricher.events import ProcessEvent
+from enricher.events import ExitEvent, ProcessEvent
 from enricher.sensors.bpf.program import BATCH, BpfProgram, SensorUnavailable
 from tests.kernel.conftest import Drain
 from tests.kernel.fake_pods import FakeContainer, FakePods
@@ -77,6 +77,13 @@ def test_a_container_right_below_its_root_is_followed_out_of_all_below_it(
     events = drain()
     assert [event.outside for event in events] == [False, True, True]
     assert {event.cgroup for event in events[1:]} == {container.id}
+
+
+@pytest.mark.parametrize("name", [f"kubepods-besteffort-{'p' * 47}.slice:cri-containerd:{'c' * 64}", "n" * 255])
+def test_a_containers_long_name_is_told_whole(pods: FakePods, drain: Drain, name: str) -> None:
+    pods.container(name).run("/bin/sh", "-c", "/bin/true; /nothing; exit 0")
+
+    assert {event.cgroup_name for event in drain() if not isinstance(event, ExitEvent)} == {name}
 
 
 def test_what_is_ignored_right_below_a_root_hides_no_container_below_it(

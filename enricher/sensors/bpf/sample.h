@@ -4,7 +4,7 @@
 
 #include <linux/types.h>
 
-#define CGROUP_NAME_SIZE 128 /* with NUL, as the two below are powers of two: sizes are bounded by masks */
+#define CGROUP_NAME_SIZE 256 /* NAME_MAX with NUL; as the two below a power of two: sizes are bounded by masks */
 #define FILENAME_SIZE 4096   /* PATH_MAX */
 #define ARGV_SIZE 65536      /* one byte of it stays unused */
 #define WALK_SIZE 4096       /* names of folders on the way up to the root */

@@ -20,6 +20,7 @@ from enricher.argv import ARGV_LIMIT
 from enricher.cgroup import Cgroup
 from enricher.clock import Clock
 from enricher.config import OpenSensor, bpf_sensor, proc_sensor, procconn_sensor
+from enricher.containers import container_id
 from enricher.containers.containers import CgroupRef
 from enricher.containers.pod_roots import PodRoots
 from enricher.containers.pods import Container, ContainerStatus, PodSpec, PodStatus
@@ -322,8 +323,27 @@ def test_a_cgroup_of_any_name_stands_in_a_record() -> None:
 
 def test_every_sensor_takes_the_same_number_of_bytes_of_arguments() -> None:
     """The others read `ARGV_LIMIT` bytes of /proc."""
+    assert size_in_bpf("ARGV_SIZE") == ARGV_LIMIT
+
+
+def size_in_bpf(name: str) -> int:
     header = (Path(program_module.__file__).parent / "sample.h").read_text()
-    assert re.search(r"#define ARGV_SIZE (\d+)", header)[1] == str(ARGV_LIMIT)  # type: ignore[index] # if it is missing
+    return int(re.search(rf"#define {name} (\d+)", header)[1])  # type: ignore[index] # if it is missing
+
+
+@pytest.mark.parametrize("kind", ["", "-burstable", "-besteffort"])
+@pytest.mark.parametrize("runtime", ["cri-containerd", "crio", "docker"])
+@pytest.mark.parametrize("layout", ["{pod}:{runtime}:{id}", "kubelet-{pod}:{runtime}:{id}", "{runtime}-{id}.scope"])
+def test_the_name_of_a_containers_cgroup_is_not_cut_in_the_kernel(layout: str, runtime: str, kind: str) -> None:
+    pod = f"kubepods{kind}-pod0f8e6a52_3c1d_4b7a_9e05_7d2c4f6b8a19.slice"
+    name = layout.format(pod=pod, runtime=runtime, id="a" * 64)
+    room = size_in_bpf("CGROUP_NAME_SIZE") - len(b"\0")
+
+    assert container_id.from_folder(name[:room]) == "a" * 64
+
+
+def test_the_longest_name_that_a_folder_can_have_fits() -> None:
+    assert size_in_bpf("CGROUP_NAME_SIZE") > os.pathconf("/", "PC_NAME_MAX")
 
 
 # ---- procconn ----
