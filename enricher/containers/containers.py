@@ -74,6 +74,8 @@ class Container(Struct, frozen=True):
     """When it was first seen in its pod's spec, if it is ephemeral: it was added then, or before."""
     started_ms: int | None = None
     """When it started, in whole seconds; None before the kubelet reports that."""
+    sole: bool = False
+    """Whether it is the only one of its pod's `spec.containers`, beside which there may be init and ephemeral ones."""
     logged: bool = False
     """Whether its profile makes the kernel log execve and clone, so that each has a SECCOMP event."""
     kubelet_commands: dict[tuple[str, ...], Origin] = {}
@@ -239,6 +241,7 @@ class Containers:
             created_ms=_ms(pod.metadata.creation_timestamp),
             seen_ms=seen_ms,
             started_ms=_ms(status.state.started_at) if status else None,
+            sole=[each.name for each in pod.spec.containers] == [spec.name],
             logged=_is_logged(pod, spec),
             kubelet_commands=_kubelet_commands(spec),
         )

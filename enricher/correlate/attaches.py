@@ -66,10 +66,10 @@ class Attached:
             meant = [(init, each) for init, each in alive if _may_be_meant(audit, each)]
             if len(meant) == 1:
                 found.append(Attach(audit, *meant[0]))
-            elif now < until:  # of several, the client has left the choice to the kubelet: it is unknown which
+            elif now < until:
                 self._looked_for.append((audit, until))
         return found
 
 
 def _may_be_meant(audit: AuditSession, container: Container) -> bool:
-    return aims_at(audit.spec.target, container.resource) and not is_of_earlier_pod(audit, container)
+    return aims_at(audit, container) and not is_of_earlier_pod(audit, container)

@@ -25,7 +25,7 @@ Misfit = Literal["other-container", "other-pod", "other-command", "too-late"]
 def misfit(audit: AuditSession, container: Container) -> Misfit | None:
     """Why a request to debug cannot have made a container; None where it can."""
     spec = audit.spec
-    if not aims_at(spec.target, container.resource) or spec.target.node != container.debugs:
+    if not aims_at(audit, container) or spec.target.node != container.debugs:
         return "other-container"
     if container.debugs:
         if (late := _after(audit, container.created_ms)) is not None and not -_SLACK_MS <= late <= _STORED_WITHIN_MS:

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from enricher.containers.containers import Container
 from enricher.correlate.command import runs_as, same_command
-from exectrail.contracts.record import Resource
 from exectrail.contracts.session import AuditSession, Target
 
 _WITHIN_MS = 30_000
@@ -42,7 +41,7 @@ class RequestIndex:
             each
             for each in self._of(container)
             if each.spec.verb == "exec"
-            and aims_at(each.spec.target, container.resource)
+            and aims_at(each, container)
             and not is_of_earlier_pod(each, container)
             and in_time(each, wall_ms)
             and (
@@ -61,9 +60,18 @@ class RequestIndex:
         return list(self._by_pod.get((container.resource.namespace, container.resource.pod), {}).values())
 
 
-def aims_at(target: Target, resource: Resource) -> bool:
-    """Whether a request aimed at a container; who asked may have left its choice, or the pod's name, to others."""
-    if target.namespace != resource.namespace or target.container not in ("", resource.container):
+def aims_at(audit: AuditSession, container: Container) -> bool:
+    """Whether a request aimed at a container; who asked may have left its choice, or the pod's name, to others.
+
+    Where an exec or attach names no container, the API server takes the only one of `spec.containers`, and refuses
+    where there are several (`validateContainer` in its pkg/registry/core/pod/strategy.go).
+    """
+    target, resource = audit.spec.target, container.resource
+    if target.container:
+        is_meant = target.container == resource.container
+    else:
+        is_meant = container.sole or audit.spec.verb == "debug"  # which asks for a whole pod
+    if not is_meant or target.namespace != resource.namespace:
         return False
     return target.pod == resource.pod or bool(
         not target.pod and target.generate_name and resource.pod.startswith(target.generate_name)

@@ -265,7 +265,7 @@ class Sessions:
         """Why the request cannot have made this entry; None where it can."""
         if session.found_by == "spec":
             return self._not_made_by(session, audit, container)
-        if not aims_at(audit.spec.target, container.resource):
+        if not aims_at(audit, container):
             return "other-container"
         if is_of_earlier_pod(audit, container):
             return "other-pod"

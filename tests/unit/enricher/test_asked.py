@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from enricher.containers.containers import Container
@@ -31,16 +32,25 @@ def request(
     return AuditSession(ObjectMeta(name=uid), spec)
 
 
-def found(*requests: AuditSession, argv: bytes = b"sh\0-c\0id\0", wall_ms: int = AT_MS + 500) -> list[str]:
+def found(
+    *requests: AuditSession,
+    argv: bytes = b"sh\0-c\0id\0",
+    wall_ms: int = AT_MS + 500,
+    container: Container = APP,
+) -> list[str]:
     asked = RequestIndex()
     for each in requests:
         asked.changed(None, each)
-    return Sessions(lambda _uid: None, asked).match(APP, argv, wall_ms, tagged=True)
+    return Sessions(lambda _uid: None, asked).match(container, argv, wall_ms, tagged=True)
 
 
 def test_the_same_command_in_the_container_that_was_meant_is_found() -> None:
     assert found(request()) == ["one"]
-    assert found(request(container="")) == ["one"]
+
+
+def test_without_a_containers_name_it_is_that_of_the_pods_only_regular_one() -> None:
+    assert found(request(container=""), container=msgspec.structs.replace(APP, sole=True)) == ["one"]
+    assert found(request(container="")) == []
 
 
 def test_two_requests_that_can_be_meant_are_both_named() -> None:

@@ -58,9 +58,15 @@ def test_one_whose_container_does_not_come_is_given_up() -> None:
     assert reported(attached, {INIT: APP}, 10.0) == []
 
 
-def test_where_the_kubelet_chooses_the_container_none_is_guessed() -> None:
-    assert reported(attached_by(attach("")), {INIT: APP, OTHER_INIT: SIDECAR}) == []
-    assert reported(attached_by(attach("")), {INIT: APP}) == [INIT]
+def test_without_a_name_it_is_the_pods_only_regular_container_whatever_is_beside_it() -> None:
+    only = replace(APP, sole=True)
+
+    assert reported(attached_by(attach("")), {INIT: only, OTHER_INIT: SIDECAR}) == [INIT]
+    assert reported(attached_by(attach("")), {OTHER_INIT: SIDECAR}) == []
+
+
+def test_without_a_name_none_is_guessed_of_several_which_the_api_server_refuses() -> None:
+    assert reported(attached_by(attach("")), {INIT: APP}) == []
 
 
 def test_a_pod_of_the_same_name_that_came_after_the_request_is_not_what_was_attached_to() -> None:

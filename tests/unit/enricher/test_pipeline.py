@@ -244,10 +244,23 @@ def test_a_uid_that_was_meant_for_another_container_is_forged(rig: Rig, meant: A
     assert {r.state for r in rig.wait(0.5)} == {"forged"}
 
 
-def test_a_request_without_a_container_name_binds_in_any_container_of_its_pod(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("spec", "state"),
+    [
+        (PodSpec([Container("app")]), "confirmed"),
+        (PodSpec([Container("app")], [Container("sidecar")], [Container("debugger")]), "confirmed"),
+        (PodSpec([Container("app"), Container("other")]), "forged"),
+        (PodSpec([Container("other")], [Container("app")]), "forged"),
+        (PodSpec([Container("other")], [], [Container("app")]), "forged"),
+    ],
+    ids=["the only one", "a sidecar beside it", "one of two", "a sidecar", "an ephemeral one"],
+)
+def test_a_request_without_a_container_name_binds_in_its_pods_only_regular_one(spec: PodSpec, state: str) -> None:
+    rig = Rig({"exectrail.io/record": "true"}, pod(spec=spec))
+    container_starts(rig)
     rig.requests[UID] = request(container="")
 
-    assert {r.state for r in rig.happen(*entering())} == {"confirmed"}
+    assert {r.state for r in [*rig.happen(*entering()), *rig.wait(0.5)] if r.state} == {state}
 
 
 def test_a_namespace_that_did_not_opt_in_leaves_no_records() -> None:
