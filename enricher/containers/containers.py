@@ -26,6 +26,7 @@ from enricher.containers.pods import (
     variables_of,
 )
 from enricher.containers.pods import Container as ContainerSpec
+from enricher.containers.request_uid import is_uid
 from exectrail.contracts.node_debug import Traits, is_node_debug
 from exectrail.contracts.profile import LOGGING_FILES
 from exectrail.contracts.record import Origin, Resource
@@ -250,7 +251,7 @@ class Containers:
         """The tag that the webhook put into the spec; an ordinary container's author could write anything there."""
         if not _is_ephemeral(pod, spec) and not self.debugs_node(pod):
             return None
-        return next((each.value for each in spec.env if each.name == TAG_VARIABLE), None)
+        return next((each.value for each in spec.env if each.name == TAG_VARIABLE and is_uid(each.value)), None)
 
     def _tags_of(self, pod: Pod) -> set[str]:
         return {tag for each in containers_of(pod) if (tag := self._tag_of(pod, each))}

@@ -1,5 +1,7 @@
 """Whose a container is that a request made: the spec that the API has must fit the request, not the variable alone."""
 
+from collections.abc import Callable
+
 import pytest
 from msgspec.structs import replace
 
@@ -92,6 +94,22 @@ def test_a_pod_to_debug_a_node_that_fits_its_request_is_its_users() -> None:
     target = replace(generated.spec.target, generate_name="node-debugger-")
     generated = replace(generated, spec=replace(generated.spec, target=target))
     assert named(starts(node_debugger(), generated)) == ("alice", UID, (), None)
+
+
+@pytest.mark.parametrize("made", [debugged, node_debugger])
+@pytest.mark.parametrize(
+    "text", ["x", "?watch=true", "../../../../../../api/v1/pods?watch=true", UID.upper(), UID + "/status", UID + "\n"]
+)
+def test_text_that_is_no_uid_is_no_tag_and_is_not_looked_up(made: Callable[[str], Pod], text: str) -> None:
+    rig = Rig({"exectrail.io/record": "true"}, made(text))
+    looked_up: list[str] = []
+    rig.correlator._binder._sessions._requests = looked_up.append
+    rig.happen(execute(INIT, "sh", "-c", "id"))
+    rig.wait(0.6)
+
+    assert [each.tag for each in rig.correlator.inits().values()] == [None]
+    assert looked_up == []
+    assert named(starts(debugged(text), asked(tag="match"))) == ("alice", UID, WEAK, None)
 
 
 @pytest.mark.parametrize(
