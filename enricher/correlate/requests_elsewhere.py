@@ -12,7 +12,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from exectrail.contracts.session import AuditSession
-from exectrail.k8s.client import ApiError, Client
+from exectrail.k8s.client import ApiError, Client, object_path
 from exectrail.service.worker import Worker
 
 _AFTER = (5.0, 30.0, 300.0)
@@ -77,7 +77,7 @@ class RequestsElsewhere:
         if uid is None or due > now:
             return due - now if uid else None
         try:
-            found = self._client.get(f"{self._path}/{uid}", AuditSession, 30.0)
+            found = self._client.get(object_path(self._path, uid), AuditSession, 30.0)
         except ApiError as error:
             self._failed(uid, error)
         else:

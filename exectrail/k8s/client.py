@@ -11,10 +11,12 @@ Errors: every failure is an `ApiError`; `status` is 0 where no answer came, else
 import json
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 import urllib3
@@ -43,6 +45,11 @@ _JSON = "application/json"
 # Whole objects where a server does not do that, as an aggregated one may not (API concepts, "Metadata-only fetches").
 _METADATA = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
 _METADATA_LIST = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{_JSON}"
+
+# Quoting would not do: the API server takes `%2F` for a slash, and `%2E` for a dot.
+_NAME = r"(?!\.\.?(?:/|\Z))[A-Za-z0-9_.:-]+"
+_is_name = re.compile(_NAME).fullmatch
+_is_path = re.compile(rf"(?:/{_NAME})+").fullmatch
 
 T = TypeVar("T")
 
@@ -156,9 +163,8 @@ class Client:
 
     def dry_run(self, path: str, obj: object, kind: type[T]) -> T:
         """What a new object would be after admission; it is not stored."""
-        answer = self._send(
-            "POST", f"{path}?dryRun=All", body=msgspec.json.encode(obj), content_type="application/json"
-        )
+        body = msgspec.json.encode(obj)
+        answer = self._send("POST", path, query={"dryRun": "All"}, body=body, content_type="application/json")
         return _decode(answer.data, kind)
 
     def patch(self, path: str, merge: dict[str, Any]) -> None:
@@ -287,11 +293,12 @@ class Client:
         timeout: urllib3.Timeout = _TIMEOUT,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
+        if not _is_path(path):
+            raise _no_such(path)
         try:
             response = self._http.request(
                 method,
-                self.server + path,
-                fields=query,
+                self.server + path + (f"?{urlencode(query)}" if query else ""),
                 body=body,
                 headers=self._headers(content_type, accept),
                 timeout=timeout,
@@ -311,6 +318,22 @@ class Client:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token.read_text().strip()}"
         return headers
+
+
+def object_path(collection: str, name: str) -> str:
+    """The path of an object whose name others may have chosen.
+
+    Raises:
+        ApiError: 404: it is no name, so that no object can have it.
+
+    """
+    if not _is_name(name):
+        raise _no_such(name)
+    return f"{collection}/{name}"
+
+
+def _no_such(text: str) -> ApiError:
+    return ApiError(404, "NotFound", f"{text[:200]!r} is neither a name nor a path in the API, and was not asked for")
 
 
 def _within(seconds: float | None) -> urllib3.Timeout:

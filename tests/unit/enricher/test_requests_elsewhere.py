@@ -91,6 +91,16 @@ def test_what_the_api_server_does_not_say_is_asked_again(agent: Agent) -> None:
     assert agent.elsewhere.get(UID)
 
 
+@pytest.mark.parametrize("text", ["", "x/status", "?watch=true", "../../../../../../api/v1/pods?watch=true"])
+def test_text_that_is_no_name_is_asked_for_nowhere(agent: Agent, text: str) -> None:
+    agent.elsewhere.get(text)
+    for seconds in (5, 25, 270):
+        agent.later(seconds)
+
+    assert agent.api.asked == []
+    assert agent.later(10_000) is None
+
+
 def test_what_the_watch_has_shown_is_not_asked_for(agent: Agent) -> None:
     agent.elsewhere.get(UID)
     agent.elsewhere.forget(UID)

@@ -5,14 +5,14 @@ import logging
 import socket
 import threading
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from msgspec import Raw, Struct
 
 from exectrail.contracts.meta import ObjectMeta
-from exectrail.k8s.client import ApiError, Client, Event
+from exectrail.k8s.client import ApiError, Client, Event, object_path
 from tests.unit.exectrail.api_server import ApiServer
 
 PODS = "/api/v1/pods"
@@ -308,6 +308,45 @@ def test_one_object_is_read(api: ApiServer, client: Client) -> None:
     api.canned = [(200, b'{"metadata": {"name": "kube-system", "uid": "u1"}}')]
 
     assert client.get("/api/v1/namespaces/kube-system", Pod).metadata.uid == "u1"
+
+
+STRANGE = ["", ".", "..", "../secrets", "a?watch=true", "a#b", "a%2fb", "%2e%2e", "a b", "a\\b", "a\n", "\u00e4", "a@b"]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_text_that_is_no_name_is_never_asked_for(api: ApiServer, client: Client, name: str) -> None:
+    asks: list[Callable[[str], object]] = [
+        lambda path: client.get(path, Pod),
+        lambda path: client.create(path, {}),
+        lambda path: client.dry_run(path, {}, Pod),
+        lambda path: client.patch(path, {}),
+        lambda path: client.json_patch(path, []),
+        client.delete,
+        client.count,
+        lambda path: list(client.pages(path, Pod)),
+        lambda path: list(client.watch(path, Pod, "100", 60)),
+    ]
+    for ask in asks:
+        for path in (f"{PODS}/{name}", f"{PODS}/{name}/status"):
+            with pytest.raises(ApiError, match="was not asked for") as error:
+                ask(path)
+            assert error.value.status == 404
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("name", [*STRANGE, "a/status", "/a"])
+def test_text_that_is_no_name_has_no_path(name: str) -> None:
+    with pytest.raises(ApiError, match="was not asked for") as error:
+        object_path(PODS, name)
+    assert error.value.status == 404
+
+
+@pytest.mark.parametrize("name", ["web-0", "node1.example.org", "system:node", "0f8e6a52-3c1d", "a..b"])
+def test_a_name_has_its_path(api: ApiServer, client: Client, name: str) -> None:
+    api.canned = [(200, b'{"metadata": {"name": "a"}}')]
+    client.get(object_path(PODS, name), Pod)
+
+    assert [each.path for each in api.asked] == [f"{PODS}/{name}"]
 
 
 @pytest.mark.parametrize(
