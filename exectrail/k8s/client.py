@@ -8,11 +8,13 @@ Errors: every failure is an `ApiError`; `status` is 0 where no answer came, else
 "Response Status Kind").
 """
 
+import io
 import json
 import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -29,9 +31,14 @@ _PAGE = 100
 """Objects of one answer, at most."""
 _PAGE_BYTES = 4 << 20
 """Of one answer, unless a single object has more. Users make objects as large as the API server takes them: 1.5 MiB."""
+_OBJECT_BYTES = 16 << 20
+"""Of one object, at most: more than those 1.5 MiB have as JSON, which has up to six bytes for one."""
 _FEWER = 5
 """How many times fewer objects are asked for where an answer is larger, and more again where it is so much smaller."""
+_PIECE = 1 << 16
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
+_WHOLE_SECONDS = 60.0
+"""For a whole answer, unless the caller wants it sooner: each of its pieces may come just in time, for ever."""
 # A watch may be silent for minutes, so a read timeout cannot distinguish a quiet cluster from a dead connection:
 # TCP keep-alive does, within 30 s.
 _KEEP_ALIVE = [
@@ -154,31 +161,30 @@ class Client:
 
     def get(self, path: str, kind: type[T], seconds: float | None = None) -> T:
         """Read one object, in so many seconds; `ApiError` 404 where there is none."""
-        return _decode(self._send("GET", path, timeout=_within(seconds)).data, kind)
+        return _decode(self._ask("GET", path, seconds=seconds), kind)
 
     def create(self, path: str, obj: object, seconds: float | None = None) -> None:
         """Create an object in the collection at `path`, in so many seconds; `ApiError` `AlreadyExists`, where it is."""
-        body = msgspec.json.encode(obj)
-        self._send("POST", path, body=body, content_type="application/json", timeout=_within(seconds))
+        self._ask("POST", path, body=msgspec.json.encode(obj), content_type="application/json", seconds=seconds)
 
     def dry_run(self, path: str, obj: object, kind: type[T]) -> T:
         """What a new object would be after admission; it is not stored."""
         body = msgspec.json.encode(obj)
-        answer = self._send("POST", path, query={"dryRun": "All"}, body=body, content_type="application/json")
-        return _decode(answer.data, kind)
+        answer = self._ask("POST", path, query={"dryRun": "All"}, body=body, content_type="application/json")
+        return _decode(answer, kind)
 
     def patch(self, path: str, merge: dict[str, Any]) -> None:
         """Change an object by a JSON merge patch (RFC 7386)."""
         body = json.dumps(merge).encode()
-        self._send("PATCH", path, body=body, content_type="application/merge-patch+json")
+        self._ask("PATCH", path, body=body, content_type="application/merge-patch+json")
 
     def json_patch(self, path: str, steps: list[dict[str, Any]]) -> None:
         """Change an object by a JSON patch (RFC 6902); `ApiError` 422 where one of its tests fails."""
-        self._send("PATCH", path, body=json.dumps(steps).encode(), content_type="application/json-patch+json")
+        self._ask("PATCH", path, body=json.dumps(steps).encode(), content_type="application/json-patch+json")
 
     def delete(self, path: str) -> None:
         """Delete an object; `ApiError` 404 where there is none."""
-        self._send("DELETE", path)
+        self._ask("DELETE", path)
 
     def pages(
         self, path: str, kind: type[T], *, metadata_only: bool = False, few: bool = False, **selectors: str
@@ -207,7 +213,9 @@ class Client:
         limit, query = _PAGE, dict(selectors)
         while True:
             query["limit"] = str(limit)
-            data = self._bounded(path, accept, query, _PAGE_BYTES if limit > 1 else None)
+            data = self._bounded(path, accept, query, _PAGE_BYTES if limit > 1 else _OBJECT_BYTES)
+            if data is None and limit == 1:
+                raise _too_large(200)
             if data is None:
                 limit = max(1, limit // _FEWER)
                 continue
@@ -228,20 +236,14 @@ class Client:
         """
         return self._bounded(path, accept, {"resourceVersion": "0", **selectors}, _PAGE_BYTES)
 
-    def _bounded(self, path: str, accept: str, query: dict[str, str], most: int | None) -> bytes | None:
+    def _bounded(self, path: str, accept: str, query: dict[str, str], most: int) -> bytes | None:
         """An answer; None where it has more than `most` bytes, of which no more are read."""
-        response = self._send("GET", path, query=query, accept=accept, stream=True)
-        try:
-            data = response.read(None if most is None else most + 1)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ApiError(0, "", f"{self.server}: {error}") from error
-        finally:
-            response.close()  # and its connection, unless it was read to its end
-        return data if most is None or len(data) <= most else None
+        until = time.monotonic() + _WHOLE_SECONDS
+        return self._read(self._send("GET", path, until, query=query, accept=accept), most, until)
 
     def count(self, path: str) -> int:
         """How many objects the collection at `path` has; all but one of them stay where they are."""
-        found = _decode(self._send("GET", path, query={"limit": "1"}).data, _List)
+        found = _decode(self._ask("GET", path, query={"limit": "1"}), _List)
         return len(found.items or []) + found.metadata.remaining_item_count
 
     def watch(
@@ -271,7 +273,8 @@ class Client:
         }
         timeout = urllib3.Timeout(connect=5.0, read=seconds + 30.0)
         accept = _METADATA if metadata_only else _JSON
-        response = self._send("GET", path, query=query, accept=accept, timeout=timeout, stream=True)
+        until = time.monotonic() + _WHOLE_SECONDS  # for a refusal
+        response = self._send("GET", path, until, query=query, accept=accept, timeout=timeout)
         decoder = msgspec.json.Decoder(kind)
         try:
             for line in _lines(response):
@@ -281,7 +284,7 @@ class Client:
         finally:
             response.close()
 
-    def _send(
+    def _ask(
         self,
         method: str,
         path: str,
@@ -289,10 +292,53 @@ class Client:
         query: dict[str, str] | None = None,
         body: bytes | None = None,
         content_type: str | None = None,
+        seconds: float | None = None,
+    ) -> bytes:
+        """The whole answer, which is about one object at the most."""
+        until = time.monotonic() + (seconds or _WHOLE_SECONDS)
+        timeout = urllib3.Timeout(total=seconds) if seconds else _TIMEOUT
+        response = self._send(method, path, until, query=query, body=body, content_type=content_type, timeout=timeout)
+        data = self._read(response, _OBJECT_BYTES, until)
+        if data is None:
+            raise _too_large(response.status)
+        return data
+
+    def _read(self, response: urllib3.BaseHTTPResponse, most: int, until: float) -> bytes | None:
+        """All of an answer; None where it has more than `most` bytes, of which no more are read."""
+        data = io.BytesIO()
+        try:
+            while piece := self._piece(response, until):
+                data.write(piece)
+                if data.tell() > most:
+                    return None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ApiError(0, "", f"{self.server}: {error}") from error
+        finally:
+            response.close()  # and its connection, unless it was read to its end
+        return data.getvalue()
+
+    def _piece(self, response: urllib3.BaseHTTPResponse, until: float) -> bytes:
+        """The next piece, if it comes in what is left of the time; empty at the end."""
+        left = until - time.monotonic()
+        if left <= 0:
+            raise ApiError(0, "", f"{self.server}: the answer takes too long")
+        if reading := getattr(response.connection, "sock", None):  # the next request gives it its own timeout
+            reading.settimeout(left)
+        return response.read1(_PIECE)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        until: float,
+        *,
+        query: dict[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str | None = None,
         accept: str = _JSON,
         timeout: urllib3.Timeout = _TIMEOUT,
-        stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
+        """An answer whose body is still to be read; a refusal's is, until then (monotonic seconds)."""
         if not _is_path(path):
             raise _no_such(path)
         try:
@@ -302,14 +348,25 @@ class Client:
                 body=body,
                 headers=self._headers(content_type, accept),
                 timeout=timeout,
-                preload_content=not stream,
+                preload_content=False,
                 redirect=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(0, "", f"{self.server}: {error}") from error
         if not 200 <= response.status < 300:  # a redirect has done nothing, and is not followed with our token
-            raise _refusal(response)
+            raise self._refusal(response, until)
         return response
+
+    def _refusal(self, response: urllib3.BaseHTTPResponse, until: float) -> ApiError:
+        try:
+            text = self._read(response, _PAGE_BYTES, until)
+        except ApiError as error:
+            return ApiError(response.status, "", f"the answer was cut: {error}")
+        try:
+            status = msgspec.json.decode(text or b"", type=Status)
+        except UNREADABLE:
+            return ApiError(response.status, "", (text or b"")[:200].decode(errors="replace"))
+        return ApiError(response.status, status.reason, status.message)
 
     def _headers(self, content_type: str | None, accept: str) -> dict[str, str]:
         headers = {"Accept": accept, "User-Agent": "exectrail"}
@@ -332,12 +389,12 @@ def object_path(collection: str, name: str) -> str:
     return f"{collection}/{name}"
 
 
+def _too_large(status: int) -> ApiError:
+    return ApiError(status, "Unreadable", f"the answer has more than {_OBJECT_BYTES} bytes")
+
+
 def _no_such(text: str) -> ApiError:
     return ApiError(404, "NotFound", f"{text[:200]!r} is neither a name nor a path in the API, and was not asked for")
-
-
-def _within(seconds: float | None) -> urllib3.Timeout:
-    return urllib3.Timeout(total=seconds) if seconds else _TIMEOUT
 
 
 def _decode(data: bytes, kind: type[T]) -> T:
@@ -385,15 +442,3 @@ def _event(line: bytes, decoder: msgspec.json.Decoder[T]) -> Event[T]:
     except UNREADABLE as error:
         log.warning("left out a change: %s", error)
         return Event("BOOKMARK", None, version)
-
-
-def _refusal(response: urllib3.BaseHTTPResponse) -> ApiError:
-    try:
-        text = response.data
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        return ApiError(response.status, "", f"the answer was cut: {error}")
-    try:
-        status = msgspec.json.decode(text, type=Status)
-    except UNREADABLE:
-        return ApiError(response.status, "", text[:200].decode(errors="replace"))
-    return ApiError(response.status, status.reason, status.message)

@@ -1,11 +1,14 @@
 """The lean client, against a server that really speaks HTTP."""
 
+import itertools
 import json
 import logging
 import socket
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -385,6 +388,98 @@ def test_a_refusal_that_is_cut_is_a_refusal() -> None:
         with pytest.raises(ApiError, match="the answer was cut") as error:
             listed(client)
     assert error.value.status == 503
+
+
+def answering(pieces: Iterable[bytes], status: str = "200 OK") -> Client:
+    """A client whose server answers one request with these pieces, and then waits for the client to go."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with server, server.accept()[0] as connection:
+            connection.recv(1 << 16)
+            with suppress(OSError):  # the client has enough
+                connection.sendall(f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+                for piece in pieces:
+                    connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+                connection.recv(1)
+
+    threading.Thread(target=answer, daemon=True).start()
+    return Client(f"http://127.0.0.1:{server.getsockname()[1]}")
+
+
+def drip() -> Iterator[bytes]:
+    while True:
+        yield b" "
+        time.sleep(0.02)
+
+
+ASKS: list[Callable[[Client], object]] = [
+    lambda client: client.get(PODS, Pod),
+    lambda client: client.create(PODS, {}),
+    lambda client: client.dry_run(PODS, {}, Pod),
+    lambda client: client.patch(PODS, {}),
+    lambda client: client.json_patch(PODS, []),
+    lambda client: client.delete(PODS),
+    lambda client: client.count(PODS),
+]
+ONE_BY_ONE = pytest.mark.parametrize("pieces", [drip, lambda: [b" "]], ids=["without an end", "and then none"])
+
+
+@ONE_BY_ONE
+@pytest.mark.parametrize("ask", [*ASKS, listed])
+def test_an_answer_that_comes_too_slowly_is_an_error_without_status(
+    monkeypatch: pytest.MonkeyPatch, pieces: Callable[[], Iterable[bytes]], ask: Callable[[Client], object]
+) -> None:
+    monkeypatch.setattr("exectrail.k8s.client._WHOLE_SECONDS", 0.2)
+    began = time.monotonic()
+
+    with pytest.raises(ApiError) as error:
+        ask(answering(pieces()))
+    assert error.value.status == 0
+    assert time.monotonic() - began < 5
+
+
+@ONE_BY_ONE
+@pytest.mark.parametrize(
+    "ask", [lambda client: client.get(PODS, Pod, 0.2), lambda client: client.create(PODS, {}, 0.2)]
+)
+def test_no_answer_takes_longer_than_the_caller_gives_it(
+    pieces: Callable[[], Iterable[bytes]], ask: Callable[[Client], object]
+) -> None:
+    with pytest.raises(ApiError) as error:
+        ask(answering(pieces()))
+    assert error.value.status == 0
+
+
+@pytest.mark.parametrize("ask", [*ASKS, lambda client: next(client.pages(PODS, Pod))])
+def test_of_an_answer_without_an_end_no_more_is_read_than_any_object_has(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[Client], object]
+) -> None:
+    monkeypatch.setattr("exectrail.k8s.client._PAGE", 1)
+    with pytest.raises(ApiError, match="Unreadable: the answer has more than 16777216 bytes") as error:
+        ask(answering(itertools.repeat(b" " * 100_000)))
+    assert error.value.status == 200
+
+
+@pytest.mark.parametrize("pieces", [drip(), itertools.repeat(b"x" * 100_000)], ids=["slow", "large"])
+def test_a_refusal_without_an_end_is_a_refusal(monkeypatch: pytest.MonkeyPatch, pieces: Iterable[bytes]) -> None:
+    monkeypatch.setattr("exectrail.k8s.client._WHOLE_SECONDS", 0.5)
+
+    with pytest.raises(ApiError) as error:
+        answering(pieces, "404 Not Found").get(PODS, Pod)
+    assert error.value.status == 404
+
+
+def test_a_connection_serves_one_request_after_the_other(api: ApiServer, client: Client) -> None:
+    client.create(PODS, {"metadata": {"name": "a"}}, 0.5)
+    time.sleep(0.6)
+    for _ in range(3):
+        assert client.get(f"{PODS}/a", Pod).metadata.name == "a"
+        with pytest.raises(ApiError):
+            client.get(f"{PODS}/none", Pod)
+        listed(client)
+
+    assert len(api.sockets) == 1
 
 
 def test_an_answer_of_another_shape_is_an_error(api: ApiServer, client: Client) -> None:
