@@ -18,7 +18,10 @@ from exectrail.service.worker import Worker
 _AFTER = (5.0, 30.0, 300.0)
 """Seconds after which a UID is asked for: first the watch may show it, and the webhook may write it late."""
 _AGAIN = 10.0
-"""Seconds until another try, where the API server does not say."""
+"""Seconds until another try, where the API server does not say; twice as many each time, up to those below."""
+_AGAIN_MOST = 300.0
+_MOST_FAILED = 24
+"""How often one is asked for in vain, for some 100 minutes: what fails for longer is taken to fail for good."""
 _PAUSE = 0.5
 _LONGEST_WAIT = 1.0
 _MOST_WANTED = 1000
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 class _Wanted(Struct):
     tries: int
     due: float | None
+    failed: int = 0
+    """How often the API server has not said whether it is there."""
 
 
 class RequestsElsewhere:
@@ -79,7 +84,12 @@ class RequestsElsewhere:
         try:
             found = self._client.get(object_path(self._path, uid), AuditSession, 30.0)
         except ApiError as error:
-            self._failed(uid, error)
+            self._failed(uid, error.status)
+            if error.status != 404:
+                log.warning("cannot ask for the request of a process: %s", error)
+        except Exception:  # or it would be due for ever, before all others
+            self._failed(uid, 0)
+            raise
         else:
             with self._worker.lock:
                 self._wanted.pop(uid, None)
@@ -93,19 +103,19 @@ class RequestsElsewhere:
         due, uid = min(dues, default=(0.0, None))
         return uid, due
 
-    def _failed(self, uid: str, error: ApiError) -> None:
+    def _failed(self, uid: str, status: int) -> None:
         with self._worker.lock:
             wanted = self._wanted.get(uid)
             if wanted is None:
                 return
-            if error.status in {0, 401, 429} or error.status >= 500:
-                wanted.due = self._clock() + _AGAIN
+            if status in {0, 401, 429} or status >= 500:
+                again = min(_AGAIN * 2**wanted.failed, _AGAIN_MOST)
+                wanted.failed += 1
+                wanted.due = self._clock() + again if wanted.failed < _MOST_FAILED else None
             else:
                 wanted.tries += 1
                 left = _AFTER[wanted.tries :]
                 wanted.due = self._clock() + left[0] - _AFTER[wanted.tries - 1] if left else None
-        if error.status != 404:
-            log.warning("cannot ask for the request of a process: %s", error)
 
     def _run(self) -> None:
         while not self._worker.closing:

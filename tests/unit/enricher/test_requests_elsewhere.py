@@ -86,9 +86,53 @@ def test_what_the_api_server_does_not_say_is_asked_again(agent: Agent) -> None:
     there(agent.api)
     agent.api.canned += [(503, b"{}")] * 5
     agent.elsewhere.get(UID)
-    for seconds in (5, 10, 10, 10, 10, 10):
+    for seconds in (5, 10, 20, 40, 80, 160):
         agent.later(seconds)
     assert agent.elsewhere.get(UID)
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_what_the_api_server_never_says_is_asked_ever_more_rarely_and_given_up(agent: Agent, status: int) -> None:
+    agent.api.canned += [(status, b"{}")] * 1000
+    agent.elsewhere.get(UID)
+    asked = []
+    for _ in range(24):
+        for _ in range(600):
+            agent.later(1)
+            agent.elsewhere.get(UID)
+        asked.append(len(agent.api.asked))
+
+    assert asked[0] <= 7
+    assert asked[-1] == 24
+    assert agent.later(100_000) is None
+
+
+def test_one_that_cannot_be_read_does_not_hold_up_the_others(agent: Agent) -> None:
+    other = UID.replace("1", "2")
+    there(agent.api, other)
+    agent.elsewhere.get(UID)
+    agent.elsewhere.get(other)
+    agent.api.canned += [(503, b"{}")]
+    agent.later(5)
+    agent.later(0)
+
+    assert agent.elsewhere.get(other)
+
+
+def test_a_fault_while_one_is_asked_for_does_not_hold_up_the_others(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = UID.replace("1", "2")
+    there(agent.api, other)
+    agent.elsewhere.get(UID)
+    agent.elsewhere.get(other)
+    with monkeypatch.context() as broken:
+        broken.setattr(Client, "get", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            agent.later(5)
+    agent.later(0)
+
+    assert agent.elsewhere.get(other)
 
 
 @pytest.mark.parametrize("text", ["", "x/status", "?watch=true", "../../../../../../api/v1/pods?watch=true"])
