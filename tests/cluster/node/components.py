@@ -126,6 +126,9 @@ PACKAGES = (
     Package("busybox-static", "busybox"),
     Package("debootstrap", "debootstrap"),
     Package("buildah", "buildah"),
+    # Without it buildah 1.39 (Debian 13) builds nothing, though our builds need no network of their own. For apt
+    # the plugins above will do, too.
+    Package("netavark", "/usr/lib/podman/netavark"),
     # For the kernel tests, which load the eBPF program outside of any image.
     Package("clang", "clang"),
     Package("libbpf-dev", "/usr/include/bpf/bpf_helpers.h"),
