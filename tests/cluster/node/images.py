@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from . import oci
+from . import oci, release
 from .build import go_build
 from .cache import cached, digest
 from .components import (
@@ -17,7 +17,6 @@ from .components import (
     WORKLOAD_IMAGE,
     cert_manager_image,
 )
-from .errors import NodeError
 from .run import run, step
 
 _ARCHIVE = "images.tar"
@@ -57,15 +56,15 @@ def base_images() -> Path:
 
 
 def _base_root() -> Path:
-    release = _release()
+    codename = release.codename()
 
     def make(folder: Path) -> None:
-        with step(f"debootstrap {release}", takes="1 minute"):
-            _debootstrap(folder / "root", release)
+        with step(f"debootstrap {codename}", takes="1 minute"):
+            _debootstrap(folder / "root", codename)
             _pack(folder / "root", folder / _BASE_LAYER)
             shutil.rmtree(folder / "root")
 
-    return cached("base", f"{release}-{digest([], *BASE_PACKAGES, *_LEFT_OUT, platform.machine())}", make)
+    return cached("base", f"{codename}-{digest([], *BASE_PACKAGES, *_LEFT_OUT, platform.machine())}", make)
 
 
 def _pause(folder: Path, busybox: Path) -> oci.Image:
@@ -81,19 +80,7 @@ def _cert_manager(folder: Path, programs: Path, part: str) -> oci.Image:
     return oci.Image(cert_manager_image(part), layer, {"Entrypoint": [f"/{part}"], "User": "1000"})
 
 
-def _distribution() -> str:
-    return platform.freedesktop_os_release().get("ID", "")
-
-
-def _release() -> str:
-    release = platform.freedesktop_os_release()
-    if _distribution() not in {"debian", "ubuntu"} or "VERSION_CODENAME" not in release:
-        system = release.get("PRETTY_NAME", "this system")
-        raise NodeError(f"{system}: the node's packages and base image need a Debian or Ubuntu release")
-    return release["VERSION_CODENAME"]
-
-
-def _mirror(release: str) -> list[str]:
+def _mirror(wanted: str) -> list[str]:
     """Where apt gets this release from: a company's mirror is often all that can be reached.
 
     Empty where apt has no web address for it (`mirror+file:`): debootstrap then takes the distribution's own.
@@ -101,16 +88,16 @@ def _mirror(release: str) -> list[str]:
     lines = run("apt-get", "indextargets", "--format", "$(RELEASE) $(CODENAME) $(REPO_URI)").splitlines()
     sources = [line.split(maxsplit=2) for line in lines]
     # Ubuntu's updates and security have the release's codename, too: the release itself first.
-    sources.sort(key=lambda source: source[0] != release)
-    web = [uri for name, codename, uri in sources if release in {name, codename} and uri.startswith("http")]
+    sources.sort(key=lambda source: source[0] != wanted)
+    web = [uri for name, codename, uri in sources if wanted in {name, codename} and uri.startswith("http")]
     return web[:1]
 
 
-def _debootstrap(root: Path, release: str) -> None:
+def _debootstrap(root: Path, codename: str) -> None:
     # On Ubuntu some of what Debian has in main is in universe.
-    components = "--components=" + ("main,universe" if _distribution() == "ubuntu" else "main")
+    components = "--components=" + ("main,universe" if release.distribution() == "ubuntu" else "main")
     include = "--include=" + ",".join(BASE_PACKAGES)
-    run("nice", "debootstrap", "--variant=minbase", components, include, release, root, *_mirror(release))
+    run("nice", "debootstrap", "--variant=minbase", components, include, codename, root, *_mirror(codename))
 
 
 def _pack(root: Path, layer: Path) -> None:

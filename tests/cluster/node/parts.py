@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import images, packages
+from . import images, packages, release
 from .build import go_build, kubectl
 from .components import HELM_BUILD, HYPERKUBE_BUILD, GoBuild
 
@@ -21,6 +21,7 @@ class Parts:
 
 def make(*others: GoBuild) -> Parts:
     """Build what is missing, and `others` beside it. Raises NodeError with what is wrong and what to do."""
+    release.require()
     packages.install()
     with ThreadPoolExecutor(1) as background:
         # Two at a time: what one downloads or links with one processor leaves the other to the compiler.
