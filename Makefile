@@ -29,6 +29,9 @@ parts: ## What the node needs, built into the cache: minutes at the first run, t
 browser: ## Chromium, if it is missing
 	@$(NODE) browser
 
+helm: ## Helm of the chart's tests, built into the cache (3 minutes, once) unless HELM names one; no privileges needed
+	@$(if $(HELM),,$(NODE) helm)
+
 image: ## The product's image, in the node's and buildah's storage
 	@$(NODE) image
 
@@ -40,7 +43,7 @@ quickstart: ## What docs/tasks/quickstart.md says, on kind and on k3d; needs doc
 test: $(BIN)/.ready $(BPF) parts browser ## Every test: unit, browser, load, kernel, cluster
 	$(BIN)/pytest --numprocesses=2 --durations=15
 
-test-unit: $(BIN)/.ready ## No privileges needed; under a minute
+test-unit: $(BIN)/.ready helm ## No privileges needed; under a minute
 	$(BIN)/pytest --numprocesses=2 tests/unit
 
 test-load: $(BIN)/.ready ## What the webhook bears: attacks, the largest bodies; no privileges, a minute or two
@@ -64,7 +67,7 @@ test-nested: $(BIN)/.ready $(BPF) parts ## On a node that is a container itself,
 test-steady: $(BIN)/.ready $(BPF) parts ## The kernel's tests RUNS times (10) beside the cluster's, with BUSY loops (0); an hour
 	$(BIN)/python -m tests.steady --runs=$(or $(RUNS),10) --busy=$(or $(BUSY),0)
 
-coverage: $(BIN)/.ready ## Line and branch coverage of the unit tests; fails where it fell; two minutes
+coverage: $(BIN)/.ready helm ## Line and branch coverage of the unit tests; fails where it fell; two minutes
 	$(BIN)/coverage run -m pytest --quiet tests/unit
 	$(BIN)/coverage report
 
@@ -117,4 +120,4 @@ $(BPF): enricher/sensors/bpf/Makefile $(wildcard enricher/sensors/bpf/*.[ch])
 	@$(NODE) packages
 	$(MAKE) -C enricher/sensors/bpf
 
-.PHONY: demo quickstart cluster-up cluster-down parts browser image test test-unit test-load test-browser test-kernel test-kernels test-cluster test-nested test-steady coverage fuzz lint bench format requirements clean help
+.PHONY: demo quickstart cluster-up cluster-down parts browser helm image test test-unit test-load test-browser test-kernel test-kernels test-cluster test-nested test-steady coverage fuzz lint bench format requirements clean help

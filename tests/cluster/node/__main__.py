@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import browser, packages, parts
-from .components import COLLECTOR_BUILD, LOKI_BUILD
+from .build import go_build
+from .components import COLLECTOR_BUILD, HELM_BUILD, LOKI_BUILD
 from .config import kubeconfig
 from .daemons import daemons
 from .down import down
@@ -24,7 +25,7 @@ from .up import up
 def main() -> int:
     """Run one command; 0 if all is well."""
     arguments = _parser().parse_args()
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and arguments.command is not _helm:
         say("the node needs root: it runs containers. Try again with sudo -E")
         return 1
     # A user's PATH may lack the folders where iptables and modprobe are.
@@ -44,6 +45,10 @@ def _packages() -> None:
 def _browser() -> None:
     with _lock():
         browser.install()
+
+
+def _helm() -> None:
+    go_build(HELM_BUILD)
 
 
 def _parts() -> None:
@@ -102,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         ("env", _env, 'print the exports for using the node: eval "$(... env)"'),
         ("packages", _packages, "install the system packages that are missing, and nothing else"),
         ("browser", _browser, "install Chromium if it is missing, and nothing else"),
+        ("helm", _helm, "build Helm into the cache, and nothing else; needs no root"),
         ("parts", _parts, "build what the node, the product and the tests need, into the cache, and nothing else"),
         ("image", _image, "build the product's image if its sources changed, and import it"),
     ):

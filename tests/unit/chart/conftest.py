@@ -18,7 +18,7 @@ from tests.unit.chart.rendered import CHART, Document, HelmTemplate, RunHelm
 
 @pytest.fixture(scope="session")
 def helm() -> str:
-    """Helm: `$HELM`, else the version that the test cluster uses, built at its first use and cached."""
+    """Helm: `$HELM`, else the version that the test cluster uses. `make` builds it before a test's time runs."""
     return os.environ.get("HELM") or str(go_build(HELM_BUILD) / "helm")
 
 
