@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .cluster import Cluster
+from .node.alone import alone
 from .node.down import down
 from .node.paths import STATE
 from .node.up import up_with_product
@@ -44,12 +45,13 @@ def _values(item: pytest.Item) -> tuple[str, ...] | None:
 def node() -> Iterator[None]:
     """The node and the image of this checkout."""
     assert os.geteuid() == 0, "the cluster tests need root: the node runs containers"
-    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
-    was_up = STATE.exists()
-    up_with_product()
+    with alone():  # not while the tests run: other commands would wait for all of them
+        was_up = STATE.exists()
+        up_with_product()
     yield
     if not was_up:
-        down()
+        with alone():
+            down()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from .cluster import Cluster, Failed, eventually
+from .node.alone import alone
 from .node.config import kubeconfig
 from .node.errors import NodeError
 from .node.paths import REPOSITORY
@@ -25,7 +26,8 @@ def main() -> int:
     """Run the demo; 0 if the chain is there."""
     began = time.monotonic()
     try:
-        uid = _demo()
+        with alone():
+            uid = _demo()
     except (NodeError, Failed) as error:
         say(f"\nerror: {error}")
         return 1

@@ -1,21 +1,19 @@
 """`python3 -m tests.cluster.node`: see --help."""
 
 import argparse
-import fcntl
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from . import browser, packages, parts
+from .alone import alone
 from .build import go_build
 from .components import COLLECTOR_BUILD, HELM_BUILD, LOKI_BUILD
 from .config import kubeconfig
 from .daemons import daemons
 from .down import down
 from .errors import NodeError
-from .paths import AUDIT_LOG, BIN, CONTAINERD_SOCKET, LOCK, STATE
+from .paths import AUDIT_LOG, BIN, CONTAINERD_SOCKET, STATE
 from .product import archive, build_product
 from .run import say, step
 from .services import state
@@ -28,8 +26,6 @@ def main() -> int:
     if os.geteuid() != 0 and arguments.command is not _helm:
         say("the node needs root: it runs containers. Try again with sudo -E")
         return 1
-    # A user's PATH may lack the folders where iptables and modprobe are.
-    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     try:
         return int(arguments.command() or 0)
     except NodeError as error:
@@ -38,12 +34,12 @@ def main() -> int:
 
 
 def _packages() -> None:
-    with _lock():
+    with alone():
         packages.install()
 
 
 def _browser() -> None:
-    with _lock():
+    with alone():
         browser.install()
 
 
@@ -52,24 +48,24 @@ def _helm() -> None:
 
 
 def _parts() -> None:
-    with _lock():
+    with alone():
         parts.make(LOKI_BUILD, COLLECTOR_BUILD)
         archive()
 
 
 def _up() -> None:
-    with _lock(), step("up"):
+    with alone(), step("up"):
         up()
     print(f"export KUBECONFIG={shlex.quote(str(kubeconfig('admin')))}")
 
 
 def _down() -> None:
-    with _lock():
+    with alone():
         down()
 
 
 def _image() -> None:
-    with _lock():
+    with alone():
         build_product()
 
 
@@ -113,19 +109,6 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text, description=text).set_defaults(command=command)
     return parser
-
-
-@contextmanager
-def _lock() -> Iterator[None]:
-    """One command at a time: the second waits for the first."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with LOCK.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another command on the node to end")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 if __name__ == "__main__":
