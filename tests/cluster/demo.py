@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from .cluster import Cluster, Failed, eventually
+from .node import sigterm
 from .node.alone import alone
 from .node.config import kubeconfig
 from .node.errors import NodeError
@@ -25,6 +26,7 @@ _REPORT = _LEFT.with_name("report.html")
 def main() -> int:
     """Run the demo; 0 if the chain is there."""
     began = time.monotonic()
+    sigterm.obey()
     try:
         with alone():
             uid = _demo()

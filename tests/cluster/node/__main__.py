@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 
-from . import browser, packages, parts
+from . import browser, packages, parts, sigterm
 from .alone import alone
 from .build import go_build
 from .components import COLLECTOR_BUILD, HELM_BUILD, LOKI_BUILD
@@ -26,6 +26,7 @@ def main() -> int:
     if os.geteuid() != 0 and arguments.command is not _helm:
         say("the node needs root: it runs containers. Try again with sudo -E")
         return 1
+    sigterm.obey()
     try:
         return int(arguments.command() or 0)
     except NodeError as error:

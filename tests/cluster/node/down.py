@@ -2,7 +2,7 @@
 
 import shutil
 
-from . import cgroups, host, services
+from . import cgroups, host, packages, services
 from .daemons import NAMES
 from .errors import NodeError
 from .paths import ENDING, HOST_BEFORE, STATE
@@ -28,6 +28,7 @@ def down() -> None:
 
     Raises NodeError that lists what is left, if anything is.
     """
+    packages.let_services_start()
     if not STATE.exists():
         say("the node is down: nothing to do")
         return

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import sigterm
 from .components import PACKAGES, Package
 from .errors import NodeError
 from .run import run, step, succeeds
@@ -14,7 +15,8 @@ from .run import run, step, succeeds
 # https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_BEFORE = POLICY.with_name("policy-rc.d.exectrail-saved")
-DENY = "#!/bin/sh\nexit 101\n"
+# A line of its own tells it from one of the user's, also after a run that was killed.
+DENY = "#!/bin/sh\n# exectrail, while it installs packages\nexit 101\n"
 
 
 def missing() -> tuple[Package, ...]:
@@ -33,6 +35,7 @@ def install() -> None:
 
 def install_these(wanted: tuple[Package, ...]) -> None:
     """Install packages. Raises NodeError as `install`."""
+    let_services_start()
     if not wanted:
         return
     names = [package.name for package in wanted]
@@ -40,25 +43,34 @@ def install_these(wanted: tuple[Package, ...]) -> None:
         programs = ", ".join(package.provides for package in wanted)
         raise NodeError(f"missing programs: {programs}; this system has no apt-get: install them, then try again")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with step(f"apt-get install {len(names)} packages"), _no_service_starts():
+    with step(f"apt-get install {len(names)} packages"):
         run("apt-get", "update", "-q", env=env)
-        run("apt-get", "install", "-q", "-y", "--no-install-recommends", *names, env=env)
+        # Not ended half-way: apt-get refuses all further work until somebody has repaired what that leaves.
+        with sigterm.postponed(), _no_service_starts():
+            run("apt-get", "install", "-q", "-y", "--no-install-recommends", *names, env=env)
     for package in wanted:
         _keep_off(package)
 
 
+def let_services_start() -> None:
+    """Put right what a run that was killed has left: its policy goes, and the user's comes back."""
+    if POLICY.exists() and POLICY.read_text() == DENY:
+        POLICY.unlink()
+    if POLICY_BEFORE.exists() and not POLICY.exists():
+        POLICY_BEFORE.rename(POLICY)
+
+
 @contextmanager
 def _no_service_starts() -> Iterator[None]:
-    if POLICY.exists() and not POLICY_BEFORE.exists():  # a saved one is from a run that was killed: keep it
+    let_services_start()
+    if POLICY.exists():
         POLICY.rename(POLICY_BEFORE)
-    POLICY.write_text(DENY)
-    POLICY.chmod(0o755)
     try:
+        POLICY.write_text(DENY)
+        POLICY.chmod(0o755)
         yield
     finally:
-        POLICY.unlink()
-        if POLICY_BEFORE.exists():
-            POLICY_BEFORE.rename(POLICY)
+        let_services_start()
 
 
 def _keep_off(package: Package) -> None:

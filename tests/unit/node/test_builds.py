@@ -2,13 +2,12 @@
 
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from tests.cluster.node import cache, oci, packages, product
+from tests.cluster.node import cache, oci, product
 from tests.cluster.node.components import (
     CERT_MANAGER_BUILD,
     COLLECTOR_BUILD,
@@ -137,19 +136,3 @@ def test_the_same_files_make_the_same_layer(tmp_path: Path) -> None:
 def test_pip_settings_come_from_its_variables() -> None:
     environment = {"PIP_INDEX_URL": "https://pip.example/simple", "PIP_CERT": "/ca.crt", "HOME": "/root"}
     assert product.pip_settings(environment) == "[global]\ncert = /ca.crt\nindex-url = https://pip.example/simple\n"
-
-
-@pytest.mark.parametrize("before", [None, "#!/bin/sh\nexit 0\n"])
-def test_services_may_start_again_after_an_installation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
-) -> None:
-    policy, saved = tmp_path / "policy-rc.d", tmp_path / "saved"
-    monkeypatch.setattr(packages, "POLICY", policy)
-    monkeypatch.setattr(packages, "POLICY_BEFORE", saved)
-    if before:
-        policy.write_text(before)
-    with suppress(NodeError), packages._no_service_starts():
-        assert "exit 101" in policy.read_text()
-        raise NodeError("apt-get failed")
-    assert not saved.exists()
-    assert (policy.read_text() if policy.exists() else None) == before
