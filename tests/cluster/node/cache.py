@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import mounts, sigterm
 from .paths import CACHE
+from .run import run, say
 
 _PARTIAL = ".partial-"
 
@@ -49,15 +51,27 @@ def digest(files: Iterable[Path], *texts: str, root: Path | None = None) -> str:
 
 
 def _make(target: Path, make: Callable[[Path], None]) -> None:
+    sigterm.require_none()
     partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=target.parent))
     try:
         make(partial)
         partial.chmod(0o755)
         partial.rename(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial.exists():
+            _remove(partial)
     for other in set(target.parent.iterdir()) - {target}:
-        shutil.rmtree(other)
+        _remove(other)
+
+
+def _remove(folder: Path) -> None:
+    """Also what a debootstrap that was killed has mounted in it. Raises NodeError if that can't be taken away."""
+    # First, and each or none: the machine's own /dev may be among them. Lazily: something may still look into it.
+    for point in mounts.within([folder.resolve()]):
+        run("umount", "--lazy", point)
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        say(f"  {folder} is of no use any more, but could not be removed")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,27 +37,59 @@ def find(pid: int) -> Process | None:
 
 def parse_stat(stat: str) -> tuple[str, int]:
     """State and start time of a line of /proc/PID/stat."""
-    # The name, in parentheses, may itself hold spaces and parentheses: count from the last one.
-    fields = stat.rpartition(")")[2].split()
+    fields = _fields(stat)
     return fields[0], int(fields[19])
+
+
+def _fields(stat: str) -> list[str]:
+    # The name, in parentheses, may itself hold spaces and parentheses: count from the last one.
+    return stat.rpartition(")")[2].split()
 
 
 def end(process: Process, grace: float = 10.0) -> None:
     """Ask the process to end, and kill it after `grace` seconds (0: at once)."""
+    end_all([process], grace)
+
+
+def end_all(processes: Collection[Process], grace: float = 10.0) -> None:
+    """The same for several, which have these seconds together."""
+
+    def ended() -> bool:
+        return not any(process.alive() for process in processes)
+
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5)):
+        if seconds:
+            for process in processes:
+                _send(process, number)
+            if wait_until(ended, seconds):
+                return
+
+
+def _send(process: Process, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(process.pid)
         try:
             # From here on the id can't come to mean another process unnoticed.
-            if not process.alive():
-                return
-            if grace:
-                signal.pidfd_send_signal(handle, signal.SIGTERM)
-                if wait_until(lambda: not process.alive(), grace):
-                    return
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            wait_until(lambda: not process.alive(), 5)
+            if process.alive():
+                signal.pidfd_send_signal(handle, number)
         finally:
             os.close(handle)
+
+
+def descendants(ancestor: int, but: Collection[Process] = ()) -> Iterator[Process]:
+    """What a process has started, and what that has started, but not below and at those of `but`."""
+    children: dict[int, list[Process]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parent = _fields((folder / "stat").read_text())[1]
+            if process := find(int(folder.name)):
+                children.setdefault(int(parent), []).append(process)
+    waiting = [ancestor]
+    while waiting:
+        for process in children.get(waiting.pop(), []):
+            if process not in but:
+                yield process
+                waiting.append(process.pid)
 
 
 def marked(owner: str) -> Iterator[Process]:

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from tests.cluster.node import cache, oci, product
+from tests.cluster.node import cache, mounts, oci, product
 from tests.cluster.node.components import (
     CERT_MANAGER_BUILD,
     COLLECTOR_BUILD,
@@ -44,6 +44,10 @@ def test_go_mod_pins_the_version_that_the_table_names(component: GoBuild, module
     assert f"{module} v{component.version} h1:" in (component.module / "go.sum").read_text()
 
 
+def empty(folder: Path) -> None:
+    """A build that makes nothing."""
+
+
 def test_a_build_is_made_once_and_again_when_its_inputs_change() -> None:
     made: list[Path] = []
     first = cache.cached("tool", "1-a", made.append)
@@ -62,6 +66,41 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(NodeError, match="compiler"):
         cache.cached("tool", "1", fail)
     assert list((tmp_path / "cache/tool").iterdir()) == []
+
+
+@pytest.fixture
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a build that was killed. The machine's /dev is mounted in it."""
+    dev = tmp_path / "cache/tool/.partial-killed/root/dev"
+    dev.mkdir(parents=True)
+    (dev / "sda").touch()
+    monkeypatch.setattr(mounts, "within", lambda folders: [dev] if dev.is_relative_to(*folders) else [])
+    return dev.parents[1]
+
+
+def test_what_a_killed_build_has_mounted_is_taken_away_before_its_folder(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def umount(*argv: str | Path) -> None:
+        assert argv == ("umount", "--lazy", killed / "root/dev")
+        (killed / "root/dev/sda").rename(killed.parents[2] / "sda")
+
+    monkeypatch.setattr(cache, "run", umount)
+    cache.cached("tool", "1", empty)
+
+    assert not killed.exists()
+    assert (killed.parents[2] / "sda").exists()
+
+
+def test_nothing_is_removed_where_a_mount_stays(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def umount(*argv: str | Path) -> None:
+        raise NodeError("umount: must be superuser")
+
+    monkeypatch.setattr(cache, "run", umount)
+    with pytest.raises(NodeError, match="superuser"):
+        cache.cached("tool", "1", empty)
+
+    assert (killed / "root/dev/sda").exists()
 
 
 def test_who_asks_for_a_build_that_is_being_made_waits_for_it() -> None:
