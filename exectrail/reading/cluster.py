@@ -118,7 +118,9 @@ class Cluster:
                 f"pods or AuditSessions of exectrail are in several namespaces: {named}. Only one is the release's, and"
                 f" a user who may make pods can label one as exectrail's: name the right one by {_OPTION}"
             )
-        raise forbidden[0] if forbidden else NoPod(f"no pod of exectrail is in this cluster (label {_NAME})")
+        if forbidden:  # all that is needed at once
+            raise type(forbidden[0])("\n".join(map(str, forbidden)))
+        raise NoPod(f"no pod of exectrail is in this cluster (label {_NAME})")
 
     def path(self, kind: tuple[str, str]) -> str:
         """Where the API has the release's objects of a kind."""

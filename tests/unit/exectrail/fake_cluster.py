@@ -56,6 +56,10 @@ class FakeCluster:
         places = {"/api/v1/pods": list(pods), "/apis/exectrail.io/v1alpha1/auditsessions": list(audit_sessions)}
         (self.folder / "namespaces").write_text(json.dumps(places))
 
+    def hides_namespaces(self) -> None:
+        """Who asks for those gets the answers of the table."""
+        (self.folder / "namespaces").write_text("{}")
+
     @property
     def calls(self) -> list[list[str]]:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]

@@ -371,6 +371,22 @@ def test_a_user_who_may_not_list_auditsessions_still_gets_the_trail(
     assert f"{remedy} --resource=auditsessions.exectrail.io, bound to you" in err
 
 
+def test_a_user_without_any_rights_reads_at_once_which_are_needed(cluster: FakeCluster, run: Show) -> None:
+    forbidden = (
+        'Error from server (Forbidden): {0} is forbidden: User "eve" cannot list resource "{0}" in API group "{1}" at the'
+        " cluster scope\n"
+    )
+    cluster.hides_namespaces()
+    cluster.answers("get auditsessions", code=1, err=forbidden.format("auditsessions", "exectrail.io"))
+    cluster.answers("get pods", code=1, err=forbidden.format("pods", ""))
+
+    code, _, err = run("sessions")
+
+    assert code == 2
+    assert "--resource=pods, bound to you" in err
+    assert "--resource=auditsessions.exectrail.io, bound to you" in err
+
+
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [
