@@ -166,5 +166,7 @@ class _Server(ThreadingHTTPServer):
             oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the library's signature
-        """Log what went wrong with one connection, as a line like all others."""
-        log.warning("fault in a connection", exc_info=sys.exception(), extra={"peer": str(client_address)})
+        """Log what went wrong with one connection, as a line like all others; not that the caller has gone."""
+        error = sys.exception()
+        level = logging.DEBUG if isinstance(error, ConnectionError) else logging.WARNING
+        log.log(level, "fault in a connection", exc_info=error, extra={"peer": str(client_address)})
