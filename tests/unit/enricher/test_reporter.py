@@ -26,10 +26,23 @@ def api() -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def reporter(api: ApiServer) -> Reporter:
-    made = Reporter(Client(api.url), "node1", "exectrail")
-    made.start()
-    return made
+def start(api: ApiServer) -> Iterator[Callable[[], Reporter]]:
+    """Starts reporters. What they have to say is said before the API ends, or they would try on for ever."""
+    every: list[Reporter] = []
+
+    def started() -> Reporter:
+        every.append(Reporter(Client(api.url), "node1", "exectrail"))
+        every[-1].start()
+        return every[-1]
+
+    yield started
+    for each in every:
+        each.drain(10)
+
+
+@pytest.fixture
+def reporter(start: Callable[[], Reporter]) -> Reporter:
+    return start()
 
 
 def session() -> Session:
@@ -221,11 +234,10 @@ def test_what_the_api_has_of_the_containers_is_not_taken_for_granted_after_a_fai
 
 
 def test_now_and_then_all_containers_are_sent_as_the_api_may_have_been_restored(
-    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch, start: Callable[[], Reporter]
 ) -> None:
     monkeypatch.setattr("enricher.status.reporter._COUNT_EVERY", 0.0)
-    reporter = Reporter(Client(api.url), "node1", "exectrail")
-    reporter.start()
+    reporter = start()
     for env in ({"a/b/c": True, "a/b/d": True}, {"a/b/c": True}):
         reporter.node(NodeTrailStatus(env=env))
         reporter.drain(10)
@@ -234,12 +246,13 @@ def test_now_and_then_all_containers_are_sent_as_the_api_may_have_been_restored(
     assert status_of(last)["env"] == {"a/b/c": True, "a/b/d": None}
 
 
-def test_now_and_then_it_asks_how_many_nodes_report(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_now_and_then_it_asks_how_many_nodes_report(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch, start: Callable[[], Reporter]
+) -> None:
     monkeypatch.setattr("enricher.status.reporter._COUNT_EVERY", 0.0)
     for number in range(7):
         api.set(f"node{number}")
-    reporter = Reporter(Client(api.url), "node1", "exectrail")
-    reporter.start()
+    reporter = start()
     assert reporter.nodes == 1
 
     reporter.node(NodeTrailStatus())
@@ -250,12 +263,11 @@ def test_now_and_then_it_asks_how_many_nodes_report(api: ApiServer, monkeypatch:
 
 
 def test_a_node_that_may_not_ask_for_the_number_reports_all_the_same(
-    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch, start: Callable[[], Reporter]
 ) -> None:
     monkeypatch.setattr("enricher.status.reporter._COUNT_EVERY", 0.0)
     api.canned += [(200, b"{}"), (200, b"{}"), (403, b"{}")]
-    reporter = Reporter(Client(api.url), "node1", "exectrail")
-    reporter.start()
+    reporter = start()
 
     reporter.node(NodeTrailStatus(seq=1))
     reporter.drain(10)
