@@ -373,8 +373,8 @@ def test_a_user_who_may_not_list_auditsessions_still_gets_the_trail(
 
 def test_a_user_without_any_rights_reads_at_once_which_are_needed(cluster: FakeCluster, run: Show) -> None:
     forbidden = (
-        'Error from server (Forbidden): {0} is forbidden: User "eve" cannot list resource "{0}" in API group "{1}" at the'
-        " cluster scope\n"
+        'Error from server (Forbidden): {0} is forbidden: User "eve" cannot list resource "{0}" in API group "{1}" '
+        "at the cluster scope\n"
     )
     cluster.hides_namespaces()
     cluster.answers("get auditsessions", code=1, err=forbidden.format("auditsessions", "exectrail.io"))
