@@ -12,7 +12,7 @@ from exectrail.reading import trail
 from exectrail.reading.cluster import Cluster, audit_session_names, audit_sessions, trails
 from exectrail.reading.gaps import Gaps
 from exectrail.reading.kubectl import Forbidden, KubectlError
-from exectrail.reading.late import is_of, settled
+from exectrail.reading.late import earlier, settled
 from exectrail.reading.process_tree import build, walk
 from exectrail.reading.report import Report, missing_records
 from exectrail.reading.shell import visible
@@ -207,19 +207,12 @@ class Search:
 
 def add_earlier(found: Found, entries: Collection[tuple[str, str]], sources: Iterable[trail.Source]) -> list[str]:
     """Add what entries did before their request showed (`late.unseen`); what could not be read, a sentence each."""
-    needles = tuple(key.encode(errors="surrogateescape") for _, key in entries)
-    report = Report()
+    report = Report()  # the trails were read before
     seen: set[tuple[str, int, str]] = set()
-    for source in sources:
-        try:
-            for line in trail.lines(source, needles, report):
-                record = trail.understood(line, report)
-                if record and is_of(record, entries):
-                    place = (record.node.name, record.seq, record.audit_id)
-                    found.lines += [] if place in seen else [line]
-                    seen.add(place)
-        except (KubectlError, trail.Unreadable) as error:
-            report.problems.append(f"{source.name}: {error}" if isinstance(error, KubectlError) else str(error))
+    for record, line in earlier(entries, sources, report):
+        place = (record.node.name, record.seq, record.audit_id)
+        found.lines += [] if place in seen else [line]
+        seen.add(place)
     return report.problems
 
 

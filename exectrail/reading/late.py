@@ -4,12 +4,15 @@ Records are never changed. The enricher writes a second `session` record instead
 `entryKey`.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from msgspec.structs import replace
 
 from exectrail.contracts.record import Record
+from exectrail.reading import trail
+from exectrail.reading.kubectl import KubectlError
 from exectrail.reading.process_tree import ABOUT_PROCESSES
+from exectrail.reading.report import Report
 from exectrail.reading.summary import LATE
 
 
@@ -42,8 +45,24 @@ def unseen(records: Iterable[Record]) -> set[tuple[str, str]]:
     return {entry for entry, record in first.items() if record.reason == LATE}
 
 
-def is_of(record: Record, entries: Collection[tuple[str, str]]) -> bool:
-    """Whether a record is what a process of one of these entries did before the request showed."""
+def earlier(
+    entries: Collection[tuple[str, str]], sources: Iterable[trail.Source], report: Report
+) -> Iterator[tuple[Record, bytes]]:
+    """What these entries did before their request showed, with its lines; the report has what could not be read."""
+    needles = tuple(key.encode(errors="surrogateescape") for _, key in entries)
+    for source in sources:
+        try:
+            for line in trail.lines(source, needles, report):
+                record = trail.understood(line, report)
+                if record and _is_of(record, entries):
+                    yield record, line
+        except trail.Unreadable as error:
+            report.problems.append(str(error))
+        except KubectlError as error:
+            report.problems.append(f"{source.name}: {error}")
+
+
+def _is_of(record: Record, entries: Collection[tuple[str, str]]) -> bool:
     return (
         record.kind in ABOUT_PROCESSES
         and (record.node.name, record.entry_key or "") in entries

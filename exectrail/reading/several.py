@@ -15,7 +15,7 @@ from exectrail.reading import trail
 from exectrail.reading.finding import Found
 from exectrail.reading.gaps import Gaps
 from exectrail.reading.kubectl import KubectlError
-from exectrail.reading.late import is_of
+from exectrail.reading.late import earlier
 from exectrail.reading.report import Report
 from exectrail.reading.summary import LATE, Summary, from_records
 
@@ -76,17 +76,9 @@ class Several:
 
     def read_earlier(self, sources: Iterable[trail.Source]) -> bool:
         """Read of these trails what the late entries did before; whether each could be read to its end."""
-        needles = tuple(key.encode(errors="surrogateescape") for _, key in self.late)
         again = Report()  # the trails were read before
-        for source in sources:
-            try:
-                for line in trail.lines(source, needles, again):
-                    record = trail.understood(line, again)
-                    if record and is_of(record, self.late):
-                        uid = self.late[record.node.name, record.entry_key or ""]
-                        self._keep(line, self._own.get(uid))
-            except (KubectlError, trail.Unreadable) as error:
-                again.problems.append(f"{source.name}: {error}" if isinstance(error, KubectlError) else str(error))
+        for record, line in earlier(self.late, sources, again):
+            self._keep(line, self._own.get(self.late[record.node.name, record.entry_key or ""]))
         self._report.problems += [each for each in again.problems if each not in self._report.problems]
         return not again.problems
 
