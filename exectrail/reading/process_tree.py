@@ -113,11 +113,14 @@ def walk(roots: list[Node]) -> Iterator[tuple[int, Process]]:
 
 def processes_in(records: Iterable[Record]) -> int:
     """How many processes the records are about."""
-    return len({_key(record) for record in records if record.kind in ABOUT_PROCESSES})
+    return len({key_of(record) for record in records if record.kind in ABOUT_PROCESSES})
 
 
-def _key(record: Record) -> str:
-    """Without a key (no sensor) a record stands for itself: a bare pid may be another process's by now."""
+def key_of(record: Record) -> str:
+    """Which process a record is about.
+
+    Without a key (no sensor) a record stands for itself: a bare pid may be another process's by now.
+    """
     return record.process_key or f"{record.node.name} {record.seq}"
 
 
@@ -125,7 +128,7 @@ def _processes(records: Collection[Record]) -> list[Process]:
     processes: dict[str, Process] = {}
     for record in records:
         if record.kind in ABOUT_PROCESSES:
-            process = processes.setdefault(_key(record), Process(process_key=record.process_key))
+            process = processes.setdefault(key_of(record), Process(process_key=record.process_key))
             _add(process, record)
     _say_why_forged(processes, records)
     return list(processes.values())
@@ -142,7 +145,7 @@ def _say_why_forged(processes: dict[str, Process], records: Collection[Record]) 
         return
     for record in records:
         if record.state == "forged" and record.kind in ABOUT_PROCESSES and record.entry_key:
-            processes[_key(record)].reason = why.get(record.entry_key)
+            processes[key_of(record)].reason = why.get(record.entry_key)
 
 
 def _add(process: Process, record: Record) -> None:

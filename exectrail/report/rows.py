@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from exectrail.contracts.record import Exit, Record, decode, encode
 from exectrail.reading import words
 from exectrail.reading.finding import Found
-from exectrail.reading.process_tree import Process, build, processes_in, walk
+from exectrail.reading.process_tree import ABOUT_PROCESSES, Process, build, key_of, processes_in, walk
 from exectrail.reading.shell import join, visible, visible_json
 from exectrail.reading.summary import Summary, claims, genuine, moment
 
@@ -109,14 +109,15 @@ def entry(summary: Summary) -> Entry:
 
 def section(found: Found, doubts: Iterable[str]) -> Section:
     """All that a page says of a session."""
-    time = _Time(found)
-    rows, count = _rows(found.records, found.lines, time)
-    ambiguous, ambiguous_count = _rows(found.ambiguous, found.ambiguous_lines, time)
-    about = [line for line in found.lines if decode(line).kind == "session"]
+    records, of_two = found.records, found.ambiguous
+    time = _Time(found.summary, [*records, *of_two])
+    rows, count = _rows(records, found.lines, time)
+    ambiguous, ambiguous_count = _rows(of_two, found.ambiguous_lines, time)
+    about = [line for record, line in zip(records, found.lines, strict=True) if record.kind == "session"]
     about += [encode(gap).rstrip() for gap in found.gaps]
     return Section(
         title=words.heading(found.summary),
-        facts=[fact for fact in _facts(found.summary, found.records) if fact.value],
+        facts=[fact for fact in _facts(found.summary, records) if fact.value],
         doubts=[visible(each) for each in doubts],
         gaps=[_gap(each) for each in found.gaps],
         took=words.span(time.milliseconds),
@@ -183,10 +184,9 @@ def _gap(gap: Record) -> str:
 class _Time:
     """The session's time, to which bars are drawn."""
 
-    def __init__(self, found: Found) -> None:
-        stamps = [moment(decode(line).timestamp) for line in (*found.lines, *found.ambiguous_lines)]
-        known = [stamp for stamp in stamps if stamp]
-        self.begin = moment(found.summary.start_time) or min(known, default=None)
+    def __init__(self, summary: Summary, records: list[Record]) -> None:
+        known = [stamp for record in records if (stamp := moment(record.timestamp))]
+        self.begin = moment(summary.start_time) or min(known, default=None)
         self._end = max(known, default=None)
 
     @property
@@ -220,9 +220,8 @@ def _rows(records: list[Record], lines: list[bytes], time: _Time) -> tuple[Itera
     for record, line in zip(records, lines, strict=True):
         if record.kind == "session":
             about_sessions.append(record)
-        elif record.kind in ("exec", "clone", "exit", "syscall"):
-            # Without a key a record stands for itself, as in the tree.
-            key = record.process_key or f"{record.node.name} {record.seq}"
+        elif record.kind in ABOUT_PROCESSES:
+            key = key_of(record)
             of[key].append((replace(record, process_key=key), line))
     for found in of.values():
         found.sort(key=lambda each: each[0].seq)
