@@ -123,10 +123,11 @@ def session(arguments: Namespace, report: Report, otherwise: str = "") -> Found:
     """
     if not arguments.files and not is_uid(arguments.uid) and os.path.lexists(arguments.uid):
         raise Misused(f"{visible(arguments.uid)} is a file or folder: give a UID before it{otherwise}")
+    asked = cluster(arguments)
     if arguments.loki:
         found = _in_loki(arguments.uid, loki(arguments, Choice(), report), report)
     elif not arguments.files:
-        found = find_in_cluster(arguments.uid, cluster(arguments), report)
+        found = find_in_cluster(arguments.uid, asked, report)
     else:
         search = Search(arguments.uid, report)
         for source in files.sources(arguments.files):
@@ -134,19 +135,18 @@ def session(arguments: Namespace, report: Report, otherwise: str = "") -> Found:
         found = search.found()
     if entries := unseen(found.records):
         try:
-            said = add_earlier(found, entries, _again(arguments, entries, report))
+            said = add_earlier(found, entries, _again(arguments, asked, entries, report))
         except FAILURES as error:  # what was found is shown all the same
             said = [str(error)]
         report.problems += [each for each in said if each not in report.problems]
     return found
 
 
-def _again(arguments: Namespace, entries: Collection[tuple[str, str]], report: Report) -> list[Source]:
+def _again(arguments: Namespace, asked: Cluster, entries: Collection[tuple[str, str]], report: Report) -> list[Source]:
     """What to read once more for what these entries did before their request showed."""
     if arguments.loki:
         return [loki(arguments, Choice(), Report()).of_entries(key for _, key in entries)]
     if not arguments.files:
-        asked = cluster(arguments)
         return [each for node, key in sorted(entries) for each in trails(asked, node, f"--about={key}")]
     given = files.sources(arguments.files)
     report.problems += [
