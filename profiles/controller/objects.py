@@ -8,19 +8,11 @@ from exectrail.contracts import spo
 from exectrail.contracts.label_selector import LabelSelector
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.pod_profiles import PodSpec, PodStatus, files_of
+from exectrail.contracts.profile_state import AVAILABLE, LAST_GOOD_ANNOTATION
 from exectrail.seccomp.withheld import Switch
 
 KIND = "SeccompProfile"
 BINDING_KIND = "ProfileBinding"
-REASON_ANNOTATION = "exectrail.io/reason"
-MESSAGE_ANNOTATION = "exectrail.io/message"
-"""On a SecurityProfileNodeStatus: why the profile is not in place there."""
-LAST_GOOD_ANNOTATION = "exectrail.io/last-good-file"
-"""On the same: `true` where the file of an earlier good version is still there."""
-
-AVAILABLE = "Available"
-"""The condition of a SeccompProfile that new containers are bound to, although its status may say `Error`."""
-
 STATES: tuple[spo.State, ...] = get_args(spo.State)
 
 

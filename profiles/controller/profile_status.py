@@ -11,13 +11,11 @@ from typing import Literal
 from msgspec import Struct
 
 from exectrail.contracts import spo
+from exectrail.contracts.profile_state import AVAILABLE, MESSAGE_ANNOTATION, REASON_ANNOTATION
 from exectrail.seccomp.syscall_names import NAMES
 from exectrail.seccomp.withheld import withheld
 from profiles.controller.objects import (
-    AVAILABLE,
     KIND,
-    MESSAGE_ANNOTATION,
-    REASON_ANNOTATION,
     STATES,
     Condition,
     Meta,

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from exectrail.contracts import spo
 from exectrail.contracts.meta import ObjectMeta
+from exectrail.contracts.profile_state import LAST_GOOD_ANNOTATION, MESSAGE_ANNOTATION, REASON_ANNOTATION
 from exectrail.k8s.client import ApiError, Client
 from profiles.installer import metrics
 from profiles.installer.plan import NodeState
@@ -18,10 +19,6 @@ from profiles.installer.plan import NodeState
 KIND = "SecurityProfileNodeStatus"
 OF_KIND = "SeccompProfile"
 PATH = f"/apis/{spo.GROUP_VERSION}/{spo.NODE_STATUSES}"
-REASON_ANNOTATION = "exectrail.io/reason"
-MESSAGE_ANNOTATION = "exectrail.io/message"
-LAST_GOOD_ANNOTATION = "exectrail.io/last-good-file"
-"""`true` where the file of an earlier good version stays: the operator's own fields have no room for that."""
 
 _LIST_AGAIN = 300.0
 """Seconds after which the API is asked anew what is there: others may have changed or deleted it."""

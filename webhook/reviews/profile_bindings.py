@@ -16,6 +16,7 @@ from exectrail.contracts.images import ImagePattern, Precision, pattern_of
 from exectrail.contracts.label_selector import LabelSelector
 from exectrail.contracts.meta import ObjectMeta
 from exectrail.contracts.profile import BUILT_IN, PROCESS_AUDIT, PROCESS_AUDIT_ONLY, UNCONFINED_BUILT_IN
+from exectrail.contracts.profile_state import AVAILABLE
 from exectrail.contracts.session import PROFILE_LABEL
 
 ENFORCE_ANNOTATION = "exectrail.io/enforce"
@@ -53,7 +54,7 @@ class Condition(Struct, frozen=True):
     status: str
 
 
-_AVAILABLE = Condition("Available", "True")
+_AVAILABLE = Condition(AVAILABLE, "True")
 
 
 class ProfileStatus(Struct, frozen=True, rename="camel"):

@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from exectrail.contracts import spo
+from exectrail.contracts.profile_state import LAST_GOOD_ANNOTATION, MESSAGE_ANNOTATION, REASON_ANNOTATION
 from profiles.controller.objects import (
-    LAST_GOOD_ANNOTATION,
-    MESSAGE_ANNOTATION,
-    REASON_ANNOTATION,
     Condition,
     Meta,
     NodeName,
