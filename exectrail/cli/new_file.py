@@ -1,9 +1,9 @@
-"""A file that is whole from the moment on that it is there, and that only its owner may read."""
+"""A file that a user names for what a command writes."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+
+from exectrail.service.whole_file import whole
 
 
 class NotWritten(Exception):
@@ -26,25 +26,15 @@ def check(path: Path, *, replace: bool) -> None:
 
 
 def write(path: Path, pieces: Iterable[str], *, replace: bool) -> None:
-    """Write it under another name beside it first.
+    """Write it; it is there once it is whole, and only its owner may read it.
 
     Raises:
         NotWritten: It cannot be written, or there is such a file by now.
 
     """
     try:
-        _write(path, pieces, replace=replace)
+        with whole(path) as file:
+            file.writelines(piece.encode() for piece in pieces)
+            check(path, replace=replace)
     except OSError as error:
         raise NotWritten(f"{path}: {error.strerror or error}") from error
-
-
-def _write(path: Path, pieces: Iterable[str], *, replace: bool) -> None:
-    part = NamedTemporaryFile(mode="w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115 - it is renamed
-    try:
-        with part:
-            part.writelines(pieces)
-        check(path, replace=replace)
-        os.replace(part.name, path)
-    except BaseException:  # an interrupt, too, leaves nothing behind
-        Path(part.name).unlink()
-        raise

@@ -5,16 +5,13 @@ No Secret is asked for, and neither is a trail. Of logs and objects only what is
 
 import errno
 import io
-import os
 import re
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +23,7 @@ from exectrail.doctor.objects import INSTANCE_LABEL, NAME_LABEL, PRODUCT, Pod
 from exectrail.doctor.seen import Seen
 from exectrail.reading.kubectl import Kubectl, KubectlError
 from exectrail.reading.listing import decoded, listed
+from exectrail.service.whole_file import whole
 
 MOST_PODS = 20
 """The most pods of a part whose logs are collected: those that are not ready first."""
@@ -59,7 +57,9 @@ def write(path: Path, kubectl: Kubectl, seen: Seen, report: Mapping[str, object]
 
     """
     problems: list[str] = []
-    with _private(path) as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+    _check(path)
+    # For its owner alone: names of users and pods are in it.
+    with whole(path) as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         _add(archive, "doctor.json", _json(report), seen)
         found: dict[str, Any] = {}
         wanted: list[tuple[str, Callable[[], object]]] = [("versions.json", partial(_versions, kubectl))]
@@ -83,19 +83,9 @@ def write(path: Path, kubectl: Kubectl, seen: Seen, report: Mapping[str, object]
     return problems
 
 
-@contextmanager
-def _private(path: Path) -> Iterator[IO[bytes]]:
-    """A file that only its owner may read, and that is there once it is whole: names of users and pods are in it."""
+def _check(path: Path) -> None:
     if path.exists() and not path.is_file():  # such as a device, which is not to be replaced
         raise FileExistsError(errno.EEXIST, "it is no file", str(path))
-    part = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115 - it is renamed
-    try:
-        with part:
-            yield part
-        os.replace(part.name, path)
-    except BaseException:  # an interrupt, too, leaves nothing behind
-        Path(part.name).unlink()
-        raise
 
 
 def _missing(name: str, error: KubectlError) -> str:
